@@ -1,0 +1,1 @@
+"""The checkpoints that are shipped, each with its card beside it."""

@@ -1,0 +1,75 @@
+"""Every error a user can cause, drawn once.
+
+::
+
+    AvsearchError                 the root; ``exit_code`` is what the command line ends with
+    ├── RefusedFile               one file cannot be used; it is listed and stops nothing
+    ├── BadRequest          (2)   the request or its input is wrong
+    │   ├── NoIndex         (2)   there is no index here
+    │   └── IndexBusy       (2)   somebody else is writing to this index
+    └── IndexUnusable       (4)   the index cannot serve this request
+        ├── IndexDamaged    (4)   a file of the index is cut short, changed or not ours
+        └── ForeignSpace    (4)   the vectors were made by another model
+
+A message is one sentence or two: what is wrong, with which file, and what to do. An error
+that no user can cause is not in this tree and is not caught anywhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class AvsearchError(Exception):
+    """Root of the errors a user can cause."""
+
+    exit_code = 2
+
+
+class RefusedFile(AvsearchError):
+    """One file cannot be used, for a reason its owner understands.
+
+    ``lasting`` says whether the reason lies in the file's bytes, so that asking again is
+    useless until they change. A missing permission is not lasting.
+    """
+
+    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(f"{printable(path)}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.lasting = lasting
+
+
+class BadRequest(AvsearchError):
+    """The request or its input is wrong."""
+
+
+class NoIndex(BadRequest):
+    """There is no index where one was looked for."""
+
+
+class IndexBusy(BadRequest):
+    """Another process is writing to this index."""
+
+
+class IndexUnusable(AvsearchError):
+    """The index cannot serve this request."""
+
+    exit_code = 4
+
+
+class IndexDamaged(IndexUnusable):
+    """A file of the index is cut short, changed, or not an index at all."""
+
+
+class ForeignSpace(IndexUnusable):
+    """The vectors at hand and those of the index were made by different models."""
+
+
+def printable(path: Path) -> str:
+    """A path as text that any terminal and any JSON reader takes.
+
+    Bytes of the name that are not UTF-8 are written as ``\\xNN``.
+    """
+    raw = str(path).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,114 @@
+"""The central types: media, spaces, and what an index asks of whoever reads media.
+
+Everything that passes between the packages is defined here, without torch, so that a program
+that only searches stays light.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Modality = Literal["face", "voice"]
+Metric = Literal["cosine", "l2"]
+Kind = Literal["picture", "sound", "video"]
+Vectors = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+MODALITIES: tuple[Modality, Modality] = ("face", "voice")
+
+
+class Box(NamedTuple):
+    """A rectangle in an upright picture, in pixels from its top left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Media:
+    """One thing to embed: a face in a file, or a stretch of speech in one.
+
+    ``start_s`` and ``end_s`` are seconds from the start of a sound or video; ``end_s`` None
+    means to the end. For a face in a video ``start_s`` is the time of its frame. ``box`` None
+    means the whole picture. ``data`` is the decoded content where whoever found the item has
+    it in hand, so that no file is decoded twice: a face as uint8 (height, width, 3) RGB, a
+    voice as float32 (samples,) mono at 16 kHz. Without it the file is read again.
+    """
+
+    path: Path
+    modality: Modality
+    start_s: float = 0.0
+    end_s: float | None = None
+    box: Box | None = None
+    data: NDArray[Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Space:
+    """The identity of an embedding space; vectors of two spaces are never compared."""
+
+    model: str
+    weights_sha256: str
+    dim: int
+    metric: Metric
+
+    def describe(self) -> str:
+        """The space in a few words for a message: model, first digits of its hash, size."""
+        return f"{self.model} ({self.weights_sha256[:12]}, {self.dim}-d, {self.metric})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Embedded:
+    """What an embedder made of a list of media.
+
+    ``vectors`` is (n, dim) float32, one row an item, in the order asked; the rows of refused
+    items are NaN. ``refusals`` maps their positions to a reason a user understands.
+    """
+
+    vectors: Vectors
+    refusals: Mapping[int, str]
+
+
+class Extractor(Protocol):
+    """Answers what is in a file."""
+
+    @property
+    def settings(self) -> str:
+        """How files are looked into, in a few words; a change makes every file new."""
+
+    def kind(self, path: Path) -> Kind | None:
+        """What a file claims to be by its name; None where its name is not one of media."""
+
+    def extract(self, path: Path, modality: Modality | None = None) -> Iterator[Media]:
+        """Yield the items of one file, decoded, one at a time; at least one.
+
+        ``modality`` leaves the other one out. May be called from several threads at once.
+        Raises RefusedFile with a reason a user understands, at the latest in place of the
+        first item.
+        """
+
+
+class Embedder(Protocol):
+    """Maps media to vectors, each item alone."""
+
+    @property
+    def space(self) -> Space:
+        """The space its vectors live in."""
+
+    def embed(self, media: Sequence[Media]) -> Embedded:
+        """Vectors of a list of media; no vector depends on its neighbours in the list."""
+
+
+class Reranker(Protocol):
+    """Scores candidates against a query jointly; never indexed."""
+
+    def score(self, query: Media, candidates: Sequence[Media]) -> Vectors:
+        """(k,) float32 scores, larger is nearer, free of the candidates' order and number."""
