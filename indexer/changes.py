@@ -1,0 +1,140 @@
+"""What of a gallery is new or changed, told without reading a file wherever that is possible."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from indexer.people import merged
+from indexer.reader import Reader
+from indexer.records import FileRecord, Person, Refusal, Source, Stat
+from indexer.scan import Scan
+
+CHUNK = 500  # files looked up in the catalog at once
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A file to look into: what is asked of it, and what is known of it."""
+
+    sources: tuple[Source, ...]
+    stat: Stat
+    settings: str
+    known: FileRecord | None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.sources[0].path
+
+    @property
+    def same_request(self) -> bool:
+        """Whether the same was asked of the file before, and the answer is still good."""
+        known = self.known
+        return (
+            known is not None
+            and (known.reason is None or known.lasting)
+            and known.settings == self.settings
+            and known.asked == self.record().asked
+        )
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the file need not even be read."""
+        return self.same_request and self.known is not None and self.known.stat == self.stat
+
+    def record(self, sha256: str = "") -> FileRecord:
+        """The file as it is to be written, taken."""
+        asked = frozenset(source.asked for source in self.sources)
+        gallery = self.sources[0].gallery
+        return FileRecord(self.path, gallery, self.stat, sha256, self.settings, asked)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changes:
+    """What a run has to do.
+
+    ``again`` are refused files that are as they were. ``refused`` are the files that the scan
+    refused, as they are to be written; of those in ``known_refused`` just that is written.
+    """
+
+    jobs: list[Job]
+    unchanged: int
+    again: list[FileRecord]
+    refused: list[FileRecord]
+    known_refused: set[Path]
+    people: dict[str, Person]
+
+    @property
+    def total(self) -> int:
+        """How many files were asked for, those the scan refused aside."""
+        return len(self.jobs) + self.unchanged + len(self.again)
+
+
+def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
+    """Compare galleries with the catalog."""
+    jobs = list(_jobs(read, scans, settings))
+    same = [job.known for job in jobs if job.unchanged and job.known is not None]
+    taken = {job.path for job in jobs}
+    refused = [record for record in _refused(scans, settings) if record.path not in taken]
+    known = read.files_named(record.path for record in refused)
+    people: dict[str, Person] = {}
+    for scan in scans:
+        people = merged(people, scan.people)
+    return Changes(
+        jobs=[job for job in jobs if not job.unchanged],
+        unchanged=sum(record.reason is None for record in same),
+        again=[record for record in same if record.reason is not None],
+        refused=refused,
+        known_refused={record.path for record in refused if known.get(record.path) == record},
+        people=people,
+    )
+
+
+def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
+    by_path: dict[Path, list[Source]] = {}
+    for source in itertools.chain.from_iterable(scan.sources for scan in scans):
+        by_path.setdefault(source.path, []).append(source)
+    for paths in _chunks(by_path):
+        known = read.files_named(paths)
+        for path in paths:
+            yield Job(tuple(by_path[path]), _stat(path), settings, known.get(path))
+
+
+def _refused(scans: Sequence[Scan], settings: str) -> list[FileRecord]:
+    by_path: dict[Path, list[Refusal]] = {}
+    for refusal in itertools.chain.from_iterable(scan.refused for scan in scans):
+        by_path.setdefault(refusal.path, []).append(refusal)
+    return [_refused_record(refusals, settings) for refusals in by_path.values()]
+
+
+def _refused_record(refusals: list[Refusal], settings: str) -> FileRecord:
+    first = refusals[0]
+    people = {refusal.person for refusal in refusals if refusal.person is not None}
+    return FileRecord(
+        path=first.path,
+        gallery=first.gallery,
+        stat=Stat(0, 0),  # it was not looked into
+        sha256="",
+        settings=settings,
+        asked=frozenset((person, None, 0.0, None) for person in people),
+        reason=first.reason,
+        lasting=False,
+    )
+
+
+def _stat(path: Path) -> Stat:
+    """A file that went away meanwhile has no size; reading it will tell."""
+    try:
+        found = path.stat()
+    except OSError:
+        return Stat(-1, -1)
+    return Stat(found.st_size, found.st_mtime_ns)
+
+
+def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    rest = iter(paths)
+    while chunk := list(itertools.islice(rest, CHUNK)):
+        yield chunk

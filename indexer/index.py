@@ -1,0 +1,336 @@
+"""The index: a catalog and its vectors in one folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from indexer import catalog as catalogs
+from indexer.cache import Cache, UnfitCacheError
+from indexer.catalog import Catalog
+from indexer.erase import Receipt, search_folder
+from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex, printable
+from indexer.lock import only_writer
+from indexer.reader import Reader
+from indexer.records import Counts, Item, Person
+from indexer.snapshot import Owners, Snapshot, bring_up_to_date
+from indexer.types import Ids, Modality, Space, Vectors
+from indexer.vectors import Device, FaissIndex, Neighbours, Plan, prepared
+from indexer.verify import problems
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """Of each query its items and their scores, best first, and how they were sought."""
+
+    hits: list[list[tuple[Item, float]]]
+    plan: Plan
+
+
+class Index:
+    """Faces and voices of people, and their vectors of one space, in one folder.
+
+    Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`; a context manager. Any
+    number of processes may read while one writes. One object serves one thread at a time.
+    """
+
+    def __init__(self, folder: Path, catalog: Catalog, device: Device = "cpu") -> None:
+        self.folder = folder
+        self.catalog = catalog
+        self._device = device
+        self._cache = Cache(folder, catalog.space)
+        self._snapshot: Snapshot | None = None
+
+    @classmethod
+    def create(cls, folder: Path, space: Space, *, device: Device = "cpu") -> Index:
+        """A new, empty index; BadRequest where there is one already."""
+        _make(folder)
+        with only_writer(folder):
+            if _exists(folder):
+                raise BadRequest(f"There is an index in {printable(folder)} already.")
+            index = cls(folder, Catalog.create(folder / catalogs.NAME, space), device)
+            index._cache.clear()  # one may be left of an index whose catalog was taken away
+            return index
+
+    @classmethod
+    def open(cls, folder: Path, *, device: Device = "cpu") -> Index:
+        """The index in a folder, for search on this device; no vector is loaded yet.
+
+        Raises NoIndex where there is none, IndexDamaged where its catalog is not one.
+        """
+        if not _exists(folder):
+            raise NoIndex(
+                f"There is no index in {printable(folder)}; make one with avsearch index GALLERY."
+            )
+        return cls(folder, Catalog.open(folder / catalogs.NAME), device)
+
+    @classmethod
+    def open_or_create(cls, folder: Path, space: Space, *, device: Device = "cpu") -> Index:
+        """The index in a folder, new if there is none; ForeignSpace if it is of another space."""
+        if not _exists(folder):
+            return cls.create(folder, space, device=device)
+        index = cls.open(folder, device=device)
+        try:
+            index.check_space(space)
+        except ForeignSpace:
+            index.close()
+            raise
+        return index
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._snapshot = None
+        self.catalog.close()
+
+    @property
+    def space(self) -> Space:
+        """The space its vectors live in."""
+        return self.catalog.space
+
+    @property
+    def revision(self) -> int:
+        """The number of the newest state; it only ever grows."""
+        with self.catalog.read() as read:
+            return read.revision().number
+
+    def counts(self) -> Counts:
+        """Totals: people with items, faces, voices, files taken, files refused."""
+        with self.catalog.read() as read:
+            return read.counts()
+
+    def refused(self) -> list[tuple[Path, str]]:
+        """The files that were refused, by path, and why."""
+        with self.catalog.read() as read:
+            return read.refused()
+
+    def notes(self) -> dict[str, str]:
+        """What whoever writes to the index noted of it, such as where its model lies."""
+        with self.catalog.read() as read:
+            return read.notes()
+
+    def note(self, notes: Mapping[str, str]) -> None:
+        """Write notes; IndexBusy where somebody else is writing."""
+        if notes.items() <= self.notes().items():
+            return
+        with self.writing() as catalog, catalog.write("note") as write:
+            write.put_notes(notes)
+
+    def people(self) -> list[Person]:
+        """Everybody by key, those whose files were all refused too."""
+        with self.catalog.read() as read:
+            return list(read.people().values())
+
+    def person(self, key: str) -> Person:
+        """A person by the name of their folder; BadRequest with the nearest names otherwise."""
+        with self.catalog.read() as read:
+            return _person(read, key)
+
+    def check_space(self, space: Space) -> None:
+        """Raises ForeignSpace where vectors of ``space`` cannot be compared with those here."""
+        if space != self.space:
+            raise ForeignSpace(
+                f"The index in {printable(self.folder)} was made by {self.space.describe()}, and "
+                f"the model at hand is {space.describe()}; use the index's own model with "
+                f"--model, or index the gallery anew into another folder with --index."
+            )
+
+    def search(
+        self,
+        vectors: Vectors,
+        k: int,
+        *,
+        modality: Modality | None = None,
+        where: Mapping[str, str] | None = None,
+        by: Literal["item", "person"] = "item",
+    ) -> Found:
+        """The k nearest items of each of the (q, dim) float32 queries, ties by item number.
+
+        ``where`` asks for people whose columns have these values, whatever their case:
+        person, name, gender, nationality, or any further column of ``people.csv``. With ``by``
+        person only the best item of each person counts, and k people are found whenever k
+        match. Raises BadRequest for a query of the wrong size or not finite, for k below 1 and
+        for a column that nobody has.
+        """
+        queries = self._checked(vectors, k)
+        with self.catalog.read() as read:
+            snapshot = self._current(read)
+            among = snapshot.owners.among(modality, where or {})
+            if by == "person":
+                near = snapshot.best_of_people(queries, k, among)
+            else:
+                near = snapshot.vectors.search(queries, k, among)
+            return _found(near, read, snapshot.owners)
+
+    def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
+        """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
+        with self.catalog.read() as read:
+            _person(read, key)
+            ids = read.items_of(key, modality)
+            return ids, read.vectors(ids)
+
+    def forget(self, key: str) -> Receipt:
+        """Delete a person for good, and search every byte of the folder for what is left.
+
+        Rows, vectors, free pages, the write-ahead log and the cache go. Raises BadRequest for
+        somebody unknown and IndexBusy where somebody else is writing.
+        """
+        with only_writer(self.folder):
+            with self.catalog.read() as read:
+                who, ids, files = _person(read, key), read.items_of(key), read.files_of(key)
+                vectors = read.vectors(ids)
+            self._snapshot = None
+            self._cache.clear()
+            with self.catalog.write("forget") as write:
+                write.remove_person(key)
+            self.catalog.compact()
+            self._store()
+            return self._receipt(who, vectors, len(files))
+
+    def verify(self) -> list[str]:
+        """What is wrong with the index, in sentences; empty if nothing is. Repairs nothing."""
+        try:
+            with self.catalog.read() as read:
+                return problems(read, self._cache)
+        except IndexDamaged as error:  # so damaged that it cannot be asked further
+            return [str(error)]
+
+    def rebuild(self) -> None:
+        """Make the cache anew from the catalog."""
+        with only_writer(self.folder):
+            self._snapshot = None
+            self._cache.clear()
+            self._store()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Catalog]:
+        """The catalog to write to, held by nobody else; the cache follows at the end."""
+        with only_writer(self.folder):
+            yield self.catalog
+            self._store()
+
+    def _store(self) -> None:
+        """Bring the cache up to date. The caller holds the write lock."""
+        with self.catalog.read() as read:
+            snapshot = self._current(read, keep=False)
+        try:
+            self._cache.store(snapshot.vectors, snapshot.revision)
+        except OSError as error:  # it is only a copy: the next reader does without
+            logger.warning("The vector cache could not be written: %s.", error)
+
+    def _current(self, read: Reader, *, keep: bool = True) -> Snapshot:
+        """The revision being read, in memory; if it was not on disk it is put there."""
+        revision = read.revision()
+        if self._snapshot is None or self._snapshot.revision != revision:
+            owners = Owners.of(read)
+            vectors, behind = self._nearest_state(read)
+            bring_up_to_date(vectors, owners, read)
+            self._snapshot = Snapshot(revision, vectors, owners)
+            if behind and keep:
+                self._keep(self._snapshot)
+        return self._snapshot
+
+    def _nearest_state(self, read: Reader) -> tuple[FaissIndex, bool]:
+        """Vectors to start from, and whether the cache lacks something."""
+        if self._snapshot is not None:
+            return self._snapshot.vectors, True
+        try:
+            stamp, vectors = self._cache.load(self._device)
+        except UnfitCacheError as error:
+            if self._cache.exists():
+                logger.warning("The vector cache is rebuilt: %s.", error)
+        else:
+            if read.knows(stamp.revision):
+                return vectors, stamp.revision != read.revision()
+            logger.warning("The vector cache is rebuilt: it is of another catalog.")
+        return FaissIndex(self.space.dim, self.space.metric, self._device), True
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        """Store a cache made while reading, unless a writer is at work or nothing may be written.
+
+        Under the lock, and only of the newest revision: what was forgotten never comes back.
+        """
+        with contextlib.suppress(IndexBusy, OSError), only_writer(self.folder):
+            if self.revision == snapshot.revision.number:
+                self._cache.store(snapshot.vectors, snapshot.revision)
+
+    def _checked(self, vectors: Vectors, k: int) -> Vectors:
+        queries = np.asarray(vectors, np.float32)
+        if k < 1:
+            raise BadRequest(f"{k} answers were asked for; ask for 1 or more.")
+        if queries.ndim != 2 or queries.shape[1] != self.space.dim:
+            raise BadRequest(
+                f"The query is of shape {queries.shape}; this index takes (n, {self.space.dim})."
+            )
+        if not np.isfinite(queries).all():
+            raise BadRequest("The query has a number that is not finite; embed it again.")
+        return queries
+
+    def _receipt(self, who: Person, vectors: Vectors, files: int) -> Receipt:
+        skipped: list[str] = []
+        with self.catalog.read() as read:
+            texts = [text for text in dict.fromkeys((who.key, who.name)) if text]
+            for text in [text for text in texts if read.mentions(text)]:
+                skipped.append(f"{text!r} was not looked for: a person or path kept has it.")
+                texts.remove(text)
+            held = {blob for _, blob in read.blobs()}
+        unique = [vector for vector in vectors if vector.astype("<f4").tobytes() not in held]
+        if len(unique) < len(vectors):
+            shared = len(vectors) - len(unique)
+            skipped.append(f"{shared} vectors were not looked for: an item kept has the same.")
+        pieces = (
+            [*unique, *prepared(np.array(unique, np.float32), self.space.metric)] if unique else []
+        )
+        searched, leftovers = search_folder(self.folder, texts, pieces)
+        return Receipt(who.key, len(vectors), files, searched, not leftovers, leftovers, skipped)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(
+            f"No index can be made in {printable(folder)}: {error.strerror}; choose another folder."
+        ) from error
+
+
+def _exists(folder: Path) -> bool:
+    return (folder / catalogs.NAME).is_file()
+
+
+def _person(read: Reader, key: str) -> Person:
+    people = {who.key: who for who in read.people().values()}
+    if key in people:
+        return people[key]
+    near = difflib.get_close_matches(key, people, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "avsearch info lists who is."
+    raise BadRequest(f"There is no {key!r} in this index; {hint}")
+
+
+def _found(near: Neighbours, read: Reader, owners: Owners) -> Found:
+    items = read.items(np.unique(near.ids[near.ids >= 0]), owners.by_row)
+    hits = [
+        [(items[number], score) for number, score in zip(*row, strict=True) if number >= 0]
+        for row in zip(near.ids.tolist(), near.scores.tolist(), strict=True)
+    ]
+    return Found(hits, near.plan)

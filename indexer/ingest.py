@@ -1,0 +1,298 @@
+"""From a gallery to the index: scan, compare, look into, embed, write. Resumable at any point."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from indexer.ahead import ReadAhead
+from indexer.catalog import Catalog
+from indexer.changes import Changes, Job, changes
+from indexer.index import Index
+from indexer.reading import End, FileReader, Piece
+from indexer.records import FileRecord, NewItem
+from indexer.scan import Scan, scan
+from indexer.types import Embedded, Embedder, Extractor
+
+COMMIT_FILES = 256  # a transaction holds no more files
+COMMIT_S = 2.0  # what was embedded is written after this time at the latest
+
+NOT_FINITE = "the model gives no finite vector for it; look whether it is silent or blank."
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(slots=True)
+class IngestReport:
+    """What a run did. ``people``, ``faces`` and ``voices`` are totals of the index after it.
+
+    ``added``, ``updated``, ``unchanged`` and ``removed`` count files. ``refused`` has the path
+    and reason of every file of the gallery that was not taken, in this run or before.
+    ``missing`` are files of the index that are gone from the gallery; they are removed only
+    by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
+    """
+
+    people: int = 0
+    faces: int = 0
+    voices: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    refused: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    missing: list[Path] = dataclasses.field(default_factory=list)
+    ignored: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def ingest(
+    index: Index,
+    galleries: Path | Scan | Sequence[Path | Scan],
+    extractor: Extractor,
+    embedder: Embedder,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    prune: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Bring the index up to date with galleries: folders, or scans of them.
+
+    Takes only what is new or changed. A file that is refused stops nothing; any other exception
+    goes through, and what was finished before it stays. ``prune`` removes the files that are
+    gone. ``progress`` is called with the files done and their total. People of whom no file is
+    left are dropped; people in tables who have no file are not stored.
+
+    Raises ForeignSpace for an embedder of another space, IndexBusy where somebody else writes,
+    and BadRequest for a gallery or table that is wrong.
+    """
+    started = time.monotonic()
+    index.check_space(embedder.space)
+    scans = _scans(galleries, extractor)
+    report = IngestReport(ignored=_ignored(scans))
+    with index.writing() as catalog:
+        with catalog.read() as read:
+            todo = changes(read, scans, extractor.settings)
+        _write_known(catalog, todo, report)
+        intake = _Intake(catalog, embedder, todo, report, batch_size, progress)
+        intake.run(FileReader(extractor), workers)
+        _sweep(catalog, scans, report, prune=prune)
+    counts = index.counts()
+    report.people, report.faces, report.voices = counts.people, counts.faces, counts.voices
+    report.refused.sort()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _scans(galleries: Path | Scan | Sequence[Path | Scan], extractor: Extractor) -> list[Scan]:
+    several = [galleries] if isinstance(galleries, Path | Scan) else galleries
+    return [scan(each, extractor.kind) if isinstance(each, Path) else each for each in several]
+
+
+def _ignored(scans: Sequence[Scan]) -> dict[str, int]:
+    suffixes = sorted({suffix for each in scans for suffix in each.ignored})
+    return {suffix: sum(each.ignored.get(suffix, 0) for each in scans) for suffix in suffixes}
+
+
+def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
+    """Write what is known without reading a file: refusals of the scan, changes of people."""
+    report.unchanged = todo.unchanged
+    for record in (*todo.again, *todo.refused):
+        report.refused.append((record.path, record.reason or ""))
+    new = [record for record in todo.refused if record.path not in todo.known_refused]
+    with catalog.read() as read:
+        known = {who.key: who for who in read.people().values()}
+    changed = [who for key, who in todo.people.items() if known.get(key, who) != who]
+    if new or changed:
+        with catalog.write("index") as write:
+            for who in changed:
+                write.put_person(who)
+            for record in new:
+                write.put_file(record, [], todo.people)
+
+
+def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, prune: bool) -> None:
+    """Find the files that are gone, and drop refusals of what is not there to be refused."""
+    missing: list[Path] = []
+    stale: list[Path] = []
+    with catalog.read() as read:
+        for each in scans:
+            rest = _not_seen(read.files_under(each.gallery), each)
+            missing += [record.path for record in rest if not record.reason and _gone(record.path)]
+            stale += [record.path for record in rest if record.reason and not each.partial]
+    if prune:
+        report.removed, stale = len(missing), stale + missing
+    else:
+        report.missing = missing
+    if stale:
+        with catalog.write("prune") as write:
+            write.remove_files(stale)
+
+
+def _not_seen(known: dict[Path, FileRecord], each: Scan) -> list[FileRecord]:
+    seen = {source.path for source in each.sources} | {refusal.path for refusal in each.refused}
+    return [record for path, record in known.items() if path not in seen]
+
+
+def _gone(path: Path) -> bool:
+    """Whether a file is not there; one in a folder that may not be read is."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@dataclasses.dataclass(slots=True)
+class _File:
+    """A file on its way: what came of its items so far."""
+
+    job: Job
+    items: list[NewItem] = dataclasses.field(default_factory=list)
+    waiting: int = 0  # pieces that are not embedded yet
+    fault: str | None = None
+    lasting: bool = True
+    end: End | None = None
+
+    def record(self) -> FileRecord:
+        """The file as it is to be written, once it is complete."""
+        taken = self.job.record("" if self.end is None else self.end.sha256)
+        if self.items:
+            return taken
+        reason = self.fault or "nothing was found in it."
+        return dataclasses.replace(taken, reason=reason, lasting=self.lasting)
+
+
+class _Intake:
+    """The main thread's part: gathers batches across files, embeds, writes whole files."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        embedder: Embedder,
+        todo: Changes,
+        report: IngestReport,
+        batch_size: int,
+        progress: Progress | None,
+    ) -> None:
+        self._catalog, self._embedder, self._todo = catalog, embedder, todo
+        self._report, self._batch_size, self._progress = report, batch_size, progress
+        self._open: dict[Path, _File] = {}
+        self._batch: list[Piece] = []
+        self._ready: list[_File] = []
+        self._committed = time.monotonic()
+        self._done = todo.total - len(todo.jobs)
+
+    def run(self, reader: FileReader, workers: int) -> None:
+        """Take in every job; what is complete is written even if this is interrupted."""
+        self._tell()
+        jobs = self._todo.jobs
+        try:
+            with ReadAhead(jobs, reader.read, workers=workers, depth=self._batch_size) as events:
+                for event in events:
+                    self._take(event)
+            self._embed()
+        finally:
+            self._commit()
+
+    def _take(self, event: Piece | End | None) -> None:
+        if isinstance(event, Piece):
+            self._file(event.job).waiting += 1
+            self._batch.append(event)
+        elif isinstance(event, End):
+            self._end(event)
+        due = time.monotonic() - self._committed >= COMMIT_S
+        if due or len(self._batch) >= self._batch_size:
+            self._embed()
+        if due or len(self._ready) >= COMMIT_FILES:
+            self._commit()
+
+    def _file(self, job: Job) -> _File:
+        return self._open.setdefault(job.path, _File(job))
+
+    def _end(self, end: End) -> None:
+        file = self._file(end.job)
+        file.end = end
+        if end.fault is not None:
+            file.fault, file.lasting = end.fault.reason, end.fault.lasting
+        self._settle(file)
+
+    def _embed(self) -> None:
+        """Embed the pieces at hand, however few."""
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        embedded = self._embedder.embed([piece.media for piece in batch])
+        self._check(embedded, len(batch))
+        for at, piece in enumerate(batch):
+            file = self._file(piece.job)
+            file.waiting -= 1
+            self._put(file, piece, embedded, at)
+            self._settle(file)
+
+    def _check(self, embedded: Embedded, count: int) -> None:
+        expected = (count, self._embedder.space.dim)
+        if embedded.vectors.shape != expected:
+            raise ValueError(f"the embedder gave {embedded.vectors.shape} for {expected}")
+
+    def _put(self, file: _File, piece: Piece, embedded: Embedded, at: int) -> None:
+        vector, media = embedded.vectors[at], piece.media
+        reason = embedded.refusals.get(at)
+        if reason is None and not np.isfinite(vector).all():
+            reason = NOT_FINITE
+        if reason is not None:
+            file.fault = file.fault or reason
+            return
+        # A copy, so that the vector does not keep its whole batch in memory.
+        span = (media.modality, media.start_s, media.end_s, media.box)
+        file.items.append(NewItem(piece.person, *span, vector.copy()))
+
+    def _settle(self, file: _File) -> None:
+        """A file is complete with its last item embedded."""
+        if file.end is not None and not file.waiting:
+            self._ready.append(self._open.pop(file.job.path))
+            self._done += 1
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done, self._todo.total)
+
+    def _commit(self) -> None:
+        """Write the complete files in one transaction."""
+        ready, self._ready = self._ready, []
+        self._committed = time.monotonic()
+        writing = [file for file in ready if file.end is not None and self._differs(file)]
+        if writing:
+            with self._catalog.write("index") as write:
+                for file in writing:
+                    if file.end is not None and file.end.same:
+                        write.put_stat(file.job.path, file.job.stat)
+                    else:
+                        write.put_file(file.record(), file.items, self._todo.people)
+        for file in ready:
+            self._count(file)
+
+    def _differs(self, file: _File) -> bool:
+        """Whether there is anything to write: not for a file refused as it was before."""
+        return bool(file.items) or file.record() != file.job.known
+
+    def _count(self, file: _File) -> None:
+        known = file.job.known
+        same = file.end is not None and file.end.same
+        reason = known.reason if same and known is not None else file.record().reason
+        if reason is not None:
+            self._report.refused.append((file.job.path, reason))
+        elif same:
+            self._report.unchanged += 1
+        elif known is not None and known.reason is None:
+            self._report.updated += 1
+        else:
+            self._report.added += 1

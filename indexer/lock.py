@@ -1,0 +1,57 @@
+"""One writer at a time: an advisory lock on a file of the index folder."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from indexer.errors import IndexBusy, printable
+
+NAME = "lock"
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the write lock of an index folder; readers need none.
+
+    The kernel lets go of the lock when its holder dies, so no lock is ever left behind. Raises
+    IndexBusy, with the holder's process, host and time, where somebody else holds it.
+    """
+    with (folder / NAME).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise IndexBusy(_who_holds(file, folder)) from error
+        _write(file, _me())
+        try:
+            yield
+        finally:
+            _write(file, "")
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
+
+
+def _me() -> str:
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+
+
+def _who_holds(file: IO[str], folder: Path) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it has only just taken the lock
+        who = "another process"
+    return f"{printable(folder)} is being written to by {who}; wait for it to end, or stop it."

@@ -1,0 +1,168 @@
+"""What the catalog holds, as plain values: people, sources, items, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from indexer.types import Box, Modality, Vectors
+
+PERSON_COLUMNS = ("person", "name", "gender", "nationality")
+
+_GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
+
+
+def gender_code(text: str) -> str:
+    """``"m"`` or ``"f"`` for the usual ways to write them; anything else stays, stripped."""
+    return _GENDERS.get(text.strip().casefold(), text.strip())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Person:
+    """Who: the ID the user knows them by, and what ``people.csv`` says of them.
+
+    ``attributes`` holds the further columns; a cell that was left empty is not in it.
+    """
+
+    key: str
+    name: str | None = None
+    gender: str | None = None
+    nationality: str | None = None
+    attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_cells(cls, cells: Mapping[str, str]) -> Person:
+        """A person from named cells; ``person`` is the key, empty cells say nothing."""
+        said = {column: text for column, text in cells.items() if text}
+        gender = said.get("gender")
+        return cls(
+            key=said["person"],
+            name=said.get("name"),
+            gender=None if gender is None else gender_code(gender),
+            nationality=said.get("nationality"),
+            attributes={c: text for c, text in said.items() if c not in PERSON_COLUMNS},
+        )
+
+    def cells(self) -> dict[str, str]:
+        """Every column that says something, by the name ``people.csv`` has for it."""
+        fixed = (self.key, self.name, self.gender, self.nationality)
+        named = zip(PERSON_COLUMNS, fixed, strict=True)
+        return {**self.attributes, **{column: text for column, text in named if text is not None}}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """One face crop or one stretch of speech in the index, and whose it is.
+
+    Times are seconds from the start of the file, ``box`` pixels of the upright picture; both
+    mean what they mean in :class:`indexer.types.Media`.
+    """
+
+    id: int
+    person: Person
+    path: Path
+    modality: Modality
+    start_s: float
+    end_s: float | None
+    box: Box | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item on its way into the catalog; ``vector`` is (dim,) float32 and finite."""
+
+    person: str
+    modality: Modality
+    start_s: float
+    end_s: float | None
+    box: Box | None
+    vector: Vectors
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be taken from one file for one person.
+
+    Without a range the file is looked into and everything found is the person's. With one
+    (``start_s`` above 0 or ``end_s`` given, in seconds) exactly that stretch is taken, and of a
+    face the frame at ``start_s``. ``modality`` None takes both.
+    """
+
+    path: Path
+    person: str
+    modality: Modality | None
+    start_s: float
+    end_s: float | None
+    gallery: Path
+
+    @property
+    def ranged(self) -> bool:
+        """Whether a part of the file is named rather than all of it."""
+        return self.start_s > 0 or self.end_s is not None
+
+    @property
+    def asked(self) -> Asked:
+        """The source less its file: what a rerun compares to see that nothing changed."""
+        return (self.person, self.modality, self.start_s, self.end_s)
+
+
+Asked = tuple[str, Modality | None, float, float | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that was not taken, why, and in whose folder it lies where that is known."""
+
+    path: Path
+    reason: str
+    gallery: Path
+    person: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stat:
+    """What tells without reading a file that it is the same as before: bytes and ns."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file as the catalog knows it.
+
+    ``reason`` is None for a file that was taken. ``lasting`` says whether a refused file need
+    not be looked into again before it changes. ``sha256`` is empty where it was never read.
+    """
+
+    path: Path
+    gallery: Path
+    stat: Stat
+    sha256: str
+    settings: str
+    asked: frozenset[Asked]
+    reason: str | None = None
+    lasting: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Totals of an index: people who have items, their faces and voices, files taken, refused."""
+
+    people: int
+    faces: int
+    voices: int
+    files: int
+    refused: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of the catalog: its number, and when it came to be (ISO 8601, UTC).
+
+    The time tells two catalogs apart that went different ways from the same backup.
+    """
+
+    number: int
+    at: str

@@ -1,0 +1,205 @@
+"""A gallery folder, and what is to be taken from it.
+
+A folder a person, any depth below. Links are followed, hidden names are passed over. What
+cannot be taken is refused by name and stops nothing; nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from indexer.errors import BadRequest, printable
+from indexer.people import PEOPLE, merged, read_manifest, read_people
+from indexer.records import Person, Refusal, Source
+from indexer.types import Kind
+
+KindOf = Callable[[Path], Kind | None]
+
+EMPTY = "is empty; copy it here again."
+LOOSE = "lies in no person's folder; move it into one named after the person."
+NAMED_AS_MEDIA = "is a folder with the name of a media file; rename it."
+SPECIAL = "is a pipe, socket or device, not a file; take it out of the gallery."
+BROKEN_LINK = "is a link to something that is not there; mend or remove it."
+UNREADABLE = "may not be read; check its permissions."
+NOT_UTF8 = "has a name that is not UTF-8; rename it."
+NOT_THERE = "is named by the manifest but is not there; correct its path."
+NOT_MEDIA = "has a name that is not one of media; see its suffix."
+NOT_A_FILE = "is a folder; the manifest names files."
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found in a gallery, in a fixed order.
+
+    ``people`` is what tables say, of people without media too. ``ignored`` counts by suffix
+    the files whose names are not media. ``partial`` says that a manifest chose the files.
+    """
+
+    gallery: Path
+    sources: list[Source]
+    refused: list[Refusal]
+    ignored: dict[str, int]
+    people: dict[str, Person]
+    partial: bool = False
+
+
+def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Scan:
+    """Find the media of a gallery; with a manifest, only the files that it names.
+
+    ``kind_of`` is :meth:`indexer.types.Extractor.kind`. Raises BadRequest for a gallery that is
+    not a readable folder and for tables that are wrong.
+    """
+    root = _root(gallery)
+    people = read_people(root / PEOPLE) if (root / PEOPLE).is_file() else {}
+    walk = _Walk(root, kind_of)
+    if manifest is None:
+        walk.gallery()
+    else:
+        sources, said = read_manifest(manifest, root)
+        walk.named(sources)
+        people = merged(people, said)
+    return walk.result(people, partial=manifest is not None)
+
+
+def _root(gallery: Path) -> Path:
+    root = gallery.resolve()
+    if printable(root) != str(root):
+        raise BadRequest(f"{printable(root)} has a name that is not UTF-8; rename the folder.")
+    if not root.is_dir():
+        raise BadRequest(f"{printable(gallery)} is not a folder; name the folder of your media.")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise BadRequest(f"{printable(gallery)} {UNREADABLE}")
+    return root
+
+
+class _Walk:
+    """Gathers sources and refusals of one gallery."""
+
+    def __init__(self, root: Path, kind_of: KindOf) -> None:
+        self._root, self._kind_of = root, kind_of
+        self._sources: list[Source] = []
+        self._refused: list[Refusal] = []
+        self._ignored: collections.Counter[str] = collections.Counter()
+
+    def result(self, people: dict[str, Person], *, partial: bool) -> Scan:
+        """What was gathered."""
+        ignored = dict(sorted(self._ignored.items()))
+        return Scan(self._root, self._sources, self._refused, ignored, people, partial)
+
+    def gallery(self) -> None:
+        """Everything in the gallery: a folder a person."""
+        for path in self._entries(self._root, None):
+            if _is_folder(path):
+                self._folder(path, path.name, {os.path.realpath(self._root)})
+            elif path.name != PEOPLE:
+                self._loose(path)
+
+    def named(self, sources: Iterable[Source]) -> None:
+        """The files of a manifest."""
+        for source in sources:
+            reason = self._named_fault(source.path)
+            if reason is None:
+                self._sources.append(source)
+            else:
+                self._refuse(source.path, source.person, reason)
+
+    def _folder(self, folder: Path, person: str, above: set[str]) -> None:
+        """One folder of a person; ``above`` are the real paths of the folders it lies in."""
+        real = os.path.realpath(folder)
+        reason = self._folder_fault(folder)
+        if reason is not None:
+            self._refuse(folder, person, reason)
+        elif real not in above:
+            for path in self._entries(folder, person):
+                if _is_folder(path):
+                    self._folder(path, person, {*above, real})
+                else:
+                    self._file(path, person)
+
+    def _file(self, path: Path, person: str) -> None:
+        if self._passed_over(path):
+            return
+        reason = file_fault(path)
+        if reason is None:
+            self._sources.append(Source(path, person, None, 0.0, None, self._root))
+        else:
+            self._refuse(path, person, reason)
+
+    def _loose(self, path: Path) -> None:
+        """A file beside the people's folders."""
+        if not self._passed_over(path):
+            self._refuse(path, None, file_fault(path) or LOOSE)
+
+    def _passed_over(self, path: Path) -> bool:
+        """Count and pass over plain files that are not media.
+
+        What is not even a plain file with a readable name may have been meant as media.
+        """
+        if self._kind_of(path) is not None or not (_is_utf8(path) and _is_plain(path)):
+            return False
+        self._ignored[os.fsencode(path.suffix.lower()).decode("utf-8", "backslashreplace")] += 1
+        return True
+
+    def _entries(self, folder: Path, person: str | None) -> Iterator[Path]:
+        """What lies in a folder and is not hidden, by name."""
+        if not os.access(folder, os.R_OK | os.X_OK):
+            self._refuse(folder, person, UNREADABLE)
+            return
+        paths = sorted(folder.iterdir(), key=os.fsencode)
+        yield from (path for path in paths if not path.name.startswith("."))
+
+    def _folder_fault(self, folder: Path) -> str | None:
+        if not _is_utf8(folder):
+            return NOT_UTF8
+        return NAMED_AS_MEDIA if self._kind_of(folder) is not None else None
+
+    def _named_fault(self, path: Path) -> str | None:
+        if not os.path.lexists(path):
+            return NOT_THERE
+        if _is_folder(path):
+            return NOT_A_FILE
+        return file_fault(path) or (NOT_MEDIA if self._kind_of(path) is None else None)
+
+    def _refuse(self, path: Path, person: str | None, reason: str) -> None:
+        known = None if person is None or not _is_utf8(Path(person)) else person
+        self._refused.append(Refusal(Path(printable(path)), reason, self._root, known))
+
+
+def file_fault(path: Path) -> str | None:
+    """Why something that is not a folder cannot be taken; it is looked at, never opened."""
+    if not _is_utf8(path):
+        return NOT_UTF8
+    try:
+        found = path.stat()
+    except PermissionError:
+        return UNREADABLE
+    except OSError:  # nothing there, or a link that leads back to itself
+        return BROKEN_LINK
+    if not stat.S_ISREG(found.st_mode):
+        return SPECIAL
+    if found.st_size == 0:
+        return EMPTY
+    return None if os.access(path, os.R_OK) else UNREADABLE
+
+
+def _is_utf8(path: Path) -> bool:
+    return printable(path) == str(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,99 @@
+"""The tables of the catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+VERSION = "1"
+NOTE = "note:"  # what the keys of notes in the table meta begin with
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+person = Table(
+    "person",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    Column("name", String),
+    Column("gender", String),
+    Column("nationality", String),
+    Column("attributes", JSON, nullable=False),
+)
+
+file = Table(
+    "file",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", String, nullable=False, unique=True),
+    Column("gallery", String, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("settings", String, nullable=False),
+    Column("status", String, CheckConstraint("status IN ('ok', 'refused')"), nullable=False),
+    Column("reason", String),
+    Column("lasting", Boolean, nullable=False),
+)
+
+
+def _owned_by(parent: Table, **options: Any) -> Column[int]:
+    reference = ForeignKey(parent.c.id, **options)
+    return Column(f"{parent.name}_id", Integer, reference, nullable=False, index=True)
+
+
+# What was asked of a file: a recording may hold several people, each in their own ranges.
+source = Table(
+    "source",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _owned_by(file, ondelete="CASCADE"),
+    _owned_by(person),
+    Column("modality", String),
+    Column("start_s", Float, nullable=False),
+    Column("end_s", Float),
+)
+
+item = Table(
+    "item",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _owned_by(file, ondelete="CASCADE"),
+    _owned_by(person),
+    Column("modality", String, CheckConstraint("modality IN ('face', 'voice')"), nullable=False),
+    Column("start_s", Float, nullable=False),
+    Column("end_s", Float),
+    Column("box", JSON(none_as_null=True)),
+    Column("vector", LargeBinary, nullable=False),  # dim float32, little endian
+    sqlite_autoincrement=True,  # a number once given is never given again
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("what", String, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from conftest import change, everything, fill
+from fakes import DIM, fake_vector
+
+from indexer.errors import BadRequest, IndexDamaged
+from indexer.index import Index
+from indexer.vectors import prepared
+
+QUERY = fake_vector("a question")[None]
+
+
+# Forgetting
+
+
+def test_forget_leaves_no_byte(index, folder):
+    _, vectors = index.vectors_of("bob")
+    receipt = index.forget("bob")
+    assert (receipt.person, receipt.items, receipt.files) == ("bob", 3, 2)
+    assert receipt.clean
+    assert receipt.leftovers == receipt.skipped == []
+    assert "Nothing of them is left" in receipt.sentence()
+    files = everything(folder)
+    assert receipt.bytes_searched >= sum(map(len, files.values()))
+    for content in files.values():
+        assert b"bob" not in content
+        assert b"Bob Baker" not in content
+        for vector in (*vectors, *prepared(vectors, "cosine")):
+            assert vector.tobytes()[:16] not in content
+    assert index.verify() == []
+    assert {item.person.key for item, _ in index.search(QUERY, 50).hits[0]} == {"ann", "cid"}
+    with pytest.raises(BadRequest):
+        index.forget("bob")
+
+
+def test_forget_finds_what_is_left(index, folder):
+    _, vectors = index.vectors_of("ann")
+    fill(folder, {"notes.txt": "about ann"})
+    (folder / "part.bin").write_bytes(b"xyz" + vectors[1].tobytes()[32:64] + b"!")
+    receipt = index.forget("ann")
+    assert not receipt.clean
+    assert any("notes.txt still holds the text 'ann'" in said for said in receipt.leftovers)
+    assert any("part.bin still holds a part of a vector" in said for said in receipt.leftovers)
+
+
+def test_forget_says_what_it_could_not_look_for(run, folder, gallery):
+    fill(gallery, {"annabel/copy.wav": "voice: ann one\n"})
+    run()
+    with Index.open(folder) as index:
+        receipt = index.forget("ann")
+        assert receipt.clean
+        assert any(said.startswith("'ann' was not looked for") for said in receipt.skipped)
+        assert any(said.startswith("1 vectors were not") for said in receipt.skipped)
+        assert index.person("annabel")
+
+
+def test_forget_a_person_whose_files_were_all_refused(run, folder, gallery):
+    fill(gallery, {"dora/empty.wav": ""})
+    run()
+    with Index.open(folder) as index:
+        assert index.forget("dora").files == 1
+        assert index.refused() == []
+
+
+# Verifying
+
+
+def plant_cache(folder, **facts):
+    path = folder / "cache/stamp.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+
+
+PLANTED = {
+    "has 3 bytes": lambda f: change(f, "UPDATE item SET vector = x'000000' WHERE id = 2"),
+    "vector of item 2 is not finite": lambda f: change(
+        f, "UPDATE item SET vector = ? WHERE id = 2", np.full(DIM, np.nan, "<f4").tobytes()
+    ),
+    "are of nobody": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
+    "points to a person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
+    "points to a file": lambda f: change(f, "UPDATE item SET file_id = 77 WHERE id = 2"),
+    "changed or cut short": lambda f: (f / "cache/vectors.faiss").write_bytes(b"?"),
+    "other vectors than the catalog for 1 items (2)": lambda f: change(
+        f, "UPDATE item SET vector = ? WHERE id = 2", np.ones(DIM, "<f4").tobytes()
+    ),
+    "cache has 1 items (2)": lambda f: change(f, "DELETE FROM item WHERE id = 2"),
+    "cache lacks 1 items (99)": lambda f: change(f, "UPDATE item SET id = 99 WHERE id = 2"),
+    "ids of its stamp": lambda f: plant_cache(f, count=5),
+    "of another catalog": lambda f: plant_cache(f, revision={"number": 1, "at": "never"}),
+}
+
+
+@pytest.mark.parametrize("problem", PLANTED)
+def test_verify_finds(run, folder, problem):
+    run()
+    with Index.open(folder) as index:
+        assert index.verify() == []
+    PLANTED[problem](folder)
+    before = everything(folder)
+    with Index.open(folder) as index:
+        assert problem in " ".join(index.verify())
+    assert {p: before[p] for p in before if p.parent.name == "cache"} == everything(
+        folder / "cache"
+    )
+
+
+def test_verify_finds_a_damaged_page(run, folder):
+    run()
+    path = folder / "catalog.sqlite"
+    connection = sqlite3.connect(path)
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_item_file_id'")
+    page = root.fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = bytes(4096)
+    path.write_bytes(content)
+    with Index.open(folder) as index:
+        assert "damaged" in " ".join(index.verify())
+
+
+def test_rebuild_mends_the_cache(run, folder):
+    run()
+    (folder / "cache/vectors.faiss").write_bytes(b"?")
+    with Index.open(folder) as index:
+        index.rebuild()
+        assert index.verify() == []
+
+
+def test_a_vector_damaged_in_the_catalog_is_a_sentence(run, folder):
+    run()
+    PLANTED["has 3 bytes"](folder)
+    (folder / "cache/stamp.json").unlink()
+    with Index.open(folder) as index, pytest.raises(IndexDamaged, match="vector of item 2"):
+        index.search(QUERY, 3)
