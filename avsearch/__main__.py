@@ -1,0 +1,5 @@
+"""``python -m avsearch`` is the command line."""
+
+from avsearch.cli import main
+
+main()

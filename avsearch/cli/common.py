@@ -1,0 +1,78 @@
+"""What several verbs share: options, progress, printing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from indexer.errors import printable
+
+index_option = click.option(
+    "--index",
+    "index_path",
+    type=click.Path(path_type=Path),
+    help="The index; by default .avsearch in the working folder or above it.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the model runs.",
+)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses as objects, paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return printable(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False))
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print rows in columns as wide as they need, the last one ragged."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def warn(sentence: str) -> None:
+    """Say something on standard error."""
+    click.echo(f"avsearch: {sentence}", err=True)
+
+
+class ProgressBar:
+    """A bar on standard error while it is a terminal; nothing otherwise."""
+
+    def __init__(self, unit: str) -> None:
+        self._bar = tqdm(unit=unit, disable=None, leave=False)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self.show
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)

@@ -1,0 +1,28 @@
+"""``avsearch forget``: remove a person for good, and prove it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avsearch.cli.common import index_option, json_option, print_json
+from indexer.errors import IndexDamaged
+
+
+@click.command("forget")
+@click.argument("person")
+@index_option
+@json_option
+def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
+    """Remove a PERSON for good: rows, vectors, caches and free pages, and search for traces."""
+    from indexer.locate import open_index
+
+    with open_index(index_path) as index:
+        receipt = index.forget(person)
+    if as_json:
+        print_json(receipt)
+    else:
+        click.echo(receipt.sentence())
+    if not receipt.clean:
+        raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")

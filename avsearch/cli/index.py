@@ -1,0 +1,125 @@
+"""``avsearch index``: take the faces and voices of a gallery into an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avsearch.cli.common import (
+    ProgressBar,
+    device_option,
+    index_option,
+    json_option,
+    print_json,
+    warn,
+)
+from indexer.errors import printable
+
+if TYPE_CHECKING:
+    from avsearch.media import Faces
+    from indexer.ingest import IngestReport
+
+_SHOWN = 20  # refused files that are named on a terminal; --json lists all
+
+
+@click.command("index")
+@click.argument(
+    "galleries", metavar="GALLERY", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@index_option
+@click.option("--model", help="A shipped model's name or a checkpoint file.  [default: adsm]")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet naming the files: path,person,modality,start_s,end_s and attributes.",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["detect", "whole"]),
+    default="detect",
+    show_default=True,
+    help="Find and crop faces, or take pictures that are crops already.",
+)
+@device_option
+@click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
+@click.option("--strict", is_flag=True, help="End with exit code 3 if a file was refused.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    galleries: tuple[Path, ...],
+    index_path: Path | None,
+    model: str | None,
+    manifest: Path | None,
+    faces: Faces,
+    device: str,
+    *,
+    prune: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Take the faces and voices of a GALLERY, a folder a person, into an index.
+
+    A people.csv in the gallery (person,name,gender,nationality and further columns) says who
+    they are. Run again, it takes only what is new or changed.
+    """
+    from avsearch.library import index_galleries
+
+    with ProgressBar("file") as progress:
+        folder, report = index_galleries(
+            galleries,
+            index=index_path,
+            model=model,
+            manifest=manifest,
+            faces=faces,
+            device=device,
+            prune=prune,
+            progress=progress,
+        )
+    if as_json:
+        print_json(_contract(folder, report))
+    else:
+        click.echo(_sentence(folder, report))
+    _warn(report)
+    if strict and report.refused:
+        ctx.exit(3)
+
+
+def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
+    return {
+        "index": folder,
+        "people": report.people,
+        "faces": report.faces,
+        "voices": report.voices,
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _sentence(folder: Path, report: IngestReport) -> str:
+    return (
+        f"{printable(folder)} holds {report.people} people, {report.faces} faces and "
+        f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
+        f"{report.unchanged} unchanged, {report.removed} removed, {len(report.refused)} refused, "
+        f"in {report.seconds:.1f} s."
+    )
+
+
+def _warn(report: IngestReport) -> None:
+    for path, reason in report.refused[:_SHOWN]:
+        warn(f"refused {printable(path)}: {reason}")
+    if len(report.refused) > _SHOWN:
+        warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
+    if report.missing:
+        warn(f"{len(report.missing)} files are gone from the gallery; --prune removes them here.")
+    if report.ignored:
+        suffixes = ", ".join(
+            f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()
+        )
+        warn(f"left alone what is not media: {suffixes}.")

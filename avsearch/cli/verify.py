@@ -1,0 +1,31 @@
+"""``avsearch verify``: check an index from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avsearch.cli.common import index_option, json_option, print_json
+from indexer.errors import IndexDamaged, printable
+
+
+@click.command("verify")
+@index_option
+@json_option
+def command(index_path: Path | None, *, as_json: bool) -> None:
+    """Check the catalog, every vector, and the cache against the catalog; exit 4 if damaged."""
+    from indexer.locate import open_index
+
+    with open_index(index_path) as index:
+        problems = index.verify()
+        folder = index.folder
+    if as_json:
+        print_json({"index": folder, "clean": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(problem)
+    if problems:
+        raise IndexDamaged(f"{printable(folder)} has {len(problems)} problems.")
+    if not as_json:
+        click.echo(f"{printable(folder)} is clean.")

@@ -1,0 +1,23 @@
+"""Files to arrays: pictures, sounds and videos in; face crops and stretches of speech out.
+
+Importing this is cheap: the detectors and torch are loaded when the first face or voice is
+looked for. Every third-party decoder is imported in one file only.
+"""
+
+from avsearch.media.extract import Faces, MediaExtractor
+from avsearch.media.images import read_image
+from avsearch.media.kinds import kind_of
+from avsearch.media.load import load_media
+from avsearch.media.sound import SAMPLE_RATE, cut_sound, read_sound, stream_sound
+
+__all__ = [
+    "SAMPLE_RATE",
+    "Faces",
+    "MediaExtractor",
+    "cut_sound",
+    "kind_of",
+    "load_media",
+    "read_image",
+    "read_sound",
+    "stream_sound",
+]

@@ -1,0 +1,142 @@
+"""What is in a file: its faces and its stretches of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from avsearch.media import faces as face_detection
+from avsearch.media import speech, stretches, video
+from avsearch.media.faces import FaceDetector, crop_face
+from avsearch.media.images import ITEM_SIDE_PX, Picture, read_image, shrink
+from avsearch.media.kinds import kind_of
+from avsearch.media.sound import cut_sound, stream_sound
+from indexer.errors import RefusedFile
+from indexer.types import Kind, Media, Modality
+
+Faces = Literal["detect", "whole"]
+Part = Callable[[Path], Iterator[Media]]
+
+# In a video the same face comes again, so only the clear ones are taken.
+_CLEAR_PROBABILITY: Final = 0.99
+_CLEAR_SIDE_PX: Final = 48
+
+
+class MediaExtractor:
+    """Finds the faces and voices in a file; an ``indexer.types.Extractor``.
+
+    ``faces="detect"`` finds faces and crops them; ``"whole"`` takes pictures, and frames of
+    videos, as crops already. Making one loads nothing; the detectors are loaded when the
+    first picture or sound comes. May be used from several threads at once.
+    """
+
+    def __init__(self, faces: Faces = "detect", detector: FaceDetector | None = None) -> None:
+        self._faces = faces
+        self._detector = detector or FaceDetector()
+
+    @property
+    def settings(self) -> str:
+        """How files are looked into, in a few words; a change makes every file new."""
+        found = (
+            f"detect p>={face_detection.LEAST_PROBABILITY} "
+            f"margin {face_detection.MARGIN} up {face_detection.UPWARD_SHIFT}"
+        )
+        return (
+            f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
+            f"video every {video.EVERY_S} s; speech p>={speech.ONSET} in stretches of at most "
+            f"{stretches.LONGEST_S} s"
+        )
+
+    def kind(self, path: Path) -> Kind | None:
+        """What a file claims to be by its name; None where its name is not one of media."""
+        return kind_of(path)
+
+    def extract(self, path: Path, modality: Modality | None = None) -> Iterator[Media]:
+        """Yield the items of one file, decoded, one at a time; at least one.
+
+        A face comes as uint8 (height, width, 3) RGB of at most 256 pixels a side, square
+        unless it is a whole picture; a voice as float32 (samples,) at 16 kHz, at most 10 s.
+        ``modality`` leaves the other one out. Raises RefusedFile in place of the first item.
+        """
+        parts = {"picture": self._picture, "sound": self._sound, "video": self._video}
+        kind = kind_of(path)
+        if kind is None:
+            raise RefusedFile(
+                path,
+                f"its name ends in {path.suffix or 'nothing'}, which is no picture, sound "
+                "or video; rename it if it is one",
+            )
+        return parts[kind](path, modality)
+
+    def _picture(self, path: Path, modality: Modality | None) -> Iterator[Media]:
+        if modality == "voice":
+            raise RefusedFile(path, "a picture has no voice; name a sound or a video")
+        rgb = read_image(path)
+        items = list(self._faces_in(path, rgb))
+        if not items:
+            raise RefusedFile(
+                path, "no face found; use --faces whole if the picture is a face crop already"
+            )
+        yield from items
+
+    def _sound(self, path: Path, modality: Modality | None) -> Iterator[Media]:
+        if modality == "face":
+            raise RefusedFile(path, "a sound has no face; name a picture or a video")
+        yield from self._voices(path)
+
+    def _video(self, path: Path, modality: Modality | None) -> Iterator[Media]:
+        """Faces, then voices; a file that has one of them is not refused for the other."""
+        parts: dict[Modality, Part] = {"face": self._video_faces, "voice": self._voices}
+        refusals: list[RefusedFile] = []
+        found = 0
+        for part in [parts[modality]] if modality else parts.values():
+            try:
+                for media in part(path):
+                    found += 1
+                    yield media
+            except RefusedFile as refusal:
+                refusals.append(refusal)
+        if not found:
+            raise _joined(path, refusals)
+
+    def _video_faces(self, path: Path) -> Iterator[Media]:
+        found = 0
+        for frame in video.sample_frames(path):
+            for media in self._faces_in(path, frame.rgb, frame.time_s):
+                found += 1
+                yield media
+        if not found:
+            raise RefusedFile(path, "no clear face in its sampled frames")
+
+    def _faces_in(self, path: Path, rgb: Picture, time_s: float | None = None) -> Iterator[Media]:
+        """The faces of a picture, or of a frame of a video where it has a time."""
+        start_s = time_s or 0.0
+        if self._faces == "whole":
+            yield Media(path, "face", start_s, data=shrink(rgb))
+            return
+        for face in self._detector.detect(rgb):
+            if time_s is None or _is_clear(face):
+                crop = shrink(crop_face(rgb, face.box))
+                yield Media(path, "face", start_s, box=face.box, data=crop)
+
+    def _voices(self, path: Path) -> Iterator[Media]:
+        """The stretches of speech; the file is decoded twice, so that it may be of any length."""
+        spans = stretches.stretches(speech.find_speech_in_blocks(stream_sound(path)))
+        if not spans:
+            raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud")
+        for span, samples in zip(spans, cut_sound(path, spans), strict=True):
+            yield Media(path, "voice", span.start_s, span.end_s, data=samples)
+
+
+def _is_clear(face: face_detection.Face) -> bool:
+    box = face.box
+    side_px = min(box.right - box.left, box.bottom - box.top)
+    return face.probability >= _CLEAR_PROBABILITY and side_px >= _CLEAR_SIDE_PX
+
+
+def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:
+    reasons = dict.fromkeys(refusal.reason for refusal in refusals)
+    return RefusedFile(
+        path, "; ".join(reasons), lasting=all(refusal.lasting for refusal in refusals)
+    )

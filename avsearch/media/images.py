@@ -1,0 +1,150 @@
+"""Pictures to arrays: uint8 (height, width, 3) RGB, upright. The only importer of Pillow."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from avsearch.media.files import opened
+from indexer.errors import RefusedFile
+
+Picture = NDArray[np.uint8]
+
+MAX_PIXELS: Final = 200_000_000  # 600 MB decoded; the largest cameras stay below
+MIN_SIDE_PX: Final = 16  # below this nobody can be told from anybody
+ITEM_SIDE_PX: Final = 256  # longest side of what is handed on as a face
+
+# Rasters only. Left out are EPS, which Pillow gives to Ghostscript to run, and WMF.
+_FORMATS: Final[tuple[str, ...]] = (
+    *("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "ICNS"),
+    *("JPEG2000", "TGA", "PCX", "SGI", "DDS", "QOI", "PSD"),
+)
+_NUMERIC_MODES: Final = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_WHITE: Final = (255, 255, 255, 255)
+_ORIENTATION_TAG: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Pillow's readers parse in Python and have no exception of their own: broken bytes surface as
+# whatever the parsing ran into.
+_DECODING_ERRORS: Final = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error),
+    *(IndexError, KeyError, TypeError, OverflowError, Image.DecompressionBombError),
+)
+_size_check_lock = threading.Lock()
+
+
+def read_image(path: Path) -> Picture:
+    """The picture in a file as uint8 (height, width, 3) RGB.
+
+    Turned upright as its EXIF says. Transparent parts are laid on white, the ground that
+    cut-out portraits are made for. Grey of more than 8 bits is scaled from its darkest to its
+    brightest value. Of an animation the first frame is taken. Raises RefusedFile for what is
+    not a whole picture, has more than 200 megapixels, or less than 16 pixels a side.
+    """
+    with opened(path) as file:
+        image = _identified(path, file)
+        _require_sane_size(path, image)
+        try:
+            image.load()
+            return _rgb(_turned_upright(image))
+        except _DECODING_ERRORS as error:
+            raise RefusedFile(
+                path, f"the picture is damaged or cut short ({error}); copy or export it again"
+            ) from error
+
+
+def shrink(picture: Picture, longest_px: int = ITEM_SIDE_PX) -> Picture:
+    """The picture scaled down, shape kept, to ``longest_px`` on its longer side.
+
+    One that is small enough already is returned as it is; nothing is ever scaled up.
+    """
+    height, width = picture.shape[:2]
+    factor = longest_px / max(height, width)
+    if factor >= 1:
+        return picture
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def _identified(path: Path, file: BinaryIO) -> Image.Image:
+    """The picture with its header read and nothing decoded."""
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    try:
+        return _open_unchecked(file, formats)
+    except UnidentifiedImageError as error:
+        raise RefusedFile(
+            path, "it is not a picture of a known format; check what it really is"
+        ) from error
+    except _DECODING_ERRORS as error:
+        raise RefusedFile(
+            path, f"the picture's header is damaged ({error}); copy or export it again"
+        ) from error
+
+
+def _open_unchecked(file: BinaryIO, formats: list[str]) -> Image.Image:
+    """Image.open without Pillow's own limit, which warns from 89 megapixels on.
+
+    The limit is a global of Pillow's. It is back in place at once, and ours is applied
+    before anything is decoded.
+    """
+    with _size_check_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _require_sane_size(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise RefusedFile(
+            path,
+            f"it says it is {width} x {height} pixels, more than {MAX_PIXELS // 10**6} "
+            "megapixels; scale it down first",
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise RefusedFile(
+            path, f"{width} x {height} pixels are too few for a face; find a larger picture"
+        )
+
+
+def _turned_upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except (SyntaxError, ValueError, struct.error):  # a damaged tag block harms no pixel
+        return image
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Picture:
+    if image.mode in _NUMERIC_MODES:
+        return _grey_to_rgb(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
+    # np.array, not asarray: an array over Pillow's own memory is read-only
+    return np.array(image.convert("RGB"))
+
+
+def _grey_to_rgb(values: NDArray[np.generic]) -> Picture:
+    """(height, width) of any numbers to RGB, the real range onto 0..255."""
+    grey = np.nan_to_num(values.astype(np.float64))
+    low, high = float(grey.min()), float(grey.max())
+    scaled = (grey - low) * (255 / (high - low)) if high > low else np.zeros_like(grey)
+    return np.repeat(np.rint(scaled).astype(np.uint8)[:, :, None], 3, axis=2)

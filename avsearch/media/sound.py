@@ -1,0 +1,176 @@
+"""Sounds to arrays: float32 (samples,) mono at 16 kHz. The only importer of soundfile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from avsearch.media import container
+from avsearch.media.files import opened
+from avsearch.media.stretches import Span
+from indexer.errors import BadRequest, RefusedFile, printable
+
+Samples = NDArray[np.float32]
+
+SAMPLE_RATE: Final = 16_000  # Hz, of everything that leaves this file
+SHORTEST_S: Final = 0.1  # less holds no syllable
+_BLOCK_S: Final = 10.0
+_BLOCK_VALUES: Final = 8_000_000  # over all channels: 32 MB
+_RATES_HZ: Final = (4_000, 1_000_000)  # below, no speech is left; above, the header is wrong
+_END_TOLERANCE_S: Final = 0.5  # ends are often rounded up to what a clock shows
+
+
+def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Samples:
+    """A sound, or the sound of a video, as float32 (samples,) mono at 16 kHz in [-1, 1].
+
+    Channels are averaged; other rates are resampled, band-limited. ``start_s`` and ``end_s``
+    cut out a part; the file is decoded from its beginning all the same, so that a part is
+    exactly what the whole has there. Raises RefusedFile for what cannot be decoded, holds
+    NaN, or is shorter than 0.1 s; BadRequest for a part that is not in the sound.
+    """
+    if start_s == 0 and end_s is None:
+        return np.concatenate(list(stream_sound(path)))
+    span = Span(start_s, float("inf") if end_s is None else end_s)
+    if not 0 <= start_s < span.end_s:
+        raise BadRequest(
+            f"{printable(path)}: {start_s:g} s to {span.end_s:g} s is no range of time; "
+            "the start must lie before the end"
+        )
+    samples = next(cut_sound(path, [span]))
+    _require_covered(path, span, len(samples) / SAMPLE_RATE)
+    return samples
+
+
+def cut_sound(path: Path, spans: Sequence[Span]) -> Iterator[Samples]:
+    """Float32 (samples,) at 16 kHz of each span of a sound, in one pass over the file.
+
+    The spans are in order of their starts. What reaches beyond the end of the sound comes
+    short, or empty. Memory holds one span, not the sound. Raises RefusedFile as read_sound.
+    """
+    blocks = stream_sound(path)
+    held, held_from = np.empty(0, np.float32), 0
+    for span in spans:
+        start = round(span.start_s * SAMPLE_RATE)
+        end = span.end_s * SAMPLE_RATE
+        parts = [held]
+        held_to = held_from + len(held)
+        while held_to < end and (block := next(blocks, None)) is not None:
+            parts = [block] if held_to <= start else [*parts, block]
+            held_to += len(block)
+        held = np.concatenate(parts)
+        held_from = held_to - len(held)
+        yield held[max(0, start - held_from) : round(min(end, held_to)) - held_from].copy()
+
+
+def stream_sound(path: Path) -> Iterator[Samples]:
+    """The blocks of a sound as read_sound has it, some seconds each, for any length.
+
+    Raises RefusedFile as read_sound; what is wrong further on is raised when it is reached.
+    """
+    total = 0
+    for block in _resampled(path, _native_blocks(path)):
+        _require_numbers(path, block, total)
+        total += len(block)
+        yield block
+    if total < SHORTEST_S * SAMPLE_RATE:
+        raise RefusedFile(
+            path,
+            f"the sound lasts {total / SAMPLE_RATE:.3f} s, too short for a voice; "
+            f"at least {SHORTEST_S} s are needed",
+        )
+
+
+def _resampled(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
+    """Blocks of one rate, whichever, to 16 kHz; empty ones left out."""
+    resampler, rate = None, 0
+    for block_rate, block in blocks:
+        if resampler is None:
+            _require_sane_rate(path, block_rate)
+            resampler, rate = container.Resampler(block_rate, SAMPLE_RATE), block_rate
+        if block_rate != rate:
+            raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first")
+        if len(ready := resampler.push(block)):
+            yield ready
+    if resampler is not None and len(rest := resampler.finish()):
+        yield rest
+
+
+def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
+    """(samples a second, (n,) float32 mono) at the file's own rate.
+
+    libsndfile first, exact and fast; FFmpeg for what it does not know.
+    """
+    with opened(path) as file:
+        try:
+            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+        except soundfile.LibsndfileError:
+            yield from _gathered(container.sound_track(path))
+            return
+        with sound:
+            yield from _soundfile_blocks(path, sound)
+
+
+def _soundfile_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[tuple[int, Samples]]:
+    rate = int(sound.samplerate)
+    frames = int(min(rate * _BLOCK_S, _BLOCK_VALUES // sound.channels)) or 1
+    try:
+        for block in sound.blocks(frames, dtype="float32", always_2d=True):
+            yield rate, _mixed(block)
+    except soundfile.LibsndfileError as error:
+        raise RefusedFile(
+            path, f"the sound is damaged or cut short ({error.error_string}); copy it again"
+        ) from error
+
+
+def _gathered(packets: Iterable[tuple[int, NDArray[Any]]]) -> Iterator[tuple[int, Samples]]:
+    """Pieces of some milliseconds mixed and joined to blocks of some seconds of one rate."""
+    rate, parts, length = 0, list[Samples](), 0
+    for packet_rate, packet in packets:
+        if parts and (packet_rate != rate or length >= rate * _BLOCK_S):
+            yield rate, np.concatenate(parts)
+            parts, length = [], 0
+        rate = packet_rate
+        parts.append(_mixed(packet))
+        length += len(packet)
+    if parts:
+        yield rate, np.concatenate(parts)
+
+
+def _mixed(samples: NDArray[Any]) -> Samples:
+    """(n, channels) to their mean, (n,) float32."""
+    with np.errstate(invalid="ignore"):  # infinite samples are refused further on
+        mean: Samples = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _require_sane_rate(path: Path, rate: int) -> None:
+    low, high = _RATES_HZ
+    if not low <= rate <= high:
+        raise RefusedFile(
+            path, f"it has {rate} samples a second; speech needs {low} to {high}; record it anew"
+        )
+
+
+def _require_numbers(path: Path, block: Samples, position: int) -> None:
+    finite = np.isfinite(block)
+    if not finite.all():
+        at_s = (position + int(np.argmin(finite))) / SAMPLE_RATE
+        raise RefusedFile(
+            path, f"it has NaN or infinite samples, the first at {at_s:.2f} s; export it again"
+        )
+
+
+def _require_covered(path: Path, span: Span, found_s: float) -> None:
+    """Refuse a part of which the sound has nothing, or ends well before it."""
+    wanted_s = 0.0 if np.isinf(span.end_s) else span.duration_s
+    if found_s < SHORTEST_S or found_s < wanted_s - _END_TOLERANCE_S:
+        raise BadRequest(
+            f"{printable(path)}: {span.start_s:g} s to {span.end_s:g} s was asked for, but the "
+            f"sound ends after {span.start_s + found_s:.2f} s; name a part of at least "
+            f"{SHORTEST_S} s inside it"
+        )

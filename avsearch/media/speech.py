@@ -1,0 +1,105 @@
+"""Where in a sound somebody speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsearch.media.sound import SAMPLE_RATE, Samples
+from avsearch.media.stretches import Span
+
+# As Silero VAD's own defaults, but for shorter turns: a spoken digit is one.
+ONSET: Final = 0.5  # probability at which speech begins
+OFFSET: Final = 0.35  # and below which it ends
+FRAME: Final = 512  # samples, 32 ms; the network knows no other
+_SHORTEST_PAUSE: Final = 1600  # samples, 100 ms; a shorter dip is part of the turn
+_SHORTEST_TURN: Final = 1600  # samples, 100 ms
+_PAD: Final = 480  # samples, 30 ms, left standing at either end
+# Silence put before the sound: a clip that begins with speech is else half over before the
+# network believes it, and one word long it would be missed.
+_LEAD_IN: Final = 8 * FRAME
+_BLOCK: Final = 512 * FRAME  # samples looked at in one go, 16 s
+
+
+def find_speech(samples: Samples) -> list[Span]:
+    """Turns of speech in float32 (n,) samples at 16 kHz, in order; maybe none."""
+    return find_speech_in_blocks([samples])
+
+
+def find_speech_in_blocks(blocks: Iterable[Samples]) -> list[Span]:
+    """Turns of speech in a sound that comes in blocks of any size, as find_speech.
+
+    Where the blocks are cut changes nothing. Memory holds some seconds of sound and 31
+    numbers for each second heard. May be called from several threads at once.
+    """
+    counted = _Counted(blocks)
+    probabilities = np.concatenate(list(_probabilities(counted)))
+    return _turns(probabilities[_LEAD_IN // FRAME :], counted.samples)
+
+
+class _Counted:
+    """Blocks passed on, and how many samples they had."""
+
+    def __init__(self, blocks: Iterable[Samples]) -> None:
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
+
+
+def _probabilities(blocks: Iterable[Samples]) -> Iterator[NDArray[np.float32]]:
+    """How likely each 32 ms are speech, those of the lead-in first."""
+    import torch
+
+    from avsearch.media.silero import load_silero
+
+    model = load_silero()
+    state = model.start()
+    for block in _whole_frames(blocks):
+        with torch.inference_mode():
+            probabilities, state = model(torch.from_numpy(block), state)
+        yield probabilities.numpy()
+
+
+def _whole_frames(blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """The lead-in and the samples in blocks of whole frames, the last filled up with silence."""
+    rest = np.zeros(_LEAD_IN, np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) >= _BLOCK:
+            yield rest[:_BLOCK]
+            rest = rest[_BLOCK:]
+    if len(rest):
+        yield np.pad(rest, (0, -len(rest) % FRAME))
+
+
+def _turns(probabilities: NDArray[np.float32], length: int) -> list[Span]:
+    """(n,) probabilities of a sound of ``length`` samples to turns of speech."""
+    turns: list[list[int]] = []
+    for start, end in _runs(probabilities):
+        if turns and start - turns[-1][1] < _SHORTEST_PAUSE:
+            turns[-1][1] = end
+        else:
+            turns.append([start, end])
+    long_enough = [(start, end) for start, end in turns if end - start >= _SHORTEST_TURN]
+    # Pads never meet: a pause is longer than two of them.
+    return [
+        Span(max(0, start - _PAD) / SAMPLE_RATE, min(length, end + _PAD) / SAMPLE_RATE)
+        for start, end in long_enough
+    ]
+
+
+def _runs(probabilities: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    """Runs from an onset to where the probability falls below the offset, in samples."""
+    above = np.concatenate([[False], probabilities >= OFFSET, [False]])
+    edges = np.flatnonzero(above[1:] != above[:-1])
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        onsets = np.flatnonzero(probabilities[first:last] >= ONSET)
+        if len(onsets):
+            yield int(first + onsets[0]) * FRAME, int(last) * FRAME

@@ -1,0 +1,227 @@
+"""ADSM: adversarial deep semantic matching (Cheng et al., ACM MM 2020).
+
+Hearing like Seeing: Improving Voice-Face Interactions and Associations via Adversarial Deep
+Semantic Matching Network, https://doi.org/10.1145/3394171.3413710.
+
+Two nets map a face and a voice into one space; a triplet loss with a weighted negative (Eq. 1),
+then multi-modal centres (Eq. 2-6) bring the two sides of a person together, while a modality
+classifier tries to tell faces from voices and the nets try to prevent it (Eq. 7-9, Algorithm 1).
+
+Where the paper leaves it open, or we depart from it:
+
+- Table 1 gives the face net but no kernel sizes or cardinality, and of the voice net only its
+  size. Kernels of 5, cardinality 16 and an SE reduction of 4 give 7.08 M for the face (7.02 M in
+  Table 5). The voice net is the same stack over time alone, the 40 cepstra being its input
+  channels: kernels of 7, cardinality 4, 5.35 M (5.38 M); 12.43 M together (12.40 M).
+- The embedding of Table 1 has 32 values; ours has 128, a setting. ``dim=32`` gives the table's.
+- Batch normalisation follows the pooling, in each net: without it all embeddings point in nearly
+  one direction at first, and the two modalities in different ones.
+- Embeddings are scaled to unit length, so that Eq. 1 has a fixed range and the Euclidean
+  distance it trains orders as the cosine does, by which the index asks.
+- The sign of L_d in Eq. 7-9 is ambiguous: the classifier minimises its cross-entropy, the
+  generator maximises it with weight eta.
+- Where too few people have both a face and a voice, the classes are values of an attribute.
+  ``identity_weight`` then keeps the people of one class apart by Eq. 1 within each modality, and
+  ``attribute_weight`` adds a classifier of the classes that both modalities share, as in DIMNet.
+  The paper needs neither, because its classes are people: both are 0 by default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avsearch.models.batch import Batch
+from avsearch.models.blocks import SEResNeXtBlock, conv_norm
+from avsearch.models.frontends import Cepstra, scale_pixels
+from avsearch.models.losses import (
+    MultiModalCentres,
+    SharedClassifier,
+    modality_cross_entropy,
+    weighted_triplet,
+)
+
+FACE, VOICE = 0, 1  # the classes of the modality classifier
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ADSMSettings:
+    """Everything that shapes an ADSM model or its loss."""
+
+    dim: int = 128  # values of an embedding
+    widths: tuple[int, ...] = (64, 128, 256, 512)  # channels of the four stages, Table 1
+    reduction: int = 4  # of the SE modules
+    face_size: int = 128  # pixels a side
+    face_kernel: int = 5  # of the strided convolutions
+    face_block_kernel: int = 3
+    face_cardinality: int = 16
+    cepstra: int = 40
+    voice_seconds: float = 10.0
+    voice_kernel: int = 7
+    voice_block_kernel: int = 7
+    voice_cardinality: int = 4
+    alpha: float = 0.8  # weight of the negative, Eq. 1
+    margin: float = 0.6  # Eq. 1
+    gamma: float = 1.0  # of the shared centres, Eq. 5
+    eta: float = 0.3  # weight of the adversary, Eq. 8-9
+    turns: int = 5  # H of Algorithm 1: each H-th step trains the modality classifier
+    classes: int = 2  # labels that faces and voices share: people, or values of an attribute
+    identity_weight: float = 0.0  # of Eq. 1 within each modality, by person; not in the paper
+    attribute_weight: float = 0.0  # of the shared classifier; not in the paper
+    attribute_scale: float = 8.0  # of its cosines
+
+
+def embedding_net(
+    ndim: int,
+    channels: int,
+    settings: ADSMSettings,
+    *,
+    kernel: int,
+    block_kernel: int,
+    cardinality: int,
+) -> nn.Sequential:
+    """The net of Table 1, over a picture (``ndim`` 2) or over time (1).
+
+    Maps (B, channels, ...) to (B, dim).
+    """
+    stages: list[nn.Module] = []
+    for width in settings.widths:
+        stages += [
+            conv_norm(ndim, channels, width, kernel, stride=2),
+            nn.ReLU(inplace=True),
+            SEResNeXtBlock(ndim, width, block_kernel, cardinality, settings.reduction),
+        ]
+        channels = width
+    conv = nn.Conv2d if ndim == 2 else nn.Conv1d
+    pool = nn.AdaptiveAvgPool2d(1) if ndim == 2 else nn.AdaptiveAvgPool1d(1)
+    last = conv(channels, settings.dim, kernel, 2, kernel // 2)
+    return nn.Sequential(*stages, last, pool, nn.Flatten(), nn.BatchNorm1d(settings.dim))
+
+
+class ADSM(nn.Module):
+    """The face net, the voice net and the modality classifier."""
+
+    Settings = ADSMSettings
+
+    def __init__(self, settings: ADSMSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.face_net = embedding_net(
+            2,
+            3,
+            settings,
+            kernel=settings.face_kernel,
+            block_kernel=settings.face_block_kernel,
+            cardinality=settings.face_cardinality,
+        )
+        self.voice_net = embedding_net(
+            1,
+            settings.cepstra,
+            settings,
+            kernel=settings.voice_kernel,
+            block_kernel=settings.voice_block_kernel,
+            cardinality=settings.voice_cardinality,
+        )
+        self.cepstra = Cepstra(settings.cepstra)
+        self.classifier = nn.Sequential(  # N_d, "a three layer fully connected neural network"
+            nn.Linear(settings.dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2)
+        )
+        self.centres = MultiModalCentres(settings.classes, settings.dim, gamma=settings.gamma)
+        self.attribute = SharedClassifier(settings.classes, settings.dim, settings.attribute_scale)
+
+    # What an index needs.
+
+    def embed_face(self, faces: Tensor) -> Tensor:
+        """Faces (B, 3, size, size) uint8 to unit vectors (B, dim)."""
+        return functional.normalize(self.face_net(scale_pixels(faces)))
+
+    def embed_voice(self, voices: Tensor) -> Tensor:
+        """Voices (B, samples) in [-1, 1] at 16 kHz to unit vectors (B, dim)."""
+        return functional.normalize(self.voice_net(self.cepstra(voices)))
+
+    # What training needs.
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Embeddings of a batch: faces (n, dim) and voices (m, dim)."""
+        return self.embed_face(batch.faces), self.embed_voice(batch.voices)
+
+    def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
+        """What the modality classifier minimises, Eq. 7 and 9; no gradient reaches the nets."""
+        faces, voices = (side.detach() for side in encoded)
+        return self._modality_loss(faces, voices)
+
+    def loss_terms(
+        self, encoded: tuple[Tensor, Tensor], batch: Batch, *, centred: bool = False
+    ) -> dict[str, Tensor]:
+        """The weighted terms whose sum the generator minimises, Eq. 8.
+
+        ``centred`` trains by the centres instead of the triplets, Eq. 6: from epoch k on, "when
+        the triplet loss converges".
+        """
+        faces, voices = encoded
+        terms = {"adversary": -self.settings.eta * self._modality_loss(faces, voices)}
+        if centred:
+            terms["centres"] = self._centre_loss(faces, voices, batch)
+        else:
+            terms["triplet"] = self._matching_loss(faces, voices, batch)
+        if self.settings.identity_weight:
+            terms["identity"] = self.settings.identity_weight * (
+                self._identity_loss(faces, batch.face_people)
+                + self._identity_loss(voices, batch.voice_people)
+            )
+        if self.settings.attribute_weight:
+            terms["attribute"] = self.settings.attribute_weight * (
+                self.attribute(faces, batch.face_labels)
+                + self.attribute(voices, batch.voice_labels)
+            )
+        return terms
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """theta_f and theta_v of Eq. 8, and the shared classifier."""
+        parts = (self.face_net, self.voice_net, self.attribute)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """The generator's and the classifier's optimizer of section 3.5, at their full rates."""
+        players = (self.generator_parameters(), list(self.classifier.parameters()))
+        generator, critic = (
+            torch.optim.SGD(player, lr=1e-2, momentum=0.9, weight_decay=1e-3) for player in players
+        )
+        return generator, critic
+
+    def _modality_loss(self, faces: Tensor, voices: Tensor) -> Tensor:
+        return modality_cross_entropy(self.classifier(faces), FACE) + modality_cross_entropy(
+            self.classifier(voices), VOICE
+        )
+
+    def _triplet(
+        self, anchors: Tensor, others: Tensor, labels: Tensor, other_labels: Tensor, *, same: bool
+    ) -> Tensor:
+        return weighted_triplet(
+            anchors,
+            others,
+            labels,
+            other_labels,
+            alpha=self.settings.alpha,
+            margin=self.settings.margin,
+            same=same,
+        )
+
+    def _matching_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
+        """Eq. 1 in both directions: a voice asks among faces, a face among voices."""
+        return self._triplet(
+            voices, faces, batch.voice_labels, batch.face_labels, same=False
+        ) + self._triplet(faces, voices, batch.face_labels, batch.voice_labels, same=False)
+
+    def _identity_loss(self, vectors: Tensor, people: Tensor) -> Tensor:
+        return self._triplet(vectors, vectors, people, people, same=True)
+
+    def _centre_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
+        self.centres.update(FACE, faces, batch.face_labels)
+        self.centres.update(VOICE, voices, batch.voice_labels)
+        face_loss: Tensor = self.centres(FACE, faces, batch.face_labels)
+        voice_loss: Tensor = self.centres(VOICE, voices, batch.voice_labels)
+        return face_loss + voice_loss

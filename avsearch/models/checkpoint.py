@@ -1,0 +1,137 @@
+"""Trained models on disk: one safetensors file, its settings and its record inside.
+
+No pickle is ever read: a stranger's checkpoint is numbers and JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from indexer.errors import BadRequest, printable
+from indexer.types import Metric, Space
+
+FORMAT = "avsearch-1"
+
+
+class Network(Protocol):
+    """What every model of the papers that can be indexed offers."""
+
+    settings: Any
+
+    def embed_face(self, faces: Tensor) -> Tensor:
+        """(B, 3, size, size) uint8 to (B, dim)."""
+
+    def embed_voice(self, voices: Tensor) -> Tensor:
+        """(B, samples) float32 to (B, dim)."""
+
+    def eval(self) -> Self:
+        """Turn off everything that is for training only."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move to a device."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model as read from a file."""
+
+    network: nn.Module
+    space: Space
+    record: dict[str, Any]  # what it was trained on and how, and which people it has seen
+
+
+def save_checkpoint(
+    path: Path, name: str, network: nn.Module, record: Mapping[str, Any], *, half: bool = True
+) -> None:
+    """Write a model, its settings and its record; ``half`` stores parameters as float16.
+
+    Written to a temporary name and renamed, so that no half a file is ever found.
+    """
+    parameters = {key for key, _ in network.named_parameters()}
+    tensors = {
+        key: value.detach()
+        .cpu()
+        .contiguous()
+        .to(torch.float16 if half and key in parameters else value.dtype)
+        for key, value in network.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "model": name,
+        "settings": json.dumps(dataclasses.asdict(cast(Any, network).settings)),
+        "record": json.dumps(dict(record)),
+    }
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata)
+    partial.replace(path)
+
+
+def load_checkpoint(
+    path: Path, models: Mapping[str, Any], *, metric: Metric = "cosine"
+) -> Checkpoint:
+    """Read a model; parameters come back as float32.
+
+    Raises BadRequest where the file is missing, is no checkpoint of ours, is cut short, or does
+    not fit the model it names.
+    """
+    tensors, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise BadRequest(
+            f"{printable(path)} is not an avsearch checkpoint; train one or name another file."
+        )
+    name = metadata["model"]
+    if name not in models:
+        raise BadRequest(
+            f"{printable(path)} holds a model called {name!r}, which this version does not know."
+        )
+    network: nn.Module = models[name](_settings(models[name].Settings, metadata["settings"]))
+    try:
+        network.load_state_dict(
+            {
+                key: value.float() if value.is_floating_point() else value
+                for key, value in tensors.items()
+            }
+        )
+    except RuntimeError as error:
+        raise BadRequest(
+            f"{printable(path)} does not fit the model {name!r} of this version; train it again."
+        ) from error
+    space = Space(name, weights_hash(tensors), cast(Any, network).settings.dim, metric)
+    return Checkpoint(network.eval(), space, json.loads(metadata["record"]))
+
+
+def weights_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the weights alone, so that a corrected record does not change the space."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise BadRequest(f"There is no checkpoint {printable(path)}; check the name.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BadRequest(
+            f"{printable(path)} is not a safetensors file, or is cut short; train it again."
+        ) from error
+
+
+def _settings(kind: type[Any], text: str) -> Any:
+    values = json.loads(text)
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

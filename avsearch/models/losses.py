@@ -1,0 +1,107 @@
+"""Losses of the papers, one function or class each, on embeddings (n, dim).
+
+Labels are integers; equal labels mean the same class (a person, or a shared attribute).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (n, m) between rows of (n, dim) and (m, dim).
+
+    The gradient at distance nought is nought, where that of ``torch.cdist`` may not be finite.
+    """
+    squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
+    return squared.clamp_min(1e-12).sqrt()
+
+
+def weighted_triplet(
+    anchors: Tensor,
+    others: Tensor,
+    anchor_labels: Tensor,
+    other_labels: Tensor,
+    *,
+    alpha: float,
+    margin: float,
+    same: bool = False,
+) -> Tensor:
+    """Triplet loss with a weighted negative, ADSM Eq. 1.
+
+    Mean of ``[d(a, p) - alpha * d(a, e) + margin]_+`` over every triplet of the batch that still
+    costs something: anchors from one side, positives and negatives from the other. ``same`` says
+    that both sides are the same rows, so that no item is its own positive. Nought, with a
+    gradient of nought, where there is no such triplet.
+    """
+    apart = distances(anchors, others)  # (n, m)
+    equal = anchor_labels[:, None] == other_labels[None]  # (n, m)
+    positive = (
+        equal & ~torch.eye(len(equal), dtype=torch.bool, device=equal.device) if same else equal
+    )
+    costs = functional.relu(apart[:, :, None] - alpha * apart[:, None, :] + margin)  # (n, m, m)
+    valid = positive[:, :, None] & ~equal[:, None, :]
+    costs = costs * valid
+    return costs.sum() / (costs > 0).sum().clamp_min(1)
+
+
+class MultiModalCentres(nn.Module):
+    """Multi-modal centre loss, ADSM Eq. 2-5.
+
+    Keeps a centre for each class and modality (Eq. 2), as running means: exact means over the
+    training set would need a pass over it for every step.
+    """
+
+    centres: Tensor
+    known: Tensor
+
+    def __init__(self, classes: int, dim: int, *, gamma: float, momentum: float = 0.5) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.momentum = momentum
+        self.register_buffer("centres", torch.zeros(2, classes, dim))
+        self.register_buffer("known", torch.zeros(2, classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, modality: int, embeddings: Tensor, labels: Tensor) -> None:
+        """Move the centres of the classes present towards their means in this batch."""
+        for label in torch.unique(labels):
+            mean = embeddings[labels == label].mean(0)
+            weight = self.momentum if self.known[modality, label] else 1.0
+            self.centres[modality, label].lerp_(mean, weight)
+            self.known[modality, label] = True
+
+    def forward(self, modality: int, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Half the mean squared distance to the own centre and, times gamma, the shared one."""
+        seen = self.known[:, labels].float()[..., None]  # (2, n, 1)
+        own = self.centres[modality, labels]
+        shared = (self.centres[:, labels] * seen).sum(0) / seen.sum(0).clamp_min(1)
+        intra = (embeddings - own).square().sum(1).mean() / 2  # Eq. 3
+        inter = (embeddings - shared).square().sum(1).mean() / 2  # Eq. 4
+        return intra + self.gamma * inter  # Eq. 5
+
+
+def modality_cross_entropy(logits: Tensor, modality: int) -> Tensor:
+    """Cross-entropy of a modality classifier's logits (n, 2), ADSM Eq. 7."""
+    target = torch.full((len(logits),), modality, device=logits.device)
+    return functional.cross_entropy(logits, target)
+
+
+class SharedClassifier(nn.Module):
+    """Cross-entropy of unit embeddings against unit class vectors that both modalities share.
+
+    One classifier over faces and voices alike aligns them through what they have in common
+    where no person has both, as in DIMNet (Wen et al., ICLR 2019, section 3).
+    """
+
+    def __init__(self, classes: int, dim: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.randn(classes, dim))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of unit embeddings (n, dim) with labels (n,)."""
+        logits = self.scale * embeddings @ functional.normalize(self.weight).T
+        return functional.cross_entropy(logits, labels)

@@ -1,0 +1,1 @@
+"""Data sets: readers, splits, caches, and a synthetic world to try everything on."""
