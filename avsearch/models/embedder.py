@@ -40,7 +40,7 @@ class TorchEmbedder:
         self.record = checkpoint.record
         self.device = device
         fuse_norms(checkpoint.network)
-        self._network = cast(Any, checkpoint.network.to(device))
+        self.network = cast(Any, checkpoint.network.to(device))
 
     def embed(self, media: Sequence[Media]) -> Embedded:
         """Vectors (n, dim) of media; what cannot be read is refused by position.
@@ -66,12 +66,12 @@ class TorchEmbedder:
         """The network's inputs for one item: one face, or one or more windows of a voice."""
         data = load_media(item)
         if item.modality == "face":
-            return [face_pixels(data, self._network.settings.face_size)]
-        return voice_windows(data, self._network.settings.voice_seconds)
+            return [face_pixels(data, self.network.settings.face_size)]
+        return voice_windows(data, self.network.settings.voice_seconds)
 
     @torch.inference_mode()
     def _forward(self, modality: Modality, rows: list[NDArray[Any]]) -> Vectors:
-        embed: Callable[[Tensor], Tensor] = getattr(self._network, f"embed_{modality}")
+        embed: Callable[[Tensor], Tensor] = getattr(self.network, f"embed_{modality}")
         parts = [
             embed(torch.from_numpy(np.stack(rows[start : start + _ROWS])).to(self.device)).cpu()
             for start in range(0, len(rows), _ROWS)

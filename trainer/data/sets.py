@@ -7,7 +7,7 @@ them; voices as 16-bit samples, which is what nearly every recording was.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -52,7 +52,7 @@ class TrainingSet:
 
 
 class PeopleSampler:
-    """Draws items so that every label is equally frequent, then every person of a label.
+    """Draws people so that every label is equally frequent, then every person of a label.
 
     Each person drawn gives ``each`` items, repeated only where there are fewer.
     """
@@ -66,8 +66,11 @@ class PeopleSampler:
     def draw(self, people: int) -> NDArray[np.int64]:
         """Positions (people * each,) of items."""
         labels = self.rng.permutation(np.arange(people) % len(self.people))
-        chosen = [int(self.rng.choice(self.people[label])) for label in labels]
-        return np.concatenate([self._items(person) for person in chosen])
+        return self.items_of([int(self.rng.choice(self.people[label])) for label in labels])
+
+    def items_of(self, people: Iterable[int]) -> NDArray[np.int64]:
+        """Positions (people * each,) of items of these people."""
+        return np.concatenate([self._items(person) for person in people])
 
     def _items(self, person: int) -> NDArray[np.int64]:
         own = self.items[person]
@@ -75,7 +78,10 @@ class PeopleSampler:
 
 
 class BatchMaker:
-    """Augmented batches of a training set, endlessly and reproducibly by seed."""
+    """Augmented batches of a training set, endlessly and reproducibly by seed.
+
+    Faces and voices of a batch are of different people, drawn by their labels.
+    """
 
     def __init__(
         self, data: TrainingSet, *, face_people: int, voice_people: int, each: int, seed: int
@@ -88,14 +94,31 @@ class BatchMaker:
 
     def make(self, face_size: int, voice_seconds: float) -> Batch:
         """One batch: ``each`` faces of this size of every person drawn, and voices likewise."""
-        faces = self.data.faces.take(self.face_sampler.draw(self.face_people))
-        voices = self.data.voices.take(self.voice_sampler.draw(self.voice_people))
+        faces, voices = self._draw()
         return to_batch(
-            faces,
-            voices,
+            self.data.faces.take(faces),
+            self.data.voices.take(voices),
             lambda rgb: augment.face(rgb, face_size, self.rng),
             lambda samples: augment.voice(samples, voice_seconds, self.rng),
         )
+
+    def _draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return (
+            self.face_sampler.draw(self.face_people),
+            self.voice_sampler.draw(self.voice_people),
+        )
+
+
+class PairedBatchMaker(BatchMaker):
+    """Batches in which every person shows both faces and voices."""
+
+    def __init__(self, data: TrainingSet, *, people: int, each: int, seed: int) -> None:
+        super().__init__(data, face_people=people, voice_people=people, each=each, seed=seed)
+        self.both = np.intersect1d(data.faces.people, data.voices.people)
+
+    def _draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        people = self.rng.choice(self.both, self.face_people, replace=False).tolist()
+        return self.face_sampler.items_of(people), self.voice_sampler.items_of(people)
 
 
 def to_batch(

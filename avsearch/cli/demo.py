@@ -1,0 +1,72 @@
+"""``avsearch demo``: show it all on a small synthetic world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avsearch.cli.common import ProgressBar, json_option, plain, print_json, print_table
+from indexer.errors import printable
+
+if TYPE_CHECKING:
+    from trainer.demo import Demo, Shown
+
+
+@click.command("demo")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("avsearch-demo"),
+    show_default=True,
+    help="Where the synthetic gallery, its index and the page go.",
+)
+@json_option
+def command(out: Path, *, as_json: bool) -> None:
+    """Render synthetic people, index them, ask with voices, and write a page of the answers.
+
+    Needs no data and no network. The people do not exist, and the page says so.
+    """
+    from trainer.demo import run_demo
+
+    with ProgressBar("file") as progress:
+        demo = run_demo(out, progress)
+    if as_json:
+        print_json(demo)
+        return
+    for shown in demo.shown:
+        _print(shown)
+    _print_figures(demo)
+
+
+def _print(shown: Shown) -> None:
+    person = shown.person
+    click.echo(f"Whose voice is {plain(shown.asked.path)}? (it is {person.name}, {person.gender})")
+    rows = [
+        (
+            str(hit.rank),
+            f"{hit.score:.3f}",
+            hit.name or hit.person,
+            hit.attributes["gender"] or "",
+            hit.attributes["nationality"] or "",
+            "<- right" if hit.person == person.key else "",
+        )
+        for hit in shown.hits
+    ]
+    print_table(("rank", "score", "name", "gender", "nationality", ""), rows)
+    click.echo()
+
+
+def _print_figures(demo: Demo) -> None:
+    report = demo.report
+    click.echo(
+        f"{report.people} synthetic people, {report.faces} faces, {report.voices} voices. "
+        f"Voice to face, mAP {demo.mean_average_precision:.2f}; knowing only the gender gives "
+        f"{demo.by_gender:.2f}, chance {demo.by_chance:.2f}."
+    )
+    click.echo(f"See and hear them: {printable(demo.page)}")
+    click.echo(
+        f"Ask yourself: avsearch query {printable(demo.shown[0].asked.path)} "
+        f"--index {printable(demo.index)}"
+    )

@@ -1,0 +1,28 @@
+"""Real media to test with, and the detectors, loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from avsearch.media import MediaExtractor, read_image, read_sound
+
+
+@pytest.fixture(scope="session")
+def extractor() -> MediaExtractor:
+    return MediaExtractor()
+
+
+@pytest.fixture(scope="session")
+def portrait(test_data: Path) -> NDArray[np.uint8]:
+    """A real picture with one face, uint8 (250, 250, 3)."""
+    return read_image(min((test_data / "lfw_full").glob("*/*.jpg")))
+
+
+@pytest.fixture(scope="session")
+def sentence(test_data: Path) -> NDArray[np.float32]:
+    """About 3 s of real speech at 16 kHz."""
+    return read_sound(min((test_data / "ravdess" / "Actor_01").glob("*.ogg")))

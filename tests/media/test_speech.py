@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from making import tone
+
+from avsearch.media import silero
+from avsearch.media.silero import load_silero
+from avsearch.media.sound import SAMPLE_RATE, read_sound
+from avsearch.media.speech import FRAME, find_speech, find_speech_in_blocks
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.5])
+def test_noise_is_no_speech(level: float) -> None:
+    noise = np.random.default_rng(0).normal(0, level, 5 * SAMPLE_RATE)
+    assert find_speech(noise.astype(np.float32)) == []
+
+
+def test_silence_a_hum_and_nothing_are_no_speech() -> None:
+    assert find_speech(np.zeros(5 * SAMPLE_RATE, np.float32)) == []
+    assert find_speech(tone(50, SAMPLE_RATE, 5)) == []
+    assert find_speech(np.empty(0, np.float32)) == []
+
+
+def test_speech_is_found_where_it_is(sentence: np.ndarray) -> None:
+    silence = np.zeros(3 * SAMPLE_RATE, np.float32)
+    turns = find_speech(np.concatenate([silence, sentence, silence]))
+    end_s = 3 + len(sentence) / SAMPLE_RATE
+    assert all(2.9 < turn.start_s < turn.end_s < end_s + 0.1 for turn in turns)
+    assert sum(turn.duration_s for turn in turns) > 0.8
+
+
+def test_speech_to_the_very_end_ends_with_the_sound(sentence: np.ndarray) -> None:
+    (turn, *_) = find_speech(sentence)
+    cut = sentence[: round((turn.start_s + turn.end_s) / 2 * SAMPLE_RATE)]
+    assert find_speech(cut)[-1].end_s == len(cut) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("size", [100, FRAME, 16_000, 1_000_000])
+def test_the_cuts_of_the_blocks_do_not_matter(sentence: np.ndarray, size: int) -> None:
+    sound = np.tile(sentence, 8)
+    blocks = [sound[start : start + size] for start in range(0, len(sound), size)]
+    assert find_speech_in_blocks(blocks) == find_speech(sound)
+
+
+def test_speech_is_found_in_every_voice(test_data: Path) -> None:
+    for folder in ("ravdess", "librispeech", "fsdd", "urdu", "nemo"):
+        paths = [p for p in (test_data / folder).glob("*/*") if p.suffix in (".ogg", ".wav")]
+        for path in sorted(paths)[:: len(paths) // 4]:
+            assert find_speech(read_sound(path)), path
+
+
+def test_the_probabilities_are_the_packages_own(sentence: np.ndarray) -> None:
+    samples = torch.from_numpy(sentence[: len(sentence) // FRAME * FRAME])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import silero_vad
+
+        theirs = silero_vad.load_silero_vad().audio_forward(samples[None], SAMPLE_RATE)[0]
+    ours, _ = load_silero()(samples, load_silero().start())
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_loading_leaves_torch_as_it_was() -> None:
+    torch.set_num_threads(2)
+    silero._packaged_weights()
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_share_the_network(sentence: np.ndarray) -> None:
+    expected = find_speech(sentence)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(find_speech, [sentence] * 8)) == [expected] * 8

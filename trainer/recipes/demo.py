@@ -1,0 +1,92 @@
+"""The demo's checkpoint: a small ADSM on people of a synthetic world, by person.
+
+``python -m trainer.recipes.demo --out avsearch/weights/demo.safetensors`` trains it, with the
+triplets first and the centres after (ADSM-TCD), on other people than the demo shows.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from avsearch.models.adsm import ADSM, ADSMSettings
+from avsearch.models.checkpoint import save_checkpoint
+from trainer.data.sets import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
+from trainer.data.synthetic import World
+from trainer.demo import PEOPLE as SHOWN
+from trainer.loop import Phase, train
+from trainer.recipes.common import Watch, embed_set, validation_scores
+
+VALIDATION = range(max(SHOWN) + 1, max(SHOWN) + 61)
+TRAINING = range(1000, 1500)
+TAKES = 4
+SETTINGS = ADSMSettings(
+    widths=(16, 32, 64, 128),
+    face_size=64,
+    face_cardinality=4,
+    voice_seconds=3.0,
+    classes=len(TRAINING),
+)
+PHASES = (
+    Phase(600, 64, 3.0, peak_rate=2e-3, warmup=30),
+    Phase(150, 64, 3.0, peak_rate=3e-4, centred=True),
+)
+PEOPLE, EACH, SEED, EVERY = 32, 2, 0, 50
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(out: Path) -> None:
+    """Train the demo's checkpoint."""
+    torch.manual_seed(SEED)
+    world = World()
+    training, validation = render(world, TRAINING), render(world, VALIDATION)
+    model = ADSM(SETTINGS)
+    record = {
+        "recipe": "trainer.recipes.demo",
+        "seed": SEED,
+        "people": {
+            "train": [world.person(number).key for number in TRAINING],
+            "validation": [world.person(number).key for number in VALIDATION],
+        },
+    }
+    batches = PairedBatchMaker(training, people=PEOPLE, each=EACH, seed=SEED)
+    train(
+        model,
+        (
+            torch.optim.AdamW(model.generator_parameters()),
+            torch.optim.AdamW(model.classifier.parameters()),
+        ),
+        PHASES,
+        batches.make,
+        lambda phase: validation_scores(
+            *embed_set(model, validation, phase.face_size, phase.voice_seconds), paired=True
+        ),
+        every=EVERY,
+        report=Watch(model, out.with_suffix(".newest"), record),
+    )
+    save_checkpoint(out, "adsm", model, record)
+
+
+def render(world: World, numbers: range) -> TrainingSet:
+    """Takes of these people, the person being the label that face and voice share."""
+    faces, voices = [], []
+    for number in tqdm(numbers, unit="person", disable=None, file=sys.stderr):
+        person = world.person(number)
+        for take in range(TAKES):
+            picture = Image.fromarray(world.draw_face(person, take))
+            small = picture.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
+            faces.append(np.asarray(small))
+            voices.append((world.speak(person, take) * 32767).astype(np.int16))
+    people = np.repeat(np.arange(len(numbers)), TAKES)
+    return TrainingSet(Side(faces, people, people), Side(voices, people, people))
+
+
+if __name__ == "__main__":
+    main()
