@@ -13,22 +13,20 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from avsearch.media import SAMPLE_RATE, load_media
+from avsearch.media.images import shrink
+from indexer.errors import AvsearchError
 from indexer.types import Media
 
 THUMBNAIL = 128  # pixels, the longer side of a picture
-VOICE_RATE = 16000  # Hz, of a voice that comes decoded
 MAX_SOUND_S = 20.0  # a longer sound is cut: nobody listens on, and the page stays small
 MAX_SOUND_BYTES = 1_000_000  # a larger file is not put in as it is
 
-# What Pillow and libsndfile raise over a file that is missing, broken or of another kind.
-UNREADABLE = (OSError, ValueError, Image.DecompressionBombError, soundfile.LibsndfileError)
+UNREADABLE = (OSError, AvsearchError)  # of a file that is missing, broken or of another kind
 
 # What browsers play as it is.
 SOUND_TYPES = {
@@ -172,24 +170,10 @@ def _media(media: Media, words: str) -> str:
 
 
 def picture_uri(media: Media) -> str:
-    """A face as a small JPEG inside a data URI, upright and cut to its box."""
-    picture = _picture(media)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    """A face as a small JPEG inside a data URI, as an embedder is shown it."""
     stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=88)
+    Image.fromarray(shrink(load_media(media), THUMBNAIL)).save(stored, "JPEG", quality=88)
     return _data_uri("image/jpeg", stored.getvalue())
-
-
-def _picture(media: Media) -> Image.Image:
-    """The pixels of a face, RGB; what comes decoded is the face already."""
-    if media.data is not None:
-        return Image.fromarray(media.data)
-    with Image.open(media.path) as opened:
-        upright = ImageOps.exif_transpose(opened).convert("RGB")
-    if media.box is None:
-        return upright
-    left, top, right, bottom = (round(edge) for edge in media.box)
-    return upright.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
 def sound_uri(media: Media) -> str:
@@ -198,24 +182,10 @@ def sound_uri(media: Media) -> str:
     whole = media.data is None and media.start_s <= 0.0 and media.end_s is None
     if whole and kind is not None and media.path.stat().st_size <= MAX_SOUND_BYTES:
         return _data_uri(kind, media.path.read_bytes())
-    samples, rate = _samples(media)
+    samples = load_media(media)[: round(MAX_SOUND_S * SAMPLE_RATE)]
     stored = io.BytesIO()
-    soundfile.write(stored, samples, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(stored, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return _data_uri("audio/wav", stored.getvalue())
-
-
-def _samples(media: Media) -> tuple[NDArray[Any], int]:
-    """The range of a sound, (samples,) mono float32, and its rate; MAX_SOUND_S at most."""
-    if media.data is not None:
-        return media.data[: round(MAX_SOUND_S * VOICE_RATE)], VOICE_RATE
-    with soundfile.SoundFile(media.path) as file:
-        rate = int(file.samplerate)
-        start = min(round(media.start_s * rate), file.frames)
-        end = file.frames if media.end_s is None else round(media.end_s * rate)
-        file.seek(start)
-        count = min(end - start, round(MAX_SOUND_S * rate))
-        channels = file.read(max(count, 0), dtype="float32", always_2d=True)
-    return np.asarray(channels).mean(axis=1), rate
 
 
 def _data_uri(kind: str, content: bytes) -> str:

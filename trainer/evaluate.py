@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Vectors
-from trainer.metrics import average_precisions, people_interval, roc_auc
+from trainer.metrics import Bools, average_precisions, people_interval, roc_auc
 
 Ints = NDArray[np.int64]
 
@@ -52,10 +52,11 @@ def label_precision(queries: Embeddings, gallery: Embeddings) -> Figure:
 
 
 def label_map(queries: Embeddings, gallery: Embeddings) -> Figure:
-    """Mean average precision of retrieving the gallery's items of the query's label."""
-    relevant = queries.labels[:, None] == gallery.labels[None]
-    values = average_precisions(queries.vectors @ gallery.vectors.T, relevant)
-    return _figure(values, queries, float(relevant.mean()))
+    """Mean average precision of retrieving the gallery's items of the query's label.
+
+    Queries whose label is not in the gallery have no answer and do not count.
+    """
+    return _mean_precision(queries, gallery, queries.labels[:, None] == gallery.labels[None])
 
 
 def person_map(queries: Embeddings, gallery: Embeddings) -> Figure:
@@ -63,11 +64,7 @@ def person_map(queries: Embeddings, gallery: Embeddings) -> Figure:
 
     Queries whose person is not in the gallery have no answer and do not count.
     """
-    relevant = queries.people[:, None] == gallery.people[None]
-    asked = relevant.any(1)
-    values = average_precisions((queries.vectors @ gallery.vectors.T)[asked], relevant[asked])
-    part = Embeddings(queries.vectors[asked], queries.people[asked], queries.labels[asked])
-    return _figure(values, part, float(relevant[asked].mean()))
+    return _mean_precision(queries, gallery, queries.people[:, None] == gallery.people[None])
 
 
 def same_person_auc(side: Embeddings) -> float:
@@ -75,6 +72,14 @@ def same_person_auc(side: Embeddings) -> float:
     first, second = np.triu_indices(len(side.people), 1)
     scores = (side.vectors @ side.vectors.T)[first, second]
     return roc_auc(scores, side.people[first] == side.people[second])
+
+
+def _mean_precision(queries: Embeddings, gallery: Embeddings, relevant: Bools) -> Figure:
+    """Over the queries that have an answer; NaN where none has."""
+    asked = relevant.any(1)
+    values = average_precisions((queries.vectors @ gallery.vectors.T)[asked], relevant[asked])
+    part = Embeddings(queries.vectors[asked], queries.people[asked], queries.labels[asked])
+    return _figure(values, part, float(relevant[asked].mean()) if asked.any() else float("nan"))
 
 
 def _figure(values: NDArray[np.float64], queries: Embeddings, chance: float) -> Figure:

@@ -58,8 +58,10 @@ def people_interval(
     """A statistic of per-query values and its bootstrap interval over people.
 
     People are drawn with replacement, with all their queries, because the queries of one person
-    stand and fall together. Returns (statistic, lower, upper).
+    stand and fall together. Returns (statistic, lower, upper), all NaN where there are no values.
     """
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     groups = [values[people == person] for person in np.unique(people)]
     drawn = [

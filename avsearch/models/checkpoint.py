@@ -21,6 +21,7 @@ from indexer.errors import BadRequest, printable
 from indexer.types import Metric, Space
 
 FORMAT = "avsearch-1"
+_KEYS = {"model", "settings", "record"}
 
 
 class Network(Protocol):
@@ -85,7 +86,7 @@ def load_checkpoint(
     not fit the model it names.
     """
     tensors, metadata = _read(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT or not metadata.keys() >= _KEYS:
         raise BadRequest(
             f"{printable(path)} is not an avsearch checkpoint; train one or name another file."
         )
@@ -94,15 +95,15 @@ def load_checkpoint(
         raise BadRequest(
             f"{printable(path)} holds a model called {name!r}, which this version does not know."
         )
-    network: nn.Module = models[name](_settings(models[name].Settings, metadata["settings"]))
     try:
+        network: nn.Module = models[name](_settings(models[name].Settings, metadata["settings"]))
         network.load_state_dict(
             {
                 key: value.float() if value.is_floating_point() else value
                 for key, value in tensors.items()
             }
         )
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # settings or tensors of another version
         raise BadRequest(
             f"{printable(path)} does not fit the model {name!r} of this version; train it again."
         ) from error

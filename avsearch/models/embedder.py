@@ -26,6 +26,8 @@ def pick_device(name: str) -> torch.device:
         raise BadRequest("No CUDA device can be used here; ask with --device cpu or auto.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise BadRequest(f"There is no device {name!r}; ask for auto, cpu or cuda.")
     return torch.device(name)
 
 

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from avsearch.media import MediaExtractor, read_image, read_sound
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Torch's threads wait for each other busily; beside other tests that takes seconds."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def encode(
             if rotation:
                 picture_stream.set_display_rotation(rotation)
         if sound is not None:
-            sound_stream = out.add_stream(codecs[1], rate=rate, layout="mono")
+            sound_stream = out.add_stream(codecs[1], rate=rate, layout="mono", bit_rate=96_000)
         for rgb in frames or []:
             out.mux(picture_stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         if sound is not None:

@@ -82,8 +82,8 @@ def test_a_large_picture_is_searched_scaled_down(
     detector: FaceDetector, portrait: np.ndarray
 ) -> None:
     (face,) = detector.detect(portrait)
-    (large,) = detector.detect(portrait.repeat(8, axis=0).repeat(8, axis=1))
-    np.testing.assert_allclose(np.divide(large.box, 8), face.box, atol=8)
+    (large,) = detector.detect(portrait.repeat(7, axis=0).repeat(7, axis=1))
+    np.testing.assert_allclose(np.divide(large.box, 7), face.box, atol=8)
 
 
 def test_threads_share_a_detector(portrait: np.ndarray) -> None:
@@ -99,13 +99,13 @@ def test_crops_show_a_face_as_the_training_pictures_do(
 ) -> None:
     """On average the middle 160 x 160 of LFW's 250 x 250 deep-funneled pictures."""
     sides, above, beside = [], [], []
-    for path in sorted((test_data / "lfw_full").glob("*/*.jpg"))[::26]:
+    for path in sorted((test_data / "lfw_full").glob("*/*.jpg"))[::43]:
         box = max((face.box for face in detector.detect(read_image(path))), key=nearness)
         width, height = box.right - box.left, box.bottom - box.top
         sides.append((1 + MARGIN) * math.sqrt(width * height))
         above.append((box.top + box.bottom) / 2 - UPWARD_SHIFT * height)
         beside.append((box.left + box.right) / 2)
-    assert len(sides) == 20
+    assert len(sides) == 13
     assert np.mean(sides) == pytest.approx(160, abs=6)
     assert np.mean(above) == pytest.approx(125, abs=3)
     assert np.mean(beside) == pytest.approx(125, abs=6)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,16 +91,17 @@ def test_a_palette_with_a_transparent_colour(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [("1", "png"), ("L", "png"), ("P", "png"), ("CMYK", "jpg"), ("YCbCr", "jpg"), ("LAB", "tif")],
+    ("mode", "white", "suffix"),
+    [
+        ("1", 1, "png"),
+        ("L", 255, "png"),
+        ("CMYK", (0, 0, 0, 0), "jpg"),
+        ("YCbCr", (255, 128, 128), "jpg"),
+        ("LAB", (255, 128, 128), "tif"),
+    ],
 )
-def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
-    white = (
-        Image.new("LAB", (32, 32), (255, 0, 0))
-        if mode == "LAB"
-        else Image.new("RGB", (32, 32), "white").convert(mode)
-    )
-    white.save(tmp_path / f"a.{suffix}")
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, white: Any, suffix: str) -> None:
+    Image.new(mode, (32, 32), white).save(tmp_path / f"a.{suffix}")
     np.testing.assert_allclose(read_image(tmp_path / f"a.{suffix}"), 255, atol=2)
 
 

@@ -96,7 +96,7 @@ def test_reads_what_ffmpeg_reads(tmp_path: Path, suffix: str, codec: str, rate: 
     samples = read_sound(path)
     assert len(samples) == pytest.approx(SAMPLE_RATE, rel=0.1)
     assert loudest_hz(samples) == pytest.approx(440, abs=3)
-    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
+    assert np.abs(samples[4000:-4000]).max() == pytest.approx(0.5, abs=0.1)
 
 
 def test_stereo_in_a_container_is_averaged_as_elsewhere(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_refuses_rates_no_speech_has(tmp_path: Path) -> None:
 )
 def test_refuses_what_is_no_sound(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(RefusedFile, match="not a sound|no sound track"):
+    with pytest.raises(RefusedFile, match="not a sound"):
         read_sound(tmp_path / "a.wav")
 
 

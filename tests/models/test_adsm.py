@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import dataclasses
+
+import plain
+import pytest
+import torch
+from torch import Tensor, nn
+
+from avsearch.models.adsm import ADSM, FACE, VOICE, ADSMSettings
+from avsearch.models.blocks import SEResNeXtBlock
+from tiny import lived_adsm, tiny_adsm, tiny_batch
+
+EXTRAS = {"identity_weight": 0.5, "attribute_weight": 1.5}
+
+
+@pytest.fixture(scope="module")
+def paper() -> ADSM:
+    """The network of the paper, at its size."""
+    return ADSM(ADSMSettings(dim=32)).eval()
+
+
+def count(*parts: nn.Module) -> int:
+    return sum(p.numel() for part in parts for p in part.parameters())
+
+
+def embedded(network: ADSM, batch) -> tuple[Tensor, Tensor]:
+    """Vectors of a batch that gradients reach, and nothing behind them."""
+    with torch.no_grad():
+        faces, voices = network.encode(batch)
+    return faces.requires_grad_(), voices.requires_grad_()
+
+
+# The network.
+
+
+def test_parameters_are_as_many_as_table_5_says(paper):
+    assert count(paper.face_net) == pytest.approx(7.02e6, rel=0.02)
+    assert count(paper.voice_net) == pytest.approx(5.38e6, rel=0.02)
+    assert count(paper.face_net, paper.voice_net) == pytest.approx(12.40e6, rel=0.02)
+    assert count(paper) == pytest.approx(12.40e6, rel=0.02)  # with all that only trains it
+
+
+def test_stages_are_those_of_table_1(paper):
+    seen: list[tuple[int, ...]] = []
+    watched = nn.Sequential | SEResNeXtBlock | nn.Conv2d | nn.AdaptiveAvgPool2d
+    handles = [
+        part.register_forward_hook(lambda part, given, out: seen.append(tuple(out.shape[1:])))
+        for part in paper.face_net
+        if isinstance(part, watched)
+    ]
+    with torch.inference_mode():
+        paper.embed_face(torch.zeros(1, 3, 128, 128, dtype=torch.uint8))
+    for handle in handles:
+        handle.remove()
+    stages = [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8)]
+    assert seen == [
+        *(shape for stage in stages for shape in (stage, stage)),  # convolution, then block
+        (32, 4, 4),
+        (32, 1, 1),
+    ]
+
+
+def test_vectors_of_the_paper_have_32_values(paper):
+    with torch.inference_mode():
+        faces = paper.embed_face(torch.zeros(1, 3, 128, 128, dtype=torch.uint8))
+        voices = paper.embed_voice(torch.linspace(-1, 1, 160_000)[None])
+    assert faces.shape == voices.shape == (1, 32)
+
+
+def test_vectors_are_unit_vectors_of_dim_values():
+    network, batch = lived_adsm(dim=24), tiny_batch(8, 6)
+    with torch.inference_mode():
+        faces, voices = network.encode(batch)
+    assert faces.shape == (8, 24)
+    assert voices.shape == (6, 24)
+    for side in (faces, voices):
+        torch.testing.assert_close(side.norm(dim=1), torch.ones(len(side)))
+
+
+def test_sizes_of_inputs_may_differ_from_the_settings():
+    network = lived_adsm()
+    with torch.inference_mode():
+        assert network.embed_face(torch.zeros(2, 3, 48, 48, dtype=torch.uint8)).shape == (2, 16)
+        assert network.embed_voice(torch.randn(2, 12_345)).shape == (2, 16)
+
+
+def test_the_default_has_128_values_and_no_term_that_the_paper_has_not():
+    settings = ADSMSettings()
+    assert settings.dim == 128
+    assert (settings.identity_weight, settings.attribute_weight) == (0, 0)
+    assert (settings.alpha, settings.margin, settings.eta, settings.turns) == (0.8, 0.6, 0.3, 5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.dim = 32
+
+
+# The losses.
+
+
+def test_the_critic_is_trained_to_tell_faces_from_voices():
+    network, batch = lived_adsm(), tiny_batch()
+    faces, voices = embedded(network, batch)
+    logits = [network.classifier(side).tolist() for side in (faces, voices)]
+    wanted = plain.cross_entropy(logits[0], [FACE] * 8) + plain.cross_entropy(
+        logits[1], [VOICE] * 6
+    )
+    assert network.critic_loss((faces, voices)).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_critic_sends_no_gradient_to_the_nets():
+    network, batch = tiny_adsm(**EXTRAS), tiny_batch()
+    encoded = network.encode(batch)
+    for side in encoded:
+        side.retain_grad()
+    network.critic_loss(encoded).backward()
+    moved = {name for name, p in network.named_parameters() if p.grad is not None}
+    assert moved == {f"classifier.{name}" for name, _ in network.classifier.named_parameters()}
+    assert all(side.grad is None for side in encoded)
+
+
+def test_terms_are_those_of_eq_8():
+    network, batch = lived_adsm(), tiny_batch()
+    encoded = embedded(network, batch)
+    terms = network.loss_terms(encoded, batch)
+    assert terms.keys() == {"adversary", "triplet"}
+    adversary = -0.3 * network.critic_loss(encoded).item()
+    assert terms["adversary"].item() == pytest.approx(adversary, rel=1e-5)
+    faces, voices = (side.tolist() for side in encoded)
+    labels = batch.face_labels.tolist(), batch.voice_labels.tolist()
+    wanted = plain.triplet(voices, faces, *labels[::-1], alpha=0.8, margin=0.6) + plain.triplet(
+        faces, voices, *labels, alpha=0.8, margin=0.6
+    )
+    assert terms["triplet"].item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_generator_makes_the_critic_worse():
+    network, batch = lived_adsm(), tiny_batch()
+    faces, voices = embedded(network, batch)
+    network.loss_terms((faces, voices), batch)["adversary"].backward()
+    before = network.critic_loss((faces, voices))
+    after = network.critic_loss((faces - 0.1 * faces.grad, voices - 0.1 * voices.grad))
+    assert after > before
+
+
+def test_terms_that_the_paper_has_not_by_plain_loops():
+    network, batch = lived_adsm(**EXTRAS), tiny_batch()
+    faces, voices = embedded(network, batch)
+    terms = network.loss_terms((faces, voices), batch)
+    assert terms.keys() == {"adversary", "triplet", "identity", "attribute"}
+    identity = sum(
+        plain.triplet(
+            side.tolist(),
+            side.tolist(),
+            people.tolist(),
+            people.tolist(),
+            alpha=0.8,
+            margin=0.6,
+            same=True,
+        )
+        for side, people in ((faces, batch.face_people), (voices, batch.voice_people))
+    )
+    assert terms["identity"].item() == pytest.approx(0.5 * identity, rel=1e-4)
+    vectors = torch.tensor([plain.unit(row) for row in network.attribute.weight.tolist()])
+    attribute = sum(
+        plain.cross_entropy((8.0 * side @ vectors.T).tolist(), labels.tolist())
+        for side, labels in ((faces, batch.face_labels), (voices, batch.voice_labels))
+    )
+    assert terms["attribute"].item() == pytest.approx(1.5 * attribute, rel=1e-4)
+
+
+def test_centres_take_the_place_of_the_triplets():
+    network, batch = lived_adsm(), tiny_batch()
+    encoded = embedded(network, batch)
+    terms = network.loss_terms(encoded, batch, centred=True)
+    assert terms.keys() == {"adversary", "centres"}
+    sides = [side.tolist() for side in encoded]
+    labels = [batch.face_labels.tolist(), batch.voice_labels.tolist()]
+    own = {
+        (modality, label): plain.mean(
+            [
+                row
+                for row, its in zip(sides[modality], labels[modality], strict=True)
+                if its == label
+            ]
+        )
+        for modality in (0, 1)
+        for label in (0, 1)
+    }
+    shared = {label: plain.mean([own[0, label], own[1, label]]) for label in (0, 1)}
+    wanted = 0.0
+    for modality in (0, 1):
+        for row, label in zip(sides[modality], labels[modality], strict=True):
+            both = plain.squared(row, own[modality, label]) + plain.squared(row, shared[label])
+            wanted += both / 2 / len(sides[modality])
+    assert terms["centres"].item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_batch_of_one_class_costs_only_the_adversary():
+    network, batch = lived_adsm(), tiny_batch(classes=1)
+    encoded = embedded(network, batch)
+    terms = network.loss_terms(encoded, batch)
+    assert terms["triplet"].item() == 0
+    sum(terms.values()).backward()
+    assert all(side.grad.isfinite().all() for side in encoded)
+
+
+# The players.
+
+
+def test_each_parameter_is_in_exactly_one_optimizer():
+    network = tiny_adsm(**EXTRAS)
+    held = [
+        id(parameter)
+        for optimizer in network.optimizers()
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(p) for p in network.parameters() if p.requires_grad}
+
+
+def test_optimizers_are_those_of_section_3_5():
+    for optimizer in tiny_adsm().optimizers():
+        assert isinstance(optimizer, torch.optim.SGD)
+        assert optimizer.defaults["lr"] == 1e-2
+        assert optimizer.defaults["momentum"] == 0.9
+        assert optimizer.defaults["weight_decay"] == 1e-3
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("extras", [{}, EXTRAS])
+def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(centred, extras):
+    # Not fresh, as fresh blocks end in weights of nought; wide gates, as two units may both be dead.
+    network = lived_adsm(reduction=1, **extras).train()
+    batch = tiny_batch()
+    sum(network.loss_terms(network.encode(batch), batch, centred=centred).values()).backward()
+    generator = {id(p) for p in network.generator_parameters()}
+    without = set() if extras else {"attribute.weight"}  # its term is off
+    for name, parameter in network.named_parameters():
+        if id(parameter) in generator and name not in without:
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
+    network.zero_grad()
+    network.critic_loss(network.encode(batch)).backward()
+    for name, parameter in network.classifier.named_parameters():
+        assert parameter.grad.any(), name

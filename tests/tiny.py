@@ -1,0 +1,91 @@
+"""A network, media and batches small enough to compute in milliseconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from avsearch.models.adsm import ADSM, ADSMSettings
+from avsearch.models.batch import Batch
+from indexer.types import Media
+
+SETTINGS = ADSMSettings(
+    dim=16,
+    widths=(8, 16, 16, 16),
+    face_cardinality=4,
+    voice_cardinality=2,
+    face_size=32,
+    voice_seconds=0.5,
+    cepstra=20,
+)
+SAMPLES = 8000  # of one window
+NOWHERE = Path("nowhere")  # media that are read from it, and not from their data, are refused
+
+
+def tiny_adsm(seed: int = 0, **changes: Any) -> ADSM:
+    """A fresh network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ADSM(dataclasses.replace(SETTINGS, **changes))
+
+
+def lived_adsm(seed: int = 0, **changes: Any) -> ADSM:
+    """An evaluated network whose every weight and statistic is other than a fresh one's."""
+    network = tiny_adsm(seed, **changes)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed + 1)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+        for step in range(4):
+            network.encode(tiny_batch(seed=step))
+    return network.eval()
+
+
+def tiny_batch(
+    faces: int = 8, voices: int = 6, *, classes: int = 2, each: int = 2, seed: int = 0
+) -> Batch:
+    """Noise, ``each`` items a person; people take the classes in turn."""
+    rng = np.random.default_rng(seed)
+    face_people, voice_people = np.arange(faces) // each, 100 + np.arange(voices) // each
+    return Batch(
+        faces=torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1),
+        voices=torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)])),
+        face_labels=torch.from_numpy(face_people % classes),
+        voice_labels=torch.from_numpy(voice_people % classes),
+        face_people=torch.from_numpy(face_people),
+        voice_people=torch.from_numpy(voice_people),
+    )
+
+
+def face_noise(rng: np.random.Generator, side: int = 32) -> NDArray[np.uint8]:
+    """(side, side, 3), of a mean and contrast of its own."""
+    low, high = np.sort(rng.integers(0, 256, 2))
+    return rng.integers(low, high + 1, (side, side, 3), dtype=np.uint8)
+
+
+def voice_noise(
+    rng: np.random.Generator, samples: int = SAMPLES, level: float = 0.1
+) -> NDArray[np.float32]:
+    """(samples,) coloured noise whose colour and loudness change over time."""
+    raw = rng.standard_normal(samples + 1)
+    coloured = raw[1:] + rng.uniform(-0.9, 0.9) * raw[:-1]
+    swell = 1.2 + np.sin(np.arange(samples) * rng.uniform(1e-3, 1e-2))
+    return (level * coloured * swell).astype(np.float32)
+
+
+def face(rng: np.random.Generator, side: int = 32) -> Media:
+    """A face in memory."""
+    return Media(NOWHERE / "face.png", "face", data=face_noise(rng, side))
+
+
+def voice(rng: np.random.Generator, samples: int = SAMPLES, level: float = 0.1) -> Media:
+    """A voice in memory."""
+    return Media(NOWHERE / "voice.wav", "voice", data=voice_noise(rng, samples, level))
