@@ -44,6 +44,7 @@ def lived_adsm(seed: int = 0, **changes: Any) -> ADSM:
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.5, 0.5)
+                module.momentum = None  # plain means, so that few steps suffice
         for step in range(4):
             network.encode(tiny_batch(seed=step))
     return network.eval()

@@ -53,18 +53,21 @@ def cut_sound(path: Path, spans: Sequence[Span]) -> Iterator[Samples]:
     short, or empty. Memory holds one span, not the sound. Raises RefusedFile as read_sound.
     """
     blocks = stream_sound(path)
-    held, held_from = np.empty(0, np.float32), 0
+    held, held_to = np.empty(0, np.float32), 0  # the last samples read, and where they end
     for span in spans:
-        start = round(span.start_s * SAMPLE_RATE)
-        end = span.end_s * SAMPLE_RATE
-        parts = [held]
-        held_to = held_from + len(held)
+        start, end = round(span.start_s * SAMPLE_RATE), span.end_s * SAMPLE_RATE
+        parts = [_from(start, held, held_to)]
         while held_to < end and (block := next(blocks, None)) is not None:
-            parts = [block] if held_to <= start else [*parts, block]
             held_to += len(block)
+            parts.append(_from(start, block, held_to))
         held = np.concatenate(parts)
         held_from = held_to - len(held)
-        yield held[max(0, start - held_from) : round(min(end, held_to)) - held_from].copy()
+        yield held[: max(0, round(min(end, held_to)) - held_from)].copy()
+
+
+def _from(start: int, samples: Samples, samples_end: int) -> Samples:
+    """What of the samples that end at ``samples_end`` lies at or after ``start``."""
+    return samples[max(0, len(samples) - max(0, samples_end - start)) :]
 
 
 def stream_sound(path: Path) -> Iterator[Samples]:

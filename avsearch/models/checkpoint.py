@@ -96,6 +96,7 @@ def load_checkpoint(
             f"{printable(path)} holds a model called {name!r}, which this version does not know."
         )
     try:
+        record: dict[str, Any] = dict(json.loads(metadata["record"]))
         network: nn.Module = models[name](_settings(models[name].Settings, metadata["settings"]))
         network.load_state_dict(
             {
@@ -108,7 +109,7 @@ def load_checkpoint(
             f"{printable(path)} does not fit the model {name!r} of this version; train it again."
         ) from error
     space = Space(name, weights_hash(tensors), cast(Any, network).settings.dim, metric)
-    return Checkpoint(network.eval(), space, json.loads(metadata["record"]))
+    return Checkpoint(network.eval(), space, record)
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -134,5 +135,5 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _settings(kind: type[Any], text: str) -> Any:
-    values = json.loads(text)
+    values = dict(json.loads(text))
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

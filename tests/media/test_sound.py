@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,19 @@ def test_many_parts_in_one_pass(tmp_path: Path) -> None:
     for span, samples in zip(spans, cut_sound(path, spans), strict=True):
         start, end = (round(t * SAMPLE_RATE) for t in span)
         np.testing.assert_array_equal(samples, noise[start:end])
+
+
+def test_what_is_cut_out_keeps_nothing_else_alive(tmp_path: Path) -> None:
+    """Memory holds one span and a block, however the spans lie across the blocks."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(SAMPLE_RATE * 300, np.int16), SAMPLE_RATE)
+    spans = [Span(start, start + 0.9) for start in np.arange(0.05, 299)]
+    tracemalloc.start()
+    for _ in cut_sound(path, spans):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 10 * SAMPLE_RATE * 4  # some blocks of 10 s; the whole is 30 of them
 
 
 def test_a_long_recording_comes_in_bounded_blocks(tmp_path: Path) -> None:

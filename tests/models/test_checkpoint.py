@@ -167,7 +167,9 @@ def test_a_file_cut_short_is_refused(path, share):
     assert "cut short" in refusal(path)
 
 
-@pytest.mark.parametrize("content", [b"These are no weights.\n" * 100, b"\x80\x04" + b"pickle." * 9])
+@pytest.mark.parametrize(
+    "content", [b"These are no weights.\n" * 100, b"\x80\x04" + b"pickle." * 9]
+)
 def test_a_file_of_another_kind_is_refused(path, content):
     path.write_bytes(content)
     assert "not a safetensors file" in refusal(path)
@@ -217,9 +219,10 @@ def test_settings_of_another_version_are_refused(path, changes):
     assert "does not fit" in refusal(path)
 
 
+@pytest.mark.parametrize("key", ["settings", "record"])
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null"])
-def test_settings_that_are_none_are_refused(path, text):
-    rewrite(path, settings=text)
+def test_settings_and_records_that_are_none_are_refused(path, key, text):
+    rewrite(path, **{key: text})
     assert "does not fit" in refusal(path)
 
 

@@ -67,9 +67,7 @@ def test_an_extreme_neighbour_changes_no_vector(embedder, modality):
         others = [loud, silent, voice(rng, level=1e4)]
     else:
         item = face(rng)
-        others = [
-            Media(NOWHERE, "face", data=np.full((32, 32, 3), v, np.uint8)) for v in (0, 255)
-        ]
+        others = [Media(NOWHERE, "face", data=np.full((32, 32, 3), v, np.uint8)) for v in (0, 255)]
     wanted = embedder.embed([item]).vectors[0]
     found = embedder.embed([*others, item, *others])
     np.testing.assert_allclose(found.vectors[len(others)], wanted, **CLOSE)

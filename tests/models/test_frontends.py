@@ -98,7 +98,9 @@ def plain_cepstra(wave: np.ndarray, coefficients: int) -> np.ndarray:
             energy = 0.0
             for k, value in enumerate(power):
                 f = k * 16000 / 512
-                energy += value * max(0.0, min((f - left) / (top - left), (right - f) / (right - top)))
+                energy += value * max(
+                    0.0, min((f - left) / (top - left), (right - f) / (right - top))
+                )
             logs.append(math.log(energy + 1e-6))
         columns.append(
             [

@@ -1,0 +1,62 @@
+"""The checkpoints that are shipped: their size, their cards, and what they can do."""
+
+import numpy as np
+import pytest
+
+from avsearch.media import MediaExtractor
+from avsearch.models import WEIGHTS, load_model
+from indexer.types import Media
+
+SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
+
+
+def test_the_default_and_the_demo_are_shipped():
+    assert [path.stem for path in SHIPPED] == ["adsm", "demo"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_checkpoint_is_small_has_a_card_and_says_whom_it_saw(path):
+    assert path.stat().st_size <= 30e6
+    card = path.with_suffix(".md").read_text()
+    model = load_model(path.stem)
+    assert model.space.dim == 128
+    assert model.space.weights_sha256 in card
+    assert model.record["recipe"] in card
+    people = model.record["people"]
+    assert people["train"]
+    assert not set(people["train"]) & set(people["validation"])
+    assert not set(people["train"]) & set(people.get("test", []))
+
+
+@pytest.fixture(scope="module")
+def actors(test_data):
+    """Folder and gender of the actors that the default model never saw."""
+    model = load_model()
+    unseen = [name for name in model.record["people"]["test"] if name.startswith("ravdess/")]
+    rows = (test_data / "ravdess" / "people.csv").read_text().splitlines()[1:]
+    genders = {row.split(",")[0]: row.split(",")[2] for row in rows}
+    return [(test_data / name, genders[name.split("/")[1]]) for name in unseen]
+
+
+def test_unseen_voices_rank_unseen_faces_of_their_own_gender_first(actors):
+    model = load_model()
+    extractor = MediaExtractor()
+    faces = [next(extractor.extract(next(folder.glob("*.png")))) for folder, _ in actors]
+    voices = [list(extractor.extract(p))[0] for f, _ in actors for p in sorted(f.glob("*.ogg"))[:6]]
+    genders = np.array([gender for _, gender in actors])
+    asked = np.repeat(genders, 6)
+    scores = model.embed(voices).vectors @ model.embed(faces).vectors.T
+    right = genders[scores.argmax(1)] == asked
+    per_actor = right.reshape(len(actors), 6).mean(1)
+    assert len(actors) >= 8
+    # Chance is a half; eight actors of 0.5 +- 0.5 each would reach this once in some hundred times.
+    assert per_actor.mean() >= 0.8
+
+
+def test_a_vector_of_real_media_does_not_depend_on_its_neighbours(actors):
+    model = load_model()
+    folder = actors[0][0]
+    media = [Media(path, "voice") for path in sorted(folder.glob("*.ogg"))[:3]]
+    media.append(next(MediaExtractor().extract(next(folder.glob("*.png")))))
+    alone = np.concatenate([model.embed([item]).vectors for item in media])
+    np.testing.assert_allclose(model.embed(media[::-1]).vectors[::-1], alone, atol=1e-5)
