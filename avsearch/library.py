@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
-from indexer.errors import BadRequest, RefusedFile
+from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
@@ -35,13 +36,14 @@ def index_galleries(
     if manifest is not None and len(galleries) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
     extractor = MediaExtractor(faces)
-    scans = [scan(gallery, extractor.kind, manifest=manifest) for gallery in galleries]
+    each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
+    scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
-    from avsearch.models import load_model  # torch, only once everything else is in order
+    from avsearch.models import load_model, model_address  # torch, only once all else is in order
 
     source = model or _known_model(folder)
     embedder = load_model(source, device)
-    notes = {"model": str(source or ""), "faces": faces}
+    notes = {"model": model_address(source), "faces": faces}
     with Index.open_or_create(folder, embedder.space) as opened:
         opened.note(notes)
         report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
@@ -50,10 +52,11 @@ def index_galleries(
 
 def _known_model(folder: Path) -> str | None:
     """The model an index was made with, None where there is no index or it was the default."""
-    if not folder.is_dir() or not any(folder.iterdir()):
+    try:
+        with Index.open(folder) as opened:
+            return opened.notes().get("model") or None
+    except NoIndex:
         return None
-    with Index.open(folder) as opened:
-        return opened.notes().get("model") or None
 
 
 def ask(
@@ -95,9 +98,8 @@ def _question(file: Path, index: Index, warn: Callable[[str], None]) -> list[Med
         raise RefusedFile(file, fault)
     media = _look_into(file, whole_too=index.notes().get("faces") == "whole")
     question = choose_question(media)
-    others = sum(item.modality == "face" for item in media) - 1
-    if question[0].modality == "face" and others > 0 and question[0].start_s == 0:
-        warn(f"{others + 1} faces were found; asked with the largest. Crop the picture to choose.")
+    if len(media) > 1 and MediaExtractor().kind(file) == "picture":
+        warn(f"{len(media)} faces were found; asked with the largest. Crop the picture to choose.")
     return question
 
 

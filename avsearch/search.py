@@ -108,6 +108,8 @@ class Searcher:
     ) -> Answer:
         """As :meth:`search`, with what was asked and the plan of the search."""
         media = [question] if isinstance(question, Media) else question
+        if not media and not isinstance(media, str):
+            raise BadRequest("Nothing was asked with; give media or the ID of a person.")
         if self.reranker is not None and (isinstance(media, str) or len(media) != 1):
             raise BadRequest(
                 "A re-ranker compares one face or one stretch of speech; ask with one."

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from indexer.vectors import Device, FaissIndex
 FOLDER = "cache"
 VECTORS = "vectors.faiss"
 STAMP = "stamp.json"
+_UNFINISHED = ".new-"  # what names of files begin with that are not written to their end
 
 
 class UnfitCacheError(Exception):
@@ -91,9 +91,13 @@ class Cache:
         _replace(self.folder / STAMP, stamp.to_json().encode())
 
     def clear(self) -> None:
-        """Delete what is stored, unfinished files too."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Delete what is stored, unfinished files too, and nothing that is not ours."""
+        for path in [
+            *self.folder.glob(f"{_UNFINISHED}*"),
+            self.folder / STAMP,
+            self.folder / VECTORS,
+        ]:
+            path.unlink(missing_ok=True)
 
     def _content(self, name: str) -> bytes:
         try:
@@ -103,7 +107,7 @@ class Cache:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_UNFINISHED, delete=False) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

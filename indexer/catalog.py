@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ class Catalog:
         Raises IndexDamaged for a file that is not SQLite, is cut short, or has other tables.
         The file stays as it is.
         """
-        engine = _engine(path, mode="rw")
+        engine = _engine(path, mode=_mode(path))
         try:
             with _in_words(path), engine.begin() as connection:
                 space = _space(connection, path)
@@ -104,6 +105,16 @@ class Catalog:
             cursor.close()
 
 
+def _mode(path: Path) -> str:
+    """How to open: a disk that nobody can write to leaves SQLite no place for its locks."""
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return "ro&immutable=1" if read_only and not _log(path).exists() else "rw"
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
 def _engine(path: Path, mode: str) -> Engine:
     engine = create_engine(
         "sqlite://",
@@ -116,7 +127,7 @@ def _engine(path: Path, mode: str) -> Engine:
 
 
 def _connector(path: Path, mode: str) -> Callable[[], sqlite3.Connection]:
-    uri = f"file:{urllib.parse.quote(str(path))}?mode={mode}"
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexer.people import merged
 from indexer.reader import Reader
-from indexer.records import FileRecord, Person, Refusal, Source, Stat
+from indexer.records import Asked, FileRecord, Person, Refusal, Source, Stat
 from indexer.scan import Scan
 
 CHUNK = 500  # files looked up in the catalog at once
@@ -94,13 +94,13 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
 
 
 def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
-    by_path: dict[Path, list[Source]] = {}
+    by_path: dict[Path, dict[Asked, Source]] = {}  # the same thing asked twice is taken once
     for source in itertools.chain.from_iterable(scan.sources for scan in scans):
-        by_path.setdefault(source.path, []).append(source)
+        by_path.setdefault(source.path, {}).setdefault(source.asked, source)
     for paths in _chunks(by_path):
         known = read.files_named(paths)
         for path in paths:
-            yield Job(tuple(by_path[path]), _stat(path), settings, known.get(path))
+            yield Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
 
 
 def _refused(scans: Sequence[Scan], settings: str) -> list[FileRecord]:

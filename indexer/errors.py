@@ -3,8 +3,9 @@
 ::
 
     AvsearchError                 the root; ``exit_code`` is what the command line ends with
-    ├── RefusedFile               one file cannot be used; it is listed and stops nothing
+    ├── RefusedFile         (2)   one file cannot be used; it is listed and stops nothing
     ├── BadRequest          (2)   the request or its input is wrong
+    │   ├── NotInFile       (2)   a part of a file that it does not have; a RefusedFile too
     │   ├── NoIndex         (2)   there is no index here
     │   └── IndexBusy       (2)   somebody else is writing to this index
     └── IndexUnusable       (4)   the index cannot serve this request
@@ -42,6 +43,10 @@ class RefusedFile(AvsearchError):
 
 class BadRequest(AvsearchError):
     """The request or its input is wrong."""
+
+
+class NotInFile(RefusedFile, BadRequest):
+    """A part of a file was asked for that it does not have."""
 
 
 class NoIndex(BadRequest):

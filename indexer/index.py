@@ -17,7 +17,8 @@ from indexer import catalog as catalogs
 from indexer.cache import Cache, UnfitCacheError
 from indexer.catalog import Catalog
 from indexer.erase import Receipt, search_folder
-from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex, printable
+from indexer.errors import BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
+from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.reader import Reader
 from indexer.records import Counts, Item, Person
@@ -175,6 +176,7 @@ class Index:
         queries = self._checked(vectors, k)
         with self.catalog.read() as read:
             snapshot = self._current(read)
+            k = min(k, max(len(snapshot.vectors), 1))
             among = snapshot.owners.among(modality, where or {})
             if by == "person":
                 near = snapshot.best_of_people(queries, k, among)
@@ -270,7 +272,7 @@ class Index:
 
         Under the lock, and only of the newest revision: what was forgotten never comes back.
         """
-        with contextlib.suppress(IndexBusy, OSError), only_writer(self.folder):
+        with contextlib.suppress(BadRequest, OSError), only_writer(self.folder):
             if self.revision == snapshot.revision.number:
                 self._cache.store(snapshot.vectors, snapshot.revision)
 
@@ -312,6 +314,14 @@ def _make(folder: Path) -> None:
         raise BadRequest(
             f"No index can be made in {printable(folder)}: {error.strerror}; choose another folder."
         ) from error
+
+
+def has_other_things(folder: Path) -> bool:
+    """Whether a folder is in use, and not by an index, finished or not."""
+    if not folder.is_dir() or _exists(folder):
+        return False
+    unfinished = (NAME_OF_LOCK, Path(catalogs.NAME).stem)
+    return any(not path.name.startswith(unfinished) for path in folder.iterdir())
 
 
 def _exists(folder: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from indexer.errors import NoIndex, printable
-from indexer.index import Index
+from indexer.index import Index, has_other_things
 
 FOLDER = ".avsearch"
 VARIABLE = "AVSEARCH_INDEX"
@@ -41,8 +41,12 @@ def find_index(path: str | Path | None = None) -> Path:
 
 
 def new_index(path: str | Path | None = None) -> Path:
-    """The folder that an index is written to: an existing one, or where it would be made."""
-    named = path or os.environ.get(VARIABLE)
-    if named:
-        return find_index(path)
-    return Path.cwd() / FOLDER
+    """The folder that an index is written to: an existing one, or where it would be made.
+
+    A named folder that has other things in it gets the index as a folder inside.
+    """
+    if not (path or os.environ.get(VARIABLE)):
+        return Path.cwd() / FOLDER
+    folder = find_index(path)
+    inside = folder.name != FOLDER and has_other_things(folder)
+    return folder / FOLDER if inside else folder

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from indexer.errors import IndexBusy, printable
+from indexer.errors import BadRequest, IndexBusy, printable
 
 NAME = "lock"
 
@@ -22,9 +22,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Hold the write lock of an index folder; readers need none.
 
     The kernel lets go of the lock when its holder dies, so no lock is ever left behind. Raises
-    IndexBusy, with the holder's process, host and time, where somebody else holds it.
+    IndexBusy, with the holder's process, host and time, where somebody else holds it, and
+    BadRequest where the folder cannot be written to.
     """
-    with (folder / NAME).open("a+", encoding="utf-8") as file:
+    with _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -34,6 +35,16 @@ def only_writer(folder: Path) -> Iterator[None]:
             yield
         finally:
             _write(file, "")
+
+
+def _lock_file(folder: Path) -> IO[str]:
+    try:
+        return (folder / NAME).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise BadRequest(
+            f"{printable(folder)} cannot be written to ({error.strerror}); "
+            "check its permissions, or name another folder with --index."
+        ) from error
 
 
 def _write(file: IO[str], text: str) -> None:

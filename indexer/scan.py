@@ -20,16 +20,17 @@ from indexer.types import Kind
 
 KindOf = Callable[[Path], Kind | None]
 
-EMPTY = "is empty; copy it here again."
+EMPTY = "is empty; copy it again from where it came."
 LOOSE = "lies in no person's folder; move it into one named after the person."
 NAMED_AS_MEDIA = "is a folder with the name of a media file; rename it."
-SPECIAL = "is a pipe, socket or device, not a file; take it out of the gallery."
+SPECIAL = "is a pipe, socket or device; put a plain file in its place."
 BROKEN_LINK = "is a link to something that is not there; mend or remove it."
 UNREADABLE = "may not be read; check its permissions."
 NOT_UTF8 = "has a name that is not UTF-8; rename it."
 NOT_THERE = "is named by the manifest but is not there; correct its path."
 NOT_MEDIA = "has a name that is not one of media; see its suffix."
-NOT_A_FILE = "is a folder; the manifest names files."
+NOT_A_FILE = "is a folder; name a file in it."
+NO_FILE = "is not there; check the name."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Sca
     not a readable folder and for tables that are wrong.
     """
     root = _root(gallery)
-    people = read_people(root / PEOPLE) if (root / PEOPLE).is_file() else {}
+    people = _people(root / PEOPLE)
     walk = _Walk(root, kind_of)
     if manifest is None:
         walk.gallery()
@@ -66,11 +67,20 @@ def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Sca
     return walk.result(people, partial=manifest is not None)
 
 
+def _people(table: Path) -> dict[str, Person]:
+    """What the people.csv of a gallery says, if it has one."""
+    if not os.path.lexists(table):
+        return {}
+    if not _is_plain(table):
+        raise BadRequest(f"{printable(table)} is no plain file; put the table there or remove it.")
+    return read_people(table)
+
+
 def _root(gallery: Path) -> Path:
-    root = gallery.resolve()
+    root = Path(os.path.realpath(gallery))  # Path.resolve raises over a link to itself
     if printable(root) != str(root):
         raise BadRequest(f"{printable(root)} has a name that is not UTF-8; rename the folder.")
-    if not root.is_dir():
+    if not _is_folder(root):
         raise BadRequest(f"{printable(gallery)} is not a folder; name the folder of your media.")
     if not os.access(root, os.R_OK | os.X_OK):
         raise BadRequest(f"{printable(gallery)} {UNREADABLE}")
@@ -161,8 +171,6 @@ class _Walk:
     def _named_fault(self, path: Path) -> str | None:
         if not os.path.lexists(path):
             return NOT_THERE
-        if _is_folder(path):
-            return NOT_A_FILE
         return file_fault(path) or (NOT_MEDIA if self._kind_of(path) is None else None)
 
     def _refuse(self, path: Path, person: str | None, reason: str) -> None:
@@ -171,7 +179,7 @@ class _Walk:
 
 
 def file_fault(path: Path) -> str | None:
-    """Why something that is not a folder cannot be taken; it is looked at, never opened."""
+    """Why a file cannot be taken, None if it can be; it is looked at, never opened."""
     if not _is_utf8(path):
         return NOT_UTF8
     try:
@@ -179,7 +187,9 @@ def file_fault(path: Path) -> str | None:
     except PermissionError:
         return UNREADABLE
     except OSError:  # nothing there, or a link that leads back to itself
-        return BROKEN_LINK
+        return BROKEN_LINK if os.path.lexists(path) else NO_FILE
+    if stat.S_ISDIR(found.st_mode):
+        return NOT_A_FILE
     if not stat.S_ISREG(found.st_mode):
         return SPECIAL
     if found.st_size == 0:

@@ -72,7 +72,8 @@ def _columns(header: list[str], needed: Collection[str], path: Path) -> list[str
     for column in needed:
         if column not in header:
             raise BadRequest(
-                f"{printable(path)} has no column {column!r}; its first line names them."
+                f"{printable(path)} has no column {column!r}; its first line must name "
+                "the columns, separated by commas."
             )
     for column in header:
         if not column or header.count(column) > 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,11 @@ def tiny_adsm(seed: int = 0, **changes: Any) -> ADSM:
 
 def lived_adsm(seed: int = 0, **changes: Any) -> ADSM:
     """An evaluated network whose every weight and statistic is other than a fresh one's."""
+    return copy.deepcopy(_lived_adsm(seed, **changes))
+
+
+@functools.cache
+def _lived_adsm(seed: int, **changes: Any) -> ADSM:
     network = tiny_adsm(seed, **changes)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)

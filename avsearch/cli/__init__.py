@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
+import warnings
+from pathlib import Path
+from typing import Any
 
 import click
 
 import avsearch
-from indexer.errors import AvsearchError
+from avsearch.cli.say import warn
+from indexer.errors import AvsearchError, BadRequest, printable
 
 VERBS = {
     "index": "Take faces and voices of a gallery into an index.",
@@ -33,12 +38,24 @@ class _Verbs(click.Group):
         command: click.Command = importlib.import_module(f"avsearch.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but for a broken pipe, which is no error of anybody's."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+            _let_go_of_output()
+            return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,  # that nothing was asked is said in a sentence, as all else
+)
 @click.version_option(avsearch.__version__, prog_name="avsearch")
 def group() -> None:
     """Find the faces that a voice could have, and the voices of a face."""
@@ -46,22 +63,59 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; every error a user can cause ends in a sentence and its exit code."""
+    if not sys.warnoptions:  # what decoders say of odd files helps nobody who cannot mend them
+        warnings.simplefilter("ignore")
+    _take_any_text()
     try:
         code = group.main(prog_name="avsearch", standalone_mode=False)
-        sys.stdout.flush()
+        _flush_output()
     except click.UsageError as error:
-        verb = error.ctx.command_path if error.ctx else "avsearch"
-        code = _complain(f"{error.format_message()} See '{verb} --help'.", error.exit_code)
+        code = _complain(_usage(error), error.exit_code)
     except AvsearchError as error:
         code = _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("Stopped; what was finished is kept.", 130)
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _let_go_of_output()
         code = 0
+    except OSError as error:  # of the machine: a full disk, a folder that may not be written to
+        _let_go_of_output()
+        code = _complain(_of_the_machine(error), BadRequest.exit_code)
     sys.exit(code)
 
 
 def _complain(sentence: str, code: int) -> int:
-    click.echo(f"avsearch: {sentence}", err=True)
+    warn(sentence)
     return code
+
+
+def _usage(error: click.UsageError) -> str:
+    verb = error.ctx.command_path if error.ctx else "avsearch"
+    said = error.format_message()
+    end = "" if said.endswith((".", "?")) else "."
+    return f"{said}{end} See '{verb} --help'."
+
+
+def _of_the_machine(error: OSError) -> str:
+    where = f"{printable(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
+    return (
+        f"{where}{error.strerror or error}; check that it is there, its permissions and its disk."
+    )
+
+
+def _take_any_text() -> None:
+    """Let a terminal that knows few letters show the others as codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_output() -> None:
+    if sys.stdout is not None:  # it is None where a shell closed it
+        sys.stdout.flush()
+
+
+def _let_go_of_output() -> None:
+    """What could not be printed is dropped, so that Python does not try again at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

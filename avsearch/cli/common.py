@@ -11,12 +11,13 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from avsearch.cli.say import one_line
 from indexer.errors import printable
 
 index_option = click.option(
     "--index",
     "index_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="The index; by default .avsearch in the working folder or above it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -43,27 +44,24 @@ def plain(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object on standard output."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False))
+    """Print one JSON object on standard output, UTF-8 whatever the terminal speaks."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False).encode())
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in columns as wide as they need, the last one ragged."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
+    lines = [tuple(one_line(cell) for cell in row) for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(header))]
+    for row in lines:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         click.echo("  ".join(cells).rstrip())
-
-
-def warn(sentence: str) -> None:
-    """Say something on standard error."""
-    click.echo(f"avsearch: {sentence}", err=True)
 
 
 class ProgressBar:
     """A bar on standard error while it is a terminal; nothing otherwise."""
 
     def __init__(self, unit: str) -> None:
+        tqdm.monitor_interval = 0  # no thread beside it: we tell it often enough
         self._bar = tqdm(unit=unit, disable=None, leave=False)
 
     def __enter__(self) -> Callable[[int, int], None]:

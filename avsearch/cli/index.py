@@ -13,8 +13,8 @@ from avsearch.cli.common import (
     index_option,
     json_option,
     print_json,
-    warn,
 )
+from avsearch.cli.say import warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 
 @click.command("index")
 @click.argument(
-    "galleries", metavar="GALLERY", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "galleries",
+    metavar="GALLERY",
+    nargs=-1,
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
 )
 @index_option
 @click.option("--model", help="A shipped model's name or a checkpoint file.  [default: adsm]")

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from avsearch.cli.common import index_option, json_option, plain, print_json
+from avsearch.cli.common import index_option, json_option, print_json
+from avsearch.cli.say import one_line
 from indexer.errors import printable
 
 
@@ -44,4 +45,4 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
     click.echo(f"files     {counts.files}, and {counts.refused} refused")
     click.echo(f"on disk   {size / 1e6:.1f} MB")
     for path, reason in refused:
-        click.echo(f"refused   {plain(path)}: {reason}")
+        click.echo(one_line(f"refused   {printable(path)}: {reason}"))

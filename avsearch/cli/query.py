@@ -14,8 +14,8 @@ from avsearch.cli.common import (
     plain,
     print_json,
     print_table,
-    warn,
 )
+from avsearch.cli.say import warn
 from indexer.errors import BadRequest, printable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("query")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--person", help="Ask with a person of the index instead of a file.")
 @index_option
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Hits.")
@@ -96,16 +96,17 @@ def _where(
     conditions: tuple[str, ...], gender: str | None, nationality: str | None
 ) -> dict[str, str]:
     """The filters of the options, by column."""
-    where: dict[str, str] = {}
+    named = {"gender": gender, "nationality": nationality}
+    where = {key: value for key, value in named.items() if value is not None}
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals or not key.strip():
             raise BadRequest(
                 f"--where takes KEY=VALUE, such as accent=Scottish, not {condition!r}."
             )
-        where[key.strip()] = value.strip()
-    named = {"gender": gender, "nationality": nationality}
-    return where | {key: value for key, value in named.items() if value is not None}
+        if where.setdefault(key.strip(), value.strip()) != value.strip():
+            raise BadRequest(f"{key.strip()} was asked for twice; leave one of them.")
+    return where
 
 
 def _contract(answer: Answer, model: str) -> dict[str, Any]:

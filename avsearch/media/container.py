@@ -55,7 +55,7 @@ def sound_track(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
     """
     with _container(path) as container:
         if not container.streams.audio:
-            raise RefusedFile(path, "it has no sound track")
+            raise RefusedFile(path, "it has no sound track; name another file.")
         stream = container.streams.audio[0]
         for frame in _decoded(path, container, stream):
             yield frame.sample_rate, _channels(frame)
@@ -77,11 +77,12 @@ def pictures(path: Path, from_s: float, step_s: float) -> Iterator[tuple[float, 
     with _container(path) as container:
         stream = _video_stream(path, container)
         origin_s = float((stream.start_time or 0) * stream.time_base)
-        if from_s > _SEEK_MARGIN_S:
+        sought = from_s > _SEEK_MARGIN_S
+        if sought:
             container.seek(int((origin_s + from_s - _SEEK_MARGIN_S) * av.time_base))
         aspect = _pixel_aspect(stream)
         next_s = from_s
-        for frame in _decoded(path, container, stream):
+        for frame in _decoded(path, container, stream, maybe_none=sought):
             time_s = 0.0 if frame.time is None else max(0.0, frame.time - origin_s)
             if time_s >= next_s:
                 yield time_s, _upright(frame, aspect)
@@ -107,7 +108,7 @@ def _container(path: Path) -> Iterator[InputContainer]:
             raise RefusedFile(
                 path,
                 "it is not a sound or video that can be decoded, or it is cut short "
-                f"({error.strerror}); check that it plays, or convert it",
+                f"({error.strerror}); check that it plays, or convert it.",
             ) from error
 
 
@@ -115,7 +116,7 @@ def _video_stream(path: Path, container: InputContainer) -> Any:
     cover = av.stream.Disposition.attached_pic
     streams = [one for one in container.streams.video if not one.disposition & cover]
     if not streams:
-        raise RefusedFile(path, "it has no video track")
+        raise RefusedFile(path, "it has no video track; name another file.")
     stream = streams[0]
     if stream.codec_context is not None:
         stream.thread_type = "AUTO"
@@ -124,12 +125,15 @@ def _video_stream(path: Path, container: InputContainer) -> Any:
     return stream
 
 
-def _decoded(path: Path, container: InputContainer, stream: Any) -> Iterator[Any]:
+def _decoded(
+    path: Path, container: InputContainer, stream: Any, *, maybe_none: bool = False
+) -> Iterator[Any]:
     """Frames of one stream. A packet that cannot be decoded is passed over, as broadcasts
-    begin and break anywhere; where these are the most, the file is refused.
+    begin and break anywhere; where these are the most, the file is refused. ``maybe_none``
+    says that there need not be any, as after a seek.
     """
     if stream.codec_context is None:
-        raise RefusedFile(path, "it is coded in a way that is not known here; convert it")
+        raise RefusedFile(path, "it is coded in a way that is not known here; convert it.")
     good = bad = 0
     for packet in container.demux(stream):
         try:
@@ -139,9 +143,10 @@ def _decoded(path: Path, container: InputContainer, stream: Any) -> Iterator[Any
             continue
         good += len(frames)
         yield from frames
-    if good <= bad:
+    if good <= bad and (bad or not maybe_none):
         raise RefusedFile(
-            path, f"most of its {stream.type} cannot be decoded; check that it plays, or convert it"
+            path,
+            f"most of its {stream.type} cannot be decoded; check that it plays, or convert it.",
         )
 
 

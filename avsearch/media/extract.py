@@ -65,24 +65,24 @@ class MediaExtractor:
             raise RefusedFile(
                 path,
                 f"its name ends in {path.suffix or 'nothing'}, which is no picture, sound "
-                "or video; rename it if it is one",
+                "or video; rename it if it is one.",
             )
         return parts[kind](path, modality)
 
     def _picture(self, path: Path, modality: Modality | None) -> Iterator[Media]:
         if modality == "voice":
-            raise RefusedFile(path, "a picture has no voice; name a sound or a video")
+            raise RefusedFile(path, "a picture has no voice; name a sound or a video.")
         rgb = read_image(path)
         items = list(self._faces_in(path, rgb))
         if not items:
             raise RefusedFile(
-                path, "no face found; use --faces whole if the picture is a face crop already"
+                path, "no face found; use --faces whole if the picture is a face crop already."
             )
         yield from items
 
     def _sound(self, path: Path, modality: Modality | None) -> Iterator[Media]:
         if modality == "face":
-            raise RefusedFile(path, "a sound has no face; name a picture or a video")
+            raise RefusedFile(path, "a sound has no face; name a picture or a video.")
         yield from self._voices(path)
 
     def _video(self, path: Path, modality: Modality | None) -> Iterator[Media]:
@@ -107,7 +107,10 @@ class MediaExtractor:
                 found += 1
                 yield media
         if not found:
-            raise RefusedFile(path, "no clear face in its sampled frames")
+            raise RefusedFile(
+                path,
+                "no clear face in its sampled frames; check that it shows somebody, near enough.",
+            )
 
     def _faces_in(self, path: Path, rgb: Picture, time_s: float | None = None) -> Iterator[Media]:
         """The faces of a picture, or of a frame of a video where it has a time."""
@@ -124,7 +127,7 @@ class MediaExtractor:
         """The stretches of speech; the file is decoded twice, so that it may be of any length."""
         spans = stretches.stretches(speech.find_speech_in_blocks(stream_sound(path)))
         if not spans:
-            raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud")
+            raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
 
@@ -137,6 +140,5 @@ def _is_clear(face: face_detection.Face) -> bool:
 
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:
     reasons = dict.fromkeys(refusal.reason for refusal in refusals)
-    return RefusedFile(
-        path, "; ".join(reasons), lasting=all(refusal.lasting for refusal in refusals)
-    )
+    both = "; ".join(reason.removesuffix(".") for reason in reasons)
+    return RefusedFile(path, f"{both}.", lasting=all(refusal.lasting for refusal in refusals))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -54,7 +56,7 @@ class FaceDetector:
         small = shrink(rgb, LONGEST_SIDE_PX)
         if min(small.shape[:2]) < SMALLEST_FACE_PX:
             return []
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             boxes, probabilities = self._loaded().detect(small)
         if boxes is None:
             return []
@@ -89,6 +91,21 @@ def crop_face(rgb: Picture, box: Box, margin: float = MARGIN) -> Picture:
     rows = np.clip(np.arange(top, top + side), 0, rgb.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, rgb.shape[1] - 1)
     return rgb[rows[:, None], columns]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch in this thread alone: its helpers wait busily between MTCNN's many small steps,
+    which costs more than they save as soon as anything else runs beside them.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _clipped(corners: Any, rgb: Picture) -> Box:

@@ -32,15 +32,15 @@ def _require_plain_file(path: Path) -> None:
     except OSError as error:
         raise _unreadable(path, error) from error
     if not path.is_file():  # a pipe would be waited on for ever
-        raise RefusedFile(path, "it is not a plain file; name a picture, sound or video file")
+        raise RefusedFile(path, "it is not a plain file; name a picture, sound or video file.")
     if size == 0:
-        raise RefusedFile(path, "the file is empty; copy it again from where it came")
+        raise RefusedFile(path, "the file is empty; copy it again from where it came.")
 
 
 def _unreadable(path: Path, error: OSError) -> RefusedFile:
     reasons = {
-        FileNotFoundError: "there is no such file; check the name",
-        PermissionError: "no permission to read it; ask its owner, or change its mode",
+        FileNotFoundError: "there is no such file; check the name.",
+        PermissionError: "no permission to read it; ask its owner, or change its mode.",
     }
-    reason = reasons.get(type(error), f"it cannot be read ({error.strerror}); check the disk")
+    reason = reasons.get(type(error), f"it cannot be read ({error.strerror}); check the disk.")
     return RefusedFile(path, reason, lasting=False)

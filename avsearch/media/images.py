@@ -62,7 +62,7 @@ def read_image(path: Path) -> Picture:
             return _rgb(_turned_upright(image))
         except _DECODING_ERRORS as error:
             raise RefusedFile(
-                path, f"the picture is damaged or cut short ({error}); copy or export it again"
+                path, f"the picture is damaged or cut short ({error}); copy or export it again."
             ) from error
 
 
@@ -87,11 +87,11 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
         return _open_unchecked(file, formats)
     except UnidentifiedImageError as error:
         raise RefusedFile(
-            path, "it is not a picture of a known format; check what it really is"
+            path, "it is not a picture of a known format; check what it really is."
         ) from error
     except _DECODING_ERRORS as error:
         raise RefusedFile(
-            path, f"the picture's header is damaged ({error}); copy or export it again"
+            path, f"the picture's header is damaged ({error}); copy or export it again."
         ) from error
 
 
@@ -115,11 +115,11 @@ def _require_sane_size(path: Path, image: Image.Image) -> None:
         raise RefusedFile(
             path,
             f"it says it is {width} x {height} pixels, more than {MAX_PIXELS // 10**6} "
-            "megapixels; scale it down first",
+            "megapixels; scale it down first.",
         )
     if min(width, height) < MIN_SIDE_PX:
         raise RefusedFile(
-            path, f"{width} x {height} pixels are too few for a face; find a larger picture"
+            path, f"{width} x {height} pixels are too few for a face; find a larger picture."
         )
 
 

@@ -46,5 +46,5 @@ def _require_inside(media: Media, box: Box, rgb: Picture) -> None:
         corners = ", ".join(f"{corner:g}" for corner in box)
         raise BadRequest(
             f"{printable(media.path)}: the box ({corners}) is not inside the picture of "
-            f"{width} x {height} pixels; give left, top, right, bottom in pixels"
+            f"{width} x {height} pixels; give left, top, right, bottom in pixels."
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from avsearch.media import container
 from avsearch.media.files import opened
 from avsearch.media.stretches import Span
-from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
 
 Samples = NDArray[np.float32]
 
@@ -31,7 +31,8 @@ def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
     Channels are averaged; other rates are resampled, band-limited. ``start_s`` and ``end_s``
     cut out a part; the file is decoded from its beginning all the same, so that a part is
     exactly what the whole has there. Raises RefusedFile for what cannot be decoded, holds
-    NaN, or is shorter than 0.1 s; BadRequest for a part that is not in the sound.
+    NaN, or is shorter than 0.1 s; NotInFile for a part that is not in the sound, BadRequest
+    for one that is no range of time.
     """
     if start_s == 0 and end_s is None:
         return np.concatenate(list(stream_sound(path)))
@@ -39,7 +40,7 @@ def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
     if not 0 <= start_s < span.end_s:
         raise BadRequest(
             f"{printable(path)}: {start_s:g} s to {span.end_s:g} s is no range of time; "
-            "the start must lie before the end"
+            "the start must lie before the end."
         )
     samples = next(cut_sound(path, [span]))
     _require_covered(path, span, len(samples) / SAMPLE_RATE)
@@ -84,7 +85,7 @@ def stream_sound(path: Path) -> Iterator[Samples]:
         raise RefusedFile(
             path,
             f"the sound lasts {total / SAMPLE_RATE:.3f} s, too short for a voice; "
-            f"at least {SHORTEST_S} s are needed",
+            f"at least {SHORTEST_S} s are needed.",
         )
 
 
@@ -96,7 +97,7 @@ def _resampled(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Sa
             _require_sane_rate(path, block_rate)
             resampler, rate = container.Resampler(block_rate, SAMPLE_RATE), block_rate
         if block_rate != rate:
-            raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first")
+            raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first.")
         if len(ready := resampler.push(block)):
             yield ready
     if resampler is not None and len(rest := resampler.finish()):
@@ -126,7 +127,7 @@ def _soundfile_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[tuple[
             yield rate, _mixed(block)
     except soundfile.LibsndfileError as error:
         raise RefusedFile(
-            path, f"the sound is damaged or cut short ({error.error_string}); copy it again"
+            path, f"the sound is damaged or cut short ({error.error_string}); copy it again."
         ) from error
 
 
@@ -155,7 +156,7 @@ def _require_sane_rate(path: Path, rate: int) -> None:
     low, high = _RATES_HZ
     if not low <= rate <= high:
         raise RefusedFile(
-            path, f"it has {rate} samples a second; speech needs {low} to {high}; record it anew"
+            path, f"it has {rate} samples a second; speech needs {low} to {high}; record it anew."
         )
 
 
@@ -164,7 +165,7 @@ def _require_numbers(path: Path, block: Samples, position: int) -> None:
     if not finite.all():
         at_s = (position + int(np.argmin(finite))) / SAMPLE_RATE
         raise RefusedFile(
-            path, f"it has NaN or infinite samples, the first at {at_s:.2f} s; export it again"
+            path, f"it has NaN or infinite samples, the first at {at_s:.2f} s; export it again."
         )
 
 
@@ -172,8 +173,8 @@ def _require_covered(path: Path, span: Span, found_s: float) -> None:
     """Refuse a part of which the sound has nothing, or ends well before it."""
     wanted_s = 0.0 if np.isinf(span.end_s) else span.duration_s
     if found_s < SHORTEST_S or found_s < wanted_s - _END_TOLERANCE_S:
-        raise BadRequest(
-            f"{printable(path)}: {span.start_s:g} s to {span.end_s:g} s was asked for, but the "
-            f"sound ends after {span.start_s + found_s:.2f} s; name a part of at least "
-            f"{SHORTEST_S} s inside it"
+        raise NotInFile(
+            path,
+            f"{span.start_s:g} s to {span.end_s:g} s was asked for, but the sound ends after "
+            f"{span.start_s + found_s:.2f} s; name a part of at least {SHORTEST_S} s inside it.",
         )

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from avsearch.media import container
 from avsearch.media.images import Picture
-from indexer.errors import BadRequest, printable
+from indexer.errors import NotInFile
 
 EVERY_S: Final = 1.0  # who is seen seldom changes faster
 AT_LEAST: Final = 4  # frames of a short clip, as a blink or a turned head spoils one
@@ -39,11 +39,9 @@ def read_frame(path: Path, time_s: float) -> Picture:
     """The frame shown at ``time_s`` seconds as uint8 (height, width, 3) RGB, upright.
 
     For the time of a frame from sample_frames it is that frame. Raises RefusedFile as
-    sample_frames; BadRequest for a time beyond the end of the video.
+    sample_frames; NotInFile for a time beyond the end of the video.
     """
     found = next(container.pictures(path, max(0.0, time_s - _CLOCK_S), math.inf), None)
     if found is None:
-        raise BadRequest(
-            f"{printable(path)}: the video has no frame at {time_s:g} s; name a time inside it"
-        )
+        raise NotInFile(path, f"the video has no frame at {time_s:g} s; name a time inside it.")
     return found[1]

@@ -32,6 +32,13 @@ def find_weights(name: str | Path | None) -> Path:
     path = Path(name)
     if path.suffix or path.exists():
         return path
-    raise BadRequest(
-        f"There is no model {str(name)!r}; shipped are {', '.join(shipped)}, or name a file."
-    )
+    known = f"shipped are {', '.join(shipped)}" if shipped else "none is shipped"
+    raise BadRequest(f"There is no model {str(name)!r}; {known}, or name a checkpoint file.")
+
+
+def model_address(name: str | Path | None) -> str:
+    """How to find a model again from any working folder; empty for the default."""
+    if name is None:
+        return ""
+    path = find_weights(name)
+    return path.stem if path.parent == WEIGHTS else str(path.absolute())

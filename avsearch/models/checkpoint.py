@@ -108,13 +108,17 @@ def load_checkpoint(
         raise BadRequest(
             f"{printable(path)} does not fit the model {name!r} of this version; train it again."
         ) from error
-    space = Space(name, weights_hash(tensors), cast(Any, network).settings.dim, metric)
+    digest = weights_hash(tensors, metadata["settings"])
+    space = Space(name, digest, cast(Any, network).settings.dim, metric)
     return Checkpoint(network.eval(), space, record)
 
 
-def weights_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the weights alone, so that a corrected record does not change the space."""
-    digest = hashlib.sha256()
+def weights_hash(tensors: Mapping[str, Tensor], settings: str) -> str:
+    """SHA-256 of the weights and of the settings that say how to use them, a JSON object.
+
+    The record has no part in it, so that a correction there does not change the space.
+    """
+    digest = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode())
     for key in sorted(tensors):
         value = tensors[key]
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -128,9 +132,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise BadRequest(
-            f"{printable(path)} is not a safetensors file, or is cut short; train it again."
+            f"{printable(path)} is not a safetensors file, is cut short, or may not be read; "
+            "train it again, or check its permissions."
         ) from error
 
 

@@ -5,11 +5,11 @@ import dataclasses
 import plain
 import pytest
 import torch
+from tiny import lived_adsm, tiny_adsm, tiny_batch
 from torch import Tensor, nn
 
 from avsearch.models.adsm import ADSM, FACE, VOICE, ADSMSettings
 from avsearch.models.blocks import SEResNeXtBlock
-from tiny import lived_adsm, tiny_adsm, tiny_batch
 
 EXTRAS = {"identity_weight": 0.5, "attribute_weight": 1.5}
 
@@ -230,7 +230,7 @@ def test_optimizers_are_those_of_section_3_5():
 @pytest.mark.parametrize("centred", [False, True])
 @pytest.mark.parametrize("extras", [{}, EXTRAS])
 def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(centred, extras):
-    # Not fresh, as fresh blocks end in weights of nought; wide gates, as two units may both be dead.
+    # Not fresh: fresh blocks end in weights of nought. Wide gates: two units may both be dead.
     network = lived_adsm(reduction=1, **extras).train()
     batch = tiny_batch()
     sum(network.loss_terms(network.encode(batch), batch, centred=centred).values()).backward()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import lived_adsm, tiny_adsm, tiny_batch
 from torch import nn
 
 from avsearch.models.blocks import SEResNeXtBlock, SqueezeExcitation, conv_norm, fuse_norms
-from tiny import lived_adsm, tiny_adsm, tiny_batch
 
 
 @settings(deadline=None, max_examples=50)

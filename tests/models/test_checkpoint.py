@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny import SETTINGS, face, lived_adsm, tiny_batch, voice
 
 from avsearch import models
 from avsearch.models import MODELS, TorchEmbedder, find_weights, load_model, pick_device
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint, weights_hash
 from indexer.errors import BadRequest
-from tiny import SETTINGS, face, lived_adsm, tiny_batch, voice
 
 RECORD = {"recipe": "none", "people": {"train": ["anna", "bert"], "test": []}}
 
@@ -104,29 +104,32 @@ def test_saving_replaces_and_leaves_nothing_beside(path):
 def test_the_space_is_that_of_the_file(path):
     space = load_checkpoint(path, MODELS).space
     assert (space.model, space.dim, space.metric) == ("adsm", 16, "cosine")
-    assert space.weights_sha256 == weights_hash(load_file(path))
+    with safe_open(path, framework="pt") as file:
+        settings = file.metadata()["settings"]
+    assert space.weights_sha256 == weights_hash(load_file(path), settings)
     assert load_model(path, "cpu").space == space
 
 
 # The hash.
 
 
-def test_the_hash_is_that_of_names_types_shapes_and_bytes():
+def test_the_hash_is_that_of_settings_names_types_shapes_and_bytes():
     tensors = {"b": torch.tensor([1, 2]), "a": torch.tensor([[0.5]])}
     wanted = hashlib.sha256(
-        b"a torch.float32 (1, 1)\n"
+        b'{"size": 1, "wide": 2}'
+        + b"a torch.float32 (1, 1)\n"
         + np.float32(0.5).tobytes()
         + b"b torch.int64 (2,)\n"
         + np.array([1, 2]).tobytes()
     )
-    assert weights_hash(tensors) == wanted.hexdigest()
+    assert weights_hash(tensors, '{"wide": 2, "size": 1}') == wanted.hexdigest()
 
 
 def test_the_hash_does_not_depend_on_order_or_layout():
     table = torch.arange(6.0).reshape(2, 3)
     one = {"a": table, "b": torch.ones(1)}
     other = {"b": torch.ones(1), "a": table.T.contiguous().T}
-    assert weights_hash(one) == weights_hash(other)
+    assert weights_hash(one, "{}") == weights_hash(other, "{}")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,12 @@ def test_the_hash_does_not_depend_on_order_or_layout():
     ],
 )
 def test_the_hash_changes_with_the_weights(other):
-    assert weights_hash(other) != weights_hash({"a": torch.tensor([1.0, 2.0])})
+    assert weights_hash(other, "{}") != weights_hash({"a": torch.tensor([1.0, 2.0])}, "{}")
+
+
+def test_the_hash_changes_with_the_settings():
+    tensors = {"a": torch.ones(1)}
+    assert weights_hash(tensors, '{"face_size": 64}') != weights_hash(tensors, '{"face_size": 128}')
 
 
 def test_a_corrected_record_is_the_same_space_and_one_more_step_is_not(path):

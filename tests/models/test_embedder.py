@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import NOWHERE, SAMPLES, face, lived_adsm, tiny_adsm, voice
 
 from avsearch.models.checkpoint import Checkpoint
 from avsearch.models.embedder import TorchEmbedder
 from avsearch.models.frontends import voice_windows
 from indexer.types import MODALITIES, Media, Space
-from tiny import NOWHERE, SAMPLES, face, lived_adsm, tiny_adsm, voice
 
 SPACE = Space("adsm", "0" * 64, 16, "cosine")
 CLOSE = {"atol": 1e-5, "rtol": 0}

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tiny import voice_noise
 
 from avsearch.models.frontends import Cepstra, face_pixels, scale_pixels, voice_windows
-from tiny import voice_noise
 
 RNG = np.random.default_rng(0)
 

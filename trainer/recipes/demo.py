@@ -28,16 +28,18 @@ TRAINING = range(1000, 1500)
 TAKES = 4
 SETTINGS = ADSMSettings(
     widths=(16, 32, 64, 128),
-    face_size=64,
+    face_size=48,
     face_cardinality=4,
     voice_seconds=3.0,
     classes=len(TRAINING),
+    attribute_weight=1.0,
+    attribute_scale=16.0,
 )
 PHASES = (
-    Phase(600, 64, 3.0, peak_rate=2e-3, warmup=30),
-    Phase(150, 64, 3.0, peak_rate=3e-4, centred=True),
+    Phase(900, 48, 2.0, peak_rate=3e-3, warmup=30),
+    Phase(150, 48, 3.0, peak_rate=3e-4, centred=True),
 )
-PEOPLE, EACH, SEED, EVERY = 32, 2, 0, 50
+PEOPLE, EACH, SEED, EVERY = 32, 2, 0, 100
 
 
 @click.command()

@@ -1,0 +1,18 @@
+"""What is said to a person: on standard error, on one line, whatever a file may be called."""
+
+from __future__ import annotations
+
+import click
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and other control characters written out, as ``\\n``.
+
+    A name can so neither break a table nor send commands to a terminal.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def warn(sentence: str) -> None:
+    """Say something on standard error."""
+    click.echo(f"avsearch: {one_line(sentence)}", err=True)

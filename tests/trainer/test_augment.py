@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.data import augment
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# Faces.
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=st.sampled_from([16, 32, 80, 128]), seed=SEEDS)
+def test_a_face_is_of_the_size_asked_for(size, seed):
+    rgb = rng(1).integers(0, 256, (144, 144, 3), dtype=np.uint8)
+    before = rgb.copy()
+    rgb.flags.writeable = False
+    changed = augment.face(rgb, size, rng(seed))
+    assert changed.shape == (3, size, size)
+    assert changed.dtype == np.uint8
+    assert changed.flags.c_contiguous
+    np.testing.assert_array_equal(rgb, before)
+    np.testing.assert_array_equal(augment.face(rgb, size, rng(seed)), changed)
+
+
+def test_no_face_comes_twice():
+    rgb = rng(1).integers(0, 256, (144, 144, 3), dtype=np.uint8)
+    generator = rng()
+    seen = {augment.face(rgb, 32, generator).tobytes() for _ in range(20)}
+    assert len(seen) == 20
+
+
+def split_face() -> np.ndarray:
+    """Dark left, bright right, and darker above than below."""
+    rgb = np.zeros((144, 144, 3), np.uint8)
+    rgb[:, 72:] = 160
+    rgb[72:] += 40
+    return rgb
+
+
+def test_faces_are_mirrored_half_the_time_and_never_upside_down():
+    generator = rng()
+    changed = [augment.face(split_face(), 32, generator).astype(float) for _ in range(300)]
+    mirrored = sum(c[:, :, :12].mean() > c[:, :, -12:].mean() for c in changed)
+    assert mirrored == pytest.approx(150, abs=35)
+    assert all(c[:, :12].mean() < c[:, -12:].mean() for c in changed)
+
+
+def test_the_middle_of_a_face_stays_near_the_middle():
+    rgb = np.full((144, 144, 3), 127, np.uint8)  # as what lies beyond the picture
+    rgb[68:76, 68:76] = 240
+    generator = rng()
+    places = []
+    for _ in range(200):
+        bright = augment.face(rgb, 128, generator).astype(float).sum(0)
+        places.append(np.argwhere(bright > (bright.max() + np.median(bright)) / 2).mean(0))
+    shift = np.abs(np.array(places) - 63.5) / 128  # in shares of the side
+    assert shift.max() < 0.07 / 0.75 + 0.02
+    assert shift.max() > 0.05
+
+
+def test_faces_are_cut_to_three_quarters_of_the_side_or_a_little_more():
+    rgb = np.full((144, 144, 3), 127, np.uint8)  # as what lies beyond the picture
+    rgb[36:108, 36:108] = 240  # half the side
+    generator = rng()
+    sides = []
+    for _ in range(200):
+        bright = augment.face(rgb, 128, generator).astype(float).sum(0)
+        threshold = (bright.min() + bright.max()) / 2
+        sides.append(np.sqrt((bright > threshold).mean()))
+    shares = 0.5 / np.array(sides)
+    assert shares.min() == pytest.approx(0.75, abs=0.03)
+    assert shares.max() == pytest.approx(1.05, abs=0.03)
+
+
+def test_some_faces_lose_their_colour_and_most_do_not():
+    rgb = np.full((144, 144, 3), (200, 120, 40), np.uint8)
+    generator = rng()
+    grey = 0
+    for _ in range(300):
+        middle = augment.face(rgb, 16, generator)[:, 8, 8].astype(int)
+        assert middle[0] >= middle[1] >= middle[2]  # colours fade or deepen, they do not turn
+        grey += middle[0] == middle[2]
+    assert grey == pytest.approx(45, abs=25)
+
+
+# Voices.
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(1, 6000), seconds=st.sampled_from([0.05, 0.1, 0.25]), seed=SEEDS)
+def test_a_voice_is_of_the_length_asked_for(n, seconds, seed):
+    samples = rng(1).integers(-32768, 32768, n).astype(np.int16)
+    before = samples.copy()
+    samples.flags.writeable = False
+    wave = augment.voice(samples, seconds, rng(seed))
+    assert wave.shape == (round(seconds * 16000),)
+    assert wave.dtype == np.float32
+    assert np.isfinite(wave).all()
+    np.testing.assert_array_equal(samples, before)
+    np.testing.assert_array_equal(augment.voice(samples, seconds, rng(seed)), wave)
+
+
+def test_silence_stays_silent():
+    for seed in range(20):
+        assert not augment.voice(np.zeros(4000, np.int16), 0.25, rng(seed)).any()
+
+
+def test_some_voices_are_left_as_they_are():
+    samples = rng(1).integers(-20_000, 20_000, 8000).astype(np.int16)
+    windows = np.lib.stride_tricks.sliding_window_view(samples / np.float32(32768), 1600)
+    kept, starts = 0, set()
+    for seed in range(300):
+        wave = augment.voice(samples, 0.1, rng(seed))
+        found = np.flatnonzero((windows[:, :4] == wave[:4]).all(1))
+        if len(found):  # neither channel nor noise
+            np.testing.assert_array_equal(windows[found[0]], wave)
+            starts.add(int(found[0]))
+            kept += 1
+    assert kept == pytest.approx(300 * 0.2 * 0.3, abs=13)
+    assert len(starts) > 5  # from anywhere in the recording
+
+
+def test_a_short_voice_is_repeated_from_a_random_sample_on():
+    samples = np.arange(100, dtype=np.int16)
+    generator, firsts = rng(), set()
+    for _ in range(20):
+        stretch = augment._stretch(samples, 250, generator)
+        firsts.add(int(stretch[0]))
+        for one, other in itertools.pairwise(stretch.tolist()):
+            assert other == (one + 1) % 100
+    assert len(firsts) > 10
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=SEEDS)
+def test_a_channel_is_a_gain_of_at_most_10_decibels_but_for_a_telephone(seed):
+    wave = rng(2).standard_normal(1600).astype(np.float32)
+    gains = np.abs(np.fft.rfft(augment._channel(wave, rng(seed)))) / np.abs(np.fft.rfft(wave))
+    decibels = 20 * np.log10(gains)
+    hertz = np.linspace(0, 8000, len(gains))
+    within = (hertz > 320) & (hertz < 3380)
+    assert np.abs(decibels[within]).max() < 10.1
+    outside = decibels[~within & (np.abs(hertz - 300) > 20) & (np.abs(hertz - 3400) > 20)]
+    assert np.abs(outside).max() < 10.1 or np.abs(outside + 60).max() < 10.5
+    steps = np.abs(np.diff(decibels[within]))
+    assert steps.max() < 20 / 1000 * 10 + 0.1  # smooth: knots 1 kHz apart, bins of 10 Hz
+
+
+def test_channels_differ_and_some_are_telephones():
+    wave = rng(2).standard_normal(1600).astype(np.float32)
+    generator = rng()
+    telephones = 0
+    for _ in range(200):
+        gains = np.abs(np.fft.rfft(augment._channel(wave, generator))) / np.abs(np.fft.rfft(wave))
+        telephones += gains[-1] < 0.05
+    assert telephones == pytest.approx(40, abs=20)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=SEEDS, level=st.floats(1e-3, 1.0))
+def test_noise_is_5_to_30_decibels_below_the_voice(seed, level):
+    wave = (level * rng(2).standard_normal(4000)).astype(np.float32)
+    noise = augment._noisy(wave, rng(seed)) - wave
+    decibels = 20 * np.log10(np.linalg.norm(noise) / np.linalg.norm(wave))
+    assert -30.1 < decibels < -4.9
