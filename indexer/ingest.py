@@ -35,6 +35,7 @@ class IngestReport:
     and reason of every file of the gallery that was not taken, in this run or before.
     ``missing`` are files of the index that are gone from the gallery; they are removed only
     by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
+    ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     """
 
     people: int = 0
@@ -48,6 +49,7 @@ class IngestReport:
     seconds: float = 0.0
     missing: list[Path] = dataclasses.field(default_factory=list)
     ignored: dict[str, int] = dataclasses.field(default_factory=dict)
+    unmatched: list[str] = dataclasses.field(default_factory=list)
 
 
 def ingest(
@@ -74,7 +76,7 @@ def ingest(
     started = time.monotonic()
     index.check_space(embedder.space)
     scans = _scans(galleries, extractor)
-    report = IngestReport(ignored=_ignored(scans))
+    report = IngestReport(ignored=_ignored(scans), unmatched=_unmatched(scans))
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
@@ -97,6 +99,15 @@ def _scans(galleries: Path | Scan | Sequence[Path | Scan], extractor: Extractor)
 def _ignored(scans: Sequence[Scan]) -> dict[str, int]:
     suffixes = sorted({suffix for each in scans for suffix in each.ignored})
     return {suffix: sum(each.ignored.get(suffix, 0) for each in scans) for suffix in suffixes}
+
+
+def _unmatched(scans: Sequence[Scan]) -> list[str]:
+    """People whom a table names and whose folder was not found, often for a slip of the pen."""
+    whole = [each for each in scans if not each.partial]
+    named = {key for each in whole for key in each.people}
+    found = {source.person for each in whole for source in each.sources}
+    refused = {refusal.person for each in whole for refusal in each.refused}
+    return sorted(named - found - refused)
 
 
 def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:

@@ -24,5 +24,6 @@ def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
         print_json(receipt)
     else:
         click.echo(receipt.sentence())
+        click.echo("Their files are untouched: take them out of the gallery before indexing again.")
     if not receipt.clean:
         raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")

@@ -122,6 +122,11 @@ def _warn(report: IngestReport) -> None:
         warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
     if report.missing:
         warn(f"{len(report.missing)} files are gone from the gallery; --prune removes them here.")
+    if report.unmatched:
+        named = ", ".join(report.unmatched[:_SHOWN]) + (
+            " ..." if len(report.unmatched) > _SHOWN else ""
+        )
+        warn(f"people.csv names people who have no folder here: {named}.")
     if report.ignored:
         suffixes = ", ".join(
             f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()

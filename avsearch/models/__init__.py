@@ -32,8 +32,8 @@ def find_weights(name: str | Path | None) -> Path:
     path = Path(name)
     if path.suffix or path.exists():
         return path
-    known = f"shipped are {', '.join(shipped)}" if shipped else "none is shipped"
-    raise BadRequest(f"There is no model {str(name)!r}; {known}, or name a checkpoint file.")
+    known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
+    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
 
 
 def model_address(name: str | Path | None) -> str:

@@ -47,11 +47,11 @@ def test_light_things_load_no_torch(statement):
     assert not loaded(statement) & {"torch", "torchaudio", "facenet_pytorch", "silero_vad"}
 
 
-def test_help_is_there_and_light(spawn):
-    for arguments in ([], *[[verb] for verb in VERBS]):
-        done = spawn(*arguments, "--help")
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert b"Usage: avsearch" in done.stdout
+def test_help_is_there_and_light(spawn, run):
+    for verb in VERBS:
+        result = run(verb, "--help")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert f"Usage: avsearch {verb}" in result.stdout
     main = spawn("--help").stdout.decode()
     assert all(f"  {verb} " in main for verb in VERBS)
     timed = subprocess.run(
@@ -165,7 +165,7 @@ def many(voice, tmp_path):
     """A gallery that takes some seconds."""
     folder = tmp_path / "many" / "ann"
     folder.mkdir(parents=True)
-    for number in range(60):
+    for number in range(30):
         (folder / f"{number:03}.ogg").write_bytes(voice.read_bytes())
     return folder.parent
 
@@ -198,7 +198,7 @@ def test_stopped_in_the_middle_and_run_again(run, many, model, tmp_path, how):
         assert err.strip() == b"avsearch: Stopped; what was finished is kept."
     assert run("verify").exit_code == 0
     report = json.loads(run("index", many, "--json").stdout)
-    assert report["added"] + report["unchanged"] == report["voices"] == 60
+    assert report["added"] + report["unchanged"] == report["voices"] == 30
     assert run("verify").exit_code == 0
 
 

@@ -1,47 +1,15 @@
 from __future__ import annotations
 
-import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from fakes import SPACE, FakeEmbedder, FakeExtractor
+from places import PEOPLE, fill
 
 from indexer import catalog
 from indexer.index import Index
 from indexer.ingest import IngestReport, ingest
-
-PEOPLE = """\
-person,name,gender,nationality,club
-ann,Ann Archer,Female,Ireland,North
-bob,Bob Baker,M,France,north
-cid,Cid Cook,male,france,
-eve,Eve Nobody,f,Peru,South
-"""
-
-
-def change(folder: Path, statement: str, *values: object) -> None:
-    """Change the catalog behind the index's back."""
-    connection = sqlite3.connect(folder / "catalog.sqlite")
-    with connection:
-        connection.execute(statement, values)
-    connection.close()
-
-
-def everything(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def fill(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
 
 
 @pytest.fixture(autouse=True)

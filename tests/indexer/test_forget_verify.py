@@ -5,8 +5,8 @@ import sqlite3
 
 import numpy as np
 import pytest
-from conftest import change, everything, fill
 from fakes import DIM, fake_vector
+from places import change, everything, fill
 
 from indexer.errors import BadRequest, IndexDamaged
 from indexer.index import Index

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import change, everything, fill
 from fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
+from places import change, everything, fill
 
 from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex
 from indexer.index import Index

@@ -4,8 +4,8 @@ import os
 import threading
 
 import pytest
-from conftest import PEOPLE, fill
 from fakes import FakeEmbedder, FakeExtractor, fake_vector
+from places import PEOPLE, fill
 
 from indexer import ahead
 from indexer import ingest as module
@@ -333,3 +333,7 @@ def test_a_wrong_gallery_changes_nothing(run, folder, gallery):
     with pytest.raises(BadRequest, match="line 3"):
         run()
     assert items(folder) == before
+
+
+def test_people_of_the_table_who_have_no_folder_are_named(run):
+    assert run().unmatched == ["eve"]

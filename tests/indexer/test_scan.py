@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import fill
 from fakes import FakeExtractor
+from places import fill
 
 from indexer import scan as module
 from indexer.errors import BadRequest

@@ -42,7 +42,7 @@ def test_unseen_voices_rank_unseen_faces_of_their_own_gender_first(actors):
     model = load_model()
     extractor = MediaExtractor()
     faces = [next(extractor.extract(next(folder.glob("*.png")))) for folder, _ in actors]
-    voices = [list(extractor.extract(p))[0] for f, _ in actors for p in sorted(f.glob("*.ogg"))[:6]]
+    voices = [next(extractor.extract(p)) for f, _ in actors for p in sorted(f.glob("*.ogg"))[:6]]
     genders = np.array([gender for _, gender in actors])
     asked = np.repeat(genders, 6)
     scores = model.embed(voices).vectors @ model.embed(faces).vectors.T

@@ -45,7 +45,7 @@ FIRST = (
 LAST = (Phase(280, 64, 3.0, peak_rate=7e-4, warmup=20),)
 FACE_PEOPLE, VOICE_PEOPLE, EACH = 24, 8, 2  # of a batch
 SEED = 0
-EVERY = 70  # steps between two validations
+EVERY_FIRST, EVERY_LAST = 100, 70  # steps between two validations
 
 
 @click.command()
@@ -99,7 +99,7 @@ def fit(
         lambda phase: validation_scores(
             *embed_set(model, chosen, phase.face_size, 2 * phase.voice_seconds), paired=False
         ),
-        every=EVERY,
+        every=EVERY_FIRST if start is None else EVERY_LAST,
         report=Watch(model, out.with_suffix(".best"), record),
     )
     save_checkpoint(out, "adsm", model, record)

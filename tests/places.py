@@ -1,0 +1,34 @@
+"""Galleries and index folders as plain files."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+PEOPLE = """\
+person,name,gender,nationality,club
+ann,Ann Archer,Female,Ireland,North
+bob,Bob Baker,M,France,north
+cid,Cid Cook,male,france,
+eve,Eve Nobody,f,Peru,South
+"""
+
+
+def change(folder: Path, statement: str, *values: object) -> None:
+    """Change the catalog behind the index's back."""
+    connection = sqlite3.connect(folder / "catalog.sqlite")
+    with connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def fill(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
