@@ -21,7 +21,7 @@ from trainer.metrics import average_precision
 
 PEOPLE = range(24)  # nobody the demo's model was trained on
 FACES, VOICES = 3, 2  # of each person, in the gallery
-ASKED_ABOUT = (0, 1, 2, 3, 4, 5)  # the people whose answers are shown
+ASKED_ABOUT = PEOPLE[::4]  # the people whose answers are shown
 TOP = 5
 NOTICE = (
     "Nobody on this page exists. The faces are drawn and the voices computed, from a hidden "
