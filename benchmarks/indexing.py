@@ -19,7 +19,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from torch import Tensor
 
+from avsearch.cores import on_all_cores
 from avsearch.library import index_galleries
 from avsearch.media import Faces, MediaExtractor, read_image
 from avsearch.media.faces import FaceDetector
@@ -27,7 +29,7 @@ from avsearch.models import load_model
 from avsearch.models.embedder import TorchEmbedder
 from indexer.types import Media
 
-BARE = 512  # pictures of a measurement of the bare model
+BARE = 1024  # pictures of a measurement of the bare model
 BATCH = 32
 ALONE = 200  # pictures of a measurement of one stage
 
@@ -46,13 +48,15 @@ def main(crops: Path, photos: Path, count: int, model: str | None) -> None:
 
 
 def _whole(gallery: Path, count: int, model: str | None, embedder: TorchEmbedder) -> None:
-    before = _bare_rate(embedder)
+    before = _bare_rates(embedder)
     files, rate = _path_rate(gallery, count, model, "whole")
-    after = _bare_rate(embedder)
-    bare = (before + after) / 2
+    after = _bare_rates(embedder)
     click.echo(f"crops: {files} files through the whole path, {rate:.1f} a second")
-    click.echo(f"bare forward on decoded batches: {before:.1f} before, {after:.1f} after")
-    click.echo(f"share of the bare rate: {rate / bare:.3f}")
+    for way, bare in before.items():
+        click.echo(
+            f"bare forward on decoded batches, {way}: {bare:.1f} a second before, "
+            f"{after[way]:.1f} after; the path has {2 * rate / (bare + after[way]):.2f} of it"
+        )
 
 
 def _detected(gallery: Path, model: str | None, embedder: TorchEmbedder) -> None:
@@ -89,7 +93,7 @@ def _path_rate(gallery: Path, count: int, model: str | None, faces: Faces) -> tu
     return report.added, (report.added + len(report.refused)) / report.seconds
 
 
-def _bare_rate(embedder: TorchEmbedder) -> float:
+def _bare_rates(embedder: TorchEmbedder) -> dict[str, float]:
     """Pictures a second of the network alone, on batches that are decoded and sized already."""
     network: Any = embedder.network
     size = network.settings.face_size
@@ -98,9 +102,17 @@ def _bare_rate(embedder: TorchEmbedder) -> float:
         torch.from_numpy(rng.integers(0, 256, (BATCH, 3, size, size), np.uint8))
         for _ in range(BARE // BATCH)
     ]
-    with torch.inference_mode():
-        network.embed_face(batches[0])
-        return BARE / _seconds(lambda: [network.embed_face(batch) for batch in batches])
+
+    @torch.inference_mode()
+    def forward(batch: Tensor) -> None:
+        network.embed_face(batch)
+
+    ways: dict[str, Callable[[], object]] = {
+        "one batch after the other": lambda: [forward(batch) for batch in batches],
+        "a batch a core": lambda: on_all_cores(forward, batches),
+    }
+    forward(batches[0])
+    return {way: BARE / _seconds(work) for way, work in ways.items()}
 
 
 def _seconds(work: Callable[[], object]) -> float:

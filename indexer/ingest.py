@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def ingest(
     extractor: Extractor,
     embedder: Embedder,
     *,
-    batch_size: int = 64,
+    batch_size: int = 128,
     workers: int = 2,
     prune: bool = False,
     progress: Progress | None = None,
@@ -123,8 +124,7 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
         with catalog.write("index") as write:
             for who in changed:
                 write.put_person(who)
-            for record in new:
-                write.put_file(record, [], todo.people)
+            write.put_files([(record, []) for record in new], todo.people)
 
 
 def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, prune: bool) -> None:
@@ -172,6 +172,11 @@ class _File:
     lasting: bool = True
     end: End | None = None
 
+    @property
+    def same(self) -> bool:
+        """Whether its bytes are those known already."""
+        return self.end is not None and self.end.same
+
     def record(self) -> FileRecord:
         """The file as it is to be written, once it is complete."""
         taken = self.job.record("" if self.end is None else self.end.sha256)
@@ -182,7 +187,7 @@ class _File:
 
 
 class _Intake:
-    """The main thread's part: gathers batches across files, embeds, writes whole files."""
+    """The main thread's part: gathers batches across files, has them embedded, writes files."""
 
     def __init__(
         self,
@@ -197,6 +202,7 @@ class _Intake:
         self._report, self._batch_size, self._progress = report, batch_size, progress
         self._open: dict[Path, _File] = {}
         self._batch: list[Piece] = []
+        self._flying: tuple[list[Piece], Future[Embedded]] | None = None
         self._ready: list[_File] = []
         self._committed = time.monotonic()
         self._done = todo.total - len(todo.jobs)
@@ -206,10 +212,14 @@ class _Intake:
         self._tell()
         jobs = self._todo.jobs
         try:
-            with ReadAhead(jobs, reader.read, workers=workers, depth=self._batch_size) as events:
+            with (
+                ThreadPoolExecutor(1, "embed") as self._embedding,
+                ReadAhead(jobs, reader.read, workers=workers, depth=self._batch_size) as events,
+            ):
                 for event in events:
                     self._take(event)
-            self._embed()
+                self._embed()
+                self._collect()
         finally:
             self._commit()
 
@@ -220,6 +230,8 @@ class _Intake:
         elif isinstance(event, End):
             self._end(event)
         due = time.monotonic() - self._committed >= COMMIT_S
+        if self._flying is not None and self._flying[1].done():
+            self._collect()
         if due or len(self._batch) >= self._batch_size:
             self._embed()
         if due or len(self._ready) >= COMMIT_FILES:
@@ -236,11 +248,19 @@ class _Intake:
         self._settle(file)
 
     def _embed(self) -> None:
-        """Embed the pieces at hand, however few."""
+        """Have the pieces at hand embedded, however few, while the next ones are gathered."""
+        self._collect()
         batch, self._batch = self._batch, []
-        if not batch:
+        if batch:
+            media = [piece.media for piece in batch]
+            self._flying = (batch, self._embedding.submit(self._embedder.embed, media))
+
+    def _collect(self) -> None:
+        """Take what became of the batch that is being embedded; waits for it."""
+        if self._flying is None:
             return
-        embedded = self._embedder.embed([piece.media for piece in batch])
+        (batch, future), self._flying = self._flying, None
+        embedded = future.result()
         self._check(embedded, len(batch))
         for at, piece in enumerate(batch):
             file = self._file(piece.job)
@@ -280,14 +300,14 @@ class _Intake:
         """Write the complete files in one transaction."""
         ready, self._ready = self._ready, []
         self._committed = time.monotonic()
-        writing = [file for file in ready if file.end is not None and self._differs(file)]
+        writing = [file for file in ready if self._differs(file)]
         if writing:
             with self._catalog.write("index") as write:
                 for file in writing:
-                    if file.end is not None and file.end.same:
+                    if file.same:
                         write.put_stat(file.job.path, file.job.stat)
-                    else:
-                        write.put_file(file.record(), file.items, self._todo.people)
+                new = [(file.record(), file.items) for file in writing if not file.same]
+                write.put_files(new, self._todo.people)
         for file in ready:
             self._count(file)
 
@@ -297,11 +317,10 @@ class _Intake:
 
     def _count(self, file: _File) -> None:
         known = file.job.known
-        same = file.end is not None and file.end.same
-        reason = known.reason if same and known is not None else file.record().reason
+        reason = known.reason if file.same and known is not None else file.record().reason
         if reason is not None:
             self._report.refused.append((file.job.path, reason))
-        elif same:
+        elif file.same:
             self._report.unchanged += 1
         elif known is not None and known.reason is None:
             self._report.updated += 1

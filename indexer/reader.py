@@ -74,7 +74,7 @@ class Reader:
 
     def items(self, ids: Ids, people: dict[int, Person]) -> dict[int, Item]:
         """What is known of these items."""
-        wanted = select(item, file.c.path).join(file).where(item.c.id.in_(_listed(ids.tolist())))
+        wanted = select(item, file.c.path).join(file).where(item.c.id.in_(listed(ids.tolist())))
         return {
             row.id: _item(row, people[row.person_id]) for row in self._connection.execute(wanted)
         }
@@ -84,7 +84,7 @@ class Reader:
 
         Raises IndexDamaged where one is not of the space's size or not finite.
         """
-        wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(_listed(ids.tolist())))
+        wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(listed(ids.tolist())))
         held = {row.id: row.vector for row in self._connection.execute(wanted)}
         out = np.empty((len(ids), self.space.dim), np.float32)
         for at, number in enumerate(ids.tolist()):
@@ -105,7 +105,7 @@ class Reader:
 
     def files_named(self, paths: Iterable[Path]) -> dict[Path, FileRecord]:
         """What is known of these files; those that are not in the catalog are left out."""
-        return self._files(file.c.path.in_(_listed([printable(path) for path in paths])))
+        return self._files(file.c.path.in_(listed([printable(path) for path in paths])))
 
     def files_under(self, gallery: Path) -> dict[Path, FileRecord]:
         """The files that came with a gallery."""
@@ -170,7 +170,7 @@ def vector_fault(blob: bytes, dim: int) -> str | None:
     return None
 
 
-def _listed(values: Sequence[int] | Sequence[str]) -> Select[tuple[Any]]:
+def listed(values: Sequence[int] | Sequence[str]) -> Select[tuple[Any]]:
     """Values as a subquery: one parameter, however many they are."""
     return select(column("value")).select_from(func.json_each(json.dumps(values)))
 

@@ -7,30 +7,48 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Delete, Table, delete, exists, func, insert, select, update
 
 from indexer.errors import printable
-from indexer.reader import Reader
-from indexer.records import FileRecord, NewItem, Person, Stat
+from indexer.reader import Reader, listed
+from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.schema import NOTE, file, item, meta, person, revision, source
 
 
 class Writer(Reader):
     """A transaction that makes the next revision; see :meth:`indexer.catalog.Catalog.write`."""
 
-    def put_file(
-        self, record: FileRecord, items: Sequence[NewItem], people: dict[str, Person]
+    _deleted = False
+
+    def put_files(
+        self, files: Sequence[tuple[FileRecord, Sequence[NewItem]]], people: Mapping[str, Person]
     ) -> None:
-        """Write a file and its items in place of what was known of it.
+        """Write files, each with its items, in place of what was known of them.
 
         ``people`` says who they are; somebody not in it is known by the key alone.
         """
-        self.remove_files([record.path])
-        number = self._insert_file(record)
-        keys = {one[0] for one in record.asked}
-        rows = {key: self._person_row(key, people) for key in sorted(keys)}
-        self._insert_sources(number, record, rows)
-        self._insert_items(number, items, rows)
+        self.remove_files([record.path for record, _ in files])
+        keys = {asked[0] for record, _ in files for asked in record.asked}
+        owners = self._person_rows(keys, people)
+        first = self._next_file()
+        numbered = [(number, *each) for number, each in enumerate(files, first)]
+        self._insert(file, [_file_values(number, record) for number, record, _ in numbered])
+        self._insert(
+            source,
+            [
+                _source_values(number, owners[asked[0]], asked)
+                for number, record, _ in numbered
+                for asked in sorted(record.asked, key=str)
+            ],
+        )
+        self._insert(
+            item,
+            [
+                _item_values(number, owners[new.person], new)
+                for number, _, items in numbered
+                for new in items
+            ],
+        )
 
     def put_notes(self, notes: Mapping[str, str]) -> None:
         """Write notes of the index by their keys."""
@@ -50,8 +68,8 @@ class Writer(Reader):
 
     def remove_files(self, paths: Collection[Path]) -> None:
         """Delete files with their items."""
-        for path in paths:
-            self._connection.execute(delete(file).where(file.c.path == printable(path)))
+        named = listed([printable(path) for path in paths])
+        self._delete(delete(file).where(file.c.path.in_(named)))
 
     def remove_person(self, key: str) -> None:
         """Delete a person, their items, and every file that is nobody else's."""
@@ -59,74 +77,81 @@ class Writer(Reader):
         theirs = select(source.c.file_id).where(source.c.person_id == row)
         shared = select(source.c.file_id).where(source.c.person_id != row)
         alone = file.c.id.in_(theirs) & file.c.id.not_in(shared)
-        self._connection.execute(delete(file).where(alone))
+        self._delete(delete(file).where(alone))
         for table in (item, source):
-            self._connection.execute(delete(table).where(table.c.person_id == row))
-        self._connection.execute(delete(person).where(person.c.key == key))
+            self._delete(delete(table).where(table.c.person_id == row))
+        self._delete(delete(person).where(person.c.key == key))
 
     def drop_people_without_files(self) -> None:
-        """Delete the people of whom no file is left."""
-        with_files = select(source.c.person_id)
-        self._connection.execute(delete(person).where(person.c.id.not_in(with_files)))
+        """Delete the people of whom no file is left; nothing to do where nothing was deleted."""
+        if self._deleted:
+            theirs = select(source.c.id).where(source.c.person_id == person.c.id)
+            self._delete(delete(person).where(~exists(theirs)))
 
     def bump_revision(self, what: str) -> None:
         """Number the state this transaction makes."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         self._connection.execute(insert(revision).values(at=now, what=what))
 
-    def _person_row(self, key: str, people: dict[str, Person]) -> int:
-        row = self._connection.execute(select(person.c.id).where(person.c.key == key)).first()
-        if row is not None:
-            return int(row.id)
-        values = _person_values(people.get(key, Person(key)))
-        added = self._connection.execute(insert(person).values(key=key, **values))
-        return _number(added.inserted_primary_key)
+    def _delete(self, deletion: Delete) -> None:
+        self._deleted |= self._connection.execute(deletion).rowcount > 0
 
-    def _insert_file(self, record: FileRecord) -> int:
-        added = self._connection.execute(
-            insert(file).values(
-                path=printable(record.path),
-                gallery=str(record.gallery),
-                size=record.stat.size,
-                mtime_ns=record.stat.mtime_ns,
-                sha256=record.sha256,
-                settings=record.settings,
-                status="ok" if record.reason is None else "refused",
-                reason=record.reason,
-                lasting=record.lasting,
-            )
-        )
-        return _number(added.inserted_primary_key)
+    def _person_rows(self, keys: Collection[str], people: Mapping[str, Person]) -> dict[str, int]:
+        """Row numbers of people by key; who is not in the catalog yet is added."""
+        known = self._known_rows(keys)
+        new = [people.get(key, Person(key)) for key in sorted(set(keys) - known.keys())]
+        self._insert(person, [{"key": who.key, **_person_values(who)} for who in new])
+        return known | self._known_rows([who.key for who in new])
 
-    def _insert_sources(self, number: int, record: FileRecord, people: dict[str, int]) -> None:
-        rows = [
-            {
-                "file_id": number,
-                "person_id": people[key],
-                "modality": modality,
-                "start_s": start_s,
-                "end_s": end_s,
-            }
-            for key, modality, start_s, end_s in record.asked
-        ]
+    def _known_rows(self, keys: Collection[str]) -> dict[str, int]:
+        wanted = select(person.c.key, person.c.id).where(person.c.key.in_(listed(list(keys))))
+        return {row.key: row.id for row in self._connection.execute(wanted)}
+
+    def _next_file(self) -> int:
+        newest = self._connection.execute(select(func.max(file.c.id))).scalar_one()
+        return (newest or 0) + 1
+
+    def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
         if rows:
-            self._connection.execute(insert(source), rows)
+            self._connection.execute(insert(table), rows)
 
-    def _insert_items(self, number: int, items: Sequence[NewItem], people: dict[str, int]) -> None:
-        rows = [
-            {
-                "file_id": number,
-                "person_id": people[new.person],
-                "modality": new.modality,
-                "start_s": new.start_s,
-                "end_s": new.end_s,
-                "box": None if new.box is None else [float(side) for side in new.box],
-                "vector": np.asarray(new.vector, "<f4").tobytes(),
-            }
-            for new in items
-        ]
-        if rows:
-            self._connection.execute(insert(item), rows)
+
+def _file_values(number: int, record: FileRecord) -> dict[str, object]:
+    return {
+        "id": number,
+        "path": printable(record.path),
+        "gallery": str(record.gallery),
+        "size": record.stat.size,
+        "mtime_ns": record.stat.mtime_ns,
+        "sha256": record.sha256,
+        "settings": record.settings,
+        "status": "ok" if record.reason is None else "refused",
+        "reason": record.reason,
+        "lasting": record.lasting,
+    }
+
+
+def _source_values(file_number: int, person_number: int, asked: Asked) -> dict[str, object]:
+    _, modality, start_s, end_s = asked
+    return {
+        "file_id": file_number,
+        "person_id": person_number,
+        "modality": modality,
+        "start_s": start_s,
+        "end_s": end_s,
+    }
+
+
+def _item_values(file_number: int, person_number: int, new: NewItem) -> dict[str, object]:
+    return {
+        "file_id": file_number,
+        "person_id": person_number,
+        "modality": new.modality,
+        "start_s": new.start_s,
+        "end_s": new.end_s,
+        "box": None if new.box is None else [float(side) for side in new.box],
+        "vector": np.asarray(new.vector, "<f4").tobytes(),
+    }
 
 
 def _person_values(who: Person) -> dict[str, object]:
@@ -136,10 +161,3 @@ def _person_values(who: Person) -> dict[str, object]:
         "nationality": who.nationality,
         "attributes": dict(who.attributes),
     }
-
-
-def _number(key: Sequence[int] | None) -> int:
-    """The row number SQLite gave to an inserted row."""
-    if key is None:
-        raise ValueError("the insert gave no row number")
-    return int(key[0])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from avsearch.cores import on_one_core
 from avsearch.media.images import Picture, shrink
 from indexer.types import Box
 
@@ -51,13 +50,10 @@ class FaceDetector:
         Boxes are in the picture's pixels and inside of it. Faces smaller than 32 pixels, in
         the picture or in its copy of 1600 pixels on the long side, are not found.
         """
-        import torch
-
         small = shrink(rgb, LONGEST_SIDE_PX)
         if min(small.shape[:2]) < SMALLEST_FACE_PX:
             return []
-        with torch.inference_mode(), _one_thread():
-            boxes, probabilities = self._loaded().detect(small)
+        boxes, probabilities = on_one_core(self._detect, small)
         if boxes is None:
             return []
         factor = max(rgb.shape) / max(small.shape)
@@ -67,6 +63,13 @@ class FaceDetector:
             if probability >= self._least_probability
         ]
         return sorted(faces, key=lambda face: -_area(face.box))
+
+    def _detect(self, rgb: Picture) -> tuple[Any, Any]:
+        import torch
+
+        with torch.inference_mode():
+            boxes, probabilities = self._loaded().detect(rgb)
+        return boxes, probabilities
 
     def _loaded(self) -> Any:
         with self._loading:
@@ -91,21 +94,6 @@ def crop_face(rgb: Picture, box: Box, margin: float = MARGIN) -> Picture:
     rows = np.clip(np.arange(top, top + side), 0, rgb.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, rgb.shape[1] - 1)
     return rgb[rows[:, None], columns]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch in this thread alone: its helpers wait busily between MTCNN's many small steps,
-    which costs more than they save as soon as anything else runs beside them.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _clipped(corners: Any, rgb: Picture) -> Box:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avsearch.cores import on_one_core
 from avsearch.media.sound import SAMPLE_RATE, Samples
 from avsearch.media.stretches import Span
+
+if TYPE_CHECKING:
+    from avsearch.media.silero import State
 
 # As Silero VAD's own defaults, but for shorter turns: a spoken digit is one.
 ONSET: Final = 0.5  # probability at which speech begins
@@ -60,11 +64,16 @@ def _probabilities(blocks: Iterable[Samples]) -> Iterator[NDArray[np.float32]]:
     from avsearch.media.silero import load_silero
 
     model = load_silero()
-    state = model.start()
-    for block in _whole_frames(blocks):
+
+    def step(block: Samples, state: State) -> tuple[NDArray[np.float32], State]:
         with torch.inference_mode():
             probabilities, state = model(torch.from_numpy(block), state)
-        yield probabilities.numpy()
+        return probabilities.numpy(), state
+
+    state = model.start()
+    for block in _whole_frames(blocks):
+        probabilities, state = on_one_core(step, block, state)
+        yield probabilities
 
 
 def _whole_frames(blocks: Iterable[Samples]) -> Iterator[Samples]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,14 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from avsearch.cores import on_all_cores
 from avsearch.media.load import load_media
 from avsearch.models.blocks import fuse_norms
 from avsearch.models.checkpoint import Checkpoint
 from avsearch.models.frontends import face_pixels, voice_windows
 from indexer.errors import BadRequest, RefusedFile
-from indexer.types import Embedded, Media, Modality, Space, Vectors
+from indexer.types import MODALITIES, Embedded, Media, Modality, Space, Vectors
 
-_ROWS = 32  # rows of one forward pass: enough to fill two cores, little memory
+_ROWS = 32  # rows of one forward pass: enough to fill a core, little memory
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The input of one forward pass: (B,) which item each row is of, and the B rows."""
+
+    modality: Modality
+    places: NDArray[np.int64]
+    rows: Sequence[NDArray[Any]]
 
 
 def pick_device(name: str) -> torch.device:
@@ -50,35 +61,54 @@ class TorchEmbedder:
         A voice longer than the model's window is the mean of windows that cover it.
         """
         vectors = np.full((len(media), self.space.dim), np.nan, np.float32)
-        refusals: dict[int, str] = {}
-        rows: dict[Modality, list[tuple[int, NDArray[Any]]]] = {"face": [], "voice": []}
-        for position, item in enumerate(media):
-            try:
-                rows[item.modality].extend((position, row) for row in self._rows(item))
-            except RefusedFile as error:
-                refusals[position] = error.reason
-        for modality, found in rows.items():
-            if found:
-                places = np.array([place for place, _ in found])
-                embedded = self._forward(modality, [row for _, row in found])
-                _mean_rows(vectors, places, embedded)
+        read = on_all_cores(self._read, media)
+        refusals = {at: rows for at, rows in enumerate(read) if isinstance(rows, str)}
+        taken = [(at, rows) for at, rows in enumerate(read) if not isinstance(rows, str)]
+        chunks = [
+            chunk
+            for modality in MODALITIES
+            for chunk in _chunks(
+                modality, [each for each in taken if media[each[0]].modality == modality]
+            )
+        ]
+        if chunks:
+            embedded = np.concatenate(self._forward_all(chunks))
+            _mean_rows(vectors, np.concatenate([chunk.places for chunk in chunks]), embedded)
         return Embedded(vectors, refusals)
 
-    def _rows(self, item: Media) -> Iterable[NDArray[Any]]:
-        """The network's inputs for one item: one face, or one or more windows of a voice."""
-        data = load_media(item)
+    def _read(self, item: Media) -> Sequence[NDArray[Any]] | str:
+        """The network's inputs for one item, or why there are none.
+
+        They are one face, or one or more windows of a voice.
+        """
+        try:
+            data = load_media(item)
+        except RefusedFile as error:
+            return error.reason
         if item.modality == "face":
             return [face_pixels(data, self.network.settings.face_size)]
-        return voice_windows(data, self.network.settings.voice_seconds)
+        return list(voice_windows(data, self.network.settings.voice_seconds))
+
+    def _forward_all(self, chunks: Sequence[_Chunk]) -> list[Vectors]:
+        if self.device.type == "cpu" and len(chunks) > 1:
+            return on_all_cores(self._forward, chunks)
+        return [self._forward(chunk) for chunk in chunks]
 
     @torch.inference_mode()
-    def _forward(self, modality: Modality, rows: list[NDArray[Any]]) -> Vectors:
-        embed: Callable[[Tensor], Tensor] = getattr(self.network, f"embed_{modality}")
-        parts = [
-            embed(torch.from_numpy(np.stack(rows[start : start + _ROWS])).to(self.device)).cpu()
-            for start in range(0, len(rows), _ROWS)
-        ]
-        return cast(Vectors, torch.cat(parts).numpy())
+    def _forward(self, chunk: _Chunk) -> Vectors:
+        embed: Callable[[Tensor], Tensor] = getattr(self.network, f"embed_{chunk.modality}")
+        rows = torch.from_numpy(np.stack(chunk.rows)).to(self.device)
+        return cast(Vectors, embed(rows).cpu().numpy())
+
+
+def _chunks(
+    modality: Modality, taken: Sequence[tuple[int, Sequence[NDArray[Any]]]]
+) -> Iterator[_Chunk]:
+    """The rows of items of one modality, as many at a time as a forward pass takes."""
+    found = [(place, row) for place, rows in taken for row in rows]
+    for start in range(0, len(found), _ROWS):
+        places, rows = zip(*found[start : start + _ROWS], strict=True)
+        yield _Chunk(modality, np.array(places), rows)
 
 
 def _mean_rows(vectors: Vectors, places: NDArray[np.int64], embedded: Vectors) -> None:

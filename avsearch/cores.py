@@ -1,0 +1,63 @@
+"""Threads that share the cores: each runs torch alone.
+
+Several small pieces of work, one a core, take less time than one after the other with all cores
+at each: torch's helper threads wait for each other busily at every layer, and while one of them
+has to make way for a decoder, all of them wait.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+Argument = TypeVar("Argument")
+
+_making = threading.Lock()
+
+
+def on_one_core(work: Callable[..., Result], *arguments: object) -> Result:
+    """What ``work`` gives, from a thread in which torch uses one core; waits for its turn."""
+    return _submit(work, *arguments).result()
+
+
+def on_all_cores(work: Callable[[Argument], Result], arguments: Iterable[Argument]) -> list[Result]:
+    """What ``work`` gives for each argument, in order, one core at each.
+
+    Must not be called from within such work.
+    """
+    return [future.result() for future in [_submit(work, argument) for argument in arguments]]
+
+
+def _submit(work: Callable[..., Result], *arguments: object) -> Future[Result]:
+    with _making:
+        pool = _pool()
+    return pool.submit(work, *arguments)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """As many threads as torch would use by itself where this is first called."""
+    import torch
+
+    threads = torch.get_num_threads()
+    born = threading.Barrier(threads + 1)
+
+    def alone() -> None:
+        torch.get_num_threads()  # a thread's first question sets its number: ask before setting it
+        torch.set_num_threads(1)
+        born.wait()
+
+    pool = ThreadPoolExecutor(threads, "core", initializer=alone)
+    for _ in range(threads):  # a thread is born with a task, as long as none is idle
+        pool.submit(int)
+    born.wait()
+    torch.set_num_threads(threads)  # what new threads begin with: the last one set anywhere
+    return pool
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,0 +1,43 @@
+"""Work shared out over the cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+import torch
+
+from avsearch.cores import on_all_cores, on_one_core
+
+
+def test_torch_uses_one_core_inside_and_what_it_used_before_outside():
+    before = torch.get_num_threads()
+    assert set(on_all_cores(lambda _: torch.get_num_threads(), range(8))) == {1}
+    assert torch.get_num_threads() == before
+    in_new_thread: list[int] = []
+    thread = threading.Thread(target=lambda: in_new_thread.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert in_new_thread == [before]
+
+
+def test_results_come_in_the_order_of_the_arguments():
+    assert on_all_cores(lambda number: number**2, range(100)) == [n**2 for n in range(100)]
+    assert on_all_cores(str, []) == []
+    assert on_one_core(divmod, 7, 2) == (3, 1)
+
+
+def test_an_exception_goes_to_whoever_asked():
+    with pytest.raises(ZeroDivisionError):
+        on_all_cores(lambda number: 1 // number, [1, 0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_gets_threads_of_its_own():
+    on_one_core(int)
+    child = os.fork()
+    if child == 0:
+        os._exit(on_one_core(int, 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
