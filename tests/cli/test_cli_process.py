@@ -171,7 +171,7 @@ def many(voice, tmp_path):
 
 
 def started(many, model, tmp_path):
-    """A process that is in the middle of indexing."""
+    """A process that is in the middle of indexing, and stands still there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "avsearch", "index", many, "--model", model],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
@@ -180,6 +180,7 @@ def started(many, model, tmp_path):
     until = time.monotonic() + 60
     while not (lock.exists() and lock.read_text()) and time.monotonic() < until:
         time.sleep(0.02)
+    process.send_signal(signal.SIGSTOP)
     assert process.poll() is None
     return process
 
@@ -187,11 +188,11 @@ def started(many, model, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_and_run_again(run, many, model, tmp_path, how):
     process = started(many, model, tmp_path)
-    time.sleep(0.3)
     busy = run("index", many, "--model", model)
     assert busy.exit_code == 2
     assert "is being written to by process" in busy.stderr
     process.send_signal(how)
+    process.send_signal(signal.SIGCONT)
     out, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert (process.returncode, out) == (130, b"")
