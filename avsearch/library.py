@@ -44,8 +44,7 @@ def index_galleries(
     source = model or _known_model(folder)
     embedder = load_model(source, device)
     notes = {"model": model_address(source), "faces": faces}
-    with Index.open_or_create(folder, embedder.space) as opened:
-        opened.note(notes)
+    with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
     return folder, report
 

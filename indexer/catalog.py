@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Catalog:
         self._engine = engine
 
     @classmethod
-    def create(cls, path: Path, space: Space) -> Catalog:
-        """A new, empty catalog; it appears under its name only when it is whole.
+    def create(cls, path: Path, space: Space, notes: Mapping[str, str]) -> Catalog:
+        """A new catalog of no items; it appears under its name only when it is whole.
 
         The caller holds the write lock and knows that there is none yet.
         """
@@ -52,7 +52,7 @@ class Catalog:
             _remove(database)
         with _in_words(path):
             engine = _engine(unfinished, mode="rwc")
-            _set_up(engine, space)
+            _set_up(engine, space, notes)
             engine.dispose()
         unfinished.replace(path)
         return cls.open(path)
@@ -151,7 +151,7 @@ def _remove(database: Path) -> None:
         database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
-def _set_up(engine: Engine, space: Space) -> None:
+def _set_up(engine: Engine, space: Space, notes: Mapping[str, str]) -> None:
     with contextlib.closing(engine.raw_connection()) as raw:
         raw.cursor().execute("PRAGMA journal_mode = WAL")
     facts = {"version": schema.VERSION, "space": json.dumps(dataclasses.asdict(space))}
@@ -159,7 +159,9 @@ def _set_up(engine: Engine, space: Space) -> None:
     with engine.begin() as connection:
         schema.metadata.create_all(connection)
         connection.execute(insert(schema.meta), rows)
-        Writer(connection, Path(), space).bump_revision("create")
+        writer = Writer(connection, Path(), space)
+        writer.put_notes(notes)
+        writer.bump_revision("create")
 
 
 def _space(connection: Connection, path: Path) -> Space:

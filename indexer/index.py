@@ -17,7 +17,7 @@ from indexer import catalog as catalogs
 from indexer.cache import Cache, UnfitCacheError
 from indexer.catalog import Catalog
 from indexer.erase import Receipt, search_folder
-from indexer.errors import BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
+from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.reader import Reader
@@ -53,13 +53,21 @@ class Index:
         self._snapshot: Snapshot | None = None
 
     @classmethod
-    def create(cls, folder: Path, space: Space, *, device: Device = "cpu") -> Index:
-        """A new, empty index; BadRequest where there is one already."""
+    def create(
+        cls,
+        folder: Path,
+        space: Space,
+        *,
+        notes: Mapping[str, str] | None = None,
+        device: Device = "cpu",
+    ) -> Index:
+        """A new, empty index with these notes; BadRequest where there is one already."""
         _make(folder)
         with only_writer(folder):
             if _exists(folder):
                 raise BadRequest(f"There is an index in {printable(folder)} already.")
-            index = cls(folder, Catalog.create(folder / catalogs.NAME, space), device)
+            catalog = Catalog.create(folder / catalogs.NAME, space, notes or {})
+            index = cls(folder, catalog, device)
             index._cache.clear()  # one may be left of an index whose catalog was taken away
             return index
 
@@ -76,14 +84,25 @@ class Index:
         return cls(folder, Catalog.open(folder / catalogs.NAME), device)
 
     @classmethod
-    def open_or_create(cls, folder: Path, space: Space, *, device: Device = "cpu") -> Index:
-        """The index in a folder, new if there is none; ForeignSpace if it is of another space."""
+    def open_or_create(
+        cls,
+        folder: Path,
+        space: Space,
+        *,
+        notes: Mapping[str, str] | None = None,
+        device: Device = "cpu",
+    ) -> Index:
+        """The index in a folder, new if there is none, with these notes written to it.
+
+        Raises ForeignSpace if it is of another space.
+        """
         if not _exists(folder):
-            return cls.create(folder, space, device=device)
+            return cls.create(folder, space, notes=notes, device=device)
         index = cls.open(folder, device=device)
         try:
             index.check_space(space)
-        except ForeignSpace:
+            index.note(notes or {})
+        except AvsearchError:
             index.close()
             raise
         return index

@@ -216,10 +216,12 @@ class _Intake:
                 ThreadPoolExecutor(1, "embed") as self._embedding,
                 ReadAhead(jobs, reader.read, workers=workers, depth=self._batch_size) as events,
             ):
-                for event in events:
-                    self._take(event)
-                self._embed()
-                self._collect()
+                try:
+                    for event in events:
+                        self._take(event)
+                    self._embed()
+                finally:
+                    self._collect()  # what is being embedded is as good as finished
         finally:
             self._commit()
 

@@ -176,11 +176,14 @@ def started(many, model, tmp_path):
         [sys.executable, "-m", "avsearch", "index", many, "--model", model],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
     )  # fmt: skip
-    lock = tmp_path / ".avsearch" / "lock"
+    folder = tmp_path / ".avsearch"
     until = time.monotonic() + 60
-    while not (lock.exists() and lock.read_text()) and time.monotonic() < until:
+    while time.monotonic() < until:
+        process.send_signal(signal.SIGSTOP)
+        if (folder / "catalog.sqlite").exists() and (folder / "lock").read_text():
+            break
+        process.send_signal(signal.SIGCONT)
         time.sleep(0.02)
-    process.send_signal(signal.SIGSTOP)
     assert process.poll() is None
     return process
 

@@ -49,6 +49,14 @@ def test_a_foreign_space_is_refused_with_both_names(folder):
         assert index.space == SPACE
 
 
+def test_notes_are_there_with_the_index_and_newer_ones_replace_them(folder):
+    Index.create(folder, SPACE, notes={"model": "/a.safetensors"}).close()
+    with Index.open(folder) as index:
+        assert (index.revision, index.notes()) == (1, {"model": "/a.safetensors"})
+    with Index.open_or_create(folder, SPACE, notes={"model": "/b", "faces": "whole"}) as index:
+        assert index.notes() == {"model": "/b", "faces": "whole"}
+
+
 def test_what_a_killed_creation_left_is_not_played_into_a_new_index(run, folder):
     run()
     with Index.open(folder) as index, index.catalog.write("index"):

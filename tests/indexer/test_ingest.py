@@ -262,7 +262,7 @@ def test_what_was_finished_before_an_interruption_stays(run, folder, error):
     threads = threading.active_count()
     with pytest.raises(type(error)):
         run(extractor=Breaking(error), batch_size=1, workers=1)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     done = items(folder)
     assert {name for _, name, _ in done} == {"one.wav", "face.jpg", "film.mp4"}
     report = run()
@@ -285,7 +285,7 @@ def test_an_interrupted_embedder_leaves_no_half_file_and_no_thread(run, folder, 
     threads = threading.active_count()
     with pytest.raises(type(error)):
         run(gallery, embedder=Stopping(), batch_size=4, workers=2)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert {name for _, name, _ in items(folder)} <= {"1.wav"}
     assert run(gallery).voices == 1001
 
