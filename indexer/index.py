@@ -14,17 +14,21 @@ from typing import Literal, Self
 import numpy as np
 
 from indexer import catalog as catalogs
-from indexer.cache import Cache, UnfitCacheError
+from indexer.cache import Cache
 from indexer.catalog import Catalog
 from indexer.erase import Receipt, search_folder
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
+from indexer.faiss_index import FaissIndex
+from indexer.forward import brought_forward
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
+from indexer.parts import Part
 from indexer.reader import Reader
-from indexer.records import Counts, Item, Person
-from indexer.snapshot import Owners, Snapshot, bring_up_to_date
+from indexer.records import Counts, Item, Person, Revision
+from indexer.segments import UnfitCacheError
+from indexer.snapshot import Snapshot
 from indexer.types import Ids, Modality, Space, Vectors
-from indexer.vectors import Device, FaissIndex, Neighbours, Plan, prepared
+from indexer.vectors import Device, Neighbours, Plan, prepared
 from indexer.verify import problems
 
 logger = logging.getLogger(__name__)
@@ -196,12 +200,12 @@ class Index:
         with self.catalog.read() as read:
             snapshot = self._current(read)
             k = min(k, max(len(snapshot.vectors), 1))
-            among = snapshot.owners.among(modality, where or {})
+            wanted = snapshot.wanted(read, modality, where or {})
             if by == "person":
-                near = snapshot.best_of_people(queries, k, among)
+                near = snapshot.best_of_people(queries, k, wanted)
             else:
-                near = snapshot.vectors.search(queries, k, among)
-            return _found(near, read, snapshot.owners)
+                near = snapshot.vectors.nearest(queries, k, wanted)
+            return _found(near, read)
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
@@ -253,47 +257,66 @@ class Index:
     def _store(self) -> None:
         """Bring the cache up to date. The caller holds the write lock."""
         with self.catalog.read() as read:
-            snapshot = self._current(read, keep=False)
-        try:
-            self._cache.store(snapshot.vectors, snapshot.revision)
-        except OSError as error:  # it is only a copy: the next reader does without
-            logger.warning("The vector cache could not be written: %s.", error)
+            revision, metric = read.revision(), self.space.metric
+            try:
+                try:
+                    self._cache.store(brought_forward(self._parts(read), read, metric), revision)
+                except UnfitCacheError as error:
+                    _warn_of(error)
+                    self._cache.store(brought_forward([], read, metric), revision)
+            except OSError as error:  # it is only a copy: the next reader does without
+                logger.warning("The vector cache could not be written: %s.", error)
 
-    def _current(self, read: Reader, *, keep: bool = True) -> Snapshot:
-        """The revision being read, in memory; if it was not on disk it is put there."""
+    def _current(self, read: Reader) -> Snapshot:
+        """The revision being read, ready to search; if it was not on disk it is put there."""
         revision = read.revision()
         if self._snapshot is None or self._snapshot.revision != revision:
-            owners = Owners.of(read)
-            vectors, behind = self._nearest_state(read)
-            bring_up_to_date(vectors, owners, read)
-            self._snapshot = Snapshot(revision, vectors, owners)
-            if behind and keep:
-                self._keep(self._snapshot)
+            parts = self._sound_parts(read)
+            vectors = FaissIndex(self.space.dim, self.space.metric, self._device, parts)
+            self._snapshot = Snapshot(revision, vectors)
         return self._snapshot
 
-    def _nearest_state(self, read: Reader) -> tuple[FaissIndex, bool]:
-        """Vectors to start from, and whether the cache lacks something."""
-        if self._snapshot is not None:
-            return self._snapshot.vectors, True
+    def _sound_parts(self, read: Reader) -> list[Part]:
+        """The parts of the revision being read, their files compared with their checksums."""
+        before = self._parts(read)
         try:
-            stamp, vectors = self._cache.load(self._device)
+            self._cache.check(before)
+        except UnfitCacheError as error:
+            _warn_of(error)
+            before = []
+        parts = list(brought_forward(before, read, self.space.metric))
+        if any(part.name is None for part in parts) or not self._cache.is_of(read.revision()):
+            return self._kept(parts, read.revision())
+        return parts
+
+    def _parts(self, read: Reader) -> list[Part]:
+        """The parts on disk to start from; none where they are unfit or of another catalog."""
+        known = self._snapshot.vectors.parts if self._snapshot is not None else ()
+        try:
+            stamp, parts = self._cache.load(known)
         except UnfitCacheError as error:
             if self._cache.exists():
-                logger.warning("The vector cache is rebuilt: %s.", error)
-        else:
-            if read.knows(stamp.revision):
-                return vectors, stamp.revision != read.revision()
-            logger.warning("The vector cache is rebuilt: it is of another catalog.")
-        return FaissIndex(self.space.dim, self.space.metric, self._device), True
+                _warn_of(error)
+            return []
+        if read.knows(stamp.revision) or self._knows(stamp.revision):
+            return parts
+        logger.warning("The vector cache is rebuilt: it is of another catalog.")
+        return []
 
-    def _keep(self, snapshot: Snapshot) -> None:
+    def _knows(self, revision: Revision) -> bool:
+        """Whether a revision was made since the one being read."""
+        with self.catalog.read() as newest:
+            return newest.knows(revision)
+
+    def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
         """Store a cache made while reading, unless a writer is at work or nothing may be written.
 
         Under the lock, and only of the newest revision: what was forgotten never comes back.
         """
-        with contextlib.suppress(BadRequest, OSError), only_writer(self.folder):
-            if self.revision == snapshot.revision.number:
-                self._cache.store(snapshot.vectors, snapshot.revision)
+        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), only_writer(self.folder):
+            if self.revision == revision.number:
+                return self._cache.store(parts, revision)
+        return parts
 
     def _checked(self, vectors: Vectors, k: int) -> Vectors:
         queries = np.asarray(vectors, np.float32)
@@ -356,10 +379,14 @@ def _person(read: Reader, key: str) -> Person:
     raise BadRequest(f"There is no {key!r} in this index; {hint}")
 
 
-def _found(near: Neighbours, read: Reader, owners: Owners) -> Found:
-    items = read.items(np.unique(near.ids[near.ids >= 0]), owners.by_row)
+def _found(near: Neighbours, read: Reader) -> Found:
+    items = read.items(np.unique(near.ids[near.ids >= 0]))
     hits = [
         [(items[number], score) for number, score in zip(*row, strict=True) if number >= 0]
         for row in zip(near.ids.tolist(), near.scores.tolist(), strict=True)
     ]
     return Found(hits, near.plan)
+
+
+def _warn_of(error: UnfitCacheError) -> None:
+    logger.warning("The vector cache is rebuilt: %s.", error)

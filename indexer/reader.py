@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Row, Select, column, func, select
 
 from indexer.errors import IndexDamaged, printable
 from indexer.records import Asked, Counts, FileRecord, Item, Person, Revision, Stat
 from indexer.schema import NOTE, file, item, meta, person, revision, source
 from indexer.types import Box, Ids, Modality, Space, Vectors
+
+TALLY = 2**31 - 1  # squares of ids are summed up to a multiple of this
 
 
 class Reader:
@@ -65,19 +68,60 @@ class Reader:
         rows = self._connection.execute(wanted.order_by(file.c.path))
         return [(Path(row.path), row.reason) for row in rows]
 
-    def owners(self) -> tuple[Ids, Ids, Sequence[bool]]:
+    def people_of(self, rows: Ids) -> dict[int, Person]:
+        """These people by row number."""
+        wanted = select(person).where(person.c.id.in_(listed(rows.tolist())))
+        return {row.id: _person(row) for row in self._connection.execute(wanted)}
+
+    def tallies(self) -> tuple[Ids, Ids, Ids, Ids]:
+        """Of everybody who has items: row number, how many, sum of their ids, and of these mixed.
+
+        Taken from the index of the people alone: no item is read.
+        """
+        mixed = func.sum(item.c.id * item.c.id % TALLY)
+        wanted = select(item.c.person_id, func.count(), func.sum(item.c.id), mixed)
+        rows = self._raw(wanted.group_by(item.c.person_id))
+        people, counts, sums, mixes = np.array(rows, np.int64).reshape(-1, 4).T
+        return people, counts, sums, mixes
+
+    def owners(self) -> tuple[Ids, Ids, NDArray[np.bool_]]:
         """Of every item, by number: its id, its person's row number, whether it is a face."""
         wanted = select(item.c.id, item.c.person_id, item.c.modality == "face").order_by(item.c.id)
-        rows = self._connection.execute(wanted).all()
-        ids, people, faces = zip(*rows, strict=True) if rows else ((), (), ())
-        return np.array(ids, np.int64), np.array(people, np.int64), faces
+        rows = np.array(self._raw(wanted), np.int64).reshape(-1, 3)
+        ids, people, faces = np.ascontiguousarray(rows.T)
+        return ids, people, faces.astype(bool)
 
-    def items(self, ids: Ids, people: dict[int, Person]) -> dict[int, Item]:
-        """What is known of these items."""
+    def items_of_rows(self, people: Ids) -> tuple[Ids, Ids]:
+        """Ids of the items of people given by row number, ascending, and whose each is."""
+        wanted = select(item.c.id, item.c.person_id)
+        wanted = wanted.where(item.c.person_id.in_(listed(people.tolist())))
+        rows = np.array(self._raw(wanted), np.int64).reshape(-1, 2)
+        ids, owners = rows[np.argsort(rows[:, 0])].T
+        return np.ascontiguousarray(ids), np.ascontiguousarray(owners)
+
+    def content(self, ids: Ids) -> tuple[Ids, Ids, NDArray[np.bool_], Vectors]:
+        """Of these items, ascending: ids, row numbers of people, whether a face, and vectors.
+
+        Raises IndexDamaged where a vector is not of the space's size or not finite.
+        """
+        face = item.c.modality == "face"
+        wanted = select(item.c.id, item.c.person_id, face, item.c.vector).order_by(item.c.id)
+        rows = self._raw(wanted.where(item.c.id.in_(listed(ids.tolist()))))
+        found, people, faces, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return (
+            np.array(found, np.int64),
+            np.array(people, np.int64),
+            np.array(faces, bool),
+            self._vectors(found, blobs),
+        )
+
+    def items(self, ids: Ids, people: Mapping[int, Person] | None = None) -> dict[int, Item]:
+        """What is known of these items; ``people`` by row number, where they are at hand."""
         wanted = select(item, file.c.path).join(file).where(item.c.id.in_(listed(ids.tolist())))
-        return {
-            row.id: _item(row, people[row.person_id]) for row in self._connection.execute(wanted)
-        }
+        rows = self._connection.execute(wanted).all()
+        if people is None:
+            people = self.people_of(np.unique(np.array([row.person_id for row in rows], np.int64)))
+        return {row.id: _item(row, people[row.person_id]) for row in rows}
 
     def vectors(self, ids: Ids) -> Vectors:
         """(n, dim) vectors of these items, as the model made them, in the order of the ids.
@@ -85,11 +129,8 @@ class Reader:
         Raises IndexDamaged where one is not of the space's size or not finite.
         """
         wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(listed(ids.tolist())))
-        held = {row.id: row.vector for row in self._connection.execute(wanted)}
-        out = np.empty((len(ids), self.space.dim), np.float32)
-        for at, number in enumerate(ids.tolist()):
-            out[at] = self._vector(number, held[number])
-        return out
+        held = {row[0]: row[1] for row in self._raw(wanted)}
+        return self._vectors(ids.tolist(), [held[number] for number in ids.tolist()])
 
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every item's id and the bytes of its vector, unchecked."""
@@ -151,14 +192,30 @@ class Reader:
             asked.setdefault(number, []).append((one[0], one[1], one[2], one[3]))
         return asked
 
-    def _vector(self, number: int, blob: bytes) -> Vectors:
-        fault = vector_fault(blob, self.space.dim)
-        if fault:
-            raise IndexDamaged(
-                f"{printable(self._path)}: the vector of item {number} {fault}; "
-                f"run avsearch verify to see what else is wrong."
-            )
-        return np.frombuffer(blob, "<f4")
+    def _raw(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
+        """Rows as the driver gives them: many at a time, and nothing in them to convert."""
+        compiled = wanted.compile(self._connection)
+        values = tuple(compiled.params[name] for name in compiled.positiontup or ())
+        cursor = self._connection.exec_driver_sql(str(compiled), values).cursor
+        return list(cursor.fetchall()) if cursor is not None else []
+
+    def _vectors(self, ids: Sequence[int], blobs: Sequence[bytes]) -> Vectors:
+        size = 4 * self.space.dim
+        whole = all(len(blob) == size for blob in blobs)
+        vectors = np.frombuffer(b"".join(blobs), "<f4") if whole else np.empty(0, np.float32)
+        if not whole or not np.isfinite(vectors).all():
+            self._refuse(ids, blobs)
+        return vectors.reshape(-1, self.space.dim)
+
+    def _refuse(self, ids: Sequence[int], blobs: Sequence[bytes]) -> None:
+        faults = (
+            (number, vector_fault(b, self.space.dim)) for number, b in zip(ids, blobs, strict=True)
+        )
+        number, fault = next(each for each in faults if each[1])
+        raise IndexDamaged(
+            f"{printable(self._path)}: the vector of item {number} {fault}; "
+            f"run avsearch verify to see what else is wrong."
+        )
 
 
 def vector_fault(blob: bytes, dim: int) -> str | None:

@@ -1,88 +1,49 @@
-"""One revision of the index in memory: its vectors, and whose they are."""
+"""One revision of the index: its vectors, mapped or in memory, and whose they are."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.errors import BadRequest
+from indexer.faiss_index import FaissIndex
+from indexer.parts import alive_in, end_to_end
 from indexer.reader import Reader
 from indexer.records import PERSON_COLUMNS, Person, Revision, gender_code
 from indexer.types import Ids, Modality, Vectors
-from indexer.vectors import FaissIndex, Neighbours
+from indexer.vectors import Mask, Neighbours
 
 BLOCK = 256  # queries whose people are sought at once, which bounds the memory it takes
 GROWTH = 4  # how much deeper to look each time too few people were found
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Owners:
-    """Whose each item is: (n,) arrays, by item id ascending.
-
-    ``people`` are row numbers of the person table, keys of ``by_row``.
-    """
-
-    ids: Ids
-    people: Ids
-    faces: NDArray[np.bool_]
-    by_row: dict[int, Person]
-
-    @classmethod
-    def of(cls, read: Reader) -> Owners:
-        """The owners in one revision."""
-        ids, people, faces = read.owners()
-        return cls(ids, people, np.array(faces, bool), read.people())
-
-    def among(self, modality: Modality | None, where: Mapping[str, str]) -> Ids | None:
-        """Ids of the items that match; None where nothing was asked for."""
-        if modality is None and not where:
-            return None
-        matching = np.ones(len(self.ids), bool)
-        if modality is not None:
-            matching &= self.faces == (modality == "face")
-        if where:
-            matching &= np.isin(self.people, self._people_where(where))
-        return self.ids[matching]
-
-    def people_of(self, ids: Ids) -> Ids:
-        """Row numbers of the people these items are of."""
-        return self.people[np.searchsorted(self.ids, ids)]
-
-    def columns(self) -> list[str]:
-        """The columns there are to ask by."""
-        further = {column for who in self.by_row.values() for column in who.attributes}
-        return [*PERSON_COLUMNS, *sorted(further)]
-
-    def _people_where(self, where: Mapping[str, str]) -> list[int]:
-        self._check_columns(where)
-        wanted = {column: _comparable(column, text) for column, text in where.items()}
-        return [row for row, who in self.by_row.items() if wanted.items() <= _cells(who).items()]
-
-    def _check_columns(self, where: Mapping[str, str]) -> None:
-        columns = self.columns()
-        unknown = [column for column in where if column not in columns]
-        if unknown:
-            raise BadRequest(
-                f"There is no {unknown[0]!r} to filter by; this index has {', '.join(columns)}."
-            )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
     """The vectors of one revision and their owners."""
 
-    revision: Revision
-    vectors: FaissIndex
-    owners: Owners
+    def __init__(self, revision: Revision, vectors: FaissIndex) -> None:
+        self.revision = revision
+        self.vectors = vectors
+        self._people: dict[int, Person] | None = None
 
-    def best_of_people(self, queries: Vectors, k: int, among: Ids | None) -> Neighbours:
+    def wanted(
+        self, read: Reader, modality: Modality | None, where: Mapping[str, str]
+    ) -> Mask | None:
+        """Which rows match; None where nothing was asked for."""
+        mask = None if modality is None else self._faces == (modality == "face")
+        if where:
+            if self._people is None:
+                self._people = read.people()
+            theirs = self._owned_by(_people_where(self._people, where))
+            mask = theirs if mask is None else mask & theirs
+        return mask
+
+    def best_of_people(self, queries: Vectors, k: int, wanted: Mask | None) -> Neighbours:
         """The best item of each person, the k nearest people; as many as there are."""
         blocks = [
-            self._best_in_block(queries[start : start + BLOCK], k, among)
+            self._best_in_block(queries[start : start + BLOCK], k, wanted)
             for start in range(0, max(len(queries), 1), BLOCK)
         ]
         return Neighbours(
@@ -91,9 +52,9 @@ class Snapshot:
             plan=blocks[0].plan,
         )
 
-    def _best_in_block(self, queries: Vectors, k: int, among: Ids | None) -> Neighbours:
+    def _best_in_block(self, queries: Vectors, k: int, wanted: Mask | None) -> Neighbours:
         """Look deeper for the queries that have too few people yet, until all have enough."""
-        enough = min(k, self._people_among(among))
+        enough = min(k, self._people_among(wanted))
         ids = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         pending = np.arange(len(queries))
@@ -101,7 +62,7 @@ class Snapshot:
         while True:
             depth *= GROWTH
             depth = min(depth, max(len(self.vectors), 1))
-            near = self.vectors.search(queries[pending], depth, among)
+            near = self.vectors.nearest(queries[pending], depth, wanted)
             firsts = [self._first_of_each(row)[:k] for row in near.ids]
             for at, query, first in zip(range(len(firsts)), pending, firsts, strict=True):
                 ids[query, : len(first)] = near.ids[at, first]
@@ -110,31 +71,70 @@ class Snapshot:
             if not len(pending):
                 return Neighbours(ids, scores, near.plan)
 
-    def _people_among(self, among: Ids | None) -> int:
-        items = self.owners.ids if among is None else among
-        return len(np.unique(self.owners.people_of(items)))
+    def _people_among(self, wanted: Mask | None) -> int:
+        if wanted is None:
+            return self._people_count
+        rows = self._by_id[1]
+        return _count_people(self._owners[rows[wanted[rows]]])
 
     def _first_of_each(self, ranked: Ids) -> Ids:
         """Positions of the first item of each person in a ranking, in its order."""
         found = ranked[ranked >= 0]
-        _, firsts = np.unique(self.owners.people_of(found), return_index=True)
+        _, firsts = np.unique(self._people_of(found), return_index=True)
         return np.sort(firsts).astype(np.int64)
 
+    def _people_of(self, ids: Ids) -> Ids:
+        """Row numbers of the people these items are of."""
+        present, order = self._by_id
+        return self._owners[order[np.searchsorted(present, ids)]]
 
-def bring_up_to_date(vectors: FaissIndex, owners: Owners, read: Reader) -> None:
-    """Make vectors of an earlier revision those of the one being read.
+    def _owned_by(self, people: Sequence[int]) -> Mask:
+        if not len(self._owners):
+            return np.zeros(0, bool)
+        theirs = np.zeros(int(self._owners.max()) + 1, bool)
+        theirs[[row for row in people if row < len(theirs)]] = True
+        return theirs[self._owners]
 
-    An item's number and vector never change, so the difference of the ids is all there is.
-    """
-    vectors.remove(np.setdiff1d(vectors.ids, owners.ids))
-    missing = np.setdiff1d(owners.ids, vectors.ids)
-    for ids in _blocks(missing):
-        vectors.add(ids, read.vectors(ids))
+    @cached_property
+    def _owners(self) -> Ids:
+        return end_to_end([part.people for part in self.vectors.parts], np.int64)
+
+    @cached_property
+    def _people_count(self) -> int:
+        return _count_people(self._owners[self._by_id[1]])
+
+    @cached_property
+    def _faces(self) -> Mask:
+        return end_to_end([part.faces for part in self.vectors.parts], bool)
+
+    @cached_property
+    def _by_id(self) -> tuple[Ids, Ids]:
+        """The ids of the items there are, ascending, and the row of each."""
+        alive = end_to_end([alive_in(part) for part in self.vectors.parts], bool)
+        rows = np.flatnonzero(alive).astype(np.int64)
+        ids = end_to_end([part.ids for part in self.vectors.parts], np.int64)[rows]
+        order = np.argsort(ids, kind="stable")
+        return ids[order], rows[order]
 
 
-def _blocks(ids: Ids, size: int = 65536) -> Iterator[Ids]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]
+def _count_people(owners: Ids) -> int:
+    return int(np.count_nonzero(np.bincount(owners))) if len(owners) else 0
+
+
+def _people_where(people: Mapping[int, Person], where: Mapping[str, str]) -> list[int]:
+    _check_columns(people, where)
+    wanted = {column: _comparable(column, text) for column, text in where.items()}
+    return [row for row, who in people.items() if wanted.items() <= _cells(who).items()]
+
+
+def _check_columns(people: Mapping[int, Person], where: Mapping[str, str]) -> None:
+    further = {column for who in people.values() for column in who.attributes}
+    columns = [*PERSON_COLUMNS, *sorted(further)]
+    unknown = [column for column in where if column not in columns]
+    if unknown:
+        raise BadRequest(
+            f"There is no {unknown[0]!r} to filter by; this index has {', '.join(columns)}."
+        )
 
 
 def _cells(who: Person) -> dict[str, Any]:

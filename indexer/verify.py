@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from indexer.cache import Cache, UnfitCacheError
+from indexer.cache import Cache
+from indexer.parts import Part, alive_in, end_to_end
 from indexer.reader import Reader, vector_fault
-from indexer.types import Ids, Space
-from indexer.vectors import FaissIndex, prepared
+from indexer.segments import UnfitCacheError
+from indexer.types import Ids
+from indexer.vectors import prepared
 
 SHOWN = 10  # of a list of items, how many a sentence names
 
@@ -52,28 +54,40 @@ def _cache(read: Reader, cache: Cache, *, trusted: bool) -> Iterator[str]:
     if not cache.exists():
         return
     try:
-        stamp, vectors = cache.load()
+        stamp, parts = cache.load()
+        cache.check(parts)
     except UnfitCacheError as error:
         yield f"The vector cache is unfit and will be made anew: {error}."
         return
     if not read.knows(stamp.revision):
         yield f"The vector cache is of revision {stamp.revision.number} of another catalog."
     elif trusted:
-        yield from _compared(read, vectors, read.space, current=stamp.revision == read.revision())
+        yield from _compared(read, parts, current=stamp.revision == read.revision())
 
 
-def _compared(read: Reader, vectors: FaissIndex, space: Space, *, current: bool) -> Iterator[str]:
+def _compared(read: Reader, parts: Sequence[Part], *, current: bool) -> Iterator[str]:
     ids = read.owners()[0]
-    missing, extra = np.setdiff1d(ids, vectors.ids), np.setdiff1d(vectors.ids, ids)
+    held = end_to_end([part.ids[part.kept()] for part in parts], np.int64)
+    missing, extra = np.setdiff1d(ids, held), np.setdiff1d(held, ids)
     if current and len(missing):
         yield f"The vector cache lacks {_items(missing)}."
     if current and len(extra):
         yield f"The vector cache has {_items(extra)}, which the catalog has not."
-    both = np.intersect1d(ids, vectors.ids)
-    expected = prepared(read.vectors(both), space.metric)
-    wrong = both[np.any(vectors.vectors_of(both) != expected, axis=1)]
-    if len(wrong):
-        yield f"The vector cache has other vectors than the catalog for {_items(wrong)}."
+    wrong = [_different(read, part, ids) for part in parts]
+    for what, numbers in zip(("vectors", "owners"), zip(*wrong, strict=True), strict=False):
+        some = np.concatenate(numbers)
+        if len(some) and (current or what == "vectors"):
+            yield f"The vector cache has other {what} than the catalog for {_items(some)}."
+
+
+def _different(read: Reader, part: Part, ids: Ids) -> tuple[Ids, Ids]:
+    """Items of a part whose vectors, and whose owners, are not what the catalog says."""
+    rows = np.flatnonzero(np.isin(part.ids, ids) & alive_in(part))
+    numbers, people, faces, vectors = read.content(part.ids[rows])
+    kept = prepared(vectors, read.space.metric)
+    vectors_differ = np.any(part.vectors[rows] != kept, axis=1)
+    owners_differ = (part.people[rows] != people) | (part.faces[rows] != faces)
+    return numbers[vectors_differ], numbers[owners_differ]
 
 
 def _items(ids: list[int] | Ids) -> str:

@@ -131,7 +131,8 @@ def test_a_wrong_vector_is_found(run, copy_of_index):
 def test_a_damaged_cache_harms_no_answer(run, indexed, copy_of_index, caplog):
     asked = ("query", "--person", "Actor_01", "--json")
     expected = json.loads(run(*asked, "--index", indexed).stdout)["hits"]
-    (copy_of_index / "cache" / "vectors.faiss").write_bytes(b"no vectors")
+    (segment,) = copy_of_index.glob("cache/segment-*")
+    segment.write_bytes(b"no vectors")
     assert run("verify", "--index", copy_of_index).exit_code == 4
     assert json.loads(run(*asked, "--index", copy_of_index).stdout)["hits"] == expected
     assert run("verify", "--index", copy_of_index).exit_code == 0

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import dataclasses
 import sqlite3
 
 import numpy as np
@@ -8,8 +8,10 @@ import pytest
 from fakes import DIM, fake_vector
 from places import change, everything, fill
 
+from indexer.cache import Stamp
 from indexer.errors import BadRequest, IndexDamaged
 from indexer.index import Index
+from indexer.records import Revision
 from indexer.vectors import prepared
 
 QUERY = fake_vector("a question")[None]
@@ -72,7 +74,24 @@ def test_forget_a_person_whose_files_were_all_refused(run, folder, gallery):
 
 def plant_cache(folder, **facts):
     path = folder / "cache/stamp.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    stamp = dataclasses.replace(Stamp.from_json(path.read_text()), **facts)
+    path.write_text(stamp.to_json())
+
+
+def segment(folder):
+    (path,) = folder.glob("cache/segment-*")
+    return path
+
+
+def reword(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def flip(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes(content)
 
 
 PLANTED = {
@@ -83,14 +102,23 @@ PLANTED = {
     "are of nobody": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a file": lambda f: change(f, "UPDATE item SET file_id = 77 WHERE id = 2"),
-    "changed or cut short": lambda f: (f / "cache/vectors.faiss").write_bytes(b"?"),
+    "is cut short": lambda f: segment(f).write_bytes(segment(f).read_bytes()[:-1]),
+    "longer than": lambda f: segment(f).write_bytes(segment(f).read_bytes() + b"?"),
+    "cannot be read": lambda f: segment(f).unlink(),
+    "the ids in segment": lambda f: flip(segment(f), 3),
+    "the vectors in segment": lambda f: flip(segment(f), 2 * 8 * 7 + 5),
+    "the faces in segment": lambda f: flip(segment(f), -1),
+    "stamp.json was changed": lambda f: reword(f / "cache/stamp.json", '"rows": 7', '"rows": 8'),
+    "other owners than the catalog for 1 items (2)": lambda f: change(
+        f, "UPDATE item SET person_id = 3 WHERE id = 2"
+    ),
     "other vectors than the catalog for 1 items (2)": lambda f: change(
         f, "UPDATE item SET vector = ? WHERE id = 2", np.ones(DIM, "<f4").tobytes()
     ),
     "cache has 1 items (2)": lambda f: change(f, "DELETE FROM item WHERE id = 2"),
     "cache lacks 1 items (99)": lambda f: change(f, "UPDATE item SET id = 99 WHERE id = 2"),
-    "ids of its stamp": lambda f: plant_cache(f, count=5),
-    "of another catalog": lambda f: plant_cache(f, revision={"number": 1, "at": "never"}),
+    "counts 5 items": lambda f: plant_cache(f, count=5),
+    "of another catalog": lambda f: plant_cache(f, revision=Revision(1, "never")),
 }
 
 
@@ -124,7 +152,7 @@ def test_verify_finds_a_damaged_page(run, folder):
 
 def test_rebuild_mends_the_cache(run, folder):
     run()
-    (folder / "cache/vectors.faiss").write_bytes(b"?")
+    segment(folder).write_bytes(b"?")
     with Index.open(folder) as index:
         index.rebuild()
         assert index.verify() == []

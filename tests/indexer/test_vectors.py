@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer import vectors as module
+from indexer import faiss_index, faiss_scan, sieve
 from indexer.errors import BadRequest
-from indexer.vectors import FaissIndex, NumpyIndex
+from indexer.faiss_index import FaissIndex
+from indexer.vectors import NumpyIndex
 
 METRICS = ("cosine", "l2")
 
@@ -32,21 +34,37 @@ def cases(draw):
     return dim, ids, vectors, gone, queries, among, draw(st.integers(1, 200))
 
 
+@contextlib.contextmanager
+def small_steps(few):
+    """Every stage of a search at work on a handful of vectors; up to ``few`` queries by FAISS."""
+    with pytest.MonkeyPatch.context() as patch:
+        for where, name, value in [
+            (sieve, "FIRST_LOOK", 2),
+            (sieve, "BLOCK", 16),
+            (faiss_scan, "SPARE", 1),
+            (faiss_scan, "SMALLEST_PIECE", 10),
+            (faiss_index, "FEW", few),
+            (faiss_index, "BATCH", 5),
+        ]:
+            patch.setattr(where, name, value)
+        yield
+
+
+@pytest.mark.parametrize("few", [0, 1000])
 @pytest.mark.parametrize("metric", METRICS)
 @settings(max_examples=70, deadline=None)
 @given(case=cases())
-def test_faiss_answers_as_the_reference_does(metric, case):
+def test_faiss_answers_as_the_reference_does(metric, few, case):
     dim, ids, vectors, gone, queries, among, k = case
     answers = []
     for kind in (NumpyIndex, FaissIndex):
         index = kind(dim, metric)
-        index.add(ids, vectors)
+        for some in (slice(None, len(ids) // 3), slice(len(ids) // 3, None)):
+            index.add(ids[some], vectors[some])
         index.remove(gone)
-        found = index.search(queries, k, among)
-        again = kind.from_bytes(index.to_bytes(), dim, metric).search(queries, k, among)
-        np.testing.assert_array_equal(found.ids, again.ids)
         assert len(index) == len(ids) - len(gone)
-        answers.append(found)
+        with small_steps(few):
+            answers.append(index.search(queries, k, among))
     reference, fast = answers
     np.testing.assert_array_equal(reference.ids, fast.ids)
     np.testing.assert_array_equal(reference.scores, fast.scores)
@@ -126,7 +144,7 @@ def test_the_plan_follows_the_filter():
         None: ("everything", 100),
         100: ("everything", 100),
         90: ("selector", 90),
-        10: ("gather", 10),
+        30: ("gather", 30),
         0: ("gather", 0),
     }
     for among, (kind, matching) in plans.items():
@@ -146,23 +164,37 @@ class DeafGpuIndex:
         return self.flat.search(queries, k)
 
 
+class Options:
+    """What is asked of the copies."""
+
+    def __init__(self):
+        self.useFloat16 = self.shard = False
+
+
 @pytest.fixture
 def gpu(monkeypatch):
-    """A faiss with GPU support, of which the copies handed out are counted."""
+    """A faiss with GPUs, of which the copies handed out are counted, with rounded vectors."""
     made = []
 
-    def to_gpu(resources, device, flat):
-        made.append(flat.ntotal)
-        return DeafGpuIndex(faiss.clone_index(flat))
+    def to_gpus(flat, options):
+        assert options.shard
+        vectors = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(-1, flat.d)
+        kept = vectors.astype(np.float16) if options.useFloat16 else vectors
+        copy = type(flat)(flat.d)
+        copy.add(kept.astype(np.float32))
+        made.append((len(vectors), options.useFloat16))
+        return DeafGpuIndex(copy)
 
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", Options, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
+    monkeypatch.setattr(sieve, "FIRST_LOOK", 4)
     return made
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.9, 1.0])
 def test_a_gpu_never_drops_a_filter(gpu, metric, share):
     rng = np.random.default_rng(3)
     vectors, ids = rng.standard_normal((3000, 8)).astype(np.float32), np.arange(3000)
@@ -170,10 +202,43 @@ def test_a_gpu_never_drops_a_filter(gpu, metric, share):
     reference, fast = NumpyIndex(8, metric), FaissIndex(8, metric, "cuda")
     for index in (reference, fast):
         index.add(ids, vectors)
-    for k in (5, 2900):
+        index.remove(ids[::7])
+    for k in (5, 600, 2900):
         expected, found = (i.search(vectors[:4], k, among) for i in (reference, fast))
         np.testing.assert_array_equal(expected.ids, found.ids)
-    assert gpu or not len(among)
+        np.testing.assert_array_equal(expected.scores, found.scores)
+    matching = np.count_nonzero(among % 7)
+    assert (matching, True) in gpu or not matching
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases())
+def test_a_gpu_answers_as_the_reference_does(gpu, case):
+    dim, ids, vectors, gone, queries, among, k = case
+    for metric in METRICS:
+        reference, fast = NumpyIndex(dim, metric), FaissIndex(dim, metric, "cuda")
+        for index in (reference, fast):
+            index.add(ids, vectors)
+            index.remove(gone)
+        expected, found = (i.search(queries, k, among) for i in (reference, fast))
+        np.testing.assert_array_equal(expected.ids, found.ids)
+
+
+def test_a_gpu_keeps_what_float16_cannot_hold_in_float32(gpu):
+    index = FaissIndex(2, "l2", "cuda")
+    index.add(np.arange(40), np.float32([[1e5, at] for at in range(40)]))
+    assert index.search(np.float32([[1e5, 3]]), 1).ids.tolist() == [[3]]
+    assert gpu == [(40, False)]
+
+
+def test_a_gpu_is_given_its_copy_once(gpu):
+    index = FaissIndex(2, "l2", "cuda")
+    index.add(np.arange(40), np.float32([[at, at] for at in range(40)]))
+    for _ in range(3):
+        index.search(np.float32([[1, 3]]), 1)
+    assert len(gpu) == 1
 
 
 def test_a_gpu_has_the_vectors_as_they_are_now(gpu):
@@ -196,4 +261,4 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(BadRequest, match=r"pip install 'avsearch\[cpu\]'"):
-        module.FaissIndex(4, "cosine")
+        FaissIndex(4, "cosine")

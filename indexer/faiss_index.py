@@ -1,0 +1,169 @@
+"""Exact search over the parts of an index: a plan, a scan for candidates, an exact ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from indexer import faiss_scan, sieve
+from indexer.faiss_scan import GpuCopy
+from indexer.parts import Part, alive_in, end_to_end, starts_of
+from indexer.stretch import Stretch, gathered, in_place
+from indexer.types import Ids, Metric, Vectors
+from indexer.vectors import (
+    Device,
+    Mask,
+    Neighbours,
+    Plan,
+    Ranked,
+    Rows,
+    checked,
+    exact_scores,
+    prepared,
+    rows_of,
+)
+
+GATHER_SHARE = 0.3  # copy the matching codes out while they are at most this share of all
+FEW = 8  # queries for which FAISS's scan of bytes, one at a time, is quicker than products
+BATCH = 256  # queries multiplied at once
+FIRST_LOOKS = 1 << 22  # numbers a first look may give: fewer queries at once where k is large
+
+
+class FaissIndex:
+    """Exact search on the CPU or on GPUs, over parts that may be mapped from disk.
+
+    A scan of one byte a component finds the candidates, with a bound that no true neighbour can
+    be missed by; they are ranked by :func:`exact_scores`. GPUs scan float16 copies, made at the
+    first search after a change; what matches a filter is copied out for them.
+    """
+
+    def __init__(
+        self, dim: int, metric: Metric, device: Device = "cpu", parts: Iterable[Part] = ()
+    ) -> None:
+        faiss = faiss_scan.import_faiss()
+        if device == "cuda":
+            faiss_scan.check_gpu(faiss)
+        self._dim, self._metric, self._device = dim, metric, device
+        self._set(list(parts))
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The parts searched."""
+        return self._parts
+
+    @property
+    def ids(self) -> Ids:
+        """(n,) int64, in the order they were added."""
+        return self._ids if self._kept is None else self._ids[self._kept]
+
+    def __len__(self) -> int:
+        return self._alive
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        """Add (n,) ids with their (n, dim) vectors; ValueError for what cannot be kept."""
+        ids = checked(ids, vectors, self._dim, self.ids)
+        if len(ids):
+            order = np.argsort(ids)
+            nobody, voices = np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+            new = Part.of(ids[order], nobody, voices, vectors[order], self._metric)
+            self._set([*self._parts, new])
+
+    def remove(self, ids: Ids) -> None:
+        """Take vectors out; ids that are not there are passed over."""
+        self._set([part.without(np.isin(part.ids, ids)) for part in self._parts])
+
+    def search(self, queries: Vectors, k: int, among: Ids | None = None) -> Neighbours:
+        """The k nearest of each of the (q, dim) queries, ``among`` these ids only."""
+        return self.nearest(queries, k, None if among is None else np.isin(self._ids, among))
+
+    def nearest(self, queries: Vectors, k: int, wanted: Mask | None = None) -> Neighbours:
+        """The same among the ``wanted`` ones, a mask of all rows of all parts."""
+        wanted = _both(wanted, self._kept)
+        matching = len(self._ids) if wanted is None else int(np.count_nonzero(wanted))
+        plan = self._plan(matching)
+        queries = prepared(queries, self._metric)
+        out = Ranked(len(queries), k)
+        if matching and len(queries):
+            self._rank(queries, self._candidates(queries, k, wanted, plan), out)
+        return Neighbours(out.ids, out.scores, plan)
+
+    def vectors_of(self, ids: Ids) -> Vectors:
+        """(n, dim) vectors as they are kept; KeyError for an id that is not there."""
+        rows = np.arange(len(self._ids)) if self._kept is None else np.flatnonzero(self._kept)
+        return self._vectors(rows[rows_of(self.ids, ids)])
+
+    def _set(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._gpu: GpuCopy | None = None
+        self._alive = sum(part.alive for part in parts)
+        self._ids: Ids = end_to_end([part.ids for part in parts], np.int64)
+        self._kept: Mask | None = None
+        if self._alive < len(self._ids):
+            self._kept = end_to_end([alive_in(part) for part in parts], bool)
+
+    def _plan(self, matching: int) -> Plan:
+        total = len(self)
+        if matching == total:
+            return Plan("everything", total, total, self._dim * len(self._ids))
+        if self._device == "cuda" or matching <= GATHER_SHARE * total:
+            return Plan("gather", matching, total, self._dim * matching)
+        return Plan("selector", matching, total, self._dim * len(self._ids))
+
+    def _candidates(
+        self, queries: Vectors, k: int, wanted: Mask | None, plan: Plan
+    ) -> Iterable[Rows]:
+        """For each query rows that are sure to hold its k nearest and all that tie with them."""
+        if plan.matching <= sieve.first_look(k):  # so few that a look at all of them is quick
+            rows = np.arange(len(self._ids)) if wanted is None else np.flatnonzero(wanted)
+            return [rows] * len(queries)
+        if self._device == "cuda":
+            found = self._on_gpu(queries, k, wanted, plan)
+            if found is not None:
+                return found
+        return self._on_cpu(queries, k, self._stretches(wanted, plan))
+
+    def _stretches(self, wanted: Mask | None, plan: Plan) -> Sequence[Stretch]:
+        if plan.kind == "gather" and wanted is not None:
+            return gathered(self._parts, np.flatnonzero(wanted))
+        return in_place(self._parts, wanted)
+
+    def _on_cpu(self, queries: Vectors, k: int, stretches: Sequence[Stretch]) -> list[Rows]:
+        if len(queries) <= FEW:
+            return faiss_scan.candidates(queries, k, stretches, self._metric)
+        size = max(min(BATCH, FIRST_LOOKS // sieve.first_look(k)), 1)
+        blocks = (queries[start : start + size] for start in range(0, len(queries), size))
+        return [rows for block in blocks for rows in sieve.candidates(block, k, stretches)]
+
+    def _on_gpu(
+        self, queries: Vectors, k: int, wanted: Mask | None, plan: Plan
+    ) -> list[Rows] | None:
+        rows = np.arange(len(self._ids)) if wanted is None else np.flatnonzero(wanted)
+        copy = self._gpu if plan.kind == "everything" else None
+        if copy is None:
+            copy = GpuCopy(self._vectors(rows), self._metric)
+        if plan.kind == "everything":
+            self._gpu = copy
+        found = copy.candidates(queries, k)
+        return None if found is None else [rows[local] for local in found]
+
+    def _rank(self, queries: Vectors, candidates: Iterable[Rows], out: Ranked) -> None:
+        before, vectors = None, np.empty(0, np.float32)
+        for q, rows in enumerate(candidates):
+            if rows is not before:  # one list for all, where all that match are looked at
+                before, vectors = rows, self._vectors(rows)
+            out.put(q, self._ids[rows], exact_scores(queries[q], vectors, self._metric))
+
+    def _vectors(self, rows: Rows) -> Vectors:
+        """(n, dim) vectors of rows in any order."""
+        out = np.empty((len(rows), self._dim), np.float32)
+        for start, part in starts_of(self._parts):
+            here = (rows >= start) & (rows < start + len(part))
+            out[here] = part.vectors[rows[here] - start]
+        return out
+
+
+def _both(one: Mask | None, other: Mask | None) -> Mask | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
