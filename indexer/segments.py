@@ -12,7 +12,6 @@ import dataclasses
 import mmap
 import os
 import secrets
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -135,12 +134,13 @@ def write_new(folder: Path, kind: str, arrays: Sequence[NDArray[Any] | bytes]) -
 
 def replace(path: Path, content: Iterable[NDArray[Any] | bytes]) -> None:
     """Write a file whole under a temporary name, then give it its own."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=UNFINISHED, delete=False) as file:
+    unfinished = path.with_name(UNFINISHED + secrets.token_hex(8))
+    with unfinished.open("xb") as file:
         for piece in content:
             file.write(_bytes(piece))
         file.flush()
         os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    unfinished.replace(path)
 
 
 def _sections(rows: int, dim: int, metric: Metric) -> Iterator[Section]:

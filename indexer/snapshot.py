@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from indexer.errors import BadRequest
 from indexer.faiss_index import FaissIndex
 from indexer.parts import alive_in, end_to_end
+from indexer.people_table import PeopleTable
 from indexer.reader import Reader
-from indexer.records import PERSON_COLUMNS, Person, Revision, gender_code
+from indexer.records import Revision
 from indexer.types import Ids, Modality, Vectors
 from indexer.vectors import Mask, Neighbours
 
@@ -26,7 +25,7 @@ class Snapshot:
     def __init__(self, revision: Revision, vectors: FaissIndex) -> None:
         self.revision = revision
         self.vectors = vectors
-        self._people: dict[int, Person] | None = None
+        self._table: PeopleTable | None = None
 
     def wanted(
         self, read: Reader, modality: Modality | None, where: Mapping[str, str]
@@ -34,9 +33,9 @@ class Snapshot:
         """Which rows match; None where nothing was asked for."""
         mask = None if modality is None else self._faces == (modality == "face")
         if where:
-            if self._people is None:
-                self._people = read.people()
-            theirs = self._owned_by(_people_where(self._people, where))
+            if self._table is None:
+                self._table = PeopleTable(read.people())
+            theirs = self._owned_by(self._table.where(where))
             mask = theirs if mask is None else mask & theirs
         return mask
 
@@ -88,16 +87,18 @@ class Snapshot:
         present, order = self._by_id
         return self._owners[order[np.searchsorted(present, ids)]]
 
-    def _owned_by(self, people: Sequence[int]) -> Mask:
-        if not len(self._owners):
-            return np.zeros(0, bool)
-        theirs = np.zeros(int(self._owners.max()) + 1, bool)
-        theirs[[row for row in people if row < len(theirs)]] = True
-        return theirs[self._owners]
+    def _owned_by(self, people: Ids) -> Mask:
+        theirs = np.zeros(int(max(self._last_person, people.max(initial=0))) + 1, bool)
+        theirs[people] = True
+        return np.asarray(theirs.take(self._owners))
 
     @cached_property
     def _owners(self) -> Ids:
         return end_to_end([part.people for part in self.vectors.parts], np.int64)
+
+    @cached_property
+    def _last_person(self) -> int:
+        return int(self._owners.max(initial=0))
 
     @cached_property
     def _people_count(self) -> int:
@@ -119,27 +120,3 @@ class Snapshot:
 
 def _count_people(owners: Ids) -> int:
     return int(np.count_nonzero(np.bincount(owners))) if len(owners) else 0
-
-
-def _people_where(people: Mapping[int, Person], where: Mapping[str, str]) -> list[int]:
-    _check_columns(people, where)
-    wanted = {column: _comparable(column, text) for column, text in where.items()}
-    return [row for row, who in people.items() if wanted.items() <= _cells(who).items()]
-
-
-def _check_columns(people: Mapping[int, Person], where: Mapping[str, str]) -> None:
-    further = {column for who in people.values() for column in who.attributes}
-    columns = [*PERSON_COLUMNS, *sorted(further)]
-    unknown = [column for column in where if column not in columns]
-    if unknown:
-        raise BadRequest(
-            f"There is no {unknown[0]!r} to filter by; this index has {', '.join(columns)}."
-        )
-
-
-def _cells(who: Person) -> dict[str, Any]:
-    return {column: _comparable(column, text) for column, text in who.cells().items()}
-
-
-def _comparable(column: str, text: str) -> str:
-    return gender_code(text).casefold() if column == "gender" else text.strip().casefold()
