@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from indexer import faiss_scan, sieve
+from indexer import faiss_scan, products, sieve
 from indexer.faiss_scan import GpuCopy
 from indexer.parts import Part, alive_in, end_to_end, starts_of
 from indexer.stretch import Stretch, gathered, in_place
@@ -25,7 +25,6 @@ from indexer.vectors import (
 )
 
 GATHER_SHARE = 0.3  # copy the matching codes out while they are at most this share of all
-FEW = 8  # queries for which FAISS's scan of bytes, one at a time, is quicker than products
 BATCH = 256  # queries multiplied at once
 FIRST_LOOKS = 1 << 22  # numbers a first look may give: fewer queries at once where k is large
 
@@ -129,7 +128,7 @@ class FaissIndex:
         return in_place(self._parts, wanted)
 
     def _on_cpu(self, queries: Vectors, k: int, stretches: Sequence[Stretch]) -> list[Rows]:
-        if len(queries) <= FEW:
+        if len(queries) <= products.way().few:
             return faiss_scan.candidates(queries, k, stretches, self._metric)
         size = max(min(BATCH, FIRST_LOOKS // sieve.first_look(k)), 1)
         blocks = (queries[start : start + size] for start in range(0, len(queries), size))

@@ -5,15 +5,14 @@ The only file that imports FAISS, at the first search. Nothing of its settings i
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import os
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from indexer import threads
 from indexer.codes import MIDDLE, Codes, Floats, float_error
 from indexer.errors import BadRequest
 from indexer.stretch import Stretch
@@ -48,15 +47,13 @@ def candidates(
     FAISS runs one query on one core, so the rows are cut into as many pieces as there are cores.
     """
     faiss = import_faiss()
-    threads = os.cpu_count() or 1
-    size = max(-(-sum(map(len, stretches)) // threads), SMALLEST_PIECE)
+    size = max(-(-sum(map(len, stretches)) // threads.cores()), SMALLEST_PIECE)
     pieces = [piece for stretch in stretches for piece in stretch.pieces(size)]
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
 
-        def scan(depth: int) -> list[_Found]:
-            return list(pool.map(lambda s: _scan(faiss, queries, depth, s, metric), pieces))
+    def scan(depth: int) -> list[_Found]:
+        return list(threads.each(lambda s: _scan(faiss, queries, depth, s, metric), pieces))
 
-        return _deep_enough(scan, k)
+    return _deep_enough(scan, k)
 
 
 def _deep_enough(scan: Callable[[int], list[_Found]], k: int) -> list[Rows]:

@@ -20,6 +20,7 @@ class PeopleTable:
         self._cells = {row: who.cells() for row, who in people.items()}
         further = {column for who in people.values() for column in who.attributes}
         self._names = [*PERSON_COLUMNS, *sorted(further)]
+        self._rows = np.array(sorted(people), np.int64)
         self._columns: dict[str, Values] = {}
 
     def where(self, cells: Mapping[str, str]) -> Ids:
@@ -32,7 +33,7 @@ class PeopleTable:
             raise BadRequest(
                 f"There is no {unknown[0]!r} to filter by; this index has {', '.join(self._names)}."
             )
-        rows = np.array(list(self._cells), np.int64)
+        rows = self._rows
         for column, text in cells.items():
             rows = np.intersect1d(rows, self._having(column, text), assume_unique=True)
         return rows

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, Select, column, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, column, func, select
 
 from indexer.errors import IndexDamaged, printable
 from indexer.records import Asked, Counts, FileRecord, Item, Person, Revision, Stat
 from indexer.schema import NOTE, file, item, meta, person, revision, source
 from indexer.types import Box, Ids, Modality, Space, Vectors
+
+# Made once: to build a statement takes longer than to run it for a few items.
+_ITEMS = (
+    select(
+        *(item.c[name] for name in ("id", "modality", "start_s", "end_s", "box")),
+        *(person.c[name] for name in ("key", "name", "gender", "nationality", "attributes")),
+        file.c.path,
+    )
+    .join(file, item.c.file_id == file.c.id)
+    .join(person, item.c.person_id == person.c.id)
+    .where(item.c.id.in_(select(column("value")).select_from(func.json_each(bindparam("ids")))))
+)
+_NEWEST = select(revision.c.number, revision.c.at).order_by(revision.c.number.desc()).limit(1)
 
 TALLY = 2**31 - 1  # squares of ids are summed up to a multiple of this
 
@@ -29,8 +42,7 @@ class Reader:
 
     def revision(self) -> Revision:
         """The state that is being read."""
-        newest = select(revision.c.number, revision.c.at).order_by(revision.c.number.desc())
-        row = self._connection.execute(newest.limit(1)).one()
+        row = self._connection.execute(_NEWEST).one()
         return Revision(row.number, row.at)
 
     def knows(self, past: Revision) -> bool:
@@ -67,11 +79,6 @@ class Reader:
         wanted = select(file.c.path, file.c.reason).where(file.c.status == "refused")
         rows = self._connection.execute(wanted.order_by(file.c.path))
         return [(Path(row.path), row.reason) for row in rows]
-
-    def people_of(self, rows: Ids) -> dict[int, Person]:
-        """These people by row number."""
-        wanted = select(person).where(person.c.id.in_(listed(rows.tolist())))
-        return {row.id: _person(row) for row in self._connection.execute(wanted)}
 
     def tallies(self) -> tuple[Ids, Ids, Ids, Ids]:
         """Of everybody who has items: row number, how many, sum of their ids, and of these mixed.
@@ -115,13 +122,10 @@ class Reader:
             self._vectors(found, blobs),
         )
 
-    def items(self, ids: Ids, people: Mapping[int, Person] | None = None) -> dict[int, Item]:
-        """What is known of these items; ``people`` by row number, where they are at hand."""
-        wanted = select(item, file.c.path).join(file).where(item.c.id.in_(listed(ids.tolist())))
-        rows = self._connection.execute(wanted).all()
-        if people is None:
-            people = self.people_of(np.unique(np.array([row.person_id for row in rows], np.int64)))
-        return {row.id: _item(row, people[row.person_id]) for row in rows}
+    def items(self, ids: Ids) -> dict[int, Item]:
+        """What is known of these items."""
+        rows = self._connection.execute(_ITEMS, {"ids": json.dumps(ids.tolist())})
+        return {row.id: _item(row, _person(row)) for row in rows}
 
     def vectors(self, ids: Ids) -> Vectors:
         """(n, dim) vectors of these items, as the model made them, in the order of the ids.
@@ -232,11 +236,11 @@ def listed(values: Sequence[int] | Sequence[str]) -> Select[tuple[Any]]:
     return select(column("value")).select_from(func.json_each(json.dumps(values)))
 
 
-def _person(row: Row[Any]) -> Person:
+def _person(row: Any) -> Person:
     return Person(row.key, row.name, row.gender, row.nationality, row.attributes)
 
 
-def _item(row: Row[Any], owner: Person) -> Item:
+def _item(row: Any, owner: Person) -> Item:
     box = None if row.box is None else Box(*row.box)
     return Item(row.id, owner, Path(row.path), row.modality, row.start_s, row.end_s, box)
 

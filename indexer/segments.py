@@ -7,7 +7,6 @@ it has, and the checksum of each array, is written in the cache's stamp.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import mmap
 import os
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import threads
 from indexer.codes import Codes
 from indexer.parts import Part
 from indexer.types import Metric, Space
@@ -116,8 +116,7 @@ def check(segments: Iterable[tuple[Facts, Part]], metric: Metric) -> None:
         for facts, part in segments
         for name, _, _ in _sections(0, 1, metric)
     ]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        sums = list(pool.map(lambda each: _sum(each[2]), arrays))
+    sums = threads.each(_sum, [array for _, _, array in arrays])
     for (facts, name, _), found in zip(arrays, sums, strict=True):
         if facts.sums.get(name) != found:
             raise UnfitCacheError(

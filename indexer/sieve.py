@@ -7,22 +7,21 @@ numbers, and what is surely further is dropped at once. The mark rises as nearer
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer import products
+from indexer import products, threads
 from indexer.codes import Codes, Floats, RoundedQueries
 from indexer.stretch import Stretch
 from indexer.types import Vectors
 from indexer.vectors import Rows
 
 BLOCK = 8192  # rows multiplied at once: 256 products of each fit the second-level cache twice
-FIRST_LOOK = 1024  # rows looked at first, at least; more for larger k
+FIRST_LOOK = 4096  # rows looked at first, at least; more for larger k
+PATIENCE = 4  # times k hits a query that are worth the sorting that raises the marks
 INT32_LARGEST = 2**31 - 1
 LANES = 16  # queries are filled up to a multiple of this, for whole registers and words
 
@@ -42,10 +41,10 @@ def candidates(queries: Vectors, k: int, stretches: Sequence[Stretch]) -> list[R
     """
     sieve = _Sieve(queries, k)
     sieve.look(stretches)
-    blocks = [(stretch, piece) for stretch in stretches for piece in stretch.pieces(BLOCK)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for hits in pool.map(lambda both: sieve.hits(both[1]), blocks):
-            sieve.put(hits)
+    blocks = [piece for stretch in stretches for piece in stretch.pieces(BLOCK)]
+    each = map if products.way().threaded else threads.each
+    for hits in each(sieve.hits, blocks):
+        sieve.put(hits)
     return sieve.rows()
 
 
@@ -79,10 +78,10 @@ class _Sieve:
         return queries, stretch.numbers(rows), near - unsure[queries], near + unsure[queries]
 
     def put(self, hits: Hits) -> None:
-        """Keep what passed; raise the mark whenever twice as much is kept as after the last."""
+        """Keep what passed; raise the marks once much has come since they were raised last."""
         self._kept.append(hits)
         self._pending += len(hits[0])
-        if self._pending > self._settled + self._k * self._count:
+        if self._pending > 2 * self._settled + PATIENCE * self._k * self._count:
             self._settle()
 
     def rows(self) -> list[Rows]:
@@ -98,7 +97,7 @@ class _Sieve:
 
     def _nearness(self, codes: Codes, halves: Vectors | None) -> tuple[NDArray[Any], Floats]:
         """(n, q) numbers that grow with nearness, and what one of them is worth."""
-        whole = products.product()(codes.content, self._queries.whole)
+        whole = products.way().product(codes.content, self._queries.whole)
         worth = self._queries.scales * codes.scale
         if halves is None:
             return whole, worth

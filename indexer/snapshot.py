@@ -26,11 +26,19 @@ class Snapshot:
         self.revision = revision
         self.vectors = vectors
         self._table: PeopleTable | None = None
+        self._asked: tuple[object, Mask | None] = ((None, {}), None)  # the last filter, its rows
 
     def wanted(
         self, read: Reader, modality: Modality | None, where: Mapping[str, str]
     ) -> Mask | None:
         """Which rows match; None where nothing was asked for."""
+        if self._asked[0] != (modality, where):
+            self._asked = (modality, dict(where)), self._matching(read, modality, where)
+        return self._asked[1]
+
+    def _matching(
+        self, read: Reader, modality: Modality | None, where: Mapping[str, str]
+    ) -> Mask | None:
         mask = None if modality is None else self._faces == (modality == "face")
         if where:
             if self._table is None:

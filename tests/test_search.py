@@ -62,7 +62,7 @@ def plain_scan(index: Index, vector, want, where, by, top):
     found = []
     with index.catalog.read() as read:
         ids = read.owners()[0]
-        items = read.items(ids, read.people())
+        items = read.items(ids)
         vectors = read.vectors(ids)
     for number, other in zip(ids.tolist(), vectors, strict=True):
         item = items[number]

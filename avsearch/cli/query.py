@@ -88,7 +88,10 @@ def command(
         return
     if explain:
         plan = answer.plan
-        click.echo(f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter")
+        click.echo(
+            f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
+            f"{plan.scanned_bytes} bytes to scan"
+        )
     _show(answer)
 
 

@@ -44,7 +44,7 @@ def test_json_is_the_contract(ask, voice, gallery):
         assert hit["path"].startswith(str(gallery))
         assert len(hit["box"]) == 4
         assert list(hit["attributes"])[:2] == ["gender", "nationality"]
-    assert answer["plan"].keys() == {"kind", "matching", "total"}
+    assert answer["plan"].keys() == {"kind", "matching", "total", "scanned_bytes"}
     assert (answer["plan"]["matching"], answer["plan"]["total"]) == (6, 11)
 
 
@@ -203,7 +203,7 @@ def test_odd_sounds_and_pictures(ask, run, indexed, voice, face, tmp_path):
 def test_explain_says_the_plan_in_words(run, indexed, voice):
     result = run("query", voice, "--index", indexed, "--explain", "--gender", "f")
     first, header, *rows = result.stdout.splitlines()
-    assert first == "plan: gather, 1 of 11 vectors match the filter"
+    assert first == "plan: gather, 1 of 11 vectors match the filter, 128 bytes to scan"
     assert header.split() == ["rank", "score", "person", "name", "gender", "nationality", "file"]
     assert [row.split()[2] for row in rows] == ["Actor_02"]
 

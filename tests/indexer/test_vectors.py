@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer import faiss_index, faiss_scan, sieve
+from indexer import faiss_index, faiss_scan, products, sieve
 from indexer.errors import BadRequest
 from indexer.faiss_index import FaissIndex
 from indexer.vectors import NumpyIndex
@@ -43,7 +43,7 @@ def small_steps(few):
             (sieve, "BLOCK", 16),
             (faiss_scan, "SPARE", 1),
             (faiss_scan, "SMALLEST_PIECE", 10),
-            (faiss_index, "FEW", few),
+            (products._Chosen, "way", products.Way(products.by_numpy, few)),
             (faiss_index, "BATCH", 5),
         ]:
             patch.setattr(where, name, value)
