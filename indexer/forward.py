@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from indexer.parts import Part
-from indexer.reader import TALLY, Reader
+from indexer.reader import LOWEST, Reader
 from indexer.types import Ids, Metric
 
 READ_AT_ONCE = 1 << 18  # vectors taken from the catalog at a time, which become one part
@@ -59,12 +59,12 @@ def _changed_people(parts: Sequence[Part], read: Reader) -> Ids:
 
 
 def _tallies(parts: Sequence[Part], rows: int) -> Ids:
-    """(3, people) of every person: how many items, the sum of their ids and of these mixed."""
+    """(2, people) of every person: the sum of their ids and of the squares' lowest bits."""
     rows = max([rows, *(int(part.people.max(initial=-1)) + 1 for part in parts)])
-    held = np.zeros((3, rows), np.int64)
+    held = np.zeros((2, rows), np.int64)
     for part in parts:
         kept = part.kept()
         people, ids = part.people[kept], part.ids[kept]
-        for row, numbers in enumerate((np.ones_like(ids), ids, ids * ids % TALLY)):
+        for row, numbers in enumerate((ids, ids * ids & LOWEST)):
             np.add.at(held[row], people, numbers)
     return held
