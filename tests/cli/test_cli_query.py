@@ -203,7 +203,7 @@ def test_odd_sounds_and_pictures(ask, run, indexed, voice, face, tmp_path):
 def test_explain_says_the_plan_in_words(run, indexed, voice):
     result = run("query", voice, "--index", indexed, "--explain", "--gender", "f")
     first, header, *rows = result.stdout.splitlines()
-    assert first == "plan: gather, 1 of 11 vectors match the filter, 128 bytes to scan"
+    assert first == "plan: gather, 1 of 11 vectors match the filter, 16 bytes to scan"
     assert header.split() == ["rank", "score", "person", "name", "gender", "nationality", "file"]
     assert [row.split()[2] for row in rows] == ["Actor_02"]
 
