@@ -87,6 +87,7 @@ class Cache:
         digest = hashlib.sha256(content).hexdigest()
         stamp = Stamp(revision, digest, len(vectors), self._space)
         self.folder.mkdir(exist_ok=True)
+        (self.folder / STAMP).unlink(missing_ok=True)  # it fits no other vectors
         _replace(self.folder / VECTORS, content)
         _replace(self.folder / STAMP, stamp.to_json().encode())
 
