@@ -16,7 +16,15 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, insert, select
 
 from indexer import migrations, schema
-from indexer.database import ADVICE, engine_of, in_words, remove, undisturbed, writable
+from indexer.database import (
+    ADVICE,
+    check_length,
+    engine_of,
+    in_words,
+    remove,
+    undisturbed,
+    writable,
+)
 from indexer.errors import AvsearchError, BadRequest, IndexDamaged, LaterIndex, printable
 from indexer.lock import only_writer
 from indexer.reader import Reader
@@ -60,6 +68,7 @@ class Catalog:
         version; the file stays as it is. Raises IndexBusy and BadRequest where the tables are
         of an earlier version and somebody else writes, or nothing may be written.
         """
+        check_length(path)
         engine = engine_of(path)
         try:
             with in_words(path), undisturbed(path):

@@ -20,6 +20,7 @@ from indexer.errors import AvsearchError, BadRequest, IndexBusy, IndexDamaged, p
 WAIT_S = 30  # how long to wait for another connection to let go of the file
 ADVICE = "restore it from a copy, or move its folder away and run avsearch index again"
 
+_PAGE_SIZE_AT = 16  # in the header of every file of SQLite, two bytes; 1 stands for 65,536
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON")
 
 
@@ -48,6 +49,17 @@ def remove(path: Path) -> None:
     """Delete a database with its logs: SQLite would play one left behind into a new file."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def check_length(path: Path) -> None:
+    """Raises IndexDamaged for a file that ends within a page, which SQLite takes for zeros."""
+    if _has_log(path) or not os.access(path, os.R_OK):
+        return  # the log may hold the page that a full disk did not take
+    with path.open("rb") as file:
+        header = file.read(_PAGE_SIZE_AT + 2)
+    page = int.from_bytes(header[_PAGE_SIZE_AT:], "big")
+    if page and path.stat().st_size % (page if page > 1 else 1 << 16):
+        raise IndexDamaged(f"{printable(path)} is cut short; {ADVICE}.")
 
 
 @contextlib.contextmanager
@@ -79,6 +91,10 @@ def in_words(path: Path) -> Iterator[None]:
 def _lockless(path: Path) -> bool:
     """Whether SQLite finds no place for the locks of a reader, and no writer who made one."""
     return not writable(path) and not _log(path).exists()
+
+
+def _has_log(path: Path) -> bool:
+    return _log(path).exists() and _log(path).stat().st_size > 0
 
 
 def _log(path: Path) -> Path:
