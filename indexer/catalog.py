@@ -107,12 +107,21 @@ class Catalog:
             writer.drop_people_without_files()
             writer.bump_revision(what)
 
+    def prove(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
+        """Complete the note of a forgetting; what the index answers with stays as it is."""
+        with in_words(self.path), self._engine.begin() as connection:
+            Writer(connection, self.path, self.space).prove(number, bytes_searched, clean=clean)
+        self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def compact(self) -> None:
         """Write the file anew without free pages, and empty the write-ahead log."""
+        self._outside_transactions("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _outside_transactions(self, *statements: str) -> None:
         with in_words(self.path), contextlib.closing(self._engine.raw_connection()) as raw:
             cursor = raw.cursor()
-            cursor.execute("VACUUM")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for statement in statements:
+                cursor.execute(statement)
             cursor.close()
 
 

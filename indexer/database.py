@@ -94,7 +94,10 @@ def _lockless(path: Path) -> bool:
 
 
 def _has_log(path: Path) -> bool:
-    return _log(path).exists() and _log(path).stat().st_size > 0
+    try:
+        return _log(path).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _log(path: Path) -> Path:
