@@ -103,9 +103,7 @@ def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
         "removed": report.removed,
         "moved": report.moved,
         "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
-        "duplicates": [
-            {"paths": list(same.paths), "people": list(same.people)} for same in report.duplicates
-        ],
+        "duplicates": report.duplicates,
         "seconds": round(report.seconds, 3),
     }
 
