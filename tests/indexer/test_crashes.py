@@ -18,6 +18,7 @@ from places import PEOPLE, fill
 
 from indexer.erase import search_folder
 from indexer.index import Index
+from indexer.migrations import back_up
 from indexer.vectors import prepared
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ def _forget(
 ) -> tuple[Path, *tuple[tuple[str, dict[str, object]], ...]]:
     gallery = place / "forget-gallery"
     process.do("index", place / "forget-before", gallery=_gallery(gallery))
+    back_up(place / "forget-before" / "catalog.sqlite", "1")
     shutil.rmtree(gallery / "bob")
     forgetting = ("forget", {"person": "bob"})
     return place / "forget-before", forgetting, ("index", {"gallery": str(gallery)})
@@ -196,6 +198,7 @@ def _check_left(story: Story, folder: Path) -> None:
     with Index.open(story.before) as index:
         vectors = index.vectors_of(story.forgotten)[1]
     texts = [f"/{story.forgotten}/", "Bob Baker"]
+    assert not list(folder.glob("*backup*"))
     pieces = [*vectors, *prepared(vectors, "cosine")]
     assert search_folder(folder, texts, pieces)[1] == []
 
