@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-crash check format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
+
+# Kills a few hundred processes; CRASH='--crash-seed N' draws the same moments again.
+test-crash: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -m crash $(CRASH)
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff check .

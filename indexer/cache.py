@@ -124,7 +124,11 @@ class Cache:
         return stored
 
     def clear(self) -> None:
-        """Delete what is stored, unfinished files too, and nothing that is not ours."""
+        """Delete what is stored, unfinished files too, and nothing that is not ours.
+
+        The stamp goes first: what a kill leaves is then no cache, and not a damaged one.
+        """
+        (self.folder / STAMP).unlink(missing_ok=True)
         self._remove_all_but(set())
 
     def _stamp(self) -> Stamp:

@@ -10,27 +10,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import sqlite3
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, insert, select
 
-from indexer import schema
-from indexer.errors import AvsearchError, BadRequest, IndexBusy, IndexDamaged, printable
+from indexer import migrations, schema
+from indexer.database import (
+    ADVICE,
+    check_length,
+    engine_of,
+    in_words,
+    remove,
+    undisturbed,
+    writable,
+)
+from indexer.errors import AvsearchError, BadRequest, IndexDamaged, LaterIndex, printable
+from indexer.lock import only_writer
 from indexer.reader import Reader
 from indexer.types import Space
 from indexer.writer import Writer
 
 NAME = "catalog.sqlite"
-WAIT_S = 30  # how long to wait for another connection to let go of the file
-
-_PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON")
 
 
 class Catalog:
@@ -49,9 +50,9 @@ class Catalog:
         """
         unfinished = path.with_suffix(".new")
         for database in (unfinished, path):
-            _remove(database)
-        with _in_words(path):
-            engine = _engine(unfinished, mode="rwc")
+            remove(database)
+        with in_words(path):
+            engine = engine_of(unfinished, new=True)
             _set_up(engine, space, notes)
             engine.dispose()
         unfinished.replace(path)
@@ -61,13 +62,19 @@ class Catalog:
     def open(cls, path: Path) -> Catalog:
         """The catalog in a file that is there.
 
-        Raises IndexDamaged for a file that is not SQLite, is cut short, or has other tables.
-        The file stays as it is.
+        One with the tables of an earlier version is brought to those of this one, once a backup
+        lies beside it: :func:`indexer.migrations.back_up`. Raises IndexDamaged for a file that
+        is not SQLite, is cut short, or has other tables, and LaterIndex for tables of a later
+        version; the file stays as it is. Raises IndexBusy and BadRequest where the tables are
+        of an earlier version and somebody else writes, or nothing may be written.
         """
-        engine = _engine(path, mode=_mode(path))
+        check_length(path)
+        engine = engine_of(path)
         try:
-            with _in_words(path), engine.begin() as connection:
-                space = _space(connection, path)
+            with in_words(path), undisturbed(path):
+                _bring_forward(engine, path)
+                with engine.begin() as connection:
+                    space = _space(connection, path)
         except AvsearchError:
             engine.dispose()
             raise
@@ -79,8 +86,12 @@ class Catalog:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Reader]:
-        """Ask one revision, whatever is being written meanwhile."""
-        with _in_words(self.path), self._engine.begin() as connection:
+        """Ask one revision, whatever is being written meanwhile.
+
+        Raises IndexBusy in the one case in which that cannot be had: somebody begins to write
+        while somebody who may not write to the folder, and so can leave no lock there, reads.
+        """
+        with in_words(self.path), undisturbed(self.path), self._engine.begin() as connection:
             yield Reader(connection, self.path, self.space)
 
     @contextlib.contextmanager
@@ -90,65 +101,28 @@ class Catalog:
         ``what`` is a word for the history, and never holds a person's name. The caller holds
         the write lock.
         """
-        with _in_words(self.path), self._engine.begin() as connection:
+        with in_words(self.path), self._engine.begin() as connection:
             writer = Writer(connection, self.path, self.space)
             yield writer
             writer.drop_people_without_files()
             writer.bump_revision(what)
 
+    def prove(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
+        """Complete the note of a forgetting; what the index answers with stays as it is."""
+        with in_words(self.path), self._engine.begin() as connection:
+            Writer(connection, self.path, self.space).prove(number, bytes_searched, clean=clean)
+        self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def compact(self) -> None:
         """Write the file anew without free pages, and empty the write-ahead log."""
-        with _in_words(self.path), contextlib.closing(self._engine.raw_connection()) as raw:
+        self._outside_transactions("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _outside_transactions(self, *statements: str) -> None:
+        with in_words(self.path), contextlib.closing(self._engine.raw_connection()) as raw:
             cursor = raw.cursor()
-            cursor.execute("VACUUM")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for statement in statements:
+                cursor.execute(statement)
             cursor.close()
-
-
-def _mode(path: Path) -> str:
-    """How to open: a disk that nobody can write to leaves SQLite no place for its locks."""
-    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-    return "ro&immutable=1" if read_only and not _log(path).exists() else "rw"
-
-
-def _log(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
-
-
-def _engine(path: Path, mode: str) -> Engine:
-    engine = create_engine(
-        "sqlite://",
-        creator=_connector(path, mode),
-        poolclass=QueuePool,
-        json_serializer=lambda value: json.dumps(value, ensure_ascii=False),
-    )
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _connector(path: Path, mode: str) -> Callable[[], sqlite3.Connection]:
-    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
-        )
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-        return connection
-
-    return connect
-
-
-def _begin(connection: Connection) -> None:
-    """Begin in SQLite too: Python's driver would wait for the first change."""
-    connection.exec_driver_sql("BEGIN")
-
-
-def _remove(database: Path) -> None:
-    """Delete a database with its log: SQLite would play a log left behind into a new file."""
-    for suffix in ("", "-wal", "-shm"):
-        database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def _set_up(engine: Engine, space: Space, notes: Mapping[str, str]) -> None:
@@ -159,58 +133,67 @@ def _set_up(engine: Engine, space: Space, notes: Mapping[str, str]) -> None:
     with engine.begin() as connection:
         schema.metadata.create_all(connection)
         connection.execute(insert(schema.meta), rows)
+        connection.execute(insert(schema.version).values(version_num=schema.VERSION))
         writer = Writer(connection, Path(), space)
         writer.put_notes(notes)
         writer.bump_revision("create")
 
 
+def _bring_forward(engine: Engine, path: Path) -> None:
+    """Give a catalog of an earlier version the tables of this one, all of them or none."""
+    if not _is_earlier(engine, path):
+        return
+    if not writable(path):
+        raise BadRequest(
+            f"{printable(path)} was made by an earlier version of avsearch and must be brought "
+            "to this one first: run avsearch info on it once as somebody who may write there."
+        )
+    with only_writer(path.parent):
+        if _is_earlier(engine, path):  # still: another may have been quicker
+            migrations.back_up(path, str(_version(engine, path)))
+            with engine.begin() as connection:
+                migrations.upgrade(connection)
+
+
+def _is_earlier(engine: Engine, path: Path) -> bool:
+    """Whether the tables are of an earlier version; LaterIndex for those of a later one."""
+    found, known = _version(engine, path), int(schema.VERSION)
+    if found > known:
+        raise LaterIndex(
+            f"{printable(path)} was made by a later version of avsearch (its tables are of "
+            f"version {found}, the latest known here is {known}); use that version or a newer one."
+        )
+    return found < known
+
+
+def _version(engine: Engine, path: Path) -> int:
+    with engine.begin() as connection:
+        tables = _tables(connection)
+        if not tables.issuperset(migrations.FIRST_TABLES):
+            raise _foreign(path)
+        kept = select(schema.meta.c.value).where(schema.meta.c.key == "version")
+        if schema.version.name in tables:
+            kept = select(schema.version.c.version_num)
+        said = connection.execute(kept).scalar() or ""
+    if not said.isdecimal():
+        raise IndexDamaged(f"{printable(path)} does not say the version of its tables; {ADVICE}.")
+    return int(said)
+
+
 def _space(connection: Connection, path: Path) -> Space:
     """The space written in a catalog, once its tables are seen to be ours."""
-    found = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
-    if not found.issuperset(schema.metadata.tables):
-        raise IndexDamaged(f"{_name(path)} is a database, but not an index of avsearch; {_ADVICE}.")
+    if not _tables(connection).issuperset(schema.metadata.tables):
+        raise _foreign(path)
     facts = {row.key: row.value for row in connection.execute(select(schema.meta))}
-    if facts.get("version") != schema.VERSION:
-        raise IndexDamaged(
-            f"{_name(path)} was made by another version of avsearch (its tables are of version "
-            f"{facts.get('version')}, these of {schema.VERSION}); {_ADVICE}."
-        )
     try:
         return Space(**json.loads(facts["space"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise IndexDamaged(f"{_name(path)} does not say its space; {_ADVICE}.") from error
+        raise IndexDamaged(f"{printable(path)} does not say its space; {ADVICE}.") from error
 
 
-@contextlib.contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises for reasons a user can cause into sentences."""
-    try:
-        yield
-    except (sqlite3.Error, DBAPIError) as error:
-        said = _sentence(path, error.orig if isinstance(error, DBAPIError) else error)
-        if said is None:
-            raise
-        raise said from error
+def _tables(connection: Connection) -> set[str]:
+    return set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
 
 
-_ADVICE = "restore it from a copy, or move its folder away and run avsearch index again"
-
-_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-_UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
-
-
-def _sentence(path: Path, error: Any) -> AvsearchError | None:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
-    if code in _DAMAGED:
-        return IndexDamaged(f"{_name(path)} is damaged or not a database ({error}); {_ADVICE}.")
-    if code in _UNREADABLE:
-        return BadRequest(f"{_name(path)} cannot be opened ({error}); check its permissions.")
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return BadRequest(f"{_name(path)}: the disk is full or failing ({error}).")
-    if code == sqlite3.SQLITE_BUSY:
-        return IndexBusy(f"{_name(path)} is being written to by another process; try again.")
-    return None
-
-
-def _name(path: Path) -> str:
-    return printable(path)
+def _foreign(path: Path) -> IndexDamaged:
+    return IndexDamaged(f"{printable(path)} is a database, but not an index of avsearch; {ADVICE}.")

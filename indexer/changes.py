@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from indexer.people import merged
 from indexer.reader import Reader
-from indexer.records import Asked, FileRecord, Person, Refusal, Source, Stat
+from indexer.records import Asked, FileRecord, Person, Refusal, Source, Stat, renamed
 from indexer.scan import Scan
 
 CHUNK = 500  # files looked up in the catalog at once
@@ -23,6 +24,7 @@ class Job:
     stat: Stat
     settings: str
     known: FileRecord | None
+    gone: tuple[FileRecord, ...] = ()  # files of as many bytes that are no longer there
 
     @property
     def path(self) -> Path:
@@ -35,7 +37,7 @@ class Job:
         known = self.known
         return (
             known is not None
-            and (known.reason is None or known.lasting)
+            and known.lasting
             and known.settings == self.settings
             and known.asked == self.record().asked
         )
@@ -51,13 +53,26 @@ class Job:
         gallery = self.sources[0].gallery
         return FileRecord(self.path, gallery, self.stat, sha256, self.settings, asked)
 
+    def moved_from(self, sha256: str) -> list[FileRecord]:
+        """Of the files that are gone those that this one, having these bytes, may have been."""
+        return [
+            record
+            for record in self.gone
+            if record.sha256 == sha256
+            and record.settings == self.settings
+            and record.lasting
+            and record.path.suffix.lower() == self.path.suffix.lower()
+            and renamed(record.asked, self.record().asked) is not None
+        ]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Changes:
     """What a run has to do.
 
-    ``again`` are refused files that are as they were. ``refused`` are the files that the scan
-    refused, as they are to be written; of those in ``known_refused`` just that is written.
+    ``again`` are files refused in whole or in part that are as they were. ``refused`` are the
+    files that the scan refused, as they are to be written; those in ``known_refused`` are
+    written already.
     """
 
     jobs: list[Job]
@@ -70,7 +85,7 @@ class Changes:
     @property
     def total(self) -> int:
         """How many files were asked for, those the scan refused aside."""
-        return len(self.jobs) + self.unchanged + len(self.again)
+        return len(self.jobs) + self.unchanged + sum(r.reason is not None for r in self.again)
 
 
 def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
@@ -86,7 +101,7 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
     return Changes(
         jobs=[job for job in jobs if not job.unchanged],
         unchanged=sum(record.reason is None for record in same),
-        again=[record for record in same if record.reason is not None],
+        again=[record for record in same if record.reason is not None or record.parts],
         refused=refused,
         known_refused={record.path for record in refused if known.get(record.path) == record},
         people=people,
@@ -99,8 +114,34 @@ def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
         by_path.setdefault(source.path, {}).setdefault(source.asked, source)
     for paths in _chunks(by_path):
         known = read.files_named(paths)
-        for path in paths:
-            yield Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
+        jobs = [
+            Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
+            for path in paths
+        ]
+        yield from _with_gone(read, jobs, by_path)
+
+
+def _with_gone(read: Reader, jobs: list[Job], present: Container[Path]) -> Iterator[Job]:
+    """The jobs, those that are new or changed with the files they may have been before."""
+    sizes = {job.stat.size for job in jobs if not job.unchanged}
+    gone: dict[int, list[FileRecord]] = {}
+    for record in read.files_sized(sizes) if sizes else ():
+        if record.path not in present and is_gone(record.path):
+            gone.setdefault(record.stat.size, []).append(record)
+    for job in jobs:
+        may_be = () if job.unchanged else tuple(gone.get(job.stat.size, ()))
+        yield dataclasses.replace(job, gone=may_be) if may_be else job
+
+
+def is_gone(path: Path) -> bool:
+    """Whether a file is not there; one in a folder that may not be read is."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _refused(scans: Sequence[Scan], settings: str) -> list[FileRecord]:

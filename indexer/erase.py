@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from indexer.errors import printable
+from indexer.reader import Reader
+from indexer.records import Person
 from indexer.types import Vectors
+from indexer.vectors import prepared
 
 PIECE = 32  # bytes of a vector that are looked for as one: a part of it is found as well
 BLOCK = 1 << 24  # bytes of a file in memory at a time
@@ -22,7 +25,8 @@ class Receipt:
 
     ``leftovers`` are sentences that name the files in which something was still found.
     ``skipped`` are sentences that say what was not looked for, because somebody else has it too.
-    ``clean`` says that there are no leftovers.
+    ``clean`` says that there are no leftovers. ``backups`` is the number of backups of the
+    catalog that were deleted, because they held the person too.
     """
 
     person: str
@@ -32,6 +36,7 @@ class Receipt:
     clean: bool
     leftovers: list[str]
     skipped: list[str]
+    backups: int = 0
 
     def sentence(self) -> str:
         """The proof in words."""
@@ -40,7 +45,39 @@ class Receipt:
             f"{self.person} is forgotten: {self.items} items of {self.files} files.",
             f"Every byte of the index was searched, {self.bytes_searched} in all.",
         ]
+        if self.backups:
+            said.append(f"Backups of the catalog that held them were deleted: {self.backups}.")
         return " ".join([*said, *found, *self.skipped])
+
+
+def proof(
+    read: Reader, folder: Path, who: Person, vectors: Vectors, *, files: int, backups: int
+) -> Receipt:
+    """Search an index folder for somebody whose (n, dim) vectors were deleted from it.
+
+    What a person or an item that is kept has as well is not looked for.
+    """
+    texts = [text for text in dict.fromkeys((who.key, who.name)) if text]
+    kept = [text for text in texts if read.mentions(text)]
+    skipped = [f"{text!r} was not looked for: a person or path kept has it." for text in kept]
+    held = {blob for _, blob in read.blobs()}
+    unique = [vector for vector in vectors if vector.astype("<f4").tobytes() not in held]
+    if len(unique) < len(vectors):
+        shared = len(vectors) - len(unique)
+        skipped.append(f"{shared} vectors were not looked for: an item kept has the same.")
+    sought = [*unique, *prepared(np.array(unique, np.float32), read.space.metric)] if unique else []
+    wanted = [text for text in texts if text not in kept]
+    searched, leftovers = search_folder(folder, wanted, sought)
+    return Receipt(
+        person=who.key,
+        items=len(vectors),
+        files=files,
+        bytes_searched=searched,
+        clean=not leftovers,
+        leftovers=leftovers,
+        skipped=skipped,
+        backups=backups,
+    )
 
 
 def search_folder(

@@ -10,6 +10,7 @@
     │   └── IndexBusy       (2)   somebody else is writing to this index
     └── IndexUnusable       (4)   the index cannot serve this request
         ├── IndexDamaged    (4)   a file of the index is cut short, changed or not ours
+        ├── LaterIndex      (4)   its tables are of a later version of avsearch
         └── ForeignSpace    (4)   the vectors were made by another model
 
 A message is one sentence or two: what is wrong, with which file, and what to do. An error
@@ -65,6 +66,10 @@ class IndexUnusable(AvsearchError):
 
 class IndexDamaged(IndexUnusable):
     """A file of the index is cut short, changed, or not an index at all."""
+
+
+class LaterIndex(IndexUnusable):
+    """The index has the tables of a later version of avsearch."""
 
 
 class ForeignSpace(IndexUnusable):

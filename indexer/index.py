@@ -14,9 +14,10 @@ from typing import Literal, Self
 import numpy as np
 
 from indexer import catalog as catalogs
+from indexer import migrations
 from indexer.cache import Cache
 from indexer.catalog import Catalog
-from indexer.erase import Receipt, search_folder
+from indexer.erase import Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
 from indexer.faiss_index import FaissIndex
 from indexer.forward import brought_forward
@@ -24,11 +25,11 @@ from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.parts import Part
 from indexer.reader import Reader
-from indexer.records import Counts, Item, Person, Revision
+from indexer.records import Counts, Forgetting, Item, Person, Revision
 from indexer.segments import UnfitCacheError
 from indexer.snapshot import Snapshot
 from indexer.types import Ids, Modality, Space, Vectors
-from indexer.vectors import Device, Neighbours, Plan, prepared
+from indexer.vectors import Device, Neighbours, Plan
 from indexer.verify import problems
 
 logger = logging.getLogger(__name__)
@@ -217,20 +218,29 @@ class Index:
     def forget(self, key: str) -> Receipt:
         """Delete a person for good, and search every byte of the folder for what is left.
 
-        Rows, vectors, free pages, the write-ahead log and the cache go. Raises BadRequest for
-        somebody unknown and IndexBusy where somebody else is writing.
+        Rows, vectors, free pages, the write-ahead log, the cache and the backups of the catalog
+        go. A note of how much was forgotten, and not of whom, stays: :meth:`forgettings`. Raises
+        BadRequest for somebody unknown and IndexBusy where somebody else is writing.
         """
         with only_writer(self.folder):
+            self._finish_forgetting()
             with self.catalog.read() as read:
                 who, ids, files = _person(read, key), read.items_of(key), read.files_of(key)
                 vectors = read.vectors(ids)
-            self._snapshot = None
-            self._cache.clear()
             with self.catalog.write("forget") as write:
                 write.remove_person(key)
-            self.catalog.compact()
+                number = write.put_receipt(len(vectors), len(files))
+            backups = self._clear_files()
             self._store()
-            return self._receipt(who, vectors, len(files))
+            with self.catalog.read() as read:
+                receipt = proof(read, self.folder, who, vectors, files=len(files), backups=backups)
+            self.catalog.prove(number, receipt.bytes_searched, clean=receipt.clean)
+            return receipt
+
+    def forgettings(self) -> list[Forgetting]:
+        """When somebody was forgotten and what came of it, the earliest first."""
+        with self.catalog.read() as read:
+            return read.forgettings()
 
     def verify(self) -> list[str]:
         """What is wrong with the index, in sentences; empty if nothing is. Repairs nothing."""
@@ -251,8 +261,28 @@ class Index:
     def writing(self) -> Iterator[Catalog]:
         """The catalog to write to, held by nobody else; the cache follows at the end."""
         with only_writer(self.folder):
+            self._finish_forgetting()
             yield self.catalog
             self._store()
+
+    def _finish_forgetting(self) -> None:
+        """Clear the files of a forgetting that was stopped after the rows were deleted."""
+        with self.catalog.read() as read:
+            stopped = read.unfinished_forgettings()
+        if stopped:
+            self._clear_files()
+        for number in stopped:
+            self.catalog.prove(number, 0, clean=None)
+
+    def _clear_files(self) -> int:
+        """Rid all files of what was deleted from the catalog; how many backups went."""
+        self._snapshot = None
+        self._cache.clear()
+        backups = migrations.backups(self.catalog.path)
+        for backup in backups:
+            backup.unlink()
+        self.catalog.compact()
+        return len(backups)
 
     def _store(self) -> None:
         """Bring the cache up to date. The caller holds the write lock."""
@@ -329,24 +359,6 @@ class Index:
         if not np.isfinite(queries).all():
             raise BadRequest("The query has a number that is not finite; embed it again.")
         return queries
-
-    def _receipt(self, who: Person, vectors: Vectors, files: int) -> Receipt:
-        skipped: list[str] = []
-        with self.catalog.read() as read:
-            texts = [text for text in dict.fromkeys((who.key, who.name)) if text]
-            for text in [text for text in texts if read.mentions(text)]:
-                skipped.append(f"{text!r} was not looked for: a person or path kept has it.")
-                texts.remove(text)
-            held = {blob for _, blob in read.blobs()}
-        unique = [vector for vector in vectors if vector.astype("<f4").tobytes() not in held]
-        if len(unique) < len(vectors):
-            shared = len(vectors) - len(unique)
-            skipped.append(f"{shared} vectors were not looked for: an item kept has the same.")
-        pieces = (
-            [*unique, *prepared(np.array(unique, np.float32), self.space.metric)] if unique else []
-        )
-        searched, leftovers = search_folder(self.folder, texts, pieces)
-        return Receipt(who.key, len(vectors), files, searched, not leftovers, leftovers, skipped)
 
 
 def _make(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +12,18 @@ import numpy as np
 
 from indexer.ahead import ReadAhead
 from indexer.catalog import Catalog
-from indexer.changes import Changes, Job, changes
+from indexer.changes import Changes, Job, changes, is_gone
 from indexer.index import Index
 from indexer.reading import End, FileReader, Piece
-from indexer.records import FileRecord, NewItem
+from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
 from indexer.scan import Scan, scan
 from indexer.types import Embedded, Embedder, Extractor
+from indexer.writer import Writer
 
 COMMIT_FILES = 256  # a transaction holds no more files
 COMMIT_S = 2.0  # what was embedded is written after this time at the latest
 
+NOTHING = "nothing was found in it."
 NOT_FINITE = "the model gives no finite vector for it; look whether it is silent or blank."
 
 Progress = Callable[[int, int], None]
@@ -32,11 +33,14 @@ Progress = Callable[[int, int], None]
 class IngestReport:
     """What a run did. ``people``, ``faces`` and ``voices`` are totals of the index after it.
 
-    ``added``, ``updated``, ``unchanged`` and ``removed`` count files. ``refused`` has the path
-    and reason of every file of the gallery that was not taken, in this run or before.
+    ``added``, ``updated``, ``unchanged``, ``moved`` and ``removed`` count files, each in one of
+    them. ``moved`` were found in another place, and the old one empty; they keep their items.
+    ``refused`` has the path and reason of every file of the gallery that was not taken, in this
+    run or before, and of every part of a file that a manifest named and that came to nothing.
     ``missing`` are files of the index that are gone from the gallery; they are removed only
     by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
+    ``duplicates`` are files of the index that have the same bytes and are of different people.
     """
 
     people: int = 0
@@ -51,6 +55,8 @@ class IngestReport:
     missing: list[Path] = dataclasses.field(default_factory=list)
     ignored: dict[str, int] = dataclasses.field(default_factory=dict)
     unmatched: list[str] = dataclasses.field(default_factory=list)
+    moved: int = 0
+    duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
 
 
 def ingest(
@@ -85,6 +91,8 @@ def ingest(
         intake = _Intake(catalog, embedder, todo, report, batch_size, progress)
         intake.run(FileReader(extractor), workers)
         _sweep(catalog, scans, report, prune=prune)
+        with catalog.read() as read:
+            report.duplicates = read.duplicates()
     counts = index.counts()
     report.people, report.faces, report.voices = counts.people, counts.faces, counts.voices
     report.refused.sort()
@@ -115,7 +123,7 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
     """Write what is known without reading a file: refusals of the scan, changes of people."""
     report.unchanged = todo.unchanged
     for record in (*todo.again, *todo.refused):
-        report.refused.append((record.path, record.reason or ""))
+        report.refused += record.refusals()
     new = [record for record in todo.refused if record.path not in todo.known_refused]
     with catalog.read() as read:
         known = {who.key: who for who in read.people().values()}
@@ -134,7 +142,9 @@ def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, pru
     with catalog.read() as read:
         for each in scans:
             rest = _not_seen(read.files_under(each.gallery), each)
-            missing += [record.path for record in rest if not record.reason and _gone(record.path)]
+            missing += [
+                record.path for record in rest if not record.reason and is_gone(record.path)
+            ]
             stale += [record.path for record in rest if record.reason and not each.partial]
     if prune:
         report.removed, stale = len(missing), stale + missing
@@ -150,17 +160,6 @@ def _not_seen(known: dict[Path, FileRecord], each: Scan) -> list[FileRecord]:
     return [record for path, record in known.items() if path not in seen]
 
 
-def _gone(path: Path) -> bool:
-    """Whether a file is not there; one in a folder that may not be read is."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
 @dataclasses.dataclass(slots=True)
 class _File:
     """A file on its way: what came of its items so far."""
@@ -168,8 +167,8 @@ class _File:
     job: Job
     items: list[NewItem] = dataclasses.field(default_factory=list)
     waiting: int = 0  # pieces that are not embedded yet
-    fault: str | None = None
-    lasting: bool = True
+    taken: set[Asked] = dataclasses.field(default_factory=set)
+    faults: dict[Asked, tuple[str, bool]] = dataclasses.field(default_factory=dict)  # and lasting?
     end: End | None = None
 
     @property
@@ -177,13 +176,46 @@ class _File:
         """Whether its bytes are those known already."""
         return self.end is not None and self.end.same
 
+    @property
+    def moved(self) -> FileRecord | None:
+        """What it was before, if it is known under another path."""
+        return None if self.end is None else self.end.moved
+
+    def refuse(self, asked: Asked, reason: str, *, lasting: bool = True) -> None:
+        """Note why something asked of it came to nothing; the first reason counts."""
+        self.faults.setdefault(asked, (reason, lasting))
+
     def record(self) -> FileRecord:
         """The file as it is to be written, once it is complete."""
         taken = self.job.record("" if self.end is None else self.end.sha256)
+        if self.moved is not None:
+            return _at_new_place(self.moved, taken)
+        nothing = (NOTHING, True)
+        missed = {asked: self.faults.get(asked, nothing) for asked in self._missed()}
+        lasting = all(lasting for _, lasting in missed.values())
         if self.items:
-            return taken
-        reason = self.fault or "nothing was found in it."
-        return dataclasses.replace(taken, reason=reason, lasting=self.lasting)
+            parts = frozenset((asked, reason) for asked, (reason, _) in missed.items())
+            return dataclasses.replace(taken, parts=parts, lasting=lasting)
+        reason, _ = next(iter(self.faults.values()), nothing)
+        return dataclasses.replace(taken, reason=reason, lasting=lasting)
+
+    def _missed(self) -> list[Asked]:
+        """What was asked of it and gave nothing, or was not looked into to its end."""
+        broken = self.end.faults.keys() if self.end is not None else ()
+        return [
+            source.asked
+            for source in self.job.sources
+            if source.asked not in self.taken or source.asked in broken
+        ]
+
+
+def _at_new_place(before: FileRecord, now: FileRecord) -> FileRecord:
+    whom = renamed(before.asked, now.asked) or {}
+    parts = {
+        ((whom[who], modality, start_s, end_s), reason)
+        for (who, modality, start_s, end_s), reason in before.parts
+    }
+    return dataclasses.replace(now, parts=frozenset(parts))
 
 
 class _Intake:
@@ -245,8 +277,8 @@ class _Intake:
     def _end(self, end: End) -> None:
         file = self._file(end.job)
         file.end = end
-        if end.fault is not None:
-            file.fault, file.lasting = end.fault.reason, end.fault.lasting
+        for asked, fault in end.faults.items():
+            file.refuse(asked, fault.reason, lasting=fault.lasting)
         self._settle(file)
 
     def _embed(self) -> None:
@@ -281,11 +313,12 @@ class _Intake:
         if reason is None and not np.isfinite(vector).all():
             reason = NOT_FINITE
         if reason is not None:
-            file.fault = file.fault or reason
+            file.refuse(piece.source.asked, reason)
             return
         # A copy, so that the vector does not keep its whole batch in memory.
         span = (media.modality, media.start_s, media.end_s, media.box)
-        file.items.append(NewItem(piece.person, *span, vector.copy()))
+        file.items.append(NewItem(piece.source.person, *span, vector.copy()))
+        file.taken.add(piece.source.asked)
 
     def _settle(self, file: _File) -> None:
         """A file is complete with its last item embedded."""
@@ -305,13 +338,22 @@ class _Intake:
         writing = [file for file in ready if self._differs(file)]
         if writing:
             with self._catalog.write("index") as write:
-                for file in writing:
-                    if file.same:
-                        write.put_stat(file.job.path, file.job.stat)
-                new = [(file.record(), file.items) for file in writing if not file.same]
-                write.put_files(new, self._todo.people)
+                self._write(write, writing)
         for file in ready:
             self._count(file)
+
+    def _write(self, write: Writer, files: list[_File]) -> None:
+        new: list[tuple[FileRecord, Sequence[NewItem]]] = []
+        for file in files:
+            record = file.record()
+            if file.same:
+                write.put_stat(file.job.path, file.job.stat)
+            elif file.moved is not None:
+                whom = renamed(file.moved.asked, record.asked) or {}
+                write.move_file(file.moved, record, whom, self._todo.people)
+            else:
+                new.append((record, file.items))
+        write.put_files(new, self._todo.people)
 
     def _differs(self, file: _File) -> bool:
         """Whether there is anything to write: not for a file refused as it was before."""
@@ -319,11 +361,14 @@ class _Intake:
 
     def _count(self, file: _File) -> None:
         known = file.job.known
-        reason = known.reason if file.same and known is not None else file.record().reason
-        if reason is not None:
-            self._report.refused.append((file.job.path, reason))
-        elif file.same:
+        now = known if file.same and known is not None else file.record()
+        self._report.refused += now.refusals()
+        if now.reason is not None:
+            return
+        if file.same:
             self._report.unchanged += 1
+        elif file.moved is not None:
+            self._report.moved += 1
         elif known is not None and known.reason is None:
             self._report.updated += 1
         else:

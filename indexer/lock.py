@@ -9,8 +9,8 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from indexer.errors import BadRequest, IndexBusy, printable
 
@@ -37,9 +37,9 @@ def only_writer(folder: Path) -> Iterator[None]:
             _write(file, "")
 
 
-def _lock_file(folder: Path) -> IO[str]:
+def _lock_file(folder: Path) -> FileIO:
     try:
-        return (folder / NAME).open("a+", encoding="utf-8")
+        return FileIO(folder / NAME, "a+")
     except OSError as error:
         raise BadRequest(
             f"{printable(folder)} cannot be written to ({error.strerror}); "
@@ -47,10 +47,11 @@ def _lock_file(folder: Path) -> IO[str]:
         ) from error
 
 
-def _write(file: IO[str], text: str) -> None:
-    file.truncate(0)
-    file.write(text)
-    file.flush()
+def _write(file: FileIO, text: str) -> None:
+    """Say who holds the lock; on a full disk it is held without a word."""
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(text.encode())
 
 
 def _me() -> str:
@@ -58,10 +59,10 @@ def _me() -> str:
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
 
 
-def _who_holds(file: IO[str], folder: Path) -> str:
+def _who_holds(file: FileIO, folder: Path) -> str:
     file.seek(0)
     try:
-        holder = json.loads(file.read())
+        holder = json.loads(file.read() or b"")
         who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (ValueError, KeyError, TypeError):  # it has only just taken the lock
         who = "another process"

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, column, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    column,
+    func,
+    select,
+    tuple_,
+)
 
 from indexer.errors import IndexDamaged, printable
-from indexer.records import Asked, Counts, FileRecord, Item, Person, Revision, Stat
-from indexer.schema import NOTE, file, item, meta, person, revision, source
+from indexer.records import (
+    Asked,
+    Counts,
+    Duplicate,
+    FileRecord,
+    Forgetting,
+    Item,
+    Person,
+    Revision,
+    Stat,
+)
+from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
 from indexer.types import Box, Ids, Modality, Space, Vectors
 
 # Made once: to build a statement takes longer than to run it for a few items.
@@ -75,10 +95,10 @@ class Reader:
         return {row.id: _person(row) for row in rows}
 
     def refused(self) -> list[tuple[Path, str]]:
-        """The files that were refused, by path, and why."""
-        wanted = select(file.c.path, file.c.reason).where(file.c.status == "refused")
-        rows = self._connection.execute(wanted.order_by(file.c.path))
-        return [(Path(row.path), row.reason) for row in rows]
+        """The files that were refused, in whole or in part, by path, and why."""
+        parts = select(source.c.file_id).where(source.c.reason.is_not(None))
+        records = self._files((file.c.status == "refused") | file.c.id.in_(parts)).values()
+        return [refusal for record in records for refusal in record.refusals()]
 
     def tallies(self) -> tuple[Ids, Ids, Ids]:
         """Of everybody who has items: row number, the sum of their ids, and of their squares.
@@ -161,6 +181,33 @@ class Reader:
         theirs = select(source.c.file_id).join(person).where(person.c.key == key)
         return self._files(file.c.id.in_(theirs))
 
+    def files_sized(self, sizes: Collection[int]) -> list[FileRecord]:
+        """The files that were taken and had one of these numbers of bytes."""
+        taken = file.c.status == "ok"
+        return list(self._files(taken & file.c.size.in_(listed(list(sizes)))).values())
+
+    def duplicates(self) -> list[Duplicate]:
+        """Files of the same bytes that are not of the same people, by path."""
+        bytes_of = (file.c.size, file.c.sha256)
+        several = select(*bytes_of).group_by(*bytes_of).having(func.count() > 1)
+        same = tuple_(*bytes_of).in_(several) & (file.c.status == "ok")
+        alike: dict[str, list[FileRecord]] = {}
+        for record in self._files(same).values():
+            alike.setdefault(record.sha256, []).append(record)
+        return [_duplicate(each) for each in alike.values() if len(set(map(_whose, each))) > 1]
+
+    def forgettings(self) -> list[Forgetting]:
+        """When somebody was forgotten, the earliest first."""
+        return [
+            Forgetting(row.at, row.items, row.files, row.bytes_searched or 0, row.clean)
+            for row in self._connection.execute(select(receipt).order_by(receipt.c.id))
+        ]
+
+    def unfinished_forgettings(self) -> list[int]:
+        """The numbers of those that were stopped before the files of the index were cleared."""
+        stopped = select(receipt.c.id).where(receipt.c.bytes_searched.is_(None))
+        return list(self._connection.execute(stopped).scalars())
+
     def mentions(self, text: str) -> bool:
         """Whether a person or a path has this text in it."""
         places = (person.c.key, person.c.name, person.c.gender, person.c.nationality)
@@ -186,14 +233,15 @@ class Reader:
     def _files(self, condition: ColumnElement[bool]) -> dict[Path, FileRecord]:
         asked = self._asked(select(file.c.id).where(condition))
         rows = self._connection.execute(select(file).where(condition).order_by(file.c.path))
-        return {Path(row.path): _file(row, asked.get(row.id, [])) for row in rows}
+        return {Path(row.path): _file(row, asked.get(row.id, {})) for row in rows}
 
-    def _asked(self, files: Select[tuple[int]]) -> dict[int, list[Asked]]:
-        columns = (source.c.modality, source.c.start_s, source.c.end_s)
+    def _asked(self, files: Select[tuple[int]]) -> dict[int, dict[Asked, str | None]]:
+        """Of each file what was asked of it, and why nothing came of that where so."""
+        columns = (source.c.modality, source.c.start_s, source.c.end_s, source.c.reason)
         wanted = select(source.c.file_id, person.c.key, *columns).join(person)
-        asked: dict[int, list[Asked]] = {}
+        asked: dict[int, dict[Asked, str | None]] = {}
         for number, *one in self._connection.execute(wanted.where(source.c.file_id.in_(files))):
-            asked.setdefault(number, []).append((one[0], one[1], one[2], one[3]))
+            asked.setdefault(number, {})[one[0], one[1], one[2], one[3]] = one[4]
         return asked
 
     def _raw(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
@@ -245,7 +293,16 @@ def _item(row: Any, owner: Person) -> Item:
     return Item(row.id, owner, Path(row.path), row.modality, row.start_s, row.end_s, box)
 
 
-def _file(row: Row[Any], asked: list[Asked]) -> FileRecord:
+def _whose(record: FileRecord) -> frozenset[str]:
+    return frozenset(who for who, *_ in record.asked)
+
+
+def _duplicate(alike: list[FileRecord]) -> Duplicate:
+    people = {who for record in alike for who in _whose(record)}
+    return Duplicate(tuple(record.path for record in alike), tuple(sorted(people)))
+
+
+def _file(row: Row[Any], asked: Mapping[Asked, str | None]) -> FileRecord:
     return FileRecord(
         path=Path(row.path),
         gallery=Path(row.gallery),
@@ -255,4 +312,5 @@ def _file(row: Row[Any], asked: list[Asked]) -> FileRecord:
         asked=frozenset(asked),
         reason=row.reason,
         lasting=row.lasting,
+        parts=frozenset((one, reason) for one, reason in asked.items() if reason is not None),
     )

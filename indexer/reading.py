@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from indexer.changes import Job
 from indexer.errors import RefusedFile
-from indexer.records import Source
+from indexer.records import Asked, FileRecord, Source
 from indexer.types import MODALITIES, Extractor, Kind, Media, Modality
 
 _MODALITIES: dict[Kind, tuple[Modality, ...]] = {
@@ -23,23 +24,25 @@ _MODALITIES: dict[Kind, tuple[Modality, ...]] = {
 class Piece:
     """One item found in the file of a job, and whose it is."""
 
-    job: Job
-    person: str
+    source: Source
     media: Media
+    job: Job
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
     """All of a file was looked into.
 
-    ``same`` says that its bytes are those known already, so that nothing was taken from it.
-    ``fault`` is the first refusal of one of its sources.
+    ``same`` says that its bytes are those known already, so that nothing was taken from it, and
+    ``moved`` is the file it was before, where it is known under another path. ``faults`` are
+    the refusals of its sources.
     """
 
     job: Job
     sha256: str
     same: bool = False
-    fault: RefusedFile | None = None
+    moved: FileRecord | None = None
+    faults: dict[Asked, RefusedFile] = dataclasses.field(default_factory=dict)
 
 
 class FileReader:
@@ -47,30 +50,41 @@ class FileReader:
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor
+        self._claiming = threading.Lock()
+        self._claimed: set[Path] = set()
 
     def read(self, job: Job) -> Generator[Piece | End, None, None]:
         """The items of a file one by one, then its end."""
         try:
             sha256 = file_sha256(job.path)
         except RefusedFile as fault:
-            yield End(job, "", fault=fault)
+            yield End(job, "", faults={source.asked: fault for source in job.sources})
             return
         if job.same_request and job.known is not None and job.known.sha256 == sha256:
             yield End(job, sha256, same=True)
-            return
-        first = yield from self._pieces(job)
-        yield End(job, sha256, fault=first)
+        elif moved := self._claim(job.moved_from(sha256)):
+            yield End(job, sha256, moved=moved)
+        else:
+            faults = yield from self._pieces(job)
+            yield End(job, sha256, faults=faults)
 
-    def _pieces(self, job: Job) -> Generator[Piece | End, None, RefusedFile | None]:
+    def _claim(self, records: list[FileRecord]) -> FileRecord | None:
+        """One of these files that no other has claimed to have been: a copy is not a move."""
+        with self._claiming:
+            free = [record for record in records if record.path not in self._claimed]
+            self._claimed.update(record.path for record in free[:1])
+            return free[0] if free else None
+
+    def _pieces(self, job: Job) -> Generator[Piece | End, None, dict[Asked, RefusedFile]]:
         """The items of all sources; a source that is refused leaves the others as they are."""
-        first: RefusedFile | None = None
+        faults: dict[Asked, RefusedFile] = {}
         for source in job.sources:
             try:
                 for media in self._media(source):
-                    yield Piece(job, source.person, media)
+                    yield Piece(source, media, job)
             except RefusedFile as fault:
-                first = first or fault
-        return first
+                faults[source.asked] = fault
+        return faults
 
     def _media(self, source: Source) -> Iterator[Media]:
         if not source.ranged:

@@ -110,6 +110,28 @@ class Source:
 Asked = tuple[str, Modality | None, float, float | None]
 
 
+def part_words(asked: Asked) -> str:
+    """What was asked of a file, for people."""
+    who, modality, start_s, end_s = asked
+    until = "" if end_s is None else f" to {end_s:g} s"
+    return f"{modality or 'face and voice'} of {who} from {start_s:g} s{until}"
+
+
+def renamed(before: frozenset[Asked], now: frozenset[Asked]) -> dict[str, str] | None:
+    """Who of the people of a file has become whom, where the same is asked of it otherwise.
+
+    None where something else is asked, or it is not clear who is whom.
+    """
+    if before == now:
+        return {who: who for who, *_ in before}
+    was, has = ({tuple(rest): who for who, *rest in asked} for asked in (before, now))
+    if was.keys() != has.keys() or not len(before) == len(now) == len(has):
+        return None
+    pairs = {(who, has[part]) for part, who in was.items()}
+    people = dict(pairs)
+    return people if len(people) == len(pairs) else None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
     """A file that was not taken, why, and in whose folder it lies where that is known."""
@@ -134,6 +156,7 @@ class FileRecord:
 
     ``reason`` is None for a file that was taken. ``lasting`` says whether a refused file need
     not be looked into again before it changes. ``sha256`` is empty where it was never read.
+    ``parts`` are what was asked of a file that was taken and came to nothing, with the reasons.
     """
 
     path: Path
@@ -144,6 +167,37 @@ class FileRecord:
     asked: frozenset[Asked]
     reason: str | None = None
     lasting: bool = True
+    parts: frozenset[tuple[Asked, str]] = frozenset()
+
+    def refusals(self) -> list[tuple[Path, str]]:
+        """Its path with each reason for which it, or a part of it, was not taken."""
+        if self.reason is not None:
+            return [(self.path, self.reason)]
+        said = sorted(self.parts, key=lambda part: (part[0][2], str(part)))
+        return [(self.path, f"{part_words(asked)}: {reason}") for asked, reason in said]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The same bytes as files of several people: by path, and by the people's keys."""
+
+    paths: tuple[Path, ...]
+    people: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forgetting:
+    """That somebody was forgotten, and nothing of who.
+
+    ``bytes_searched`` and ``clean`` are what the search for traces came to; 0 and None where
+    the run was stopped before it.
+    """
+
+    at: str
+    items: int
+    files: int
+    bytes_searched: int
+    clean: bool | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

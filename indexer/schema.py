@@ -1,4 +1,4 @@
-"""The tables of the catalog."""
+"""The tables of the catalog as of :data:`VERSION`; ``migrations`` leads there from earlier ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
 )
 
-VERSION = "1"
+VERSION = "2"
 NOTE = "note:"  # what the keys of notes in the table meta begin with
 
 metadata = MetaData()
+
+# The version of the tables, kept by Alembic under the names it chose. Catalogs of version 1 have
+# no such table: they have the row "version" of meta, which programs of that time go by.
+version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 meta = Table(
     "meta",
@@ -55,6 +66,8 @@ file = Table(
     Column("status", String, CheckConstraint("status IN ('ok', 'refused')"), nullable=False),
     Column("reason", String),
     Column("lasting", Boolean, nullable=False),
+    # The same bytes under another name: a file that was moved, or one of two people.
+    Index("ix_file_bytes", "size", "sha256"),
 )
 
 
@@ -73,6 +86,7 @@ source = Table(
     Column("modality", String),
     Column("start_s", Float, nullable=False),
     Column("end_s", Float),
+    Column("reason", String),  # why nothing came of it, where other sources of the file were taken
 )
 
 item = Table(
@@ -96,4 +110,17 @@ revision = Table(
     Column("at", String, nullable=False),
     Column("what", String, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# What was forgotten, of whom it does not say. A row without bytes_searched is of a forgetting that
+# was stopped between the deletion and its proof; one without clean was never proved.
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("bytes_searched", BigInteger),
+    Column("clean", Boolean),
 )

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Delete, Table, delete, exists, func, insert, select, update
+from sqlalchemy import Delete, Table, case, delete, exists, func, insert, select, update
 
 from indexer.errors import printable
 from indexer.reader import Reader, listed
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
-from indexer.schema import NOTE, file, item, meta, person, revision, source
+from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
 
 
 class Writer(Reader):
@@ -36,8 +36,9 @@ class Writer(Reader):
         self._insert(
             source,
             [
-                _source_values(number, owners[asked[0]], asked)
+                _source_values(number, owners[asked[0]], asked, reasons.get(asked))
                 for number, record, _ in numbered
+                for reasons in (dict(record.parts),)
                 for asked in sorted(record.asked, key=str)
             ],
         )
@@ -49,6 +50,43 @@ class Writer(Reader):
                 for new in items
             ],
         )
+
+    def move_file(
+        self,
+        before: FileRecord,
+        now: FileRecord,
+        whom: Mapping[str, str],
+        people: Mapping[str, Person],
+    ) -> None:
+        """Give a file another place, and its items with their numbers to other people.
+
+        ``whom`` says for the people of the file before who they are now. What was known of a
+        file at the new place is deleted.
+        """
+        self.remove_files([now.path])
+        owners = self._person_rows([*whom, *whom.values()], people)
+        rows = {owners[old]: owners[new] for old, new in whom.items() if old != new}
+        moved = file.c.path == printable(before.path)
+        theirs = select(file.c.id).where(moved).scalar_subquery()
+        for table in (item, source) if rows else ():
+            others = case(rows, value=table.c.person_id, else_=table.c.person_id)
+            changed = update(table).where(table.c.file_id == theirs)
+            self._connection.execute(changed.values(person_id=others))
+        place = {"path": printable(now.path), "gallery": str(now.gallery)}
+        stat = {"size": now.stat.size, "mtime_ns": now.stat.mtime_ns}
+        self._connection.execute(update(file).where(moved).values(**place, **stat))
+        self._deleted |= bool(rows)
+
+    def put_receipt(self, items: int, files: int) -> int:
+        """Note that somebody was forgotten, not who; the number of the note."""
+        values = {"at": _now(), "items": items, "files": files}
+        noted = insert(receipt).values(**values).returning(receipt.c.id)
+        return int(self._connection.execute(noted).scalar_one())
+
+    def prove(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
+        """Complete such a note with what a search for traces came to, None if there was none."""
+        noted = update(receipt).where(receipt.c.id == number)
+        self._connection.execute(noted.values(bytes_searched=bytes_searched, clean=clean))
 
     def put_notes(self, notes: Mapping[str, str]) -> None:
         """Write notes of the index by their keys."""
@@ -90,8 +128,7 @@ class Writer(Reader):
 
     def bump_revision(self, what: str) -> None:
         """Number the state this transaction makes."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        self._connection.execute(insert(revision).values(at=now, what=what))
+        self._connection.execute(insert(revision).values(at=_now(), what=what))
 
     def _delete(self, deletion: Delete) -> None:
         self._deleted |= self._connection.execute(deletion).rowcount > 0
@@ -116,6 +153,10 @@ class Writer(Reader):
             self._connection.execute(insert(table), rows)
 
 
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
 def _file_values(number: int, record: FileRecord) -> dict[str, object]:
     return {
         "id": number,
@@ -131,7 +172,9 @@ def _file_values(number: int, record: FileRecord) -> dict[str, object]:
     }
 
 
-def _source_values(file_number: int, person_number: int, asked: Asked) -> dict[str, object]:
+def _source_values(
+    file_number: int, person_number: int, asked: Asked, reason: str | None
+) -> dict[str, object]:
     _, modality, start_s, end_s = asked
     return {
         "file_id": file_number,
@@ -139,6 +182,7 @@ def _source_values(file_number: int, person_number: int, asked: Asked) -> dict[s
         "modality": modality,
         "start_s": start_s,
         "end_s": end_s,
+        "reason": reason,
     }
 
 

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,14 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real media: {folder} is absent; set AVSEARCH_TEST_DATA to its folder")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--crash-seed", type=int, help="Draw the moments of the crash tests again.")
+
+
+@pytest.fixture(scope="session")
+def crash_seed(pytestconfig: pytest.Config) -> int:
+    """What the moments at which processes are killed are drawn with."""
+    said = pytestconfig.getoption("--crash-seed")
+    return random.randrange(1 << 32) if said is None else int(said)

@@ -15,7 +15,7 @@ from indexer.errors import IndexDamaged
 @index_option
 @json_option
 def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
-    """Remove a PERSON for good: rows, vectors, caches and free pages, and search for traces."""
+    """Remove a PERSON for good, backups of the catalog too, and search for traces."""
     from indexer.locate import open_index
 
     with open_index(index_path) as index:

@@ -101,7 +101,9 @@ def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
         "updated": report.updated,
         "unchanged": report.unchanged,
         "removed": report.removed,
+        "moved": report.moved,
         "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
+        "duplicates": report.duplicates,
         "seconds": round(report.seconds, 3),
     }
 
@@ -110,8 +112,8 @@ def _sentence(folder: Path, report: IngestReport) -> str:
     return (
         f"{printable(folder)} holds {report.people} people, {report.faces} faces and "
         f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
-        f"{report.unchanged} unchanged, {report.removed} removed, {len(report.refused)} refused, "
-        f"in {report.seconds:.1f} s."
+        f"{report.moved} moved, {report.unchanged} unchanged, {report.removed} removed, "
+        f"{len(report.refused)} refused, in {report.seconds:.1f} s."
     )
 
 
@@ -120,6 +122,11 @@ def _warn(report: IngestReport) -> None:
         warn(f"refused {printable(path)}: {reason}")
     if len(report.refused) > _SHOWN:
         warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
+    for same in report.duplicates[:_SHOWN]:
+        paths = ", ".join(printable(path) for path in same.paths)
+        warn(f"the same file is there for {' and '.join(same.people)}: {paths}.")
+    if len(report.duplicates) > _SHOWN:
+        warn(f"so are {len(report.duplicates) - _SHOWN} more; --json lists all.")
     if report.missing:
         warn(f"{len(report.missing)} files are gone from the gallery; --prune removes them here.")
     if report.unmatched:

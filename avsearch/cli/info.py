@@ -32,6 +32,7 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
             "voices": counts.voices,
             "files": counts.files,
             "refused": [{"path": path, "reason": reason} for path, reason in refused],
+            "forgotten": index.forgettings(),
             "bytes": size,
         }
     if as_json:
@@ -44,5 +45,8 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
     click.echo(f"voices    {counts.voices}")
     click.echo(f"files     {counts.files}, and {counts.refused} refused")
     click.echo(f"on disk   {size / 1e6:.1f} MB")
+    if facts["forgotten"]:
+        last = facts["forgotten"][-1]
+        click.echo(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
     for path, reason in refused:
         click.echo(one_line(f"refused   {printable(path)}: {reason}"))

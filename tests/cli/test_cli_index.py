@@ -17,7 +17,9 @@ KEYS = {
     "updated": int,
     "unchanged": int,
     "removed": int,
+    "moved": int,
     "refused": list,
+    "duplicates": list,
     "seconds": float,
 }
 
@@ -111,13 +113,29 @@ def test_broken_files_stop_nothing(take, run, gallery, bad_files, tmp_path):
 def test_a_file_without_permission_is_refused_until_it_may_be_read(take, small, monkeypatch):
     closed = small / "ann" / "one.ogg"
     real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and real(path, mode))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **more: path != closed and real(path, mode, **more)
+    )
     report = take(small)
     assert [one["reason"] for one in report["refused"]] == [
         "may not be read; check its permissions."
     ]
     monkeypatch.undo()
     assert counted(take(small)) == (1, 0, 0, 0)
+
+
+def test_what_was_moved_and_what_is_there_twice_is_said(take, run, small, model, tmp_path):
+    take(small)
+    (small / "ann" / "one.ogg").rename(small / "ann" / "first.ogg")
+    (small / "eve").mkdir()
+    shutil.copy(small / "ann" / "first.ogg", small / "eve" / "copy.ogg")
+    report = take(small)
+    assert (report["moved"], report["added"], report["voices"]) == (1, 1, 2)
+    paths = [str(small / "ann" / "first.ogg"), str(small / "eve" / "copy.ogg")]
+    assert report["duplicates"] == [{"paths": paths, "people": ["ann", "eve"]}]
+    result = run("index", small, "--model", model, "--index", tmp_path / "index")
+    assert f"the same file is there for ann and eve: {', '.join(paths)}." in result.stderr
+    assert "0 moved, 2 unchanged" in result.stdout
 
 
 def test_strict_without_refusals_is_0(take, small):

@@ -251,7 +251,9 @@ def test_what_is_no_medium_is_refused(run, indexed, tmp_path, name, words):
 
 def test_a_file_without_permission_is_refused(run, indexed, voice, monkeypatch):
     real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != voice and real(path, mode))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **more: path != voice and real(path, mode, **more)
+    )
     result = run("query", voice, "--index", indexed)
     assert result.exit_code == 2
     assert "may not be read; check its permissions." in result.stderr

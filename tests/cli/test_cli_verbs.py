@@ -37,7 +37,8 @@ def test_forget_leaves_nothing_and_proves_it(run, copy_of_index):
     assert b"Bea Two" in held
     receipt = json.loads(run("forget", "Actor_02", *index, "--json").stdout)
     assert receipt.keys() == {
-        *("person", "items", "files", "bytes_searched", "clean", "leftovers", "skipped")
+        *("person", "items", "files", "bytes_searched", "clean", "leftovers", "skipped"),
+        "backups",
     }
     assert (receipt["person"], receipt["items"], receipt["files"]) == ("Actor_02", 3, 3)
     assert (receipt["clean"], receipt["leftovers"], receipt["skipped"]) == (True, [], [])
@@ -45,6 +46,9 @@ def test_forget_leaves_nothing_and_proves_it(run, copy_of_index):
     files = [path.read_bytes() for path in copy_of_index.rglob("*") if path.is_file()]
     assert not any(b"Actor_02" in content or b"Bea Two" in content for content in files)
     assert run("verify", *index).exit_code == 0
+    (kept,) = json.loads(run("info", *index, "--json").stdout)["forgotten"]
+    assert (kept["items"], kept["files"], kept["clean"]) == (3, 3, True)
+    assert "forgotten 1, the last on 2" in run("info", *index).stdout
     again = run("forget", "Actor_02", *index)
     assert again.exit_code == 2
     assert "There is no 'Actor_02' in this index" in again.stderr

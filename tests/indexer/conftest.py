@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,14 +10,16 @@ import pytest
 from fakes import SPACE, FakeEmbedder, FakeExtractor
 from places import PEOPLE, fill
 
-from indexer import catalog
+from indexer import database
 from indexer.index import Index
 from indexer.ingest import IngestReport, ingest
+
+NOBODY = 65534  # the user of no rights, by convention
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_PRAGMAS", (*catalog._PRAGMAS, "PRAGMA synchronous = OFF"))
+    monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS, "PRAGMA synchronous = OFF"))
 
 
 @pytest.fixture
@@ -57,3 +62,37 @@ def index(run: Callable[..., IngestReport], folder: Path) -> Iterator[Index]:
     run()
     with Index.open(folder) as opened:
         yield opened
+
+
+@pytest.fixture
+def unprivileged() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+    """Be somebody who may read a folder and what is in it, and write nothing."""
+    if os.geteuid() and os.access("/", os.W_OK):
+        pytest.skip("this system lets everybody write everywhere")
+    return _as_a_stranger
+
+
+@contextlib.contextmanager
+def _as_a_stranger(folder: Path) -> Iterator[None]:
+    was, modes = os.geteuid(), _closed(folder)
+    try:
+        if was == 0:  # whom no permission stops
+            os.seteuid(NOBODY)
+        yield
+    finally:
+        os.seteuid(was)
+        for place, mode in modes.items():
+            if place.exists() and stat.S_IMODE(place.stat().st_mode) != mode:
+                place.chmod(mode)
+
+
+def _closed(folder: Path) -> dict[Path, int]:
+    """Let everybody read a folder and nobody write to it; the permissions there were."""
+    inside = (folder, *folder.rglob("*"))
+    modes = {place: stat.S_IMODE(place.stat().st_mode) for place in (*folder.parents, *inside)}
+    for place in inside:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    for place in folder.parents:
+        if modes[place] & 0o111 != 0o111:
+            place.chmod(modes[place] | 0o111)
+    return modes

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sqlite3
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from fakes import DIM, fake_vector
 from places import change, everything, fill
 
+from indexer import migrations
 from indexer.cache import Stamp
 from indexer.errors import BadRequest, IndexDamaged
 from indexer.index import Index
@@ -164,3 +166,55 @@ def test_a_vector_damaged_in_the_catalog_is_a_sentence(run, folder):
     (folder / "cache/stamp.json").unlink()
     with Index.open(folder) as index, pytest.raises(IndexDamaged, match="vector of item 2"):
         index.search(QUERY, 3)
+
+
+# Receipts
+
+
+def test_a_receipt_without_biometrics_or_names_stays(index, folder):
+    receipt = index.forget("bob")
+    (kept,) = index.forgettings()
+    assert (kept.items, kept.files, kept.clean) == (3, 2, True)
+    assert kept.bytes_searched == receipt.bytes_searched
+    index.forget("cid")
+    assert [(kept.items, kept.files) for kept in index.forgettings()] == [(3, 2), (1, 1)]
+    assert not any(b"bob" in content for content in everything(folder).values())
+
+
+def test_a_receipt_says_that_traces_were_found(index, folder):
+    fill(folder, {"notes.txt": "about ann"})
+    index.forget("ann")
+    assert [kept.clean for kept in index.forgettings()] == [False]
+
+
+def test_forget_deletes_the_backups_that_hold_the_person_too(index, folder):
+    backup = migrations.back_up(folder / "catalog.sqlite", "1")
+    assert b"Bob Baker" in backup.read_bytes()
+    receipt = index.forget("bob")
+    assert (receipt.backups, receipt.clean, backup.exists()) == (1, True, False)
+    assert "Backups of the catalog that held them were deleted: 1." in receipt.sentence()
+
+
+def test_a_forgetting_that_was_stopped_is_finished_by_the_next_run(
+    run, folder, gallery, monkeypatch
+):
+    run()
+    with Index.open(folder) as index:
+        backup = migrations.back_up(folder / "catalog.sqlite", "1")
+
+        def stopped(self):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Index, "_clear_files", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            index.forget("bob")
+        monkeypatch.undo()
+    assert backup.exists()
+    shutil.rmtree(gallery / "bob")
+    run()
+    assert not backup.exists()
+    with Index.open(folder) as index:
+        (kept,) = index.forgettings()
+        assert (kept.items, kept.bytes_searched, kept.clean) == (3, 0, None)
+        assert index.verify() == []
+    assert not any(b"Bob Baker" in content for content in everything(folder).values())

@@ -92,7 +92,7 @@ def test_a_damaged_catalog_is_named_and_kept(run, folder, damage):
         path.unlink()
         change(folder, "CREATE TABLE meta (a)")
     elif damage == "version":
-        change(folder, "UPDATE meta SET value = '99' WHERE key = 'version'")
+        change(folder, "UPDATE alembic_version SET version_num = 'two'")
     else:
         change(folder, "UPDATE meta SET value = '[1]' WHERE key = 'space'")
     before = path.read_bytes()

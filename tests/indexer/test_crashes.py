@@ -1,0 +1,217 @@
+"""Killed at any moment: the index is whole, and the next run ends where an undisturbed one does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import version1
+from contents import contents
+from crashing import Moment, Process
+from places import PEOPLE, fill
+
+from indexer.erase import search_folder
+from indexer.index import Index
+from indexer.migrations import back_up
+from indexer.vectors import prepared
+
+logger = logging.getLogger(__name__)
+
+QUICK, FULL = 6, 210
+LONGEST_S = 0.004  # how long after a point the work may go on
+TRIES = 20  # to kill a process that sometimes is quicker than its executioner
+
+
+@dataclasses.dataclass(frozen=True)
+class Story:
+    """Work that is disturbed: from what state, by which steps, and to what state it leads."""
+
+    before: Path | None
+    steps: tuple[tuple[str, dict[str, object]], ...]
+    points: tuple[dict[str, int], ...]  # passed in each step
+    after: dict[str, Counter[tuple[object, ...]]]
+    forgotten: str | None = None
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[Process]:
+    with Process() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stories(process: Process, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
+    place = tmp_path_factory.mktemp("stories")
+    return {
+        "first": _story(process, place, "first", None, ("index", {"gallery": _first(place)})),
+        "update": _story(process, place, "update", *_update(process, place)),
+        "forget": _story(process, place, "forget", *_forget(process, place), forgotten="bob"),
+        "migrate": _story(process, place, "migrate", _migrate(place), ("migrate", {})),
+    }
+
+
+def _story(
+    process: Process,
+    place: Path,
+    name: str,
+    before: Path | None,
+    *steps: tuple[str, dict[str, object]],
+    forgotten: str | None = None,
+) -> Story:
+    """Have it done undisturbed once, to know what it leads to and what it passes by."""
+    folder = _copied(before, place / f"{name}-after")
+    points = tuple(process.do(work, folder, **options).points for work, options in steps)
+    return Story(before, steps, points, contents(folder), forgotten)
+
+
+def _gallery(folder: Path) -> str:
+    files = {
+        f"{who}/{number}.{kind}": "".join(
+            f"{what}: {who} {number} {line}\n" for line in range(1 + number % 3)
+        )
+        for who in ("ann", "bob", "cid", "dan")
+        for number in range(4)
+        for kind, what in (("wav", "voice"), ("jpg", "face"))
+    }
+    return str(fill(folder, {**files, "people.csv": PEOPLE, "cid/bad.wav": "refuse: no sound"}))
+
+
+def _first(place: Path) -> str:
+    return _gallery(place / "first-gallery")
+
+
+def _update(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, object]]]:
+    """Files that changed, are new, are gone, were moved, and are refused now."""
+    gallery = place / "update-gallery"
+    process.do("index", place / "update-before", gallery=_gallery(gallery))
+    fill(gallery, {"people.csv": PEOPLE.replace("Bob Baker", "Robert"), "ann/bad.wav": ""})
+    fill(gallery, {f"ann/{number}.wav": f"voice: changed {number}\n" for number in range(3)})
+    fill(gallery, {f"new/{number}.jpg": f"face: new {number}\n" for number in range(5)})
+    fill(gallery, {"bob/0.jpg": "refuse: broken", "cid/bad.wav": "voice: mended\n"})
+    (gallery / "bob/1.wav").rename(gallery / "cid/from bob.wav")
+    (gallery / "dan").rename(gallery / "daniel")
+    for name in ("ann/3.jpg", "cid/2.wav", "cid/2.jpg"):
+        (gallery / name).unlink()
+    return place / "update-before", ("index", {"gallery": str(gallery), "prune": True})
+
+
+def _forget(
+    process: Process, place: Path
+) -> tuple[Path, *tuple[tuple[str, dict[str, object]], ...]]:
+    gallery = place / "forget-gallery"
+    process.do("index", place / "forget-before", gallery=_gallery(gallery))
+    back_up(place / "forget-before" / "catalog.sqlite", "1")
+    shutil.rmtree(gallery / "bob")
+    forgetting = ("forget", {"person": "bob"})
+    return place / "forget-before", forgetting, ("index", {"gallery": str(gallery)})
+
+
+def _migrate(place: Path) -> Path:
+    return version1.make(place / "migrate-before").parent
+
+
+def _copied(before: Path | None, folder: Path) -> Path:
+    if before is not None:
+        shutil.copytree(before, folder)
+    return folder
+
+
+# The trials
+
+NAMES = ("first", "update", "forget", "migrate")
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest, crash_seed: int) -> random.Random:
+    trial = request.getfixturevalue("trial")
+    logger.warning("The same again: --crash-seed %d", crash_seed)
+    return random.Random(f"{crash_seed} {trial}")
+
+
+@pytest.mark.parametrize("trial", range(QUICK))
+def test_a_few_killed_runs_lose_nothing(trial, draw, process, stories, tmp_path):
+    _kill_and_finish(NAMES[trial % len(NAMES)], draw, process, stories, tmp_path)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("trial", range(FULL))
+def test_no_killed_run_loses_anything(trial, draw, process, stories, tmp_path):
+    _kill_and_finish(NAMES[trial % len(NAMES)], draw, process, stories, tmp_path)
+
+
+def _kill_and_finish(
+    name: str,
+    draw: random.Random,
+    process: Process,
+    stories: dict[str, Story],
+    place: Path,
+) -> None:
+    story = stories[name]
+    folder = _killed(story, draw, process, place)
+    if draw.random() < 0.3:  # the next run may be killed as well
+        _step(story, 0, draw, process, folder)
+        _check_whole(folder)
+    for work, options in story.steps:
+        process.do(work, folder, **options)
+        _check_whole(folder)
+    assert contents(folder) == story.after
+    _check_left(story, folder)
+
+
+def _killed(story: Story, draw: random.Random, process: Process, place: Path) -> Path:
+    """An index that was left in the middle of the first step."""
+    for attempt in range(TRIES):
+        folder = _copied(story.before, place / str(attempt))
+        if _step(story, 0, draw, process, folder):
+            _check_whole(folder)
+            return folder
+    pytest.fail("the work was never killed")
+
+
+def _step(story: Story, at: int, draw: random.Random, process: Process, folder: Path) -> bool:
+    """Do a step and kill it; whether it was killed before its end."""
+    label = draw.choice(sorted(story.points[at]))
+    number = draw.randrange(story.points[at][label])
+    later_s = draw.choice((0.0, draw.uniform(0.0, LONGEST_S)))
+    moment = Moment(label, number, later_s)
+    work, options = story.steps[at]
+    logger.warning("Kill %s at %s.", work, moment)
+    return process.do(work, folder, moment, **options).killed
+
+
+def _check_whole(folder: Path) -> None:
+    if (folder / "catalog.sqlite").exists():
+        with Index.open(folder) as index:
+            assert index.verify() == []
+
+
+def _check_left(story: Story, folder: Path) -> None:
+    """Whoever was forgotten is in no byte, whenever that was stopped."""
+    if story.forgotten is None or story.before is None:
+        return
+    with Index.open(story.before) as index:
+        vectors = index.vectors_of(story.forgotten)[1]
+    texts = [f"/{story.forgotten}/", "Bob Baker"]
+    assert not list(folder.glob("*backup*"))
+    pieces = [*vectors, *prepared(vectors, "cosine")]
+    assert search_folder(folder, texts, pieces)[1] == []
+
+
+def test_what_is_killed_is_killed_in_the_middle(process, stories, tmp_path):
+    """The trials mean something only if the work stops where they say."""
+    story = stories["first"]
+    assert {"COMMIT", "before fsync", "a step"} < story.points[0].keys()
+    commits = story.points[0]["COMMIT"]
+    ending = process.do(
+        "index", tmp_path / "x", Moment("COMMIT", commits // 2), **story.steps[0][1]
+    )
+    assert ending.killed
+    found = contents(tmp_path / "x")["files"]
+    assert 0 < found.total() < story.after["files"].total()
+    assert found <= story.after["files"]
