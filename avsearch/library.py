@@ -9,11 +9,13 @@ from pathlib import Path
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
 from indexer.errors import BadRequest, NoIndex, RefusedFile
+from indexer.exchange import import_file, vector_size
+from indexer.importing import Imported
 from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Media
+from indexer.types import Media, Metric, Space
 
 
 def index_galleries(
@@ -56,6 +58,35 @@ def _known_model(folder: Path) -> str | None:
             return opened.notes().get("model") or None
     except NoIndex:
         return None
+
+
+def import_vectors(
+    file: Path,
+    *,
+    index: Path | None = None,
+    model: str | None = None,
+    space: str | None = None,
+    metric: Metric = "cosine",
+    progress: Progress | None = None,
+) -> tuple[Path, Imported]:
+    """Take the vectors of a Parquet file into an index; its folder and what was taken.
+
+    ``model`` or ``space`` says which model made them, where the file does not: one of
+    avsearch's, or any name for another, whose vectors are compared by ``metric``. Raises what
+    :func:`indexer.exchange.import_file` does.
+    """
+    if model is not None and space is not None:
+        raise BadRequest("The vectors are of --model or of --space; name one of the two.")
+    folder = new_index(index)
+    if space is not None:
+        told = Space(space, "unknown", vector_size(file), metric)
+        return folder, import_file(file, folder, space=told, progress=progress)
+    if model is None:
+        return folder, import_file(file, folder, progress=progress)
+    from avsearch.models import load_model, model_address  # torch, only once all else is in order
+
+    made_by, notes = load_model(model, "cpu").space, {"model": model_address(model)}
+    return folder, import_file(file, folder, space=made_by, notes=notes, progress=progress)
 
 
 def ask(

@@ -86,15 +86,48 @@ class Reader:
         """
         wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(listed(ids.tolist())))
         held = {row.id: row.vector for row in self._connection.execute(wanted)}
+        return self.checked_vectors(ids, [held[number] for number in ids.tolist()])
+
+    def checked_vectors(self, ids: Ids, blobs: Sequence[bytes]) -> Vectors:
+        """(n, dim) vectors of items from their bytes; raises IndexDamaged as :meth:`vectors`."""
         out = np.empty((len(ids), self.space.dim), np.float32)
-        for at, number in enumerate(ids.tolist()):
-            out[at] = self._vector(number, held[number])
+        for at, (number, blob) in enumerate(zip(ids.tolist(), blobs, strict=True)):
+            out[at] = self._vector(number, blob)
         return out
 
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every item's id and the bytes of its vector, unchecked."""
         for row in self._connection.execute(select(item.c.id, item.c.vector)):
             yield row.id, row.vector
+
+    def asked_rows(self, size: int) -> Iterator[Sequence[Row[Any]]]:
+        """What is known of files and was asked of them, at most ``size`` rows at a time.
+
+        A file has a row for everything asked of it, at least one; columns are named as in
+        :data:`indexer.columns.COLUMNS`, the person by their row number.
+        """
+        facts = [file.c[name] for name in ("gallery", "size", "mtime_ns", "sha256", "settings")]
+        span = (
+            source.c.person_id,
+            source.c.modality,
+            file.c.path,
+            source.c.start_s,
+            source.c.end_s,
+        )
+        wanted = select(*span, *facts, file.c.reason.label("refused"), file.c.lasting)
+        return self._streamed(
+            wanted.outerjoin_from(file, source).order_by(file.c.id, source.c.id), size
+        )
+
+    def item_rows(self, size: int) -> Iterator[Sequence[Row[Any]]]:
+        """Every item by number, at most ``size`` at a time.
+
+        Its number, its person's row number, columns named as in
+        :data:`indexer.columns.COLUMNS`, and the bytes of its vector, unchecked.
+        """
+        span = (item.c.modality, file.c.path, item.c.start_s, item.c.end_s, item.c.box)
+        wanted = select(item.c.id, item.c.person_id, *span, item.c.vector)
+        return self._streamed(wanted.join_from(item, file).order_by(item.c.id), size)
 
     def items_of(self, key: str, modality: Modality | None = None) -> Ids:
         """Ids of a person's items, in order."""
@@ -133,6 +166,10 @@ class Reader:
         """Ids of items whose person is not in the catalog."""
         orphans = select(item.c.id).outerjoin(person).where(person.c.id.is_(None))
         return list(self._connection.execute(orphans).scalars())
+
+    def _streamed(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
+        rows = self._connection.execution_options(yield_per=size).execute(wanted)
+        return rows.partitions()
 
     def _count(self, table: Any, condition: ColumnElement[bool]) -> int:
         counted = select(func.count()).select_from(table).where(condition)
