@@ -24,6 +24,7 @@ Flags = NDArray[np.bool_]
 
 _SPAN = ("file_id", "person_id", "modality", "start_s", "end_s")
 _FILE = ("id", "path", *FILE_COLUMNS[:-2], "status", "reason", "lasting")
+PAGES = 1 << 26  # bytes of the catalog's pages to hold in memory meanwhile
 _NOBODY = -1
 _UNKNOWN = len(MODALITIES)  # the place of no modality, behind those there are
 _MODALITIES = np.array([*MODALITIES, None], object)
@@ -67,12 +68,16 @@ class Importer:
     """Takes the batches of a file in; what they say of people is written at the end."""
 
     def __init__(self, write: Writer, parquet: ParquetSource) -> None:
+        write.hold_pages(PAGES)
         self._write, self._parquet = write, parquet
+        self._folder = printable(parquet.path.absolute().parent)
         self._first_file = self._next_file = write.next_number(file)
         self._known = {who.key: who for who in write.people().values()}
         self._numbers: dict[str, int] = {}  # of the people met
         self._said: dict[str, dict[str, str]] = {}
         self._replaced = 0
+        self._asked: list[Ids] = []  # files of which a row says what was asked
+        self._taken: list[Ids] = []  # (2, n) files and people of items, each once a batch
         self._counts = np.zeros(len(MODALITIES), np.int64)
 
     def take(self, batch: Batch) -> None:
@@ -88,7 +93,7 @@ class Importer:
 
     def finish(self) -> Imported:
         """Write what was said of people, and that files without a word of it were taken whole."""
-        self._write.ask_for_all(self._first_file)
+        self._ask_for_all()
         said = {
             key: Person.from_cells({**cells, "person": key}) for key, cells in self._said.items()
         }
@@ -166,8 +171,7 @@ class Importer:
         return np.array([*(numbers[text] for text in texts), _NOBODY], np.int64)[codes]
 
     def _absolute(self, path: str) -> str:
-        folder = printable(self._parquet.path.absolute().parent)
-        return path if path.startswith("/") else os.path.normpath(f"{folder}/{path}")
+        return path if path.startswith("/") else os.path.normpath(f"{self._folder}/{path}")
 
     def _number_files(self, batch: Batch, texts: list[str], codes: Ids) -> dict[str, int]:
         """The numbers of files; what was in the index before makes place for what is new."""
@@ -198,11 +202,24 @@ class Importer:
 
     def _put_sources(self, batch: Batch, rows: _Rows) -> None:
         asked = ~batch.has_vector & (rows.people >= 0) & (rows.files >= 0)
+        self._asked.append(np.unique(rows.files[asked]))
         spans = rows.spans(np.flatnonzero(asked))
         self._write.put_rows(source, _SPAN, list(zip(*spans, strict=True)))
 
+    def _ask_for_all(self) -> None:
+        """Of a file of whose sources no row speaks everything was asked."""
+        if not self._taken:
+            return
+        taken = np.unique(np.concatenate(self._taken, axis=1), axis=1)
+        asked = np.concatenate(self._asked)
+        files, people = taken[:, ~np.isin(taken[0], asked)].tolist()
+        rows = zip(files, people, itertools.repeat(0.0), strict=False)
+        self._write.put_rows(source, ("file_id", "person_id", "start_s"), list(rows))
+
     def _put_items(self, batch: Batch, rows: _Rows) -> None:
-        spans = rows.spans(np.flatnonzero(batch.has_vector))
+        has = batch.has_vector
+        self._taken.append(np.unique(np.stack([rows.files[has], rows.people[has]]), axis=1))
+        spans = rows.spans(np.flatnonzero(has))
         columns = (*spans, _boxes(batch), _blobs(batch))
         self._write.put_rows(item, (*_SPAN, "box", "vector"), list(zip(*columns, strict=True)))
 

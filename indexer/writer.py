@@ -17,7 +17,6 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
     select,
     update,
 )
@@ -116,13 +115,9 @@ class Writer(Reader):
         newest = self._connection.execute(select(func.max(table.c.id))).scalar_one()
         return (newest or 0) + 1
 
-    def ask_for_all(self, first: int) -> None:
-        """Note of the files numbered ``first`` and up of which nothing was asked: all was."""
-        asked = select(source.c.id).where(source.c.file_id == item.c.file_id)
-        silent = select(item.c.file_id, item.c.person_id, literal(0.0)).distinct()
-        silent = silent.where(item.c.file_id >= first, ~exists(asked))
-        columns = [source.c.file_id, source.c.person_id, source.c.start_s]
-        self._connection.execute(insert(source).from_select(columns, silent))
+    def hold_pages(self, size: int) -> None:
+        """Keep this many bytes of pages in memory: many rows change the same pages again."""
+        self._connection.exec_driver_sql(f"PRAGMA cache_size = -{size // 1024}")
 
     def remove_numbered(self, numbers: Sequence[int]) -> None:
         """Delete files with their items, by row number."""
