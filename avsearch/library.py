@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
+from avsearch.spaces import find_weights, model_address, model_space
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.exchange import import_file, vector_size
 from indexer.importing import Imported
@@ -15,7 +17,7 @@ from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Embedder, Media, Metric, Space
+from indexer.types import Embedded, Embedder, Media, Metric, Space
 
 Warn = Callable[[str], None]
 
@@ -45,14 +47,49 @@ def index_galleries(
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
-    from avsearch.models import load_model, model_address  # torch, only once all else is in order
-
     source = model or _known_model(folder)
-    embedder = load_model(source, device)
+    embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
     return folder, report
+
+
+class _Later:
+    """A model whose space is known; it is loaded when the first media are embedded."""
+
+    def __init__(self, space: Space, load: Callable[[], Embedder]) -> None:
+        self.space = space
+        self._load = functools.cache(load)
+
+    def embed(self, media: Sequence[Media]) -> Embedded:
+        """As the model does."""
+        return self._load().embed(media)
+
+
+def _when_needed(folder: Path, model: str | None, device: str) -> Embedder:
+    """A model for an index: one that is its own already is loaded when there is work for it.
+
+    Any other, or one that a GPU was asked for, is loaded at once, to say what is wrong with it.
+    """
+
+    def load() -> Embedder:
+        from avsearch.models import load_model  # torch, only once all else is in order
+
+        return load_model(model, device)
+
+    space = _own_space(folder) if device != "cuda" else None
+    if space is not None and model_space(find_weights(model)) == space:
+        return _Later(space, load)
+    return load()
+
+
+def _own_space(folder: Path) -> Space | None:
+    try:
+        with Index.open(folder) as opened:
+            return opened.space
+    except NoIndex:
+        return None
 
 
 def _known_model(folder: Path) -> str | None:
@@ -87,7 +124,7 @@ def import_vectors(
         return folder, import_file(file, folder, space=told, progress=progress)
     if model is None:
         return folder, import_file(file, folder, progress=progress)
-    from avsearch.models import load_model, model_address  # torch, only once all else is in order
+    from avsearch.models import load_model  # torch, only once all else is in order
 
     made_by, notes = load_model(model, "cpu").space, {"model": model_address(model)}
     return folder, import_file(file, folder, space=made_by, notes=notes, progress=progress)

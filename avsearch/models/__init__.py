@@ -7,11 +7,9 @@ from pathlib import Path
 from avsearch.models.adsm import ADSM
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.embedder import TorchEmbedder, pick_device
-from indexer.errors import BadRequest
+from avsearch.spaces import find_weights
 
 MODELS = {"adsm": ADSM}
-WEIGHTS = Path(__file__).parent.parent / "weights"
-DEFAULT = "adsm"
 
 
 def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:
@@ -21,24 +19,3 @@ def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmb
     there is no such model or device, or the file is not a checkpoint.
     """
     return TorchEmbedder(load_checkpoint(find_weights(name), MODELS), pick_device(device))
-
-
-def find_weights(name: str | Path | None) -> Path:
-    """The checkpoint file of a shipped model's name, or the file itself."""
-    name = DEFAULT if name is None else name
-    shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
-    if str(name) in shipped:
-        return shipped[str(name)]
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
-    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
-
-
-def model_address(name: str | Path | None) -> str:
-    """How to find a model again from any working folder; empty for the default."""
-    if name is None:
-        return ""
-    path = find_weights(name)
-    return path.stem if path.parent == WEIGHTS else str(path.absolute())

@@ -23,7 +23,11 @@ def test_an_export_is_imported_and_answers_the_same(run, ask, out, voice, tmp_pa
     facts = json.loads(run("import", out, "--index", tmp_path / "copy", "--json").stdout)
     assert facts == {
         "index": str(tmp_path / "copy"),
-        "people": 3, "faces": 6, "voices": 5, "files": 7, "replaced": 0,
+        "people": 3,
+        "faces": 6,
+        "voices": 5,
+        "files": 7,
+        "replaced": 0,
     }
     found = json.loads(run("query", voice, "--index", tmp_path / "copy", "--json").stdout)
     assert found == ask(voice)
