@@ -104,7 +104,10 @@ class ParquetSource:
         self._arrow = import_pyarrow(path)
         with in_words(path):
             self._file = self._arrow.parquet.ParquetFile(
-                path, buffer_size=_BUFFER, page_checksum_verification=True
+                path,
+                buffer_size=_BUFFER,
+                pre_buffer=False,  # it keeps all of the file in memory
+                page_checksum_verification=True,
             )
         try:
             self._schema = self._file.schema_arrow
