@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
+from avsearch.spaces import find_weights, model_address, model_space
 from indexer.errors import BadRequest, NoIndex, RefusedFile
+from indexer.exchange import import_file, vector_size
+from indexer.importing import Imported
 from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Media
+from indexer.types import Embedded, Embedder, Media, Metric, Space
+
+Warn = Callable[[str], None]
+
+BATCH_ITEMS = 128  # questions are asked together once they have so many faces and stretches
 
 
 def index_galleries(
@@ -39,14 +47,49 @@ def index_galleries(
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
-    from avsearch.models import load_model, model_address  # torch, only once all else is in order
-
     source = model or _known_model(folder)
-    embedder = load_model(source, device)
+    embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
     return folder, report
+
+
+class _Later:
+    """A model whose space is known; it is loaded when the first media are embedded."""
+
+    def __init__(self, space: Space, load: Callable[[], Embedder]) -> None:
+        self.space = space
+        self._load = functools.cache(load)
+
+    def embed(self, media: Sequence[Media]) -> Embedded:
+        """As the model does."""
+        return self._load().embed(media)
+
+
+def _when_needed(folder: Path, model: str | None, device: str) -> Embedder:
+    """A model for an index: one that is its own already is loaded when there is work for it.
+
+    Any other, or one that a GPU was asked for, is loaded at once, to say what is wrong with it.
+    """
+
+    def load() -> Embedder:
+        from avsearch.models import load_model  # torch, only once all else is in order
+
+        return load_model(model, device)
+
+    space = _own_space(folder) if device != "cuda" else None
+    if space is not None and model_space(find_weights(model)) == space:
+        return _Later(space, load)
+    return load()
+
+
+def _own_space(folder: Path) -> Space | None:
+    try:
+        with Index.open(folder) as opened:
+            return opened.space
+    except NoIndex:
+        return None
 
 
 def _known_model(folder: Path) -> str | None:
@@ -58,59 +101,169 @@ def _known_model(folder: Path) -> str | None:
         return None
 
 
+def import_vectors(
+    file: Path,
+    *,
+    index: Path | None = None,
+    model: str | None = None,
+    space: str | None = None,
+    metric: Metric = "cosine",
+    progress: Progress | None = None,
+) -> tuple[Path, Imported]:
+    """Take the vectors of a Parquet file into an index; its folder and what was taken.
+
+    ``model`` or ``space`` says which model made them, where the file does not: one of
+    avsearch's, or any name for another, whose vectors are compared by ``metric``. Raises what
+    :func:`indexer.exchange.import_file` does.
+    """
+    if model is not None and space is not None:
+        raise BadRequest("The vectors are of --model or of --space; name one of the two.")
+    folder = new_index(index)
+    if space is not None:
+        told = Space(space, "unknown", vector_size(file), metric)
+        return folder, import_file(file, folder, space=told, progress=progress)
+    if model is None:
+        return folder, import_file(file, folder, progress=progress)
+    from avsearch.models import load_model  # torch, only once all else is in order
+
+    made_by, notes = load_model(model, "cpu").space, {"model": model_address(model)}
+    return folder, import_file(file, folder, space=made_by, notes=notes, progress=progress)
+
+
 def ask(
     file: Path | None,
     *,
     person: str | None = None,
     index: Path | None = None,
+    model: str | None = None,
     top: int = 10,
     want: Want | None = None,
     by: By = "person",
     where: Mapping[str, str] | None = None,
     rerank: str | None = None,
     device: str = "auto",
-    warn: Callable[[str], None] = lambda _: None,
+    warn: Warn = lambda _: None,
 ) -> tuple[Answer, str]:
     """Ask an index with a file or with one of its people; the answer and the model's name.
 
-    ``warn`` is told what the user should know of how the file was understood. Raises
-    RefusedFile for a file that cannot be asked with and BadRequest for a request that is wrong.
+    ``model`` None is the model the index was made with. ``warn`` is told what the user should
+    know of how the file was understood. Raises RefusedFile for a file that cannot be asked with,
+    BadRequest for a request that is wrong, ForeignSpace for another model than the index's.
     """
-    if rerank is not None:
-        raise BadRequest(f"There is no re-ranker {rerank!r}; none is shipped yet.")
+    _check_reranker(rerank)
     with open_index(index) as opened:
         if file is None:
             answer = Searcher(opened).answer(person or "", top, want, where, by)
         else:
-            question = _question(file, opened, warn)
-            from avsearch.models import load_model
-
-            embedder = load_model(opened.notes().get("model") or None, device)
-            answer = Searcher(opened, embedder).answer(question, top, want, where, by)
+            question = _Looker(opened, warn).question(file)
+            searcher = Searcher(opened, _embedder(opened, model, device))
+            answer = searcher.answer(question, top, want, where, by)
         return answer, opened.space.model
 
 
-def _question(file: Path, index: Index, warn: Callable[[str], None]) -> list[Media]:
-    """What to ask with of a file: its speech, or its largest face."""
-    fault = file_fault(file)
-    if fault is not None:
-        raise RefusedFile(file, fault)
-    media = _look_into(file, whole_too=index.notes().get("faces") == "whole")
-    question = choose_question(media)
-    if len(media) > 1 and MediaExtractor().kind(file) == "picture":
-        warn(f"{len(media)} faces were found; asked with the largest. Crop the picture to choose.")
-    return question
+def ask_many(
+    files: Iterable[Path],
+    *,
+    index: Path | None = None,
+    model: str | None = None,
+    top: int = 10,
+    want: Want | None = None,
+    by: By = "person",
+    where: Mapping[str, str] | None = None,
+    rerank: str | None = None,
+    device: str = "auto",
+    warn: Warn = lambda _: None,
+) -> Iterator[tuple[Path, Answer | RefusedFile, str]]:
+    """Ask an index with each of many files: the file, its answer, the model's name, in order.
 
-
-def _look_into(file: Path, *, whole_too: bool) -> list[Media]:
-    """The items of a file; a picture in which no face is found may be a crop itself.
-
-    It is taken as one where the index was made of crops.
+    The model is loaded once, and many files are embedded and sought together. In place of the
+    answer to a file that cannot be asked with stands why. Else as :func:`ask`.
     """
-    try:
-        return list(MediaExtractor("detect").extract(file))
-    except RefusedFile:
-        extractor = MediaExtractor("whole")
-        if not whole_too or extractor.kind(file) != "picture":
-            raise
-        return list(extractor.extract(file))
+    _check_reranker(rerank)
+    with open_index(index) as opened:
+        looker = _Looker(opened, warn)
+        searcher = Searcher(opened, _embedder(opened, model, device))
+        for some in _batches(looker, files):
+            questions = [each for _, each in some if not isinstance(each, RefusedFile)]
+            answers = iter(searcher.answer_many(questions, top, want, where, by))
+            for file, question in some:
+                answer = question if isinstance(question, RefusedFile) else next(answers)
+                yield file, answer, opened.space.model
+
+
+def _batches(
+    looker: _Looker, files: Iterable[Path]
+) -> Iterator[list[tuple[Path, list[Media] | RefusedFile]]]:
+    """Files with what to ask with of them, or why there is nothing; some at a time."""
+    some: list[tuple[Path, list[Media] | RefusedFile]] = []
+    items = 0
+    for file in files:
+        try:
+            question = looker.question(file)
+        except RefusedFile as refusal:
+            some.append((file, refusal))
+        else:
+            some.append((file, question))
+            items += len(question)
+        if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
+            yield some
+            some, items = [], 0
+    if some:
+        yield some
+
+
+def _check_reranker(name: str | None) -> None:
+    if name is not None:
+        raise BadRequest(f"There is no re-ranker {name!r}; none is shipped yet.")
+
+
+def _embedder(index: Index, model: str | None, device: str) -> Embedder:
+    """The model to ask with: the one that is named, or else the index's own."""
+    noted = index.notes().get("model") or None
+    if model is None and noted is not None and _is_lost(noted):
+        raise BadRequest(
+            f"The model of this index was {noted}, and there is no such file any more; "
+            "name it with --model."
+        )
+    from avsearch.models import load_model
+
+    return load_model(model or noted, device)
+
+
+def _is_lost(address: str) -> bool:
+    """Whether a noted model was a file, not a shipped one's name, and is there no more."""
+    return Path(address).is_absolute() and not Path(address).is_file()
+
+
+class _Looker:
+    """Finds what to ask with of a file, as the index was made."""
+
+    def __init__(self, index: Index, warn: Warn) -> None:
+        self._found, self._whole = MediaExtractor("detect"), MediaExtractor("whole")
+        self._whole_too = index.notes().get("faces") == "whole"
+        self._warn = warn
+
+    def question(self, file: Path) -> list[Media]:
+        """Its speech, or its largest face; RefusedFile where there is neither."""
+        fault = file_fault(file)
+        if fault is not None:
+            raise RefusedFile(file, fault)
+        media = self._look_into(file)
+        if len(media) > 1 and self._found.kind(file) == "picture":
+            self._warn(
+                f"{len(media)} faces were found; asked with the largest. "
+                "Crop the picture to choose."
+            )
+        return choose_question(media)
+
+    def _look_into(self, file: Path) -> list[Media]:
+        """The items of a file; a picture in which no face is found may be a crop itself.
+
+        It is taken as one where the index was made of crops.
+        """
+        try:
+            return list(self._found.extract(file))
+        except RefusedFile:
+            if not self._whole_too or self._whole.kind(file) != "picture":
+                raise
+            return list(self._whole.extract(file))

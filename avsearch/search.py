@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from indexer.errors import BadRequest, RefusedFile
-from indexer.index import Index
+from indexer.index import Found, Index
 from indexer.records import Item
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
 from indexer.vectors import Plan
@@ -107,39 +107,134 @@ class Searcher:
         by: By = "person",
     ) -> Answer:
         """As :meth:`search`, with what was asked and the plan of the search."""
-        media = [question] if isinstance(question, Media) else question
-        if not media and not isinstance(media, str):
-            raise BadRequest("Nothing was asked with; give media or the ID of a person.")
-        if self.reranker is not None and (isinstance(media, str) or len(media) != 1):
+        if isinstance(question, str):
+            self._check_rerankable([])
+            asked, vector = self._person(question, want)
+            return self._answers([asked], [[]], [vector], top, want, where, by)[0]
+        (answer,) = self.answer_many([question], top, want, where, by)
+        if isinstance(answer, RefusedFile):
+            raise answer
+        return answer
+
+    def search_many(
+        self,
+        questions: Sequence[Media | Sequence[Media]],
+        top: int = 10,
+        want: Want | None = None,
+        where: Mapping[str, str] | None = None,
+        by: By = "person",
+    ) -> list[list[Hit]]:
+        """As :meth:`search` for each of many questions, embedded and sought together.
+
+        Raises RefusedFile for the first that cannot be read; :meth:`answer_many` goes on.
+        """
+        answers = self.answer_many(questions, top, want, where, by)
+        for answer in answers:
+            if isinstance(answer, RefusedFile):
+                raise answer
+        return [answer.hits for answer in answers if isinstance(answer, Answer)]
+
+    def answer_many(
+        self,
+        questions: Sequence[Media | Sequence[Media]],
+        top: int = 10,
+        want: Want | None = None,
+        where: Mapping[str, str] | None = None,
+        by: By = "person",
+    ) -> list[Answer | RefusedFile]:
+        """As :meth:`answer` for each of many questions, in their order.
+
+        In place of the answer to a question that cannot be read stands why.
+        """
+        asked_with = [[each] if isinstance(each, Media) else list(each) for each in questions]
+        for media in asked_with:
+            self._check_rerankable(media)
+            if not media:
+                raise BadRequest("Nothing was asked with; give media or the ID of a person.")
+        means = self._embed(asked_with)
+        taken = [at for at, mean in enumerate(means) if not isinstance(mean, RefusedFile)]
+        found = iter(
+            self._answers(
+                [_asked(asked_with[at]) for at in taken],
+                [asked_with[at] for at in taken],
+                [mean for mean in means if not isinstance(mean, RefusedFile)],
+                top,
+                want,
+                where,
+                by,
+            )
+        )
+        return [mean if isinstance(mean, RefusedFile) else next(found) for mean in means]
+
+    def search_vectors(
+        self,
+        vectors: Vectors,
+        top: int = 10,
+        want: Want = "any",
+        where: Mapping[str, str] | None = None,
+        by: By = "person",
+    ) -> list[list[Hit]]:
+        """The ``top`` hits for each of (q, dim) vectors of the index's space, or one (dim,).
+
+        No model is needed and no re-ranker asked. Raises BadRequest for vectors of another size
+        or not finite.
+        """
+        queries = np.atleast_2d(np.asarray(vectors, np.float32))
+        return [_hits(found) for found in self._find(queries, top, want, where, by).hits]
+
+    def _answers(
+        self,
+        asked: Sequence[Asked],
+        media: Sequence[Sequence[Media]],
+        queries: Sequence[Vectors],
+        top: int,
+        want: Want | None,
+        where: Mapping[str, str] | None,
+        by: By,
+    ) -> list[Answer]:
+        """The answers to vectors (1, dim) each; those that want the same are sought together."""
+        wanted = [want or _other(each.modality) for each in asked]
+        answers: dict[int, Answer] = {}
+        for one in dict.fromkeys(wanted):
+            places = [at for at, other in enumerate(wanted) if other == one]
+            depth = max(top, self.shortlist) if self.reranker else top
+            together = np.concatenate([queries[at] for at in places])
+            found = self._find(together, depth, one, where, by)
+            for at, pairs in zip(places, found.hits, strict=True):
+                hits = _hits(pairs)
+                if self.reranker is not None and hits:
+                    hits = self._reranked(self.reranker, media[at][0], hits)
+                answers[at] = Answer(asked[at], one, hits[:top], found.plan)
+        return [answers[at] for at in range(len(asked))]
+
+    def _find(
+        self, queries: Vectors, top: int, want: Want, where: Mapping[str, str] | None, by: By
+    ) -> Found:
+        modality = None if want == "any" else want
+        return self.index.search(queries, top, modality=modality, where=where, by=by)
+
+    def _check_rerankable(self, media: Sequence[Media]) -> None:
+        if self.reranker is not None and len(media) != 1:
             raise BadRequest(
                 "A re-ranker compares one face or one stretch of speech; ask with one."
             )
-        if isinstance(media, str):
-            asked, vector = self._person(media, want)
-        else:
-            asked, vector = _asked(media), self._embed(media)
-        want = want or _other(asked.modality)
-        found = self.index.search(
-            vector,
-            max(top, self.shortlist) if self.reranker else top,
-            modality=None if want == "any" else want,
-            where=where,
-            by=by,
-        )
-        hits = [_hit(rank, item, score) for rank, (item, score) in enumerate(found.hits[0], 1)]
-        if self.reranker is not None and hits and not isinstance(media, str):
-            hits = self._reranked(self.reranker, media[0], hits)
-        return Answer(asked, want, hits[:top], found.plan)
 
-    def _embed(self, media: Sequence[Media]) -> Vectors:
-        """The mean vector of media of one person, (1, dim)."""
+    def _embed(self, questions: Sequence[Sequence[Media]]) -> list[Vectors | RefusedFile]:
+        """The mean vector of the media of each question, (1, dim), or why there is none."""
         if self.embedder is None:
             raise BadRequest("Asking with media needs a model: Searcher(index, load_model()).")
-        embedded = self.embedder.embed(media)
-        taken = [place for place in range(len(media)) if place not in embedded.refusals]
-        if not taken:
-            raise RefusedFile(media[0].path, embedded.refusals[0])
-        return _mean(embedded.vectors[taken])
+        embedded = self.embedder.embed([media for asked in questions for media in asked])
+        means: list[Vectors | RefusedFile] = []
+        first = 0
+        for asked in questions:
+            places = range(first, first + len(asked))
+            taken = [place for place in places if place not in embedded.refusals]
+            if taken:
+                means.append(_mean(embedded.vectors[taken]))
+            else:
+                means.append(RefusedFile(asked[0].path, embedded.refusals[first]))
+            first += len(asked)
+        return means
 
     def _person(self, key: str, want: Want | None) -> tuple[Asked, Vectors]:
         """A person's mean vector, of the modality that was not asked for where they have it."""
@@ -191,6 +286,10 @@ def _mean(vectors: Vectors) -> Vectors:
 
 def _other(modality: Modality) -> Modality:
     return MODALITIES[1 - MODALITIES.index(modality)]
+
+
+def _hits(found: Sequence[tuple[Item, float]]) -> list[Hit]:
+    return [_hit(rank, item, score) for rank, (item, score) in enumerate(found, 1)]
 
 
 def _hit(rank: int, item: Item, score: float) -> Hit:

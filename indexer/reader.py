@@ -139,7 +139,7 @@ class Reader:
             np.array(found, np.int64),
             np.array(people, np.int64),
             np.array(faces, bool),
-            self._vectors(found, blobs),
+            self.checked_vectors(found, blobs),
         )
 
     def items(self, ids: Ids) -> dict[int, Item]:
@@ -154,12 +154,42 @@ class Reader:
         """
         wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(listed(ids.tolist())))
         held = {row[0]: row[1] for row in self._raw(wanted)}
-        return self._vectors(ids.tolist(), [held[number] for number in ids.tolist()])
+        return self.checked_vectors(ids.tolist(), [held[number] for number in ids.tolist()])
 
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every item's id and the bytes of its vector, unchecked."""
         for row in self._connection.execute(select(item.c.id, item.c.vector)):
             yield row.id, row.vector
+
+    def asked_rows(self, size: int) -> Iterator[Sequence[Row[Any]]]:
+        """What is known of files and was asked of them, at most ``size`` rows at a time.
+
+        A file has a row for everything asked of it, at least one; columns are named as in
+        :data:`indexer.columns.COLUMNS`, the person by their row number.
+        """
+        facts = [file.c[name] for name in ("gallery", "size", "mtime_ns", "sha256", "settings")]
+        span = (
+            source.c.person_id,
+            source.c.modality,
+            file.c.path,
+            source.c.start_s,
+            source.c.end_s,
+            source.c.reason.label("fault"),
+        )
+        wanted = select(*span, *facts, file.c.reason.label("refused"), file.c.lasting)
+        return self._streamed(
+            wanted.outerjoin_from(file, source).order_by(file.c.id, source.c.id), size
+        )
+
+    def item_rows(self, size: int) -> Iterator[Sequence[Row[Any]]]:
+        """Every item by number, at most ``size`` at a time.
+
+        Its number, its person's row number, columns named as in
+        :data:`indexer.columns.COLUMNS`, and the bytes of its vector, unchecked.
+        """
+        span = (item.c.modality, file.c.path, item.c.start_s, item.c.end_s, item.c.box)
+        wanted = select(item.c.id, item.c.person_id, *span, item.c.vector)
+        return self._streamed(wanted.join_from(item, file).order_by(item.c.id), size)
 
     def items_of(self, key: str, modality: Modality | None = None) -> Ids:
         """Ids of a person's items, in order."""
@@ -226,6 +256,10 @@ class Reader:
         orphans = select(item.c.id).outerjoin(person).where(person.c.id.is_(None))
         return list(self._connection.execute(orphans).scalars())
 
+    def _streamed(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
+        rows = self._connection.execution_options(yield_per=size).execute(wanted)
+        return rows.partitions()
+
     def _count(self, table: Any, condition: ColumnElement[bool]) -> int:
         counted = select(func.count()).select_from(table).where(condition)
         return self._connection.execute(counted).scalar_one()
@@ -251,7 +285,8 @@ class Reader:
         cursor = self._connection.exec_driver_sql(str(compiled), values).cursor
         return list(cursor.fetchall()) if cursor is not None else []
 
-    def _vectors(self, ids: Sequence[int], blobs: Sequence[bytes]) -> Vectors:
+    def checked_vectors(self, ids: Sequence[int], blobs: Sequence[bytes]) -> Vectors:
+        """(n, dim) vectors of items from their bytes; raises IndexDamaged as :meth:`vectors`."""
         size = 4 * self.space.dim
         whole = all(len(blob) == size for blob in blobs)
         vectors = np.frombuffer(b"".join(blobs), "<f4") if whole else np.empty(0, np.float32)

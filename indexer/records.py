@@ -39,7 +39,7 @@ class Person:
         return cls(
             key=said["person"],
             name=said.get("name"),
-            gender=None if gender is None else gender_code(gender),
+            gender=None if gender is None else gender_code(gender) or None,
             nationality=said.get("nationality"),
             attributes={c: text for c, text in said.items() if c not in PERSON_COLUMNS},
         )

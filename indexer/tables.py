@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from indexer.columns import import_pyarrow, in_words
 from indexer.errors import BadRequest, printable
 
 
@@ -113,15 +114,6 @@ def _parquet_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise BadRequest(
-            f"{printable(path)} needs pyarrow, which is not installed: "
-            f"pip install 'avsearch[parquet]'."
-        ) from error
-    try:
-        return pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadRequest(f"{printable(path)} cannot be read as Parquet: {error}.") from error
+    arrow = import_pyarrow(path)
+    with in_words(path):
+        return arrow.parquet.read_table(path)

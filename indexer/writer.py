@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Delete, Table, case, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Delete,
+    Table,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from indexer.errors import printable
 from indexer.reader import Reader, listed
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
+
+ROWS = 100  # rows of one statement: SQLite's cost of a statement no longer shows
 
 
 class Writer(Reader):
@@ -30,7 +45,7 @@ class Writer(Reader):
         self.remove_files([record.path for record, _ in files])
         keys = {asked[0] for record, _ in files for asked in record.asked}
         owners = self._person_rows(keys, people)
-        first = self._next_file()
+        first = self.next_number(file)
         numbered = [(number, *each) for number, each in enumerate(files, first)]
         self._insert(file, [_file_values(number, record) for number, record, _ in numbered])
         self._insert(
@@ -88,6 +103,20 @@ class Writer(Reader):
         noted = update(receipt).where(receipt.c.id == number)
         self._connection.execute(noted.values(bytes_searched=bytes_searched, clean=clean))
 
+    def put_rows(
+        self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert many rows as SQLite has them, past SQLAlchemy; the caller vouches for them.
+
+        A statement writes many: the number sequence of a table is then kept once for all.
+        """
+        whole = len(rows) - len(rows) % ROWS
+        for count, some in ((ROWS, rows[:whole]), (1, rows[whole:])):
+            if some:
+                parts = (some[at : at + count] for at in range(0, len(some), count))
+                values = [tuple(itertools.chain.from_iterable(part)) for part in parts]
+                self._connection.exec_driver_sql(_insertion(table, columns, count), values)
+
     def put_notes(self, notes: Mapping[str, str]) -> None:
         """Write notes of the index by their keys."""
         for key, value in notes.items():
@@ -103,6 +132,36 @@ class Writer(Reader):
         """Write what is known of a person who is in the catalog."""
         changed = update(person).where(person.c.key == who.key)
         self._connection.execute(changed.values(**_person_values(who)))
+
+    def put_people(self, people: Collection[Person]) -> None:
+        """Write what is known of people; somebody who is not in the catalog is passed over."""
+        changed = update(person).where(person.c.key == bindparam("known_as"))
+        if people:
+            values = [{"known_as": who.key, **_person_values(who)} for who in people]
+            self._connection.execute(changed, values)
+
+    def number_people(self, keys: Collection[str]) -> dict[str, int]:
+        """Row numbers of people by key; who is not in the catalog yet is added, by the key."""
+        return self._person_rows(keys, {})
+
+    def file_numbers(self, paths: Collection[str]) -> dict[str, int]:
+        """Row numbers of the files that are in the catalog, by path."""
+        wanted = select(file.c.path, file.c.id).where(file.c.path.in_(listed(list(paths))))
+        return {row.path: row.id for row in self._connection.execute(wanted)}
+
+    def next_number(self, table: Table) -> int:
+        """The number after those of a table's rows."""
+        newest = self._connection.execute(select(func.max(table.c.id))).scalar_one()
+        return (newest or 0) + 1
+
+    def hold_pages(self, size: int) -> None:
+        """Keep this many bytes of pages in memory: many rows change the same pages again."""
+        self._connection.exec_driver_sql(f"PRAGMA cache_size = -{size // 1024}")
+
+    def remove_numbered(self, numbers: Sequence[int]) -> None:
+        """Delete files with their items, by row number."""
+        if numbers:
+            self._delete(delete(file).where(file.c.id.in_(listed(numbers))))
 
     def remove_files(self, paths: Collection[Path]) -> None:
         """Delete files with their items."""
@@ -144,10 +203,6 @@ class Writer(Reader):
         wanted = select(person.c.key, person.c.id).where(person.c.key.in_(listed(list(keys))))
         return {row.key: row.id for row in self._connection.execute(wanted)}
 
-    def _next_file(self) -> int:
-        newest = self._connection.execute(select(func.max(file.c.id))).scalar_one()
-        return (newest or 0) + 1
-
     def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
         if rows:
             self._connection.execute(insert(table), rows)
@@ -155,6 +210,11 @@ class Writer(Reader):
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _insertion(table: Table, columns: Sequence[str], count: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {', '.join([row] * count)}"
 
 
 def _file_values(number: int, record: FileRecord) -> dict[str, object]:

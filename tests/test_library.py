@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import tiny_adsm
 
@@ -97,3 +100,26 @@ def test_another_model_changes_nothing(place, gallery, model, tmp_path):
         library.index_galleries([gallery], index=place, model=str(other))
     with avsearch.open_index(place) as index:
         assert index.notes()["model"] == str(model)
+
+
+def test_a_rerun_with_nothing_to_embed_loads_no_torch(place, gallery):
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from avsearch import library
+        _, report = library.index_galleries([Path({str(gallery)!r})], index=Path({str(place)!r}))
+        print(report.unchanged, report.added, "torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "4 0 False\n"
+
+
+def test_a_model_that_comes_later_takes_what_is_new(place, gallery, tmp_path):
+    index = shutil.copytree(place, tmp_path / "index")
+    new = shutil.copytree(gallery, tmp_path / "again") / "Actor_03"
+    shutil.copytree(gallery / "Actor_01", new)
+    _, report = library.index_galleries([new.parent], index=index)
+    assert (report.added, report.unchanged) == (6, 0)
+    with avsearch.open_index(index) as opened:
+        old, twin = (opened.vectors_of(key)[1] for key in ("Actor_01", "Actor_03"))
+    np.testing.assert_allclose(twin, old[: len(twin)], atol=1e-5)

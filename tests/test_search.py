@@ -221,3 +221,74 @@ def test_speech_is_asked_with_before_faces():
     assert choose_question([face, *voices, large]) == voices
     assert choose_question([face, large]) == [large]
     assert choose_question([large, whole, face]) == [whole]
+
+
+# Many questions
+
+
+@pytest.mark.parametrize("want", ["face", "voice", "any", None])
+@pytest.mark.parametrize("by", ["person", "item"])
+def test_many_questions_are_answered_as_each_alone(index, want, by):
+    searcher = avsearch.Searcher(index, FakeEmbedder())
+    questions = [
+        asked("voice: a stranger"),
+        [asked("face: p01 0", "face"), asked("face: p02 1", "face")],
+        asked("face: p03 0", "face"),
+        asked("voice: a stranger"),
+    ]
+    options = {"top": 4, "want": want, "by": by, "where": {"gender": "f"}}
+    alone = [searcher.search(question, **options) for question in questions]
+    assert searcher.search_many(questions, **options) == alone
+    assert [len(hits) for hits in alone] == [4] * 4
+    assert searcher.search_many([]) == []
+
+
+def test_many_questions_are_embedded_together(index):
+    embedder = FakeEmbedder()
+    avsearch.Searcher(index, embedder).search_many([asked("voice: a"), [asked("voice: b")] * 2])
+    assert embedder.batches == [3]
+
+
+def test_a_question_that_is_refused_stops_no_other(index):
+    searcher = avsearch.Searcher(index, FakeEmbedder())
+    first, mute, last = (asked(f"voice: {word}") for word in ("a", "mute", "b"))
+    answers = searcher.answer_many([first, mute, last, [mute, last]])
+    assert isinstance(answers[1], RefusedFile)
+    assert "it is mute." in str(answers[1])
+    assert [answers[0], answers[2]] == [searcher.answer(first), searcher.answer(last)]
+    assert answers[3].hits == answers[2].hits
+    with pytest.raises(RefusedFile, match="it is mute"):
+        searcher.search_many([first, mute])
+    with pytest.raises(BadRequest, match="Nothing was asked with"):
+        searcher.search_many([first, []])
+    assert [type(each) for each in searcher.answer_many([mute, mute])] == [RefusedFile] * 2
+
+
+def test_vectors_are_answered_as_media_with_those_vectors(index):
+    texts = [f"voice: {word}" for word in "abc"]
+    searcher = avsearch.Searcher(index)
+    vectors = np.stack([fake_vector(text) for text in texts])
+    with_model = avsearch.Searcher(index, FakeEmbedder())
+    media = [asked(text) for text in texts]
+    for options in ({"want": "face"}, {"top": 3, "want": "any", "by": "item"}):
+        expected = with_model.search_many(media, **options)
+        assert searcher.search_vectors(vectors, **options) == expected
+    (one,) = searcher.search_vectors(vectors[1], want="face")
+    assert one == with_model.search(media[1], want="face")
+    assert searcher.search_vectors(vectors[:0]) == []
+    assert {
+        hit.modality for hits in searcher.search_vectors(vectors, by="item") for hit in hits
+    } == {*("face", "voice")}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        (np.zeros((2, DIM + 1)), rf"of shape \(2, {DIM + 1}\)"),
+        (np.zeros((1, 2, DIM)), rf"of shape \(1, 2, {DIM}\)"),
+        (np.full((1, DIM), np.nan), "not finite"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(index, vectors, words):
+    with pytest.raises(BadRequest, match=words):
+        avsearch.Searcher(index).search_vectors(vectors)

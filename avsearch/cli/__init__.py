@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import keyword
 import os
 import sys
 import warnings
@@ -22,6 +23,8 @@ VERBS = {
     "info": "Say what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",
+    "export": "Write the whole index to a Parquet file.",
+    "import": "Take vectors of a Parquet file into an index.",
     "demo": "Show it all on a small synthetic world.",
 }
 
@@ -35,7 +38,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"avsearch.cli.{cmd_name}").command
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"avsearch.cli.{name}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,20 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import warn
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, RefusedFile, printable
 
 if TYPE_CHECKING:
     from avsearch.search import Answer, By, Hit, Want
+    from indexer.vectors import Plan
 
 
 @click.command("query")
-@click.argument("file", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, type=click.Path(readable=False, path_type=Path)
+)
 @click.option("--person", help="Ask with a person of the index instead of a file.")
 @index_option
+@click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Hits.")
 @click.option(
     "--want",
@@ -46,10 +51,14 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--explain", is_flag=True, help="Say how the search went about its filter.")
 @json_option
+@click.option("--jsonl", is_flag=True, help="Print one JSON object a line for each of many FILEs.")
+@click.pass_context
 def command(
-    file: Path | None,
+    ctx: click.Context,
+    files: tuple[Path, ...],
     person: str | None,
     index_path: Path | None,
+    model: str | None,
     top: int,
     want: Want | None,
     by: By,
@@ -61,38 +70,74 @@ def command(
     *,
     explain: bool,
     as_json: bool,
+    jsonl: bool,
 ) -> None:
     """Ask an index with a FILE (picture, recording or video) or with a --person.
 
     Faces answer a voice and voices a face, unless --want says otherwise. A video asks with its
     voice where it has speech, else with its largest face.
-    """
-    if (file is None) == (person is None):
-        raise BadRequest("Ask with a FILE or with --person ID, one of the two.")
-    from avsearch.library import ask
 
-    answer, model = ask(
-        file,
-        person=person,
-        index=index_path,
-        top=top,
-        want=want,
-        by=by,
-        where=_where(conditions, gender, nationality),
-        rerank=rerank,
-        device=device,
-        warn=warn,
-    )
-    if as_json:
-        print_json(_contract(answer, model))
+    With --jsonl any number of FILEs are asked with, each answered on a line of its own. One that
+    cannot be asked with has an "error" there and stops nothing; the exit code is 2 if that was
+    so of all of them.
+    """
+    _check_asked(files, person, jsonl=jsonl, as_json=as_json)
+    options: dict[str, Any] = {
+        "index": index_path,
+        "model": model,
+        "top": top,
+        "want": want,
+        "by": by,
+        "where": _where(conditions, gender, nationality),
+        "rerank": rerank,
+        "device": device,
+        "warn": warn,
+    }
+    from avsearch.library import ask, ask_many
+
+    if jsonl and files:
+        if not _print_lines(ask_many(files, **options)):
+            ctx.exit(BadRequest.exit_code)
+        return
+    answer, name = ask(files[0] if files else None, person=person, **options)
+    if as_json or jsonl:
+        print_json(_contract(answer, name))
         return
     if explain:
-        plan = answer.plan
-        click.echo(
-            f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
-            f"{plan.scanned_bytes} bytes to scan"
-        )
+        click.echo(_explained(answer.plan))
     _show(answer)
+
+
+def _check_asked(
+    files: tuple[Path, ...], person: str | None, *, jsonl: bool, as_json: bool
+) -> None:
+    if bool(files) == (person is not None):
+        raise BadRequest("Ask with a FILE or with --person ID, one of the two.")
+    if len(files) > 1 and not jsonl:
+        raise BadRequest(f"{len(files)} files are asked with at once by --jsonl; name one.")
+    if jsonl and as_json:
+        raise BadRequest("--json prints one answer and --jsonl many; leave one of them out.")
+
+
+def _print_lines(answers: Iterable[tuple[Path, Answer | RefusedFile, str]]) -> bool:
+    """Print each answer on a line; whether there was any."""
+    answered = False
+    for file, answer, model in answers:
+        if isinstance(answer, RefusedFile):
+            warn(f"refused {printable(file)}: {answer.reason}")
+            print_json({"query": {"path": file}, "error": answer.reason})
+        else:
+            answered = True
+            print_json(_contract(answer, model))
+    return answered
+
+
+def _explained(plan: Plan) -> str:
+    """The plan of a search in a sentence."""
+    return (
+        f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
+        f"{plan.scanned_bytes} bytes to scan"
+    )
 
 
 def _where(

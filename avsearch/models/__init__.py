@@ -8,11 +8,9 @@ from avsearch import products
 from avsearch.models.adsm import ADSM
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.embedder import TorchEmbedder, pick_device
-from indexer.errors import BadRequest
+from avsearch.spaces import find_weights
 
 MODELS = {"adsm": ADSM}
-WEIGHTS = Path(__file__).parent.parent / "weights"
-DEFAULT = "adsm"
 
 
 def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:
@@ -23,24 +21,3 @@ def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmb
     """
     products.use()  # torch is loaded: let searches have its fast products too
     return TorchEmbedder(load_checkpoint(find_weights(name), MODELS), pick_device(device))
-
-
-def find_weights(name: str | Path | None) -> Path:
-    """The checkpoint file of a shipped model's name, or the file itself."""
-    name = DEFAULT if name is None else name
-    shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
-    if str(name) in shipped:
-        return shipped[str(name)]
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
-    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
-
-
-def model_address(name: str | Path | None) -> str:
-    """How to find a model again from any working folder; empty for the default."""
-    if name is None:
-        return ""
-    path = find_weights(name)
-    return path.stem if path.parent == WEIGHTS else str(path.absolute())

@@ -6,7 +6,6 @@ No pickle is ever read: a stranger's checkpoint is numbers and JSON.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from avsearch.spaces import hash_parts
 from indexer.errors import BadRequest, printable
 from indexer.types import Metric, Space
 
@@ -114,16 +114,13 @@ def load_checkpoint(
 
 
 def weights_hash(tensors: Mapping[str, Tensor], settings: str) -> str:
-    """SHA-256 of the weights and of the settings that say how to use them, a JSON object.
-
-    The record has no part in it, so that a correction there does not change the space.
-    """
-    digest = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode())
-    for key in sorted(tensors):
-        value = tensors[key]
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    """The hash of weights in memory, as :func:`avsearch.spaces.hash_parts` has it of a file."""
+    values = ((key, tensors[key]) for key in sorted(tensors))
+    parts = (
+        (key, str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes())
+        for key, value in values
+    )
+    return hash_parts(parts, settings)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from places import change
 
 HIT = {
     "rank": int,
@@ -283,7 +284,9 @@ def test_a_file_without_permission_is_refused(run, indexed, voice, monkeypatch):
         (["VOICE", "--by", "file"], "'file' is not one of"),
         (["VOICE", "--device", "tpu"], "'tpu' is not one of"),
         (["VOICE", "--nothing"], "No such option '--nothing'"),
-        (["VOICE", "b", "c"], "unexpected extra arguments (b c)"),
+        (["VOICE", "b", "c"], "3 files are asked with at once by --jsonl; name one."),
+        (["VOICE", "--json", "--jsonl"], "--json prints one answer and --jsonl many"),
+        (["--person", "Actor_01", "VOICE", "--jsonl"], "one of the two"),
     ],
 )
 def test_a_wrong_request_is_said(run, indexed, voice, arguments, words):
@@ -317,3 +320,56 @@ def test_a_relative_question_is_answered_with_whole_paths(run, indexed, gallery,
     answer = json.loads(run("query", "Actor_02/face.png", "--index", indexed, "--json").stdout)
     assert answer["query"]["path"] == "Actor_02/face.png"
     assert all(hit["path"].startswith(str(gallery)) for hit in answer["hits"])
+
+
+def test_many_files_are_answered_a_line_each(run, ask, indexed, voice, face, gallery, tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    files = [voice, tmp_path / "a.txt", face, tmp_path / "no.wav", gallery / "bbaf2n/bbaf2n.mpg"]
+    options = ("--top", 2, "--where", "accent=north")
+    result = run("query", *files, voice, *options, "--index", indexed, "--jsonl")
+    assert result.exit_code == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout_bytes.decode().splitlines()]
+    expected = [ask(file, *options) for file in (voice, face, files[4], voice)]
+    assert [line for line in lines if "error" not in line] == [
+        {**answer, "hits": [close(hit) for hit in answer["hits"]]} for answer in expected
+    ]
+    refused = {line["query"]["path"]: line for line in lines if "error" in line}
+    assert list(refused) == [str(files[1]), str(files[3])]
+    assert all(line.keys() == {"query", "error"} for line in refused.values())
+    assert "is no picture, sound or video" in refused[str(files[1])]["error"]
+    assert [lines.index(line) for line in refused.values()] == [1, 3]
+    assert result.stderr.count("avsearch: refused ") == 2
+
+
+def close(hit):
+    return {**hit, "score": pytest.approx(hit["score"], abs=1e-5)}
+
+
+def test_if_no_file_can_be_asked_with_the_exit_code_says_so(run, indexed, tmp_path):
+    result = run("query", "a.wav", "b.wav", "--index", indexed, "--jsonl")
+    assert result.exit_code == 2
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["query"]["path"] for line in lines] == ["a.wav", "b.wav"]
+
+
+def test_one_file_and_a_person_may_be_asked_for_as_lines_too(run, ask, indexed, voice):
+    for asked in ((voice,), ("--person", "Actor_01")):
+        result = run("query", *asked, "--index", indexed, "--jsonl")
+        assert result.exit_code == 0
+        (line,) = result.stdout_bytes.decode().splitlines()
+        answer = ask(*asked)
+        assert json.loads(line) == {**answer, "hits": [close(hit) for hit in answer["hits"]]}
+
+
+def test_a_model_that_has_moved_is_named(run, ask, copy_of_index, voice, models, tmp_path):
+    expected = ask(voice)
+    index = ("--index", copy_of_index, "--json")
+    change(copy_of_index, "UPDATE meta SET value = '/gone.safetensors' WHERE key = 'note:model'")
+    lost = run("query", voice, *index)
+    assert (lost.exit_code, lost.stdout) == (2, "")
+    assert "/gone.safetensors, and there is no such file any more; name it with" in lost.stderr
+    moved = shutil.copy(models[0], tmp_path / "moved.safetensors")
+    assert json.loads(run("query", voice, *index, "--model", moved).stdout) == expected
+    other = run("query", voice, *index, "--model", models[1])
+    assert other.exit_code == 4
+    assert "use the index's own model with --model" in other.stderr

@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import SETTINGS, face, lived_adsm, tiny_batch, voice
 
-from avsearch import models
-from avsearch.models import MODELS, TorchEmbedder, find_weights, load_model, pick_device
+from avsearch import spaces
+from avsearch.models import MODELS, TorchEmbedder, load_model, pick_device
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint, weights_hash
+from avsearch.spaces import find_weights, model_space
 from indexer.errors import BadRequest
 
 RECORD = {"recipe": "none", "people": {"train": ["anna", "bert"], "test": []}}
@@ -240,6 +241,28 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, name):
     assert "no checkpoint" in refusal(tmp_path / name)
 
 
+# Spaces, told without torch.
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_the_space_of_a_file_is_that_of_the_model_in_it(tmp_path, half):
+    save_checkpoint(tmp_path / "a.safetensors", "adsm", lived_adsm(3), RECORD, half=half)
+    told = model_space(tmp_path / "a.safetensors")
+    assert told == load_checkpoint(tmp_path / "a.safetensors", MODELS).space
+
+
+def test_of_what_is_no_checkpoint_no_space_is_told(path, tmp_path):
+    content = path.read_bytes()
+    (tmp_path / "short").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text").write_text("no weights")
+    save_file({"a": torch.ones(2)}, tmp_path / "other")
+    for name in ("short", "text", "other", "absent", "."):
+        assert model_space(tmp_path / name) is None
+    for key, text in (("settings", "[]"), ("settings", "{}"), ("settings", "no JSON")):
+        rewrite(path, **{key: text})
+        assert model_space(path) is None
+
+
 # Names.
 
 
@@ -248,7 +271,7 @@ def shipped(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny network as the only one that is shipped."""
     weights = path.parent / "weights"
     weights.mkdir()
-    monkeypatch.setattr(models, "WEIGHTS", weights)
+    monkeypatch.setattr(spaces, "WEIGHTS", weights)
     return path.rename(weights / "adsm.safetensors")
 
 

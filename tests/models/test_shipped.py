@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from avsearch.media import MediaExtractor
-from avsearch.models import WEIGHTS, load_model
+from avsearch.models import load_model
+from avsearch.spaces import WEIGHTS, model_space
 from indexer.types import Media
 
 SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
@@ -20,6 +21,7 @@ def test_a_checkpoint_is_small_has_a_card_and_says_whom_it_saw(path):
     card = path.with_suffix(".md").read_text()
     model = load_model(path.stem)
     assert model.space.dim == 128
+    assert model_space(path) == model.space
     assert model.space.weights_sha256 in card
     assert model.record["recipe"] in card
     people = model.record["people"]

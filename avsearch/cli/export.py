@@ -1,0 +1,33 @@
+"""``avsearch export``: write the whole index to a Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from indexer.errors import printable
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(readable=False, path_type=Path))
+@index_option
+@json_option
+def command(file: Path, index_path: Path | None, *, as_json: bool) -> None:
+    """Write everything in the index to a Parquet FILE: vectors, people, files.
+
+    avsearch import makes an equal index of it; pandas, DuckDB and others read it.
+    """
+    from indexer.exchange import export_index
+    from indexer.locate import open_index
+
+    with open_index(index_path) as index, ProgressBar("item") as progress:
+        done = export_index(index, file, progress)
+    if as_json:
+        print_json({"file": file, **plain(done)})
+    else:
+        click.echo(
+            f"{printable(file)} has {done.people} people, {done.faces} faces and {done.voices} "
+            f"voices of {done.files} files."
+        )

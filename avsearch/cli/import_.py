@@ -1,0 +1,57 @@
+"""``avsearch import``: take vectors of a Parquet file into an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from indexer.errors import printable
+
+if TYPE_CHECKING:
+    from indexer.types import Metric
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(readable=False, path_type=Path))
+@index_option
+@click.option("--model", metavar="NAME|FILE", help="Which model made the vectors.")
+@click.option("--space", metavar="NAME", help="A name for vectors of a model of your own.")
+@click.option(
+    "--metric",
+    type=click.Choice(["cosine", "l2"]),
+    default="cosine",
+    show_default=True,
+    help="How vectors of --space are compared.",
+)
+@json_option
+def command(
+    file: Path,
+    index_path: Path | None,
+    model: str | None,
+    space: str | None,
+    metric: Metric,
+    *,
+    as_json: bool,
+) -> None:
+    """Take the vectors of a Parquet FILE into an index, made if there is none.
+
+    FILE is of avsearch export, which says its model, or of another tool: its columns person,
+    modality and vector are enough, with --model or --space. A file in the index that FILE has
+    too is replaced.
+    """
+    from avsearch.library import import_vectors
+
+    with ProgressBar("row") as progress:
+        folder, done = import_vectors(
+            file, index=index_path, model=model, space=space, metric=metric, progress=progress
+        )
+    if as_json:
+        print_json({"index": folder, **plain(done)})
+    else:
+        click.echo(
+            f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
+            f"{done.files} files into {printable(folder)}; {done.replaced} files were replaced."
+        )

@@ -1,0 +1,69 @@
+"""Where trained models lie, and the space of one, told from its file without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from indexer.errors import BadRequest
+from indexer.types import Metric, Space
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT = "adsm"
+
+Part = tuple[
+    str, str, tuple[int, ...], bytes
+]  # a tensor's name, type as torch says it, shape, bytes
+
+
+def find_weights(name: str | Path | None) -> Path:
+    """The checkpoint file of a shipped model's name, or the file itself."""
+    name = DEFAULT if name is None else name
+    shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
+    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
+
+
+def model_address(name: str | Path | None) -> str:
+    """How to find a model again from any working folder; empty for the default."""
+    if name is None:
+        return ""
+    path = find_weights(name)
+    return path.stem if path.parent == WEIGHTS else str(path.absolute())
+
+
+def model_space(path: Path, *, metric: Metric = "cosine") -> Space | None:
+    """The space of a checkpoint file, the one its loading gives.
+
+    None where that cannot be told: loading it says what is wrong.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            facts = file.metadata()
+            arrays = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
+            parts = ((key, f"torch.{a.dtype}", a.shape, a.tobytes()) for key, a in arrays)
+            digest = hash_parts(parts, facts["settings"])
+        return Space(facts["model"], digest, int(json.loads(facts["settings"])["dim"]), metric)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def hash_parts(parts: Iterable[Part], settings: str) -> str:
+    """SHA-256 of the weights, by name, and of the settings that say how to use them, as JSON.
+
+    The record has no part in it, so that a correction there does not change the space.
+    """
+    digest = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode())
+    for key, kind, shape, content in parts:
+        digest.update(f"{key} {kind} {tuple(shape)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
