@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
@@ -16,6 +16,11 @@ check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# One run beside the other engines; see docs/benchmarks.md. COUNT=100000 is a quick one.
+COUNT ?= 1000000
+bench: $(VENV)/ready-bench
+	$(BIN)/python -m benchmarks.search --count $(COUNT)
 
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
@@ -32,4 +37,8 @@ $(VENV)/ready: setup.cfg pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	touch $@
+
+$(VENV)/ready-bench: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,bench]'
 	touch $@
