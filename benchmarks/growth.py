@@ -16,7 +16,7 @@ from benchmarks.worker import Worker
 from benchmarks.world import Recipe, World
 
 CHANGED = 1000  # items of an update
-TIMES = 3  # openings and updates, of which the median is taken
+TIMES = 3  # openings and changes, of which the median is taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,19 +45,21 @@ def grown(work: Path, recipe: Recipe) -> Grown:
     world = World.made(work, recipe)
     with Worker(Avsearch, work / "engines" / f"grown-{recipe.count}") as worker:
         say(f"avsearch takes in {recipe.count:,} items")
-        return taken(worker, world, worker.fill(world))
+        build_s = worker.fill(world)
+        queries = world.folder / "queries.npy"
+        openings = [opened("avsearch", worker.folder, queries) for _ in range(TIMES)]
+        return taken(worker, world, build_s, openings)
 
 
-def taken(worker: Worker, world: World, build_s: float) -> Grown:
-    """The figures of an index that is built, which is changed by it."""
+def taken(worker: Worker, world: World, build_s: float, openings: list[Opened]) -> Grown:
+    """The figures of an index that was built and opened, which this changes."""
     seconds = {q.name: _ask(worker, world, q) for q in (MANY, ONE, *FILTERED)}
-    queries = world.folder / "queries.npy"
     return Grown(
         count=len(world),
         build_s=build_s,
         disk=sum(path.stat().st_size for path in worker.folder.rglob("*") if path.is_file()),
         memory=worker.memory(),
-        openings=[opened("avsearch", worker.folder, queries) for _ in range(TIMES)],
+        openings=openings,
         seconds=seconds,
         changes=_change(worker, world),
     )

@@ -100,8 +100,8 @@ def _measure(results: Results, engines: Mapping[str, type[Engine]], work: Path) 
         _ask(results, engines, workers, world)
         for name in workers.keys() - {OURS, SHIPPED}:
             workers[name].close()
-        _keep(results, "opening", lambda: _open(results, workers, world))
-        if OURS in workers:
+        opened_all = _keep(results, "opening", lambda: _open(results, workers, world))
+        if OURS in workers and opened_all:
             _keep(results, OURS, lambda: _ours(results, workers[OURS], world))
 
 
@@ -159,7 +159,7 @@ def _ours(results: Results, worker: Worker, world: World) -> None:
         name = question.name if question.nationality is None else f"filter {question.name}"
         results.spent.append(Spent(name, list(whole), list(inside)))
     build_s = next(each.seconds for each in results.filled if each.engine == OURS)
-    results.grown.append(taken(worker, world, build_s))
+    results.grown.append(taken(worker, world, build_s, results.openings[OURS]))
 
 
 def _grow(results: Results, work: Path, size: int) -> None:
