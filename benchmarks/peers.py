@@ -150,7 +150,10 @@ class Milvus(Engine):
         """Insert in batches, flush, index, load."""
         from pymilvus import DataType, MilvusClient
 
-        self._client: Any = MilvusClient(str(folder / "milvus.db"))
+        # The client asks for a sign of life every 10 s, and milvus-lite hangs up on who does so
+        # while it is busy or idle: once in 10 minutes it bears.
+        patient = {"grpc.keepalive_time_ms": 600_000}
+        self._client: Any = MilvusClient(str(folder / "milvus.db"), grpc_options=patient)
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
