@@ -7,6 +7,7 @@ attributes of their people, and asked for the nearest rows, of one nationality o
 from __future__ import annotations
 
 import abc
+import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,40 +185,57 @@ class Milvus(Engine):
 
 
 class Qdrant(Engine):
-    """qdrant-client's local mode, in memory. It warns above 20,000 points, and here it is asked
-    for more all the same."""
+    """qdrant-client's local mode, in memory, in collections of ``SHARD`` points.
+
+    It copies whole arrays for every point it adds, so that a million in one collection would
+    take an hour, and the answers are the same: the best of all collections' best.
+    """
 
     packages = ("qdrant-client",)
     ways = ("one", "filter")
+    SHARD = 100_000
 
     def fill(self, world: World, folder: Path) -> None:
-        """Upload the vectors as an array, each with its payload."""
+        """Upload the vectors as arrays, each with its payload."""
         from qdrant_client import QdrantClient, models
 
         warnings.filterwarnings("ignore", message="Local mode is not recommended")
         self._models: Any = models
         self._client: Any = QdrantClient(":memory:")
-        vectors = models.VectorParams(size=DIM, distance=models.Distance.DOT)
-        self._client.create_collection("items", vectors_config=vectors)
-        payload = ({name: row[name] for name in _NAMES} for row in _rows(world))
-        self._client.upload_collection(
-            "items", np.asarray(world.vectors), payload, ids=range(len(world)), batch_size=BATCH
-        )
+        self._names: list[str] = []
+        rows = _rows(world)
+        for part in world.blocks(BATCH):
+            name = f"items-{part.start // self.SHARD}"
+            if name not in self._names:
+                self._create(name)
+            payload = [{column: row[column] for column in _NAMES} for row in _taken(rows, part)]
+            vectors, ids = np.asarray(world.vectors[part]), range(part.start, part.stop)
+            self._client.upload_collection(name, vectors, payload, ids=ids)
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``query_points``, a query at a time."""
+        """By ``query_points``, a query and a collection at a time."""
         wanted = None if nationality is None else self._filter(nationality)
-        found = [
-            self._client.query_points(
-                "items", query=query, query_filter=wanted, limit=k, with_payload=False
-            ).points
-            for query in queries
-        ]
-        return _padded([[point.id for point in points] for points in found], k)
+        return _padded([self._nearest(query, k, wanted) for query in queries], k)
 
     def close(self) -> None:
-        """Let go of the collection."""
+        """Let go of the collections."""
         self._client.close()
+
+    def _create(self, name: str) -> None:
+        vectors = self._models.VectorParams(size=DIM, distance=self._models.Distance.DOT)
+        self._client.create_collection(name, vectors_config=vectors)
+        self._names.append(name)
+
+    def _nearest(self, query: Vectors, k: int, wanted: Any) -> list[int]:
+        found = [
+            point
+            for name in self._names
+            for point in self._client.query_points(
+                name, query=query, query_filter=wanted, limit=k, with_payload=False
+            ).points
+        ]
+        found.sort(key=lambda point: -point.score)
+        return [point.id for point in found[:k]]
 
     def _filter(self, nationality: str) -> Any:
         match = self._models.MatchValue(value=nationality)
@@ -272,10 +290,18 @@ def _rows(world: World) -> Iterator[dict[str, Any]]:
         }
 
 
+def _taken(rows: Iterator[dict[str, Any]], part: slice) -> list[dict[str, Any]]:
+    return list(itertools.islice(rows, part.stop - part.start))
+
+
 def _batches(world: World) -> Iterator[list[dict[str, Any]]]:
     rows = _rows(world)
     for part in world.blocks(BATCH):
-        yield [{**next(rows), "vector": vector} for vector in world.vectors[part]]
+        vectors = world.vectors[part]
+        yield [
+            {**row, "vector": vector}
+            for row, vector in zip(_taken(rows, part), vectors, strict=True)
+        ]
 
 
 def _arrow_schema() -> Any:
@@ -290,7 +316,7 @@ def _arrow(world: World, schema: Any) -> Iterator[Any]:
 
     rows = _rows(world)
     for part in world.blocks(BATCH):
-        here = [next(rows) for _ in range(part.stop - part.start)]
+        here = _taken(rows, part)
         flat = pa.array(np.ascontiguousarray(world.vectors[part]).reshape(-1))
         columns = {name: pa.array([row[name] for row in here]) for name in ("id", *_NAMES)}
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, DIM)

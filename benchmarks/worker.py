@@ -23,6 +23,7 @@ from benchmarks.peers import Engine
 from benchmarks.world import World
 from indexer.types import Ids, Vectors
 
+LIMIT_S = 3600.0  # an engine that has not answered a call by then is ended
 PATIENCE_S = 4.0  # of queries asked one by one; the rest of a slow engine's are left out
 
 
@@ -81,6 +82,9 @@ class Worker:
         """Call a method over there; EngineFailed with what it raised."""
         try:
             self._connection.send((name, args))
+            if not self._connection.poll(LIMIT_S):
+                self._process.kill()
+                raise EngineFailed(f"it had not answered after {LIMIT_S:.0f} s")
             done, result = self._connection.recv()
         except (EOFError, OSError) as error:
             self._process.join()

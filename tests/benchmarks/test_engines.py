@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy as np
 import pytest
 
 from benchmarks import reference
+from benchmarks import worker as workers
 from benchmarks.ours import Avsearch
 from benchmarks.peers import Engine, Faiss, FaissAnew, FaissBatch
 from benchmarks.worker import EngineFailed, Worker
@@ -28,6 +30,9 @@ class Sulking(Engine):
 
     def leave(self):
         os._exit(9)
+
+    def brood(self):
+        threading.Event().wait()
 
 
 @pytest.mark.parametrize("engine", [Avsearch, Faiss, FaissBatch, FaissAnew])
@@ -80,6 +85,16 @@ def test_what_an_engine_raises_is_told_in_a_line_and_it_can_be_asked_again(world
             worker.ask(np.zeros((2, 128), np.float32), 10, None, together=True)
         with pytest.raises(EngineFailed, match="ended with exit code 9"):
             worker.call("leave")
+
+
+def test_an_engine_that_never_answers_is_ended(tmp_path, monkeypatch):
+    with Worker(Sulking, tmp_path / "w") as worker:
+        worker.memory()  # it has started
+        monkeypatch.setattr(workers, "LIMIT_S", 0.1)
+        with pytest.raises(EngineFailed, match="not answered after 0 s"):
+            worker.call("brood")
+        with pytest.raises(EngineFailed, match="ended with exit code -9"):
+            worker.memory()
 
 
 def test_a_worker_answers_as_its_engine_does_and_leaves_nothing_on_disk(world, tmp_path):
