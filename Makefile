@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-crash check format clean
+.PHONY: demo test test-crash check bench format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
@@ -21,6 +21,11 @@ check: $(VENV)/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One run beside the other engines; see docs/benchmarks.md. COUNT=100000 is a quick one.
+COUNT ?= 1000000
+bench: $(VENV)/ready-bench
+	$(BIN)/python -m benchmarks.search --count $(COUNT)
+
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -36,4 +41,8 @@ $(VENV)/ready: setup.cfg pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	touch $@
+
+$(VENV)/ready-bench: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,bench]'
 	touch $@
