@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from avsearch import products
 from benchmarks.peers import Engine
 from benchmarks.world import DIM, World
 from indexer.index import Index
@@ -29,6 +30,7 @@ class Avsearch(Engine):
 
     def fill(self, world: World, folder: Path) -> None:
         """Write every row as a file with one item, then bring the cache up to date."""
+        products.use()  # as loading a model does, which every question with media needs
         self._index = Index.create(folder, SPACE)
         with self._index.writing() as catalog:
             for part in world.blocks(TRANSACTION):
@@ -106,16 +108,14 @@ class _Stopwatch:
     def __init__(self, vectors: Any) -> None:
         self.seconds = 0.0
         self._vectors = vectors
-        # The one that scans: where there is ``nearest``, ``search`` goes through it.
-        self._name = "nearest" if hasattr(vectors, "nearest") else "search"
-        self._bare = getattr(vectors, self._name)
+        self._bare = vectors.nearest  # what scans; ``search`` goes through it
 
     def __enter__(self) -> Self:
-        setattr(self._vectors, self._name, self._timed)  # of this one object, not of its class
+        self._vectors.nearest = self._timed  # of this one object, not of its class
         return self
 
     def __exit__(self, *_: object) -> None:
-        delattr(self._vectors, self._name)
+        del self._vectors.nearest
 
     def _timed(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
