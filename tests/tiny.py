@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from avsearch.models.adsm import ADSM, ADSMSettings
-from avsearch.models.batch import Batch
+from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from indexer.types import Media
 
 SETTINGS = ADSMSettings(
@@ -63,13 +63,20 @@ def tiny_batch(
     """Noise, ``each`` items a person; people take the classes in turn."""
     rng = np.random.default_rng(seed)
     face_people, voice_people = np.arange(faces) // each, 100 + np.arange(voices) // each
-    return Batch(
-        faces=torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1),
-        voices=torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)])),
-        face_labels=torch.from_numpy(face_people % classes),
-        voice_labels=torch.from_numpy(voice_people % classes),
-        face_people=torch.from_numpy(face_people),
-        voice_people=torch.from_numpy(voice_people),
+    pixels = torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1)
+    waves = torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)]))
+    return Batch(_side(pixels, face_people, classes), _side(waves, voice_people, classes))
+
+
+def _side(inputs: Tensor, people: NDArray[np.int64], classes: int) -> BatchSide:
+    """Genders and nationalities follow from the person; that of person 3 is unknown."""
+    who = torch.from_numpy(people)
+    return BatchSide(
+        inputs,
+        labels=who % classes,
+        people=who,
+        genders=who % 2,
+        nationalities=torch.where(who == 3, UNKNOWN, who % 3),
     )
 
 

@@ -146,7 +146,7 @@ class ADSM(nn.Module):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Embeddings of a batch: faces (n, dim) and voices (m, dim)."""
-        return self.embed_face(batch.faces), self.embed_voice(batch.voices)
+        return self.embed_face(batch.faces.inputs), self.embed_voice(batch.voices.inputs)
 
     def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
         """What the modality classifier minimises, Eq. 7 and 9; no gradient reaches the nets."""
@@ -169,13 +169,13 @@ class ADSM(nn.Module):
             terms["triplet"] = self._matching_loss(faces, voices, batch)
         if self.settings.identity_weight:
             terms["identity"] = self.settings.identity_weight * (
-                self._identity_loss(faces, batch.face_people)
-                + self._identity_loss(voices, batch.voice_people)
+                self._identity_loss(faces, batch.faces.people)
+                + self._identity_loss(voices, batch.voices.people)
             )
         if self.settings.attribute_weight:
             terms["attribute"] = self.settings.attribute_weight * (
-                self.attribute(faces, batch.face_labels)
-                + self.attribute(voices, batch.voice_labels)
+                self.attribute(faces, batch.faces.labels)
+                + self.attribute(voices, batch.voices.labels)
             )
         return terms
 
@@ -213,15 +213,15 @@ class ADSM(nn.Module):
     def _matching_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
         """Eq. 1 in both directions: a voice asks among faces, a face among voices."""
         return self._triplet(
-            voices, faces, batch.voice_labels, batch.face_labels, same=False
-        ) + self._triplet(faces, voices, batch.face_labels, batch.voice_labels, same=False)
+            voices, faces, batch.voices.labels, batch.faces.labels, same=False
+        ) + self._triplet(faces, voices, batch.faces.labels, batch.voices.labels, same=False)
 
     def _identity_loss(self, vectors: Tensor, people: Tensor) -> Tensor:
         return self._triplet(vectors, vectors, people, people, same=True)
 
     def _centre_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
-        self.centres.update(FACE, faces, batch.face_labels)
-        self.centres.update(VOICE, voices, batch.voice_labels)
-        face_loss: Tensor = self.centres(FACE, faces, batch.face_labels)
-        voice_loss: Tensor = self.centres(VOICE, voices, batch.voice_labels)
+        self.centres.update(FACE, faces, batch.faces.labels)
+        self.centres.update(VOICE, voices, batch.voices.labels)
+        face_loss: Tensor = self.centres(FACE, faces, batch.faces.labels)
+        voice_loss: Tensor = self.centres(VOICE, voices, batch.voices.labels)
         return face_loss + voice_loss

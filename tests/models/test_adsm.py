@@ -126,7 +126,7 @@ def test_terms_are_those_of_eq_8():
     adversary = -0.3 * network.critic_loss(encoded).item()
     assert terms["adversary"].item() == pytest.approx(adversary, rel=1e-5)
     faces, voices = (side.tolist() for side in encoded)
-    labels = batch.face_labels.tolist(), batch.voice_labels.tolist()
+    labels = batch.faces.labels.tolist(), batch.voices.labels.tolist()
     wanted = plain.triplet(voices, faces, *labels[::-1], alpha=0.8, margin=0.6) + plain.triplet(
         faces, voices, *labels, alpha=0.8, margin=0.6
     )
@@ -157,13 +157,13 @@ def test_terms_that_the_paper_has_not_by_plain_loops():
             margin=0.6,
             same=True,
         )
-        for side, people in ((faces, batch.face_people), (voices, batch.voice_people))
+        for side, people in ((faces, batch.faces.people), (voices, batch.voices.people))
     )
     assert terms["identity"].item() == pytest.approx(0.5 * identity, rel=1e-4)
     vectors = torch.tensor([plain.unit(row) for row in network.attribute.weight.tolist()])
     attribute = sum(
         plain.cross_entropy((8.0 * side @ vectors.T).tolist(), labels.tolist())
-        for side, labels in ((faces, batch.face_labels), (voices, batch.voice_labels))
+        for side, labels in ((faces, batch.faces.labels), (voices, batch.voices.labels))
     )
     assert terms["attribute"].item() == pytest.approx(1.5 * attribute, rel=1e-4)
 
@@ -174,7 +174,7 @@ def test_centres_take_the_place_of_the_triplets():
     terms = network.loss_terms(encoded, batch, centred=True)
     assert terms.keys() == {"adversary", "centres"}
     sides = [side.tolist() for side in encoded]
-    labels = [batch.face_labels.tolist(), batch.voice_labels.tolist()]
+    labels = [batch.faces.labels.tolist(), batch.voices.labels.tolist()]
     own = {
         (modality, label): plain.mean(
             [

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 
 import numpy as np
 import pytest
@@ -114,36 +113,37 @@ def test_the_order_of_the_labels_in_a_draw_is_random():
 
 def test_a_batch_is_what_a_model_takes(data):
     batch = maker(data).make(32, 0.25)
-    assert batch.faces.shape == (8, 3, 32, 32)
-    assert batch.faces.dtype == torch.uint8
-    assert batch.voices.shape == (4, 4000)
-    assert batch.voices.dtype == torch.float32
-    assert batch.voices.isfinite().all()
-    for name, size in (("face", 8), ("voice", 4)):
-        for kind in ("labels", "people"):
-            values = getattr(batch, f"{name}_{kind}")
+    assert batch.faces.inputs.shape == (8, 3, 32, 32)
+    assert batch.faces.inputs.dtype == torch.uint8
+    assert batch.voices.inputs.shape == (4, 4000)
+    assert batch.voices.inputs.dtype == torch.float32
+    assert batch.voices.inputs.isfinite().all()
+    for side, size in ((batch.faces, 8), (batch.voices, 4)):
+        for values in (side.labels, side.people, side.genders, side.nationalities):
             assert values.shape == (size,)
             assert values.dtype == torch.int64
-    assert sorted(batch.face_labels.tolist()) == [0] * 4 + [1] * 4
-    assert torch.equal(batch.face_people % 2, batch.face_labels)
-    assert torch.equal(batch.voice_people % 2, batch.voice_labels)
-    assert set(batch.voice_people.tolist()) <= {100, 101, 102, 103}
+    assert sorted(batch.faces.labels.tolist()) == [0] * 4 + [1] * 4
+    assert torch.equal(batch.faces.people % 2, batch.faces.labels)
+    assert torch.equal(batch.voices.people % 2, batch.voices.labels)
+    assert set(batch.voices.people.tolist()) <= {100, 101, 102, 103}
 
 
 def test_seeds_decide_the_batches(data):
     one, again, other = maker(data), maker(data), maker(data, seed=1)
     for size in (16, 24):
         first, second, third = (each.make(size, 0.1) for each in (one, again, other))
-        for field in dataclasses.fields(first):
-            assert torch.equal(getattr(first, field.name), getattr(second, field.name))
-        assert not torch.equal(first.faces, third.faces)
+        for side, same in ((first.faces, second.faces), (first.voices, second.voices)):
+            assert torch.equal(side.inputs, same.inputs)
+            assert torch.equal(side.labels, same.labels)
+            assert torch.equal(side.people, same.people)
+        assert not torch.equal(first.faces.inputs, third.faces.inputs)
 
 
 def test_one_batch_is_not_the_next(data):
     batches = maker(data)
     first, second = batches.make(16, 0.1), batches.make(16, 0.1)
-    assert not torch.equal(first.faces, second.faces)
-    assert not torch.equal(first.voices, second.voices)
+    assert not torch.equal(first.faces.inputs, second.faces.inputs)
+    assert not torch.equal(first.voices.inputs, second.voices.inputs)
 
 
 def test_making_batches_changes_no_data(data):
@@ -161,10 +161,10 @@ def test_to_batch_keeps_items_with_their_labels():
     )
     voices = Side([np.full(3, 7, np.int16)], np.array([9]), np.array([1]))
     batch = to_batch(faces, voices, lambda f: f.transpose(2, 0, 1), lambda v: v.astype(np.float32))
-    assert batch.faces[:, 0, 0, 0].tolist() == [5, 6]
-    assert batch.voices.tolist() == [[7, 7, 7]]
-    assert (batch.face_people.tolist(), batch.face_labels.tolist()) == ([3, 4], [0, 1])
-    assert (batch.voice_people.tolist(), batch.voice_labels.tolist()) == ([9], [1])
+    assert batch.faces.inputs[:, 0, 0, 0].tolist() == [5, 6]
+    assert batch.voices.inputs.tolist() == [[7, 7, 7]]
+    assert (batch.faces.people.tolist(), batch.faces.labels.tolist()) == ([3, 4], [0, 1])
+    assert (batch.voices.people.tolist(), batch.voices.labels.tolist()) == ([9], [1])
 
 
 # Thinned sides, for validation.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsearch.models.batch import Batch
+from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from trainer.data import augment
 
 Item = TypeVar("Item")
@@ -129,10 +129,12 @@ def to_batch(
 ) -> Batch:
     """A batch of prepared items with their labels."""
     return Batch(
-        faces=torch.from_numpy(np.stack([prepare_face(item) for item in faces.items])),
-        voices=torch.from_numpy(np.stack([prepare_voice(item) for item in voices.items])),
-        face_labels=torch.from_numpy(faces.labels),
-        voice_labels=torch.from_numpy(voices.labels),
-        face_people=torch.from_numpy(faces.people),
-        voice_people=torch.from_numpy(voices.people),
+        _batch_side(faces, np.stack([prepare_face(item) for item in faces.items])),
+        _batch_side(voices, np.stack([prepare_voice(item) for item in voices.items])),
     )
+
+
+def _batch_side(side: Side[Any], inputs: NDArray[Any]) -> BatchSide:
+    labels, people = torch.from_numpy(side.labels), torch.from_numpy(side.people)
+    unknown = torch.full_like(labels, UNKNOWN)
+    return BatchSide(torch.from_numpy(inputs), labels, people, unknown, unknown)
