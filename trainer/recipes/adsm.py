@@ -25,12 +25,12 @@ from avsearch.models import MODELS, load_model
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
 from indexer.types import MODALITIES, Media, Modality
-from trainer.data.folders import Example, read_gallery, training_set
-from trainer.data.sets import BatchMaker, TrainingSet
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, label_map, label_precision, same_person_auc
 from trainer.loop import Phase, train
 from trainer.recipes.common import Watch, embed_set, thin, validation_scores
+from trainer.recipes.galleries import Example, read_gallery, training_set
+from trainer.recipes.resident import BatchMaker, TrainingSet
 
 GALLERIES = ("lfw", "librispeech", "ravdess", "urdu", "nemo", "fsdd")
 LEFT_OUT = tuple(f"ravdess/Actor_{number:02d}" for number in range(9, 17))  # both modalities

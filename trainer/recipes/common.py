@@ -15,9 +15,9 @@ from torch import nn
 from avsearch.models.adsm import ADSM
 from avsearch.models.checkpoint import save_checkpoint
 from avsearch.models.frontends import face_pixels, voice_windows
-from trainer.data.sets import Side, TrainingSet
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
 from trainer.loop import Progress
+from trainer.recipes.resident import Side, TrainingSet
 
 _ROWS = 64
 

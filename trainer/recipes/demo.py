@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.checkpoint import save_checkpoint
-from trainer.data.sets import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
 from trainer.data.synthetic import World
 from trainer.demo import PEOPLE as SHOWN
 from trainer.loop import Phase, train
 from trainer.recipes.common import Watch, embed_set, validation_scores
+from trainer.recipes.resident import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
 
 VALIDATION = range(max(SHOWN) + 1, max(SHOWN) + 61)
 TRAINING = range(1000, 1500)

@@ -18,7 +18,7 @@ from indexer.errors import BadRequest, RefusedFile
 from indexer.records import Source
 from indexer.scan import scan
 from indexer.types import Media, Modality
-from trainer.data.sets import FACE_SIZE, Side, TrainingSet
+from trainer.recipes.resident import FACE_SIZE, Side, TrainingSet
 
 LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people share
 

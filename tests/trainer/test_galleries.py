@@ -9,9 +9,9 @@ from PIL import Image
 from avsearch.media import MediaExtractor
 from indexer.errors import BadRequest
 from indexer.types import MODALITIES
-from trainer.data.folders import Example, read_gallery, training_set
-from trainer.data.sets import FACE_SIZE
 from trainer.data.synthetic import World, write_gallery
+from trainer.recipes.galleries import Example, read_gallery, training_set
+from trainer.recipes.resident import FACE_SIZE
 
 WHOLE = MediaExtractor("whole")
 
