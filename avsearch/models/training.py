@@ -30,7 +30,7 @@ class Schedule:
 
     epochs: int  # of the paper
     batch: int  # items of each modality in a step
-    critic_every: int = 1  # each such step trains the critic
+    critic_every: int = 1  # each such step trains the critic, none if 0
     critic_alone: bool = False  # whether the generator rests in that step (ADSM, Algorithm 1)
     warmup: float = 0.0  # share of the training in which the rates rise from nought
     drops: tuple[tuple[float, float], ...] = ()
