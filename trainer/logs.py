@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -29,12 +30,17 @@ class Log:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a line; it is in the file when this returns."""
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The same with None for what JSON has no number for."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -79,7 +85,7 @@ class Watch:
                 "step": progress.step,
                 "rate": progress.rate,
                 "settled": progress.settled,
-                "terms": progress.terms,
+                "terms": plain_numbers(progress.terms),
             }
         )
         self._draw(progress.step, {"rate": progress.rate}, "train")
@@ -89,7 +95,7 @@ class Watch:
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         """Write down a validation."""
-        self._log.write({"step": step, "scores": scores, "best": best})
+        self._log.write({"step": step, "scores": plain_numbers(scores), "best": best})
         self._draw(step, scores, "validation")
         self._bar.set_description(f"score {scores['score']:.3f}")
 

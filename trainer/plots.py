@@ -59,7 +59,13 @@ def _draw_scores(axes: Any, rows: list[dict[str, Any]]) -> None:
     steps = [row["step"] for row in rows]
     for name in rows[0]["scores"] if rows else ():
         wide = {"linewidth": 2.2, "color": "black"} if name == "score" else {"linewidth": 1.2}
-        axes.plot(steps, [row["scores"][name] for row in rows], label=name, marker=".", **wide)
+        axes.plot(
+            steps,
+            np.array([row["scores"][name] for row in rows], float),
+            label=name,
+            marker=".",
+            **wide,
+        )
     best = next((row for row in reversed(rows) if row["best"]), None)
     if best is not None:
         axes.plot(best["step"], best["scores"]["score"], "o", markersize=10, fillstyle="none",
