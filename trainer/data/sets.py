@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from indexer.errors import BadRequest
+from indexer.types import MODALITIES, Modality
 
 Ints = NDArray[np.int64]
 Shared = Literal["person", "gender"]  # what a label is, in faces and voices alike
+
+NO_MODALITY = (
+    "The data holds no {}; training needs faces and voices, of the same people or of people "
+    "whose gender a people.csv gives."
+)
 
 
 class Source(Protocol):
@@ -33,7 +39,11 @@ class Source(Protocol):
         """
 
     def origin(self, row: int) -> str:
-        """Where an item comes from, for a message: a path."""
+        """Where an item comes from: a path."""
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The shape of an item's features; empty for media."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,6 +113,16 @@ class DataSet:
             self, faces=self.faces.of_people(people), voices=self.voices.of_people(people)
         )
 
+    def side(self, modality: Modality) -> Side:
+        """The side of a modality."""
+        return self.faces if modality == "face" else self.voices
+
+    def with_side(self, modality: Modality, side: Side) -> DataSet:
+        """The same with another side of a modality."""
+        if modality == "face":
+            return dataclasses.replace(self, faces=side)
+        return dataclasses.replace(self, voices=side)
+
     @property
     def people(self) -> Ints:
         """The people who have a face or a voice here, by number."""
@@ -145,12 +165,9 @@ def labelled_by_gender(data: DataSet) -> DataSet:
 
 def require_both(data: DataSet) -> None:
     """Raise BadRequest for a set that lacks faces, voices, or a second person."""
-    for side, name in ((data.faces, "face"), (data.voices, "voice")):
+    for side, name in ((data.faces, "faces"), (data.voices, "voices")):
         if not len(side):
-            raise BadRequest(
-                f"The data holds no {name}s; training needs faces and voices, of the same people "
-                "or of people whose gender a people.csv gives."
-            )
+            raise BadRequest(NO_MODALITY.format(name))
     if len(data.people) < 2:
         raise BadRequest(
             f"The data holds one person, {data.names[int(data.people[0])]}; training needs others "
@@ -184,9 +201,9 @@ class BatchMaker:
     ) -> None:
         require_both(data)
         self._data, self._each, self._rng, self._vary = data, each, rng, vary
-        self._items = {"face": _Items(data.faces), "voice": _Items(data.voices)}
+        self._items = {one: _Items(data.side(one)) for one in MODALITIES}
         self._both = data.paired if data.shared == "person" else data.paired[:0]
-        self._alone = {"face": self._groups(data.faces), "voice": self._groups(data.voices)}
+        self._alone = {one: self._groups(data.side(one)) for one in MODALITIES}
         reach = [sum(map(len, groups)) for groups in self._alone.values()]
         self._paired = _paired(people, len(self._both), max(reach))
         self._rest = people - self._paired
@@ -199,7 +216,7 @@ class BatchMaker:
     def plan(self) -> Plan:
         """Draw what the next batch holds; quick, and the only thing that moves the state on."""
         both = self._rng.choice(self._both, self._paired, replace=False)
-        faces, voices = (self._positions(modality, both) for modality in ("face", "voice"))
+        faces, voices = (self._positions(modality, both) for modality in MODALITIES)
         return Plan(faces, voices, int(self._rng.integers(2**63)))
 
     def fill(self, plan: Plan) -> Batch:
@@ -223,7 +240,7 @@ class BatchMaker:
         labels = alone.labels if self._data.shared == "gender" else np.zeros_like(alone.labels)
         return [np.unique(alone.people[labels == label]) for label in np.unique(labels)]
 
-    def _positions(self, modality: Literal["face", "voice"], both: Ints) -> Ints:
+    def _positions(self, modality: Modality, both: Ints) -> Ints:
         alone = draw_balanced(self._alone[modality], self._rest, self._rng)
         people = np.concatenate([both, alone])
         return self._items[modality].draw(people, self._each, self._rng)

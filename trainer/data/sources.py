@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsearch.models.frontends import face_pixels, voice_windows
 from trainer.data import augment
-from trainer.data.sets import Ints
+from trainer.data.sets import Ints, Source
 
 FULL_SCALE = np.float32(32768)  # of a 16-bit sample
+
+
+class Store(Protocol):
+    """Decoded items by row: a list in memory, or shards that are mapped when asked for."""
+
+    def __len__(self) -> int:
+        """How many items there are."""
+
+    def __getitem__(self, row: int, /) -> NDArray[Any]:
+        """The item of a row."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,12 +47,17 @@ class FeatureSource:
         """The path in the feature file."""
         return self.paths[row]
 
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The shape of one vector or map."""
+        return tuple(self.values.shape[1:])
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FaceSource:
     """Square faces (s, s, 3) uint8 brought to ``size``; turned, cut and relit at random."""
 
-    items: Sequence[NDArray[np.uint8]]
+    items: Store
     paths: Sequence[str]
     size: int  # pixels a side
 
@@ -57,6 +72,11 @@ class FaceSource:
         """The file."""
         return self.paths[row]
 
+    @property
+    def features(self) -> tuple[int, ...]:
+        """None: media."""
+        return ()
+
     def _one(self, rgb: NDArray[np.uint8], rng: np.random.Generator | None) -> NDArray[np.uint8]:
         return face_pixels(rgb, self.size) if rng is None else augment.face(rgb, self.size, rng)
 
@@ -65,7 +85,7 @@ class FaceSource:
 class VoiceSource:
     """Voices (samples,) int16 at 16 kHz; one window of ``seconds``, at random with a channel."""
 
-    items: Sequence[NDArray[np.int16]]
+    items: Store
     paths: Sequence[str]
     seconds: float
 
@@ -80,6 +100,11 @@ class VoiceSource:
         """The file."""
         return self.paths[row]
 
+    @property
+    def features(self) -> tuple[int, ...]:
+        """None: media."""
+        return ()
+
     def _one(
         self, samples: NDArray[np.int16], rng: np.random.Generator | None
     ) -> NDArray[np.float32]:
@@ -88,3 +113,41 @@ class VoiceSource:
         windows = voice_windows(samples.astype(np.float32) / FULL_SCALE, self.seconds)
         first: NDArray[np.float32] = windows[0]
         return first
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JoinedSource:
+    """Several sources of one kind, the rows of one after those of another."""
+
+    parts: Sequence[Source]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[Any]:
+        """The inputs in the order asked, whichever part they are of."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        which = np.searchsorted(ends, rows, side="right")
+        gathered: NDArray[Any] | None = None
+        for at in np.unique(which):
+            own = which == at
+            inputs = self.parts[at].gather(rows[own] - (ends[at] - len(self.parts[at])), rng)
+            if gathered is None:
+                gathered = np.empty((len(rows), *inputs.shape[1:]), inputs.dtype)
+            gathered[own] = inputs
+        if gathered is None:
+            return self.parts[0].gather(rows, rng)
+        return gathered
+
+    def origin(self, row: int) -> str:
+        """That of the part."""
+        for part in self.parts:
+            if row < len(part):
+                return part.origin(row)
+            row -= len(part)
+        raise IndexError(row)
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Those of every part."""
+        return self.parts[0].features

@@ -7,20 +7,20 @@ before them for validation), and a file of names with their side.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from indexer.errors import BadRequest, printable
+from trainer.data.lists import read_list
 from trainer.data.sets import (
     DataSet,
     labelled_by_gender,
     labelled_by_person,
     require_both,
 )
+from trainer.data.voxceleb import Celebrity, is_meta, read_meta
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "validation", "test")
@@ -75,11 +75,14 @@ def read_split(path: Path) -> dict[str, Split]:
     """The side of each person of a file of ``name side``, by blanks or a comma, plain or gzip.
 
     Sides are train, val or validation, and test, or the numbers of PINs: 1, 2 and 4. A header
-    line ``person,split`` may come first. Raises BadRequest, naming the line, for anything else
-    and for a person on two sides.
+    line ``person,split`` may come first. A meta table of VoxCeleb is such a file too. Raises
+    BadRequest, naming the line, for anything else and for a person on two sides.
     """
     sides: dict[str, Split] = {}
-    for number, line in enumerate(read_list(path), start=1):
+    lines = read_list(path)
+    if is_meta(lines):
+        return {one.name: _part_of(one) for one in read_meta(path)}
+    for number, line in enumerate(lines, start=1):
         name, _, side = line.strip().replace(",", " ").rpartition(" ")
         name = name.strip()
         if not line.strip() or (number == 1 and side == "split"):
@@ -97,21 +100,9 @@ def read_split(path: Path) -> dict[str, Split]:
     return sides
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, plain or compressed with gzip by its name.
-
-    Raises BadRequest for a file that cannot be read, is cut short or is not UTF-8.
-    """
-    try:
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-        return text.decode("utf-8-sig").splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadRequest(f"{printable(path)} cannot be read or is cut short: {error}.") from error
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"{printable(path)} is not UTF-8 (byte {error.start}); save it as UTF-8."
-        ) from error
+def _part_of(person: Celebrity) -> Split:
+    """The side of somebody of VoxCeleb2; a tenth of those who do not test validate."""
+    return "test" if person.part == "test" else split_of(person.name, test=0)
 
 
 def split(data: DataSet, how: str = "hash") -> dict[Split, DataSet]:
