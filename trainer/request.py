@@ -119,14 +119,14 @@ def config_of(
 ) -> dict[str, Any]:
     """What must be the same for a training to be resumed."""
     config = {
+        "data": _fingerprint(data),
         "model": request.model,
-        "settings": dataclasses.asdict(model.settings),
+        **{f"--set {k}": value for k, value in dataclasses.asdict(model.settings).items()},
         "seed": request.seed,
         "batch": people * request.each,
         "each": request.each,
         **dataclasses.asdict(course),
         "processes": group.world,
-        "data": _fingerprint(data),
     }
     plain: dict[str, Any] = json.loads(json.dumps(config))  # as it comes back from the file
     return plain
