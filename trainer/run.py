@@ -6,6 +6,7 @@ the folder ``NAME.training`` with the state to go on from, the log, and the curv
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -137,9 +138,10 @@ class _Run:
         restore_random_state(own["random"], self.device)
 
     def _train(self) -> None:
-        with Watch(
-            self.request.folder, self.trainer.step, self.course.steps, quiet=not self.group.first
-        ) as self.watch:
+        with contextlib.ExitStack() as open_files:
+            if self.group.first:
+                done, steps = self.trainer.step, self.course.steps
+                self.watch = open_files.enter_context(Watch(self.request.folder, done, steps))
             try:
                 fit(self.trainer, self.ahead, self.validation, self)
             except NotFinite as error:
@@ -147,12 +149,12 @@ class _Run:
 
     def stepped(self, progress: Progress) -> None:
         """Log a step."""
-        if self.watch is not None and self.group.first:
+        if self.watch is not None:
             self.watch.stepped(progress)
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         """Log a validation, keep the checkpoint if it is the best, and then the state."""
-        if self.watch is not None and self.group.first:
+        if self.watch is not None:
             self.watch.validated(step, scores, best=best)
             if best:
                 self._save()
