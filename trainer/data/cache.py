@@ -95,12 +95,12 @@ def prepare(
     work = functools.partial(_shard, face_side=face_side, folder=folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            try:
-                done = pool.map(work, groups)
-                parts = list(tqdm(done, "prepare", len(groups), unit="shard", disable=None))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        pool = ThreadPoolExecutor(threads or os.cpu_count())
+        try:
+            done = pool.map(work, groups)
+            parts = list(tqdm(done, "prepare", len(groups), unit="shard", disable=None))
+        finally:
+            pool.shutdown(cancel_futures=True)
     except OSError as error:
         raise BadRequest(
             f"The cache {printable(folder)} cannot be written: {error.strerror}; make room, or "
@@ -165,8 +165,11 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
 
 def _save(path: Path, arrays: Arrays, index: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
-    partial.replace(path)
+    try:
+        save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_index(path: Path) -> dict[str, Any] | None:
