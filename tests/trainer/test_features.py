@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import pickle
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 from safetensors.numpy import save_file
 from sides import numbered_set
@@ -21,6 +20,10 @@ FACES = np.arange(24, dtype=np.float32).reshape(4, 6)
 MAPS = np.arange(3 * 2 * 4 * 4, dtype=np.float32).reshape(3, 2, 4, 4)
 PATHS = [f"ann/{n}.jpg" for n in range(2)] + [f"bob/{n}.jpg" for n in range(2)]
 CLIPS = ["bob/0.wav", "ann/1.wav", "ann/2.wav"]
+
+needs_pyarrow = pytest.mark.skipif(
+    importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
+)
 
 
 def npz(path: Path, save=np.savez, **changes) -> Path:
@@ -41,19 +44,29 @@ def safetensors(path: Path) -> Path:
 
 
 def parquet(path: Path) -> Path:
-    table = pyarrow.table(
-        {
-            "path": [*PATHS, *CLIPS],
-            "modality": ["face"] * 4 + ["voice"] * 3,
-            "vector": [*FACES.tolist(), *MAPS.reshape(3, -1).tolist()],
-        }
-    )
-    pyarrow.parquet.write_table(table, path)
+    columns = {
+        "path": [*PATHS, *CLIPS],
+        "modality": ["face"] * 4 + ["voice"] * 3,
+        "vector": [*FACES.tolist(), *MAPS.reshape(3, -1).tolist()],
+    }
+    return write_parquet(path, columns)
+
+
+def write_parquet(path: Path, columns: dict[str, list]) -> Path:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
     return path
 
 
 @pytest.mark.parametrize(
-    ("write", "name"), [(npz, "f.npz"), (safetensors, "f.safetensors"), (parquet, "f.parquet")]
+    ("write", "name"),
+    [
+        (npz, "f.npz"),
+        (safetensors, "f.safetensors"),
+        pytest.param(parquet, "f.parquet", marks=needs_pyarrow),
+    ],
 )
 def test_every_format_gives_the_same_rows(tmp_path, write, name):
     tables = read_feature_file(write(tmp_path / name))
@@ -131,7 +144,7 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path):
     assert not (tmp_path / "went off").exists()
 
 
-@pytest.mark.parametrize("write", [npz, safetensors, parquet])
+@pytest.mark.parametrize("write", [npz, safetensors, pytest.param(parquet, marks=needs_pyarrow)])
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.97])
 def test_a_file_cut_short_is_refused(tmp_path, write, share):
     file = write(tmp_path / f"f.{write.__name__}")
@@ -141,15 +154,18 @@ def test_a_file_cut_short_is_refused(tmp_path, write, share):
         read_feature_file(file)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+@pytest.mark.parametrize(
+    "suffix", [".npz", ".safetensors", pytest.param(".parquet", marks=needs_pyarrow)]
+)
 def test_a_file_that_is_not_there_is_refused(tmp_path, suffix):
     with pytest.raises(BadRequest, match=f"absent{suffix} cannot be read"):
         read_feature_file(tmp_path / f"absent{suffix}")
 
 
+@needs_pyarrow
 def test_vectors_of_different_lengths_are_refused(tmp_path):
     columns = {"path": ["a/1", "a/2"], "modality": ["face"] * 2, "vector": [[1.0], [1.0, 2.0]]}
-    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "f.parquet")
+    write_parquet(tmp_path / "f.parquet", columns)
     with pytest.raises(BadRequest, match="have different lengths"):
         read_feature_file(tmp_path / "f.parquet")
 
