@@ -45,6 +45,7 @@ def lived_adsm(seed: int = 0, **changes: Any) -> ADSM:
 @functools.cache
 def _lived_adsm(seed: int, **changes: Any) -> ADSM:
     network = tiny_adsm(seed, **changes)
+    shapes = network.settings.face_features, network.settings.voice_features
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)
         for module in network.modules():
@@ -53,19 +54,32 @@ def _lived_adsm(seed: int, **changes: Any) -> ADSM:
                 module.bias.uniform_(-0.5, 0.5)
                 module.momentum = None  # plain means, so that few steps suffice
         for step in range(4):
-            network.encode(tiny_batch(seed=step))
+            network.encode(tiny_batch(seed=step, shapes=shapes))
     return network.eval()
 
 
 def tiny_batch(
-    faces: int = 8, voices: int = 6, *, classes: int = 2, each: int = 2, seed: int = 0
+    faces: int = 8,
+    voices: int = 6,
+    *,
+    classes: int = 2,
+    each: int = 2,
+    seed: int = 0,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
 ) -> Batch:
-    """Noise, ``each`` items a person; people take the classes in turn."""
+    """Noise, ``each`` items a person; people take the classes in turn.
+
+    ``shapes`` are those of frozen features, of media if empty.
+    """
     rng = np.random.default_rng(seed)
     face_people, voice_people = np.arange(faces) // each, 100 + np.arange(voices) // each
     pixels = torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1)
     waves = torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)]))
-    return Batch(_side(pixels, face_people, classes), _side(waves, voice_people, classes))
+    inputs = [
+        torch.from_numpy(rng.standard_normal((len(media), *shape), np.float32)) if shape else media
+        for media, shape in zip((pixels, waves), shapes, strict=True)
+    ]
+    return Batch(_side(inputs[0], face_people, classes), _side(inputs[1], voice_people, classes))
 
 
 def _side(inputs: Tensor, people: NDArray[np.int64], classes: int) -> BatchSide:

@@ -22,6 +22,7 @@ VERBS = {
     "info": "Say what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",
+    "train": "Train a model on people's faces and voices.",
     "demo": "Show it all on a small synthetic world.",
 }
 

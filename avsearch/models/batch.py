@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 from torch import Tensor
 
 UNKNOWN = -1  # a gender or nationality that is not known
@@ -30,6 +31,17 @@ class BatchSide:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> BatchSide:
+        """The same on a device."""
+        return BatchSide(
+            self.inputs.to(device),
+            self.labels.to(device),
+            self.people.to(device),
+            self.genders.to(device),
+            self.nationalities.to(device),
+            None if self.private is None else self.private.to(device),
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
@@ -37,3 +49,7 @@ class Batch:
 
     faces: BatchSide
     voices: BatchSide
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.faces.to(device), self.voices.to(device))

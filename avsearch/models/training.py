@@ -6,6 +6,7 @@ The loop knows no paper; everything that a paper decides stands behind these nam
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -20,19 +21,36 @@ class Schedule:
     """How a paper trains, in shares of the whole training, so that it can be made shorter.
 
     ``drops`` are pairs of the share of the training, 0 to 1, from which on all rates are
-    multiplied by a factor, and that factor.
+    multiplied by a factor, and that factor; with ``cosine`` the rates fall besides, along half a
+    cosine to a fiftieth of the full ones. The training has settled when, after the warm-up, the
+    term called ``watched`` has not fallen by the share ``tolerance`` in ``patience`` epochs of the
+    paper's. With ``restarts`` the rates are then full again, and the drops follow as they did
+    after the warm-up.
     """
 
     epochs: int  # of the paper
     batch: int  # items of each modality in a step
-    critic_every: int = 1  # each such step trains the critic
+    critic_every: int = 1  # each such step trains the critic, none if 0
     critic_alone: bool = False  # whether the generator rests in that step (ADSM, Algorithm 1)
     warmup: float = 0.0  # share of the training in which the rates rise from nought
     drops: tuple[tuple[float, float], ...] = ()
+    cosine: bool = False
+    watched: str = ""  # a loss term; without one the training never settles
+    patience: int = 3
+    tolerance: float = 0.01
+    restarts: bool = False
 
-    def factor(self, done: float) -> float:
-        """What every rate is multiplied with when this share of the training is done."""
+    def factor(self, done: float, settled_at: float | None = None) -> float:
+        """What every rate is multiplied with when this share of the training is done.
+
+        ``settled_at`` is the share at which it settled, if it has.
+        """
+        if self.restarts and settled_at is not None:
+            done = self.warmup + done - settled_at
         factor = min(1.0, done / self.warmup) if self.warmup else 1.0
+        if self.cosine:
+            falling = max(0.0, done - self.warmup) / (1 - self.warmup)
+            factor *= 0.02 + 0.98 * (1 + math.cos(math.pi * falling)) / 2
         for share, drop in self.drops:
             if done >= share:
                 factor *= drop
@@ -44,7 +62,7 @@ class Stage:
     """Where in the training a step stands."""
 
     done: float = 0.0  # share of the training, 0 to 1
-    settled: bool = False  # whether the main loss has stopped falling (ADSM's epoch k)
+    settled: bool = False  # whether the watched term has stopped falling (ADSM's epoch k)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
