@@ -95,12 +95,12 @@ def prepare(
     work = functools.partial(_shard, face_side=face_side, folder=folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            try:
-                done = pool.map(work, groups)
-                parts = list(tqdm(done, "prepare", len(groups), unit="shard", disable=None))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        pool = ThreadPoolExecutor(threads or os.cpu_count())
+        try:
+            done = pool.map(work, groups)
+            parts = list(tqdm(done, "prepare", len(groups), unit="shard", disable=None))
+        finally:
+            pool.shutdown(cancel_futures=True)
     except OSError as error:
         raise BadRequest(
             f"The cache {printable(folder)} cannot be written: {error.strerror}; make room, or "
@@ -129,9 +129,8 @@ def _shard(jobs: Sequence[Job], *, face_side: int, folder: Path) -> Prepared:
     """The items of some jobs, from their shard if there is a sound one."""
     name = json.dumps([FORMAT, face_side, [job.identity for job in jobs]])
     path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.safetensors"
-    index = _read_index(path) if path.exists() else None
-    if index is None:
-        index = _write_shard(path, jobs, face_side)
+    kept = read_sound_shard(path)
+    index = _write_shard(path, jobs, face_side) if kept is None else json.loads(kept[1])
     items = [Entry(jobs[job], path, one, start, stop) for job, one, start, stop in index["items"]]
     return Prepared(items, [(jobs[job].origin, reason) for job, reason in index["refused"]])
 
@@ -159,27 +158,30 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
         "voice": np.concatenate(voices),
     }
     index = {"items": items, "refused": refused}
-    _save(path, arrays, json.dumps(index))
+    save_shard(path, arrays, json.dumps(index))
     return index
 
 
-def _save(path: Path, arrays: Arrays, index: str) -> None:
+def save_shard(path: Path, arrays: Arrays, index: str) -> None:
+    """Write arrays and their index with a checksum, to a temporary name and renamed."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
-    partial.replace(path)
+    try:
+        save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _read_index(path: Path) -> dict[str, Any] | None:
-    """What a shard holds; None for one whose bytes are not those that were written."""
+def read_sound_shard(path: Path) -> tuple[Arrays, str] | None:
+    """The mapped arrays and the index of a shard; None where its bytes are not those written."""
+    if not path.exists():
+        return None
     try:
         arrays, metadata = map_safetensors(path)
     except BadRequest:
         return None
-    if not {"index", "sha256"} <= metadata.keys():
-        return None
-    if _checksum(arrays, metadata["index"]) != metadata["sha256"]:
-        return None
-    return dict(json.loads(metadata["index"]))
+    index = metadata.get("index", "")
+    return (arrays, index) if metadata.get("sha256") == _checksum(arrays, index) else None
 
 
 def _checksum(arrays: Arrays, index: str) -> str:

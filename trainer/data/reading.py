@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from avsearch.media import Faces, MediaExtractor
+from avsearch.media import SAMPLE_RATE, Faces, MediaExtractor
 from indexer.errors import BadRequest, printable
 from indexer.records import Person
 from trainer.data.cache import Entry, Job, Prepared, ShardItems, prepare
+from trainer.data.encoders import OnnxEncoder, encode_entries
 from trainer.data.features import PICKLES, SUFFIXES, feature_place, with_private
 from trainer.data.folders import find_galleries, gallery_jobs, manifest_jobs
 from trainer.data.places import Items, Place, assemble
@@ -41,6 +42,8 @@ class Options:
     """How media are looked into, and files that say more of them."""
 
     faces: Faces = "detect"
+    face_encoder: Path | None = None  # ONNX files: media become frozen features
+    voice_encoder: Path | None = None
     face_private: Path | None = None  # feature files of P2VANet's attributes, by path
     voice_private: Path | None = None
 
@@ -60,9 +63,7 @@ def read_data(
     was refused. Raises BadRequest, in a sentence, for anything that cannot be trained on.
     """
     options = options or Options()
-    places = [
-        place for spec in specs for place in _places(str(spec), sizes, cache, options.faces, say)
-    ]
+    places = [place for spec in specs for place in _places(str(spec), sizes, cache, options, say)]
     data = assemble(places)
     if options.face_private is not None:
         data = with_private(data, "face", options.face_private)
@@ -72,15 +73,15 @@ def read_data(
 
 
 def _places(
-    spec: str, sizes: InputSizes, cache: Path, faces: Faces, say: Callable[[str], None]
+    spec: str, sizes: InputSizes, cache: Path, options: Options, say: Callable[[str], None]
 ) -> list[Place]:
     if spec.partition(":")[0] == NAME:
         found = {spec: synthetic_jobs(parse_synthetic(spec))}
     elif Path(spec).suffix in (*SUFFIXES, *PICKLES):
         return [feature_place(Path(spec))]
     else:
-        found = _media_jobs(Path(spec), MediaExtractor(faces))
-    return [_place(name, jobs, sizes, cache, say) for name, jobs in found.items()]
+        found = _media_jobs(Path(spec), MediaExtractor(options.faces))
+    return [_place(name, jobs, sizes, cache, options, say) for name, jobs in found.items()]
 
 
 def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
@@ -97,22 +98,40 @@ def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
 
 
 def _place(
-    name: str, jobs: Jobs, sizes: InputSizes, cache: Path, say: Callable[[str], None]
+    name: str,
+    jobs: Jobs,
+    sizes: InputSizes,
+    cache: Path,
+    options: Options,
+    say: Callable[[str], None],
 ) -> Place:
     wanted, known = jobs
-    prepared = prepare(wanted, round(sizes.face_size * _ROOM), cache)
+    face_encoder, voice_encoder = map(_encoder, (options.face_encoder, options.voice_encoder))
+    size = (face_encoder and face_encoder.length) or sizes.face_size
+    samples = voice_encoder and voice_encoder.length
+    seconds = samples / SAMPLE_RATE if samples else sizes.voice_seconds
+    prepared = prepare(wanted, round(size * _ROOM), cache)
     _tell(name, prepared, say)
     faces, voices = prepared.of("face"), prepared.of("voice")
     return Place(
         name,
-        _items(faces, FaceSource(ShardItems(faces), _origins(faces), sizes.face_size)),
-        _items(voices, VoiceSource(ShardItems(voices), _origins(voices), sizes.voice_seconds)),
+        _items(faces, FaceSource(ShardItems(faces), _origins(faces), size), face_encoder),
+        _items(voices, VoiceSource(ShardItems(voices), _origins(voices), seconds), voice_encoder),
         known,
     )
 
 
-def _items(entries: Sequence[Entry], source: FaceSource | VoiceSource) -> Items | None:
-    return Items(source, [entry.job.person for entry in entries]) if entries else None
+def _encoder(path: Path | None) -> OnnxEncoder | None:
+    return None if path is None else OnnxEncoder(path)
+
+
+def _items(
+    entries: Sequence[Entry], source: FaceSource | VoiceSource, encoder: OnnxEncoder | None
+) -> Items | None:
+    if not entries:
+        return None
+    people = [entry.job.person for entry in entries]
+    return Items(source if encoder is None else encode_entries(entries, source, encoder), people)
 
 
 def _origins(entries: Sequence[Entry]) -> list[str]:
