@@ -118,7 +118,7 @@ class _Run:
         with self.ahead:
             self._resume() if self.request.resume else self._start()
             if not tensorboard_is_there():
-                note(_WITHOUT.format("TensorBoard", "its logs are", "tensorboard"))
+                note(_WITHOUT.format("TensorBoard", "its logs are"))
             self._train()
         return self._finish(note) if self.group.first else None
 
@@ -205,7 +205,7 @@ class _Run:
             curves = self.request.folder / CURVES
             plot_curves(log, curves, f"{self.request.model}: {self.request.out.name}")
         else:
-            note(_WITHOUT.format("matplotlib", "the curves are", "matplotlib"))
+            note(_WITHOUT.format("matplotlib", "the curves are"))
         return Trained(
             self.request.out,
             self.request.model,
@@ -219,7 +219,7 @@ class _Run:
 
 
 _RECORDED = ("seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate")
-_WITHOUT = "{0} is not installed; {1} not written. Install it with: pip install {2}"
+_WITHOUT = "{} is not installed; {} not written. Install it with: pip install 'avsearch[train]'"
 
 
 def _silent(sentence: str) -> None:
