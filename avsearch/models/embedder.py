@@ -58,8 +58,10 @@ class TorchEmbedder:
     def embed(self, media: Sequence[Media]) -> Embedded:
         """Vectors (n, dim) of media; what cannot be read is refused by position.
 
-        A voice longer than the model's window is the mean of windows that cover it.
+        A voice longer than the model's window is the mean of windows that cover it. Raises
+        BadRequest for a model that was trained on features, not on media.
         """
+        self._require_media()
         vectors = np.full((len(media), self.space.dim), np.nan, np.float32)
         read = on_all_cores(self._read, media)
         refusals = {at: rows for at, rows in enumerate(read) if isinstance(rows, str)}
@@ -75,6 +77,14 @@ class TorchEmbedder:
             embedded = np.concatenate(self._forward_all(chunks))
             _mean_rows(vectors, np.concatenate([chunk.places for chunk in chunks]), embedded)
         return Embedded(vectors, refusals)
+
+    def _require_media(self) -> None:
+        settings = self.network.settings
+        if settings.face_features or settings.voice_features:
+            raise BadRequest(
+                "The model was trained on features that another encoder computed and takes no "
+                "pictures or sounds; use one that was trained on media."
+            )
 
     def _read(self, item: Media) -> Sequence[NDArray[Any]] | str:
         """The network's inputs for one item, or why there are none.
