@@ -163,6 +163,6 @@ def test_a_fresh_network_embeds_too(media):
 
 @pytest.mark.parametrize("shape", ["face_features", "voice_features"])
 def test_a_model_of_features_says_that_it_takes_no_media(shape, media):
-    checkpoint = Checkpoint(tiny_adsm(**{shape: (7,)}), SPACE, {})
+    checkpoint = Checkpoint(tiny_adsm(**{shape: (7,)}).eval(), SPACE, {})
     with pytest.raises(BadRequest, match="takes no pictures or sounds"):
         TorchEmbedder(checkpoint, torch.device("cpu")).embed(media[:2])
