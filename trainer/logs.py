@@ -62,12 +62,10 @@ def tensorboard_is_there() -> bool:
 class Watch:
     """Shows a bar and writes the logs of a training in its folder."""
 
-    def __init__(self, folder: Path, step: int, steps: int, *, quiet: bool = False) -> None:
+    def __init__(self, folder: Path, step: int, steps: int) -> None:
         self._log = Log(folder / LOG, step)
         self._board = _board(folder / "tensorboard", step)
-        self._bar = tqdm(
-            total=steps, initial=step, unit="step", disable=True if quiet else None, leave=False
-        )
+        self._bar = tqdm(total=steps, initial=step, unit="step", disable=None, leave=False)
 
     def __enter__(self) -> Self:
         return self

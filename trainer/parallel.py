@@ -93,7 +93,13 @@ ALONE = Group()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
-    """The group that ``torchrun`` made, if it did, and this process's device of it."""
+    """The group that ``torchrun`` made, if it did, and this process's device of it.
+
+    One that was joined before is left as it is.
+    """
+    if distributed.is_initialized():
+        yield Group(distributed.get_rank(), distributed.get_world_size(), device), device
+        return
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield ALONE, device

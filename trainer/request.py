@@ -92,16 +92,23 @@ def people_of_batch(request: Request, model: Any, data: DataSet) -> int:
 
     The paper's batch is made smaller where there are fewer; one that was asked for is not.
     """
+    there = [len(np.unique(side.people)) for side in (data.faces, data.voices)]
     if request.batch is None:
         asked = max(2, int(model.schedule().batch) // request.each)
-        there = (len(np.unique(side.people)) for side in (data.faces, data.voices))
         return min(asked, *there) if data.shared == "gender" else min(asked, max(there))
-    if request.batch % request.each or request.batch < 2 * request.each:
+    people, left_over = divmod(request.batch, request.each)
+    if left_over or people < 2:
         raise BadRequest(
             f"--batch {request.batch} is not two or more people of {request.each} items each; "
             "change it or --each."
         )
-    return request.batch // request.each
+    if people > max(there):
+        raise BadRequest(
+            f"--batch {request.batch} is larger than the training set: {people} people of "
+            f"{request.each} items each, where there are {max(there)} people; make it "
+            f"{max(there) * request.each} or less."
+        )
+    return people
 
 
 def course_of(request: Request, model: Any, data: DataSet, batch: int, group: Group) -> Course:

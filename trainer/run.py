@@ -6,6 +6,7 @@ the folder ``NAME.training`` with the state to go on from, the log, and the curv
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -117,7 +118,7 @@ class _Run:
         with self.ahead:
             self._resume() if self.request.resume else self._start()
             if not tensorboard_is_there():
-                note(_WITHOUT.format("TensorBoard", "its logs are", "tensorboard"))
+                note(_WITHOUT.format("TensorBoard", "its logs are"))
             self._train()
         return self._finish(note) if self.group.first else None
 
@@ -137,9 +138,10 @@ class _Run:
         restore_random_state(own["random"], self.device)
 
     def _train(self) -> None:
-        with Watch(
-            self.request.folder, self.trainer.step, self.course.steps, quiet=not self.group.first
-        ) as self.watch:
+        with contextlib.ExitStack() as open_files:
+            if self.group.first:
+                done, steps = self.trainer.step, self.course.steps
+                self.watch = open_files.enter_context(Watch(self.request.folder, done, steps))
             try:
                 fit(self.trainer, self.ahead, self.validation, self)
             except NotFinite as error:
@@ -147,12 +149,12 @@ class _Run:
 
     def stepped(self, progress: Progress) -> None:
         """Log a step."""
-        if self.watch is not None and self.group.first:
+        if self.watch is not None:
             self.watch.stepped(progress)
 
     def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
         """Log a validation, keep the checkpoint if it is the best, and then the state."""
-        if self.watch is not None and self.group.first:
+        if self.watch is not None:
             self.watch.validated(step, scores, best=best)
             if best:
                 self._save()
@@ -203,7 +205,7 @@ class _Run:
             curves = self.request.folder / CURVES
             plot_curves(log, curves, f"{self.request.model}: {self.request.out.name}")
         else:
-            note(_WITHOUT.format("matplotlib", "the curves are", "matplotlib"))
+            note(_WITHOUT.format("matplotlib", "the curves are"))
         return Trained(
             self.request.out,
             self.request.model,
@@ -217,7 +219,7 @@ class _Run:
 
 
 _RECORDED = ("seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate")
-_WITHOUT = "{0} is not installed; {1} not written. Install it with: pip install {2}"
+_WITHOUT = "{} is not installed; {} not written. Install it with: pip install 'avsearch[train]'"
 
 
 def _silent(sentence: str) -> None:

@@ -14,6 +14,8 @@ from indexer.errors import printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
+    from trainer.data.sets import DataSet
+    from trainer.data.splits import Split
     from trainer.run import Trained
 
 _POSITIVE = click.IntRange(min=1)
@@ -131,6 +133,7 @@ def command(
     one model.
     """
     from trainer.data.reading import Options, read_data
+    from trainer.data.sets import require_both
     from trainer.data.splits import split
     from trainer.request import Request
     from trainer.run import train
@@ -138,11 +141,13 @@ def command(
     request = Request(model=model, out=out, words=words, record=_record(places, how), **options)
     more = Options(faces, face_private, voice_private)
     kept = cache or request.folder / "inputs"
-    trained = train(
-        request,
-        lambda settings: split(read_data(places, settings, kept, more, say=warn), how),
-        warn,
-    )
+
+    def read(settings: Any) -> dict[Split, DataSet]:
+        data = read_data(places, settings, kept, more, say=warn)
+        require_both(data)
+        return split(data, how)
+
+    trained = train(request, read, warn)
     if trained is None:
         return
     if as_json:

@@ -45,7 +45,12 @@ def folder(tmp_path_factory):
         )
         for rank in range(2)
     ]
-    assert [process.wait(timeout=240) for process in both] == [0, 0]
+    try:
+        assert [process.wait(timeout=300) for process in both] == [0, 0]
+    finally:
+        for process in both:  # one of them may wait for the other for ever
+            process.kill()
+            process.wait()
     return place
 
 

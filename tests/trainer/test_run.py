@@ -300,7 +300,10 @@ def files(folder: Path) -> list[Path]:
         ({"epochs": 2.0}, "give one of them"),
         ({"batch": 9}, "--batch 9 is not two or more people of 2 items each"),
         ({"batch": 2}, "--batch 2 is not two or more people"),
-        ({"batch": 64}, "batch of 32 people is larger than the training set of 12"),
+        (
+            {"batch": 64},
+            "larger than the training set: 32 people of 2 items",
+        ),
         ({"precision": "float16", "device": "cpu"}, "float16 needs a GPU"),
         ({"words": {"width": "3"}}, "no such setting; there are dim, widths"),
         ({"words": {"dim": "wide"}}, "--set dim=wide: it is a whole number"),
