@@ -110,6 +110,16 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
     type=click.Path(path_type=Path),
     help="A feature file with the private attributes of voices (P2VANet).",
 )
+@click.option(
+    "--face-encoder",
+    type=click.Path(path_type=Path),
+    help="An ONNX network: train on what it makes of faces, not on pictures.",
+)
+@click.option(
+    "--voice-encoder",
+    type=click.Path(path_type=Path),
+    help="An ONNX network: train on what it makes of voices, not on sounds.",
+)
 @click.option("--resume", is_flag=True, help="Go on exactly where a training was stopped.")
 @json_option
 def command(
@@ -122,6 +132,8 @@ def command(
     faces: Faces,
     face_private: Path | None,
     voice_private: Path | None,
+    face_encoder: Path | None,
+    voice_encoder: Path | None,
     *,
     as_json: bool,
     **options: Any,
@@ -139,7 +151,7 @@ def command(
     from trainer.run import train
 
     request = Request(model=model, out=out, words=words, record=_record(places, how), **options)
-    more = Options(faces, face_private, voice_private)
+    more = Options(faces, face_private, voice_private, face_encoder, voice_encoder)
     kept = cache or request.folder / "inputs"
 
     def read(settings: Any) -> dict[Split, DataSet]:

@@ -76,7 +76,9 @@ def test_features_that_were_damaged_are_computed_again(tmp_path):
 def test_a_data_set_is_encoded_by_the_networks_named(tmp_path):
     face = write_linear(tmp_path / "f.onnx", FACE, [3, 16, 16])
     voice = write_linear(tmp_path / "v.onnx", VOICE, [4000])
-    data = read_data([SPEC], SIZES, tmp_path / "cache", Options("whole", face, voice))
+    data = read_data(
+        [SPEC], SIZES, tmp_path / "cache", Options("whole", face_encoder=face, voice_encoder=voice)
+    )
     plain = read_data([SPEC], SimpleNamespace(face_size=16, voice_seconds=0.25), tmp_path / "cache")
     rows = np.array([3, 9])
     pixels = plain.faces.batch(rows).inputs.numpy().reshape(2, -1) * (2 / 255) - 1

@@ -142,13 +142,13 @@ def test_in_a_paired_batch_everybody_shows_both():
 
 def test_everybody_and_everything_is_drawn_equally_often():
     maker = BatchMaker(both(people=5, each=2), 2, 1, rng())
-    batches = [maker.make() for _ in range(2000)]
+    batches = [maker.make() for _ in range(800)]
     people = collections.Counter(int(p) for b in batches for p in b.faces.people)
     items = collections.Counter(int(i) for b in batches for i in b.voices.inputs[:, 0])
     assert set(people) == set(range(5))
     assert set(items) == set(range(10))
-    assert min(people.values()) > 700
-    assert min(items.values()) > 330
+    assert min(people.values()) > 270
+    assert min(items.values()) > 125
 
 
 def test_people_with_one_modality_fill_half_of_a_batch():

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,7 +165,7 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
 
 def save_shard(path: Path, arrays: Arrays, index: str) -> None:
     """Write arrays and their index with a checksum, to a temporary name and renamed."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
         partial.replace(path)

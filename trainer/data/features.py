@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from indexer.errors import BadRequest, printable
 from indexer.people import PEOPLE, read_people
@@ -67,6 +68,22 @@ def read_feature_file(path: Path) -> dict[Modality, Table]:
             f"{', '.join(map(repr, sorted(arrays))) or 'nothing'}; name its arrays so."
         )
     return tables
+
+
+def write_feature_file(path: Path, tables: Mapping[Modality, Table]) -> None:
+    """Save tables as the ``.safetensors`` that :func:`read_feature_file` maps.
+
+    Written to a temporary name and renamed.
+    """
+    lists = {
+        f"{modality}_{what}": json.dumps(list(getattr(table, what)))
+        for modality, table in tables.items()
+        for what in ("paths", "people")
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    arrays = {f"{one}s": np.ascontiguousarray(table.values) for one, table in tables.items()}
+    save_file(arrays, partial, lists)
+    partial.replace(path)
 
 
 def feature_place(path: Path) -> Place:

@@ -42,10 +42,10 @@ class Options:
     """How media are looked into, and files that say more of them."""
 
     faces: Faces = "detect"
-    face_encoder: Path | None = None  # ONNX files: media become frozen features
-    voice_encoder: Path | None = None
     face_private: Path | None = None  # feature files of P2VANet's attributes, by path
     voice_private: Path | None = None
+    face_encoder: Path | None = None  # ONNX files: media become frozen features
+    voice_encoder: Path | None = None
 
 
 def read_data(

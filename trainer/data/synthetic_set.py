@@ -29,6 +29,14 @@ class SyntheticSet:
     seconds: float = 4.0  # of a voice
     world: WorldSettings = dataclasses.field(default_factory=WorldSettings)
 
+    @property
+    def spec(self) -> str:
+        """The text of which :func:`parse_synthetic` makes this set."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        settings = {**own, **dataclasses.asdict(self.world)}
+        del settings["world"]
+        return f"{NAME}:" + ",".join(f"{name}={value}" for name, value in settings.items())
+
 
 def parse_synthetic(spec: str) -> SyntheticSet:
     """A set from its text; every setting of the set and of its world may be named.
