@@ -104,3 +104,18 @@ def face(rng: np.random.Generator, side: int = 32) -> Media:
 def voice(rng: np.random.Generator, samples: int = SAMPLES, level: float = 0.1) -> Media:
     """A voice in memory."""
     return Media(NOWHERE / "voice.wav", "voice", data=voice_noise(rng, samples, level))
+
+
+def paired_features(
+    people: int, each: int, faces: tuple[int, ...], voices: tuple[int, ...], seed: int = 0
+) -> Batch:
+    """Frozen features of people who have both: one random point a person and side, and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    who = torch.arange(people).repeat_interleave(each)
+
+    def side(shape: tuple[int, ...]) -> BatchSide:
+        points = torch.randn(people, *shape, generator=generator)[who]
+        inputs = points + 0.1 * torch.randn(len(who), *shape, generator=generator)
+        return BatchSide(inputs, who, who, who % 2, who % 3)
+
+    return Batch(side(faces), side(voices))

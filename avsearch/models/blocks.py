@@ -132,8 +132,8 @@ class SwitchableNorm(nn.Module):
             return self.running_variance, self.running_mean
         variance, mean = torch.var_mean(x.flatten(0, -2), 0, correction=0)
         with torch.no_grad():
-            self.running_mean.lerp_(mean.float(), self.momentum)
-            self.running_variance.lerp_(variance.float(), self.momentum)
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_variance.lerp_(variance.to(self.running_variance), self.momentum)
         return variance, mean
 
 
