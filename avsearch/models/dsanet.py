@@ -85,7 +85,7 @@ class DSANetSettings:
     hidden: int = 256  # values between the generator's two linear layers
     dropout: float = 0.2
     task: str = "retrieval"  # Eq. 25, or "matching", Eq. 24
-    candidates: int = 2  # k, of which one is the match
+    candidates: int = 10  # k, of which one is the match
     enhance: bool = True  # dual enhancement
     siamese: bool = True  # two streams
     adversary: bool = True
