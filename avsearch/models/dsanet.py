@@ -25,7 +25,9 @@ Where the paper leaves it open, or we depart from it:
   point in nearly one direction at first, and stay there. Its statistics are of faces and voices
   together, so that it cannot hide one modality from the other.
 - Eq. 12 and 26 sum over the items of a tuple. Here the discriminator takes each item of a step
-  once, with equal weight for both modalities. The generator maximises what it minimises.
+  once, with equal weight for both modalities. The generator maximises what it minimises, with
+  the weight 0.1: by that of 1, which Eq. 24-25 can be read as, the adversary outweighs the terms
+  of retrieval, and pairs are hardly learned.
 - Eq. 14 contradicts its gradient, Eq. 17; see ``masked_cross_entropy``. Without ``masked``, the
   loss is the cross-entropy over the k candidates.
 - The matching head answers alike in any order of the candidates; see ``MatchingHead``.
@@ -100,6 +102,7 @@ class DSANetSettings:
     matching_weight: float = 3.0  # mu, Eq. 24
     retrieval_metric_weight: float = 0.1  # lambda_1, Eq. 25
     retrieval_class_weight: float = 0.2  # mu_1, Eq. 25
+    adversary_weight: float = 0.1  # of the discriminator's loss, for the generator
     rate: float = 5e-3  # of the generator and the discriminator
     head_rate: float = 5e-2  # of the classifiers
     classes: int = 2  # labels that faces and voices share; as many centres
@@ -280,7 +283,8 @@ class DSANet(nn.Module):
         if not matching:
             terms["centres"] = self._centre_loss(*encoded, batch)
         if self.settings.adversary:
-            terms["adversary"] = -self._modality_loss(*encoded)
+            loss = self._modality_loss(*encoded)
+            terms["adversary"] = -self.settings.adversary_weight * loss
         return terms
 
     def schedule(self) -> Schedule:
@@ -290,14 +294,13 @@ class DSANet(nn.Module):
 
     def optimizers(self) -> Players:
         """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-A."""
-        nets = nn.ModuleList([self.face_trunk, self.voice_trunk, self.generator])
-        heads = nn.ModuleList([self.head, self.centres])
+        nets = nn.ModuleList([self.face_trunk, self.voice_trunk, self.generator, self.centres])
         adam = functools.partial(
             torch.optim.Adam, lr=self.settings.rate, betas=(0.9, 0.999), weight_decay=5e-4
         )
         groups: list[dict[str, Any]] = [
             {"params": list(nets.parameters())},
-            {"params": list(heads.parameters()), "lr": self.settings.head_rate},
+            {"params": list(self.head.parameters()), "lr": self.settings.head_rate},
         ]
         return Players(adam(groups), adam(self.discriminator.parameters()))
 

@@ -17,6 +17,9 @@ Where the paper leaves it open, or we depart from it:
 - Eq. 2 and 4: what is reconstructed stands still, and squares and divergences are means over
   values and items. Outside training Z is the mean, and nothing is drawn. The encoder sees clean
   input: "corrupted input" is spoken of in the introduction alone.
+- Fresh encoders draw Z with small deviations; with those of 1 the first steps see noise alone.
+- Batch normalisation ends each generator: without it all embeddings point in nearly one direction
+  at first, and those of the two modalities in different ones.
 - Private attributes are 384 values of a voice, openSMILE's IS09 emotion set (12 functionals of
   each of 32 descriptors: 32 tokens), and 12 invariant attributes of a face (12 tokens). Each
   value is standardised by its running mean and deviation. Where a token has a value that is not
@@ -127,6 +130,8 @@ class VariationalAutoEncoder(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
+        # Deviations of a fresh one are a fifth, so that the first steps see more than noise.
+        nn.init.constant_(self.encoder.get_parameter("2.bias")[dim:], math.log(0.2**2))
         self.decoder = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

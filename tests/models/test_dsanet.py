@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import paired_features, tiny_batch
+from tiny import overfit, paired_features, share_ranked_first, tiny_batch
 from torch import Tensor, nn
 
 from avsearch.models import MODELS
+from avsearch.models.blocks import fuse_norms
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
 from avsearch.models.dsanet import (
     FACE,
@@ -231,6 +232,15 @@ def test_without_dropout_and_enhancement_the_streams_agree():
     torch.testing.assert_close(*faces)
 
 
+def test_folding_the_norms_for_an_index_changes_no_vector():
+    network, batch = lived(), tiny_batch()
+    folded = copy.deepcopy(network)
+    fuse_norms(folded)
+    with torch.inference_mode():
+        for wanted, found in zip(network.encode(batch), folded.encode(batch), strict=True):
+            torch.testing.assert_close(found, wanted, **CLOSE)
+
+
 def test_frozen_features_take_the_place_of_trunk_and_front_end():
     network = tiny(**FROZEN).eval()
     with torch.inference_mode():
@@ -304,7 +314,7 @@ def test_the_critic_tells_faces_from_voices_in_both_streams():
             wanted += plain.cross_entropy(logits, [modality] * len(stream))
     assert network.critic_loss(encoded).item() == pytest.approx(wanted, rel=1e-4)
     terms = network.loss_terms(encoded, batch, STAGE)
-    assert terms["adversary"].item() == pytest.approx(-wanted, rel=1e-4)
+    assert terms["adversary"].item() == pytest.approx(-0.1 * wanted, rel=1e-4)
 
 
 def test_the_critic_sends_no_gradient_to_the_generator():
@@ -422,24 +432,6 @@ def test_a_few_steps_on_a_few_pairs_rank_each_pair_first(task):
     torch.manual_seed(0)
     batch = paired_features(people=8, each=4, faces=(10,), voices=(6, 3, 2))
     network = tiny(**FROZEN, task=task, classes=8, candidates=4)
-    players = network.optimizers()
-    totals = []
-    for _ in range(60):
-        encoded = network.encode(batch)
-        critic = network.critic_loss(encoded)
-        players.critic.zero_grad()
-        critic.backward()
-        players.critic.step()
-        terms = network.loss_terms(encoded, batch, STAGE)
-        total = sum(terms.values()) - terms["adversary"]
-        players.generator.zero_grad()
-        (total + terms["adversary"]).backward()
-        players.generator.step()
-        totals.append(total.item())
+    totals = overfit(network, batch, steps=60)
     assert sum(totals[-5:]) < 0.7 * sum(totals[:5])
-    with torch.inference_mode():
-        network.eval()
-        faces = network.embed_face(batch.faces.inputs)
-        voices = network.embed_voice(batch.voices.inputs)
-    found = batch.faces.labels[(voices @ faces.T).argmax(1)]
-    assert (found == batch.voices.labels).float().mean() > 0.9
+    assert share_ranked_first(network, batch) > 0.9
