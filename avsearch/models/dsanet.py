@@ -46,7 +46,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -70,13 +70,16 @@ from avsearch.models.tuples import draw_both_ways
 
 FACE, VOICE = 0, 1  # the classes of the discriminator
 
+Trunk = Literal["conv5", "resnet18"]
+Task = Literal["retrieval", "matching"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DSANetSettings:
     """Everything that shapes a DSANet model or its loss."""
 
     dim: int = 128  # values of an embedding
-    trunk: str = "conv5"  # or "resnet18"
+    trunk: Trunk = "conv5"
     widths: tuple[int, ...] = (32, 64, 128, 128)  # channels of the first four of conv5
     channels: int = 32  # C of a map
     map_size: int = 12  # H and W of a map
@@ -86,7 +89,7 @@ class DSANetSettings:
     voice_features: tuple[int, ...] = ()
     hidden: int = 256  # values between the generator's two linear layers
     dropout: float = 0.2
-    task: str = "retrieval"  # Eq. 25, or "matching", Eq. 24
+    task: Task = "retrieval"  # Eq. 25 or 24
     candidates: int = 10  # k, of which one is the match
     enhance: bool = True  # dual enhancement
     siamese: bool = True  # two streams
@@ -106,6 +109,14 @@ class DSANetSettings:
     rate: float = 5e-3  # of the generator and the discriminator
     head_rate: float = 5e-2  # of the classifiers
     classes: int = 2  # labels that faces and voices share; as many centres
+
+    def __post_init__(self) -> None:
+        if self.trunk not in get_args(Trunk):
+            raise ValueError(f"there is no trunk {self.trunk!r}; take conv5 or resnet18.")
+        if self.task not in get_args(Task):
+            raise ValueError(f"there is no task {self.task!r}; take retrieval or matching.")
+        if self.candidates < 2:
+            raise ValueError("of the candidates one is the match; take at least 2.")
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
@@ -157,8 +168,6 @@ def trunk(settings: DSANetSettings, channels: int, features: tuple[int, ...]) ->
         return FrozenFeatures(features, (settings.channels, *size))
     if settings.trunk == "conv5":
         return Conv5(channels, (*settings.widths, settings.channels), size)
-    if settings.trunk != "resnet18":
-        raise ValueError(f"There is no trunk {settings.trunk!r}; take conv5 or resnet18.")
     body = resnet18(channels, last_stride=1)
     last = conv_norm(2, body.channels, settings.channels, 1)
     return nn.Sequential(body, last, nn.ReLU(), nn.AdaptiveAvgPool2d(size))
@@ -202,10 +211,8 @@ class DSANet(nn.Module):
         self.head: nn.Module
         if settings.task == "matching":
             self.head, streams = MatchingHead(settings.dim), 0
-        elif settings.task == "retrieval":
-            self.head, streams = nn.Linear(settings.dim, 1), 2 if settings.siamese else 1  # C_R
         else:
-            raise ValueError(f"There is no task {settings.task!r}; take retrieval or matching.")
+            self.head, streams = nn.Linear(settings.dim, 1), 2 if settings.siamese else 1  # C_R
         self.centres = nn.ModuleList(
             CentreLoss(settings.classes, settings.dim) for _ in range(streams)
         )
@@ -289,8 +296,12 @@ class DSANet(nn.Module):
 
     def schedule(self) -> Schedule:
         """Rates fall to a tenth at 600 and at 1,000 of 1,200 (section IV-A)."""
-        batch = 50 if self.settings.task == "matching" else 128
-        return Schedule(epochs=50, batch=batch, drops=((1 / 2, 0.1), (5 / 6, 0.1)))
+        return Schedule(
+            epochs=50,
+            batch=50 if self.settings.task == "matching" else 128,
+            critic_every=1 if self.settings.adversary else 0,
+            drops=((1 / 2, 0.1), (5 / 6, 0.1)),
+        )
 
     def optimizers(self) -> Players:
         """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-A."""

@@ -21,8 +21,8 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     return squared.clamp_min(1e-12).sqrt()
 
 
-def row_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (...) between the rows of (..., dim) and (..., dim), in pairs.
+def pair_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
 
     The gradient at distance nought is nought.
     """
@@ -128,7 +128,7 @@ def structural_metric(anchors: Tensor, candidates: Tensor, *, margin: float) -> 
     Anchors (n, dim), candidates (n, k, dim), the match first: only the other nearest to the
     anchor and the one nearest to the match cost, so that their number does not matter.
     """
-    match, from_anchor, from_match = _tuple_distances(anchors, candidates)
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
     nearest = torch.stack([margin - from_anchor.amin(1), margin - from_match.amin(1)], 1)
     return row_mean(functional.relu(nearest.logsumexp(1) + match)) / 2
 
@@ -139,19 +139,16 @@ def lifted_structure(anchors: Tensor, candidates: Tensor, *, margin: float) -> T
     Anchors (n, dim), candidates (n, k, dim), the match first: every other costs by its distance
     to the anchor and to the match.
     """
-    match, from_anchor, from_match = _tuple_distances(anchors, candidates)
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
     near = (margin - torch.cat([from_anchor, from_match], 1)).logsumexp(1)
     return row_mean(functional.relu(near + match).square()) / 2
 
 
 def _tuple_distances(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Anchor to match (n,), anchor to others (n, k - 1), match to others (n, k - 1)."""
-    match, others = candidates[:, :1], candidates[:, 1:]
-    return (
-        row_distances(anchors, match[:, 0]),
-        row_distances(anchors[:, None], others),
-        row_distances(match, others),
-    )
+    """Of tuples: (M,) anchor to match; (M, k - 1) anchor, and match, to the others."""
+    apart = pair_distances(anchors, candidates)
+    within = pair_distances(candidates[:, :1], candidates[:, 1:])
+    return apart[:, 0], apart[:, 1:], within
 
 
 class CentreLoss(nn.Module):
@@ -166,7 +163,7 @@ class CentreLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Embeddings (n, dim) with labels (n,) in [0, classes)."""
-        return row_mean(row_distances(embeddings, self.centres[labels]))
+        return row_mean(pair_distances(embeddings, self.centres[labels]))
 
 
 def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -107,7 +107,19 @@ class P2VANetSettings:
     nationality_rate: float = 5e-2
     classes: int = 2  # labels that faces and voices share; the losses here need no number
     genders: int = 2
-    nationalities: int = 64  # at least as many as the training set has
+    nationalities: int = 32  # the last stands for all further ones
+
+    def __post_init__(self) -> None:
+        if self.candidates < 2:
+            raise ValueError("of the candidates one is the match; take at least 2.")
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} cannot be shared among {self.heads} heads.")
+        for values, tokens in (
+            (self.face_attributes, self.face_tokens),
+            (self.voice_attributes, self.voice_tokens),
+        ):
+            if values % tokens:
+                raise ValueError(f"{values} attributes cannot be cut into {tokens} tokens.")
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
@@ -380,19 +392,18 @@ class P2VANet(nn.Module):
 
     def _public_terms(self, encoded: Encoded, batch: Batch) -> dict[str, Tensor]:
         """Eq. 13-14 with the weights of Eq. 18."""
+        sides = ((encoded.faces, batch.faces), (encoded.voices, batch.voices))
         terms = {}
         if self.gender is not None:
-            cost = attribute_cross_entropy(
-                self.gender(encoded.faces), batch.faces.genders
-            ) + attribute_cross_entropy(self.gender(encoded.voices), batch.voices.genders)
-            terms["gender"] = self.settings.gender_weight * cost
+            costs = [attribute_cross_entropy(self.gender(h), side.genders) for h, side in sides]
+            terms["gender"] = self.settings.gender_weight * torch.stack(costs).sum()
         if self.nationality is not None:
-            cost = attribute_cross_entropy(
-                self.nationality(encoded.faces), batch.faces.nationalities
-            ) + attribute_cross_entropy(
-                self.nationality(encoded.voices), batch.voices.nationalities
-            )
-            terms["nationality"] = self.settings.nationality_weight * cost
+            rarest = self.settings.nationalities - 1
+            costs = [
+                attribute_cross_entropy(self.nationality(h), side.nationalities.clamp(max=rarest))
+                for h, side in sides
+            ]
+            terms["nationality"] = self.settings.nationality_weight * torch.stack(costs).sum()
         return terms
 
     def _modality_loss(self, faces: Tensor, voices: Tensor) -> Tensor:
@@ -402,7 +413,12 @@ class P2VANet(nn.Module):
 
     def schedule(self) -> Schedule:
         """Batches of 64 (section IV-B)."""
-        return Schedule(epochs=50, batch=64, drops=((1 / 2, 0.1), (5 / 6, 0.1)))
+        return Schedule(
+            epochs=50,
+            batch=64,
+            critic_every=1 if self.settings.adversary else 0,
+            drops=((1 / 2, 0.1), (5 / 6, 0.1)),
+        )
 
     def optimizers(self) -> Players:
         """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-B."""

@@ -167,10 +167,17 @@ def test_resnet18_gives_maps_of_the_same_size():
         assert network._voice_map(torch.randn(1, 40_000)).shape == (1, 32, 12, 12)
 
 
-@pytest.mark.parametrize("changes", [{"trunk": "vgg"}, {"task": "verification"}])
-def test_an_unknown_setting_is_refused(changes):
-    with pytest.raises(ValueError, match="There is no"):
-        tiny(**changes)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trunk": "vgg"}, "no trunk 'vgg'"),
+        ({"task": "verification"}, "no task 'verification'"),
+        ({"candidates": 1}, "at least 2"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        DSANetSettings(**changes)
 
 
 def test_settings_are_those_of_section_iv():
@@ -423,6 +430,8 @@ def test_rates_and_schedule_are_those_of_section_iv():
             assert group["weight_decay"] == 5e-4
     assert network.schedule().batch == 128
     assert tiny(task="matching").schedule().batch == 50
+    assert network.schedule().critic_every == 1
+    assert tiny(adversary=False).schedule().critic_every == 0
     factors = [network.schedule().factor(done) for done in (0, 0.49, 0.51, 0.9)]
     assert factors == pytest.approx([1, 1, 0.1, 0.01])
 

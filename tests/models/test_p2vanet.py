@@ -287,6 +287,20 @@ def test_frozen_features_take_the_place_of_trunk_and_front_end():
         assert network.embed_voice(torch.randn(5, 6, 3, 2)).shape == (5, 16)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"candidates": 1}, "at least 2"),
+        ({"heads": 3}, "3 heads"),
+        ({"voice_attributes": 100}, "100 attributes cannot be cut into 32 tokens"),
+        ({"face_tokens": 5}, "12 attributes cannot be cut into 5 tokens"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        P2VANetSettings(**changes)
+
+
 def test_small_settings_take_changes():
     values = P2VANetSettings.small(private=False, map_size=5)
     assert (values.map_size, values.private, values.dim) == (5, False, 128)
@@ -394,6 +408,21 @@ def test_without_pairs_and_attributes_those_terms_are_nought():
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
+def test_further_nationalities_are_the_last_one():
+    network, batch = lived(), tiny_batch()
+    encoded = network.encode(batch)
+    terms = []
+    for further in (3, 100):
+        sides = (
+            dataclasses.replace(
+                side, nationalities=torch.where(side.nationalities == 2, further, 0)
+            )
+            for side in (batch.faces, batch.voices)
+        )
+        terms.append(network.loss_terms(encoded, Batch(*sides), STAGE)["nationality"].item())
+    assert terms[0] == terms[1]
+
+
 # The players.
 
 
@@ -433,6 +462,8 @@ def test_rates_and_schedule_are_those_of_section_iv():
             assert group["betas"][0] == 0.9
             assert group["weight_decay"] == 5e-4
     assert network.schedule().batch == 64
+    assert network.schedule().critic_every == 1
+    assert tiny(adversary=False).schedule().critic_every == 0
 
 
 def test_a_few_steps_on_a_few_pairs_rank_each_pair_first():

@@ -19,7 +19,7 @@ from avsearch.models.losses import (
     gaussian_divergence,
     lifted_structure,
     masked_cross_entropy,
-    row_distances,
+    pair_distances,
     structural_metric,
 )
 
@@ -45,16 +45,16 @@ def has_gradient(function, *inputs: Tensor) -> bool:
 
 @settings(deadline=None, max_examples=30)
 @given(n=st.integers(1, 5), dim=st.integers(1, 5), seed=SEEDS)
-def test_row_distances_are_euclidean(n, dim, seed):
+def test_pair_distances_are_euclidean(n, dim, seed):
     a, b = points(n, dim, seed=seed), points(n, dim, seed=seed + 1)
-    found = row_distances(a, b)
+    found = pair_distances(a, b)
     for row in range(n):
         assert found[row].item() == pytest.approx(math.dist(a[row], b[row]), abs=1e-6)
 
 
-def test_row_distances_of_equal_rows_have_no_gradient():
+def test_pair_distances_of_equal_rows_have_no_gradient():
     rows = points(4, 3).requires_grad_()
-    row_distances(rows, rows.detach().clone()).sum().backward()
+    pair_distances(rows, rows.detach().clone()).sum().backward()
     assert not rows.grad.any()
 
 
