@@ -27,7 +27,8 @@ Where the paper leaves it open, or we depart from it:
   so that it is learned. ``embed_face`` and ``embed_voice`` take the attributes beside the media;
   an index that has none gets vectors made with the learned tokens alone.
 - Eq. 9 adds no position to tokens; ours have a projection of their own each. Eq. 11 calls the
-  attention "again": it is the same block, with the same weights.
+  attention "again": it is the same block, with the same weights. A fresh cross-transformer hands
+  on little but Z.
 - The generators take Z after the private attributes, as section III-F and Fig. 2 say, not f.
 - The generators maximise the discriminator's loss, which Eq. 18 leaves out, with the weight 0.3
   of ADSM. Eq. 18 repeats the loss of gender where that of nationality is meant.
@@ -234,6 +235,10 @@ class CrossTransformer(nn.Module):
             nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
         self.project = nn.Linear(dim, dim)
+        # A fresh one hands on little but Z, with which the first steps learn more.
+        nn.init.eye_(self.project.weight)
+        for part in (self.attention.project, self.feed_forward[2]):
+            nn.init.normal_(part.get_parameter("weight"), std=0.01)
 
     def forward(self, z: Tensor, tokens: Tensor) -> Tensor:
         """Z (B, dim), tokens (B, T, dim) to (B, dim)."""
