@@ -19,13 +19,11 @@ from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
 from avsearch.models.p2vanet import (
     FACE,
     VOICE,
-    AttributeTokens,
-    CrossAttention,
-    CrossTransformer,
     P2VANet,
     P2VANetSettings,
     VariationalAutoEncoder,
 )
+from avsearch.models.private import AttributeTokens, CrossAttention, CrossTransformer
 from avsearch.models.training import Stage
 from avsearch.models.tuples import draw_both_ways
 
