@@ -56,3 +56,36 @@ def mean(points: Points) -> list[float]:
 def squared(a: Sequence[float], b: Sequence[float]) -> float:
     """Squared distance."""
     return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+
+
+def masked_cross_entropy(logits: Points, eta: float) -> float:
+    """DSANet Eq. 15-17; the match first."""
+    losses = []
+    for row in logits:
+        p = [1 / (1 + math.exp(-value)) for value in row]
+        loss = -math.log(p[0])
+        for other in p[1:]:
+            if other - max(p) + eta > 0:
+                loss -= math.log(1 - other)
+        losses.append(loss)
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def structural_metric(anchors: Points, candidates: Sequence[Points], margin: float) -> float:
+    """DSANet Eq. 21-22; the match first."""
+    total = 0.0
+    for anchor, (match, *others) in zip(anchors, candidates, strict=True):
+        near = max(math.exp(margin - math.dist(anchor, other)) for other in others)
+        near += max(math.exp(margin - math.dist(match, other)) for other in others)
+        total += max(0.0, math.log(near) + math.dist(anchor, match))
+    return total / (2 * len(anchors)) if anchors else 0.0
+
+
+def lifted_structure(anchors: Points, candidates: Sequence[Points], margin: float) -> float:
+    """P2VANet Eq. 15-16; the match first."""
+    total = 0.0
+    for anchor, (match, *others) in zip(anchors, candidates, strict=True):
+        near = sum(math.exp(margin - math.dist(anchor, other)) for other in others)
+        near += sum(math.exp(margin - math.dist(match, other)) for other in others)
+        total += max(0.0, math.log(near) + math.dist(anchor, match)) ** 2
+    return total / (2 * len(anchors)) if anchors else 0.0

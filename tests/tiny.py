@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.batch import UNKNOWN, Batch, BatchSide
+from avsearch.models.training import Stage
 from indexer.types import Media
 
 SETTINGS = ADSMSettings(
@@ -118,3 +119,52 @@ def face(rng: np.random.Generator, side: int = 32) -> Media:
 def voice(rng: np.random.Generator, samples: int = SAMPLES, level: float = 0.1) -> Media:
     """A voice in memory."""
     return Media(NOWHERE / "voice.wav", "voice", data=voice_noise(rng, samples, level))
+
+
+def paired_features(
+    people: int, each: int, faces: tuple[int, ...], voices: tuple[int, ...], seed: int = 0
+) -> Batch:
+    """Frozen features of people who have both: one random point a person and side, and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    who = torch.arange(people).repeat_interleave(each)
+
+    def side(shape: tuple[int, ...]) -> BatchSide:
+        points = torch.randn(people, *shape, generator=generator)[who]
+        inputs = points + 0.1 * torch.randn(len(who), *shape, generator=generator)
+        return BatchSide(inputs, who, who, who % 2, who % 3)
+
+    return Batch(side(faces), side(voices))
+
+
+def overfit(network: Any, batch: Batch, steps: int) -> list[float]:
+    """Train on one batch by the network's schedule; what its terms but the adversary summed to."""
+    players, totals = network.train().optimizers(), []
+    rates = [
+        torch.optim.lr_scheduler.LambdaLR(
+            each, lambda step: network.schedule().factor(step / steps)
+        )
+        for each in (players.generator, players.critic)
+    ]
+    for step in range(steps):
+        encoded = network.encode(batch)
+        players.critic.zero_grad()
+        network.critic_loss(encoded).backward()
+        players.critic.step()
+        terms = network.loss_terms(encoded, batch, Stage(step / steps))
+        players.generator.zero_grad()
+        sum(terms.values()).backward()
+        players.generator.step()
+        for rate in rates:
+            rate.step()
+        totals.append(sum(term.item() for name, term in terms.items() if name != "adversary"))
+    network.eval()
+    return totals
+
+
+def share_ranked_first(network: Any, batch: Batch) -> float:
+    """Of the voices, how many have a face of their own label nearest."""
+    with torch.inference_mode():
+        faces = network.embed_face(batch.faces.inputs)
+        voices = network.embed_voice(batch.voices.inputs)
+    found = batch.faces.labels[(voices @ faces.T).argmax(1)]
+    return (found == batch.voices.labels).float().mean().item()

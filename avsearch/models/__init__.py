@@ -6,10 +6,12 @@ from pathlib import Path
 
 from avsearch.models.adsm import ADSM
 from avsearch.models.checkpoint import load_checkpoint
+from avsearch.models.dsanet import DSANet
 from avsearch.models.embedder import TorchEmbedder, pick_device
+from avsearch.models.p2vanet import P2VANet
 from indexer.errors import BadRequest
 
-MODELS = {"adsm": ADSM}
+MODELS = {"adsm": ADSM, "dsanet": DSANet, "p2vanet": P2VANet}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT = "adsm"
 

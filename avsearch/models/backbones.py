@@ -58,7 +58,8 @@ class ResNet(nn.Module):
     """Residual network of basic blocks (He et al., CVPR 2016) without its last pooling.
 
     ``depths`` are the blocks of its four stages, whose channels are 1, 2, 4 and 8 times
-    ``width``; with ``reduction`` every block has an SE module (Hu et al., CVPR 2018).
+    ``width``; with ``reduction`` every block has an SE module (Hu et al., CVPR 2018). A
+    ``last_stride`` of 1 keeps the last stage at the size of the one before it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ResNet(nn.Module):
         *,
         width: int = 64,
         reduction: int | None = None,
+        last_stride: int = 2,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
@@ -75,9 +77,10 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         stages = []
         channels = width
-        for place, depth in enumerate(depths):
+        firsts = (1, 2, 2, last_stride)
+        for place, (depth, first) in enumerate(zip(depths, firsts, strict=True)):
             wide = width * 2**place
-            strides = [1 if place == 0 else 2, *[1] * (depth - 1)]
+            strides = [first, *[1] * (depth - 1)]
             blocks = [
                 BasicBlock(channels if at == 0 else wide, wide, stride, reduction)
                 for at, stride in enumerate(strides)
@@ -88,15 +91,15 @@ class ResNet(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, 8 * width, H / 32, W / 32)."""
+        """(B, channels, H, W) to (B, 8 * width, H / 32, W / 32), or / 16 by the last stride."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return maps
 
 
-def resnet18(channels: int = 3, *, width: int = 64) -> ResNet:
+def resnet18(channels: int = 3, *, width: int = 64, last_stride: int = 2) -> ResNet:
     """ResNet-18."""
-    return ResNet(channels, (2, 2, 2, 2), width=width)
+    return ResNet(channels, (2, 2, 2, 2), width=width, last_stride=last_stride)
 
 
 def se_resnet34(channels: int = 1, *, width: int = 64, reduction: int = 16) -> ResNet:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avsearch.models.batch import UNKNOWN
+
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances (n, m) between rows of (n, dim) and (m, dim).
@@ -17,6 +19,19 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     """
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
     return squared.clamp_min(1e-12).sqrt()
+
+
+def pair_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
+
+    The gradient at distance nought is nought.
+    """
+    return (a - b).square().sum(-1).clamp_min(1e-12).sqrt()
+
+
+def row_mean(costs: Tensor) -> Tensor:
+    """The mean of costs (n,); nought, with a gradient of nought, where there are none."""
+    return costs.sum() / max(1, len(costs))
 
 
 def weighted_triplet(
@@ -87,6 +102,84 @@ def modality_cross_entropy(logits: Tensor, modality: int) -> Tensor:
     """Cross-entropy of a modality classifier's logits (n, 2), ADSM Eq. 7."""
     target = torch.full((len(logits),), modality, device=logits.device)
     return functional.cross_entropy(logits, target)
+
+
+def masked_cross_entropy(logits: Tensor, *, eta: float) -> Tensor:
+    """Adaptive masked cross-entropy of tuples' logits (n, k), the match first; DSANet Eq. 14-17.
+
+    The binary cross-entropy of the match and of those others whose probability (Eq. 15) is less
+    than ``eta`` below the largest of the tuple (Eq. 16). Eq. 14 as printed adds log p of the
+    others too, which would raise them; this is the loss whose gradient is Eq. 17.
+    """
+    p = logits.detach().sigmoid()  # Eq. 15
+    counts = p[:, 1:] - p.amax(1, keepdim=True) + eta > 0  # omega of Eq. 16
+    others = (counts * functional.softplus(logits[:, 1:])).sum(1)
+    return row_mean(functional.softplus(-logits[:, 0]) + others)
+
+
+def first_cross_entropy(logits: Tensor) -> Tensor:
+    """Cross-entropy of tuples' logits (n, k), the match being the first; P2VANet Eq. 17."""
+    return row_mean(-functional.log_softmax(logits, 1)[:, 0])
+
+
+def structural_metric(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
+    """Structural metric of tuples, DSANet Eq. 21-22.
+
+    Anchors (n, dim), candidates (n, k, dim), the match first: only the other nearest to the
+    anchor and the one nearest to the match cost, so that their number does not matter.
+    """
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
+    nearest = torch.stack([margin - from_anchor.amin(1), margin - from_match.amin(1)], 1)
+    return row_mean(functional.relu(nearest.logsumexp(1) + match)) / 2
+
+
+def lifted_structure(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
+    """Lifted structured loss of tuples, P2VANet Eq. 15-16 (Oh Song et al., CVPR 2016).
+
+    Anchors (n, dim), candidates (n, k, dim), the match first: every other costs by its distance
+    to the anchor and to the match.
+    """
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
+    near = (margin - torch.cat([from_anchor, from_match], 1)).logsumexp(1)
+    return row_mean(functional.relu(near + match).square()) / 2
+
+
+def _tuple_distances(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of tuples: (M,) anchor to match; (M, k - 1) anchor, and match, to the others."""
+    apart = pair_distances(anchors, candidates)
+    within = pair_distances(candidates[:, :1], candidates[:, 1:])
+    return apart[:, 0], apart[:, 1:], within
+
+
+class CentreLoss(nn.Module):
+    """Mean distance of embeddings to the centre of their class, DSANet Eq. 27.
+
+    The centres are learned, as in its reference (Luo et al., CVPR Workshops 2019).
+    """
+
+    def __init__(self, classes: int, dim: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(functional.normalize(torch.randn(classes, dim)))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings (n, dim) with labels (n,) in [0, classes)."""
+        return row_mean(pair_distances(embeddings, self.centres[labels]))
+
+
+def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of normal distributions (n, dim) from the standard one, P2VANet Eq. 2-3.
+
+    The mean over rows and values.
+    """
+    per_value = (mean.square() + log_variance.exp() - log_variance - 1) / 2
+    return row_mean(per_value.mean(1))
+
+
+def attribute_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, values) with labels (n,), the mean over those that are known."""
+    known = labels != UNKNOWN
+    total = functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")
+    return total / known.sum().clamp_min(1)
 
 
 class SharedClassifier(nn.Module):
