@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from avsearch.models.acienet import ACIENet
 from avsearch.models.adsm import ADSM
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.embedder import TorchEmbedder, pick_device
 from indexer.errors import BadRequest
 
-MODELS = {"adsm": ADSM}
+MODELS = {"acienet": ACIENet, "adsm": ADSM}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT = "adsm"
 
