@@ -6,11 +6,12 @@ from pathlib import Path
 
 from avsearch.models.acienet import ACIENet
 from avsearch.models.adsm import ADSM
+from avsearch.models.aicanet import AICANet
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.embedder import TorchEmbedder, pick_device
 from indexer.errors import BadRequest
 
-MODELS = {"acienet": ACIENet, "adsm": ADSM}
+MODELS = {"acienet": ACIENet, "adsm": ADSM, "aicanet": AICANet}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT = "adsm"
 

@@ -14,13 +14,14 @@ from tiny_pairs import MEDIA, frozen_batch, lived_pairs, tiny_pairs
 from torch import Tensor, nn
 
 from avsearch.models.acienet import ACIENet
+from avsearch.models.aicanet import AICANet
 from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
 from avsearch.models.interaction import CompactBilinear, attend, unit_positions
 from avsearch.models.pairs import FACE, VOICE
 from avsearch.models.training import Stage
 
-KINDS = [ACIENet]
+KINDS = [ACIENet, AICANet]
 CLOSE = {"atol": 1e-5, "rtol": 0}
 OF_MEDIA = {"face_features": (), "voice_features": (), **MEDIA}
 
