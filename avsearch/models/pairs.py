@@ -11,6 +11,8 @@ Where the papers leave it open, or we depart from them:
   head sees the residuals of all k at once. Here every pair is computed alone, the anchor once for
   each candidate, and the head scores one residual at a time: the softmax over k of these scores is
   the papers' loss, and no score depends on the other candidates, on their number or their order.
+  To what the head says of a residual, its length is added with a weight that is learnt: a layer
+  over signed differences has to learn what a distance is, and does so less well on new people.
 - The residual is always the voice less the face, so that a pair has one score in both directions.
 - One model is trained for both directions, V-F and F-V, each with its weights.
 - Vectors are of unit length, as theta = 1.2 suggests and an index asks for. What is on its own
@@ -40,7 +42,7 @@ from torch.nn import functional
 from avsearch.models.backbones import FrozenFeatures, resnet18, se_resnet34
 from avsearch.models.batch import Batch
 from avsearch.models.frontends import LogMels, scale_pixels
-from avsearch.models.losses import identity_alignment, modality_cross_entropy
+from avsearch.models.losses import identity_alignment, modality_cross_entropy, pair_distances
 from avsearch.models.training import Players, Stage
 from avsearch.models.tuples import Tuples, draw_both_ways
 from indexer.types import MODALITIES, Modality
@@ -181,6 +183,7 @@ class PairNetwork(nn.Module, abc.ABC):
             nn.ReLU(),
             nn.Linear(settings.dim, 1, bias=False),
         )
+        self.nearness = nn.Parameter(torch.tensor(10.0))  # of a distance, in a score
 
     # What a paper says.
 
@@ -243,7 +246,7 @@ class PairNetwork(nn.Module, abc.ABC):
     def scores(self, faces: Tensor, voices: Tensor) -> Tensor:
         """The matching head's scores (...) of pairs of vectors (..., dim)."""
         logits: Tensor = self.matcher(self.residuals(faces, voices))
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) - self.nearness * pair_distances(faces, voices)
 
     # What training needs.
 

@@ -92,11 +92,12 @@ def test_terms_are_those_of_eq_23():
         asks_voice, together = matched.drawn.asks == "voice", matched.similarities is not None
         alpha, beta, gamma = (3, 1, 2) if asks_voice else (1, 1, 1)
         share = 1 if together else 0.5
-        scores = network.matcher(matched.voices - matched.faces)[..., 0].tolist()
+        residuals = matched.voices - matched.faces
+        scores = network.matcher(residuals)[..., 0] - network.nearness * residuals.norm(dim=2)
         sides = matched.voices.tolist(), matched.faces.tolist()
         anchors, candidates = sides if asks_voice else sides[::-1]
         wanted["metric"] += share * beta * plain.contrast(anchors, candidates, 1.2)
-        wanted["matching"] += share * gamma * plain.cross_entropy(scores, [0] * 12)
+        wanted["matching"] += share * gamma * plain.cross_entropy(scores.tolist(), [0] * 12)
         if together:
             wanted["alignment"] += alpha * plain.alignment(matched.similarities.tolist(), 0.2, 5.0)
     for name, value in wanted.items():

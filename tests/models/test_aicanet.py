@@ -175,7 +175,9 @@ def test_terms_are_those_of_eq_16(stretching):
     for matched in encoded.matched:
         asks_voice = matched.drawn.asks == "voice"
         gamma, alpha, beta = (1, 2, 1) if asks_voice else (3, 3, 1)
-        scores = network.matcher(torch.exp(matched.voices - matched.faces))[..., 0].tolist()
+        residuals = matched.voices - matched.faces
+        logits = network.matcher(torch.exp(residuals))[..., 0]
+        scores = logits - network.nearness * residuals.norm(dim=2)
         sides = matched.voices.tolist(), matched.faces.tolist()
         anchors, candidates = sides if asks_voice else sides[::-1]
         metric = (
@@ -184,7 +186,7 @@ def test_terms_are_those_of_eq_16(stretching):
             else plain.contrast(anchors, candidates, 1.2)
         )
         wanted["metric"] += alpha * metric
-        wanted["matching"] += beta * plain.cross_entropy(scores, [0] * 12)
+        wanted["matching"] += beta * plain.cross_entropy(scores.tolist(), [0] * 12)
         if matched.similarities is not None:
             wanted["alignment"] += gamma * plain.alignment(matched.similarities.tolist(), 0.2, 5.0)
     for name, value in wanted.items():

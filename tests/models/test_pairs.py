@@ -23,6 +23,7 @@ from avsearch.models.training import Stage
 
 KINDS = [ACIENet, AICANet]
 CLOSE = {"atol": 1e-5, "rtol": 0}
+CLOSE_SCORES = {"atol": 1e-4, "rtol": 1e-5}  # of about ten
 OF_MEDIA = {"face_features": (), "voice_features": (), **MEDIA}
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -103,8 +104,8 @@ def test_maps_of_frozen_features_are_taken_as_well_as_vectors(kind):
 
 
 @every_kind
-@settings(deadline=None, max_examples=10)
-@given(chosen=st.lists(st.integers(0, 5), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=5)
+@given(chosen=st.lists(st.integers(0, 5), min_size=1, max_size=8))
 def test_vectors_depend_neither_on_neighbours_nor_on_number_nor_on_order(kind, chosen):
     network, batch = lived_pairs(kind, **OF_MEDIA), tiny_batch(6, 6)
     with torch.inference_mode():
@@ -116,8 +117,8 @@ def test_vectors_depend_neither_on_neighbours_nor_on_number_nor_on_order(kind, c
 
 @every_kind
 @with_and_without
-@settings(deadline=None, max_examples=10)
-@given(chosen=st.lists(st.integers(0, 11), min_size=1, max_size=20), asks=st.booleans())
+@settings(deadline=None, max_examples=5)
+@given(chosen=st.lists(st.integers(0, 11), min_size=1, max_size=12), asks=st.booleans())
 def test_scores_depend_neither_on_number_nor_on_order_of_candidates(
     kind, interaction, chosen, asks
 ):
@@ -132,7 +133,7 @@ def test_scores_depend_neither_on_number_nor_on_order_of_candidates(
         )
         together = network.interact(query, candidates[chosen], modality)
     assert together.shape == (len(chosen),)
-    torch.testing.assert_close(together, alone, **CLOSE)
+    torch.testing.assert_close(together, alone, **CLOSE_SCORES)
 
 
 @every_kind
@@ -153,7 +154,7 @@ def test_a_pair_has_one_score_whoever_asks(kind):
         for at in range(3):
             by_face = network.interact(faces[:1], voices[at : at + 1], "face")
             by_voice = network.interact(voices[at : at + 1], faces[:1], "voice")
-            torch.testing.assert_close(by_face, by_voice, **CLOSE)
+            torch.testing.assert_close(by_face, by_voice, **CLOSE_SCORES)
 
 
 @every_kind
@@ -250,7 +251,7 @@ def test_vectors_and_scores_of_tuples_are_those_of_their_pairs(kind):
             for place in range(2):
                 voice, face = drawn.voice_rows[row, place], drawn.face_rows[row, place]
                 score = network.interact(voices[voice][None], faces[face][None], "voice")
-                assert scores[row, place].item() == pytest.approx(score.item(), abs=1e-5)
+                assert scores[row, place].item() == pytest.approx(score.item(), abs=1e-4)
         alone = encoded.matched[0]
         torch.testing.assert_close(
             alone.faces[:, 0],
@@ -350,7 +351,7 @@ def test_a_few_dozen_steps_rank_the_pairs_of_one_batch_first(kind):
     losses = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for _ in range(40):
+        for _ in range(30):
             encoded = network.encode(batch)
             players.critic.zero_grad()
             network.critic_loss(encoded).backward()
