@@ -36,7 +36,7 @@ Where the paper leaves it open, or we depart from it:
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,11 @@ class AICANetSettings(PairSettings):
     delta: float = 10.0  # makes attention sparse, Eq. 6
     mu1: float = 10.0  # Eq. 15
     mu2: float = 4.0
+
+    def __post_init__(self) -> None:
+        PairSettings.__post_init__(self)
+        if self.correction not in get_args(Correction):
+            raise ValueError(f"no correction is {self.correction!r}; take clamp, zero or none.")
 
 
 class Threshold(nn.Module):

@@ -23,6 +23,19 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     return squared.clamp_min(1e-12).sqrt()
 
 
+def pair_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
+
+    The gradient at distance nought is nought.
+    """
+    return (a - b).square().sum(-1).clamp_min(1e-12).sqrt()
+
+
+def row_mean(costs: Tensor) -> Tensor:
+    """The mean of costs (n,); nought, with a gradient of nought, where there are none."""
+    return costs.sum() / max(1, len(costs))
+
+
 def weighted_triplet(
     anchors: Tensor,
     others: Tensor,
@@ -111,19 +124,6 @@ class SharedClassifier(nn.Module):
         return functional.cross_entropy(logits, labels)
 
 
-def pair_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
-
-    The gradient at distance nought is nought.
-    """
-    return (a - b).square().sum(-1).clamp_min(1e-12).sqrt()
-
-
-def _mean(costs: Tensor) -> Tensor:
-    """The mean of (M,), nought where there is none."""
-    return costs.sum() / max(len(costs), 1)
-
-
 def identity_alignment(similarities: Tensor, *, done: float, temperature: float = 5.0) -> Tensor:
     """Squared error of predicted similarities (M, k), ACIENet Eq. 12-13 and AICANet Eq. 2.
 
@@ -133,7 +133,7 @@ def identity_alignment(similarities: Tensor, *, done: float, temperature: float 
     targets = torch.zeros_like(similarities)
     targets[:, 0] = 1
     errors = (torch.sigmoid(temperature * similarities) - targets).square().mean(1)
-    return (1 + math.cos(math.pi * done)) / 2 * _mean(errors)
+    return (1 + math.cos(math.pi * done)) / 2 * row_mean(errors)
 
 
 def joint_attribute(log_shares: Tensor, genders: Tensor, nations: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def joint_attribute(log_shares: Tensor, genders: Tensor, nations: Tensor) -> Ten
     of_nation = _fits(nations, log_shares.shape[2])[:, None]
     fitting = log_shares.masked_fill(~(of_gender & of_nation), -math.inf)
     costs = -fitting.flatten(1).logsumexp(1)
-    return _mean(costs[(genders != UNKNOWN) | (nations != UNKNOWN)])
+    return row_mean(costs[(genders != UNKNOWN) | (nations != UNKNOWN)])
 
 
 def _fits(values: Tensor, count: int) -> Tensor:
@@ -164,7 +164,7 @@ def contrast(anchors: Tensor, candidates: Tensor, *, theta: float) -> Tensor:
     """
     own, across, within = _tuple_distances(anchors, candidates)
     nearest = torch.exp(theta - across).amax(1) + torch.exp(theta - within).amax(1)
-    return _mean(functional.relu(torch.log(nearest + own))) / 2
+    return row_mean(functional.relu(torch.log(nearest + own))) / 2
 
 
 def relative_distance_stretching(
@@ -179,7 +179,7 @@ def relative_distance_stretching(
     stretched = [
         torch.exp(theta - others + own[:, None] - others).amax(1) for others in (across, within)
     ]
-    return _mean(mu1 * torch.log1p(mu2 * (stretched[0] + stretched[1])) + own) / 2
+    return row_mean(mu1 * torch.log1p(mu2 * (stretched[0] + stretched[1])) + own) / 2
 
 
 def _tuple_distances(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:

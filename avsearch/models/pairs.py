@@ -76,6 +76,10 @@ class PairSettings:
     interaction: bool = True  # AGI of ACIENet, AIA of AICANet
     rate: float = 0.1  # all learning rates, as a multiple of the papers'
 
+    def __post_init__(self) -> None:
+        if self.candidates < 2:
+            raise ValueError("of the candidates one is the match; take at least 2.")
+
     @classmethod
     def small(cls, **changes: Any) -> Self:
         """A model that trains on a laptop's CPU."""

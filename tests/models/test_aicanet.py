@@ -24,6 +24,13 @@ def test_settings_are_the_papers():
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
+def test_a_correction_that_is_none_of_the_three_cannot_be():
+    with pytest.raises(ValueError, match="no correction is 'clip'"):
+        AICANetSettings(correction="clip")
+    with pytest.raises(ValueError, match="take at least 2"):
+        AICANetSettings(candidates=0)
+
+
 # The threshold.
 
 

@@ -93,6 +93,12 @@ def test_a_small_model_has_the_settings_it_is_given(kind):
 
 
 @every_kind
+def test_a_tuple_of_one_candidate_cannot_be(kind):
+    with pytest.raises(ValueError, match="take at least 2"):
+        kind.Settings(candidates=1)
+
+
+@every_kind
 def test_maps_of_frozen_features_are_taken_as_well_as_vectors(kind):
     network = tiny_pairs(kind, face_features=(8, 7, 7), voice_features=(5, 4, 9)).eval()
     with torch.inference_mode():
