@@ -13,7 +13,7 @@ from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Media
+from indexer.types import Media, Reranker
 
 
 def index_galleries(
@@ -76,18 +76,26 @@ def ask(
     ``warn`` is told what the user should know of how the file was understood. Raises
     RefusedFile for a file that cannot be asked with and BadRequest for a request that is wrong.
     """
-    if rerank is not None:
-        raise BadRequest(f"There is no re-ranker {rerank!r}; none is shipped yet.")
+    reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         if file is None:
-            answer = Searcher(opened).answer(person or "", top, want, where, by)
+            answer = Searcher(opened, None, reranker).answer(person or "", top, want, where, by)
         else:
             question = _question(file, opened, warn)
             from avsearch.models import load_model
 
             embedder = load_model(opened.notes().get("model") or None, device)
-            answer = Searcher(opened, embedder).answer(question, top, want, where, by)
+            searcher = Searcher(opened, embedder, reranker)
+            answer = searcher.answer(question, top, want, where, by)
         return answer, opened.space.model
+
+
+def _reranker(name: str | None, device: str) -> Reranker | None:
+    if name is None:
+        return None
+    from avsearch.models import load_reranker
+
+    return load_reranker(name, device)
 
 
 def _question(file: Path, index: Index, warn: Callable[[str], None]) -> list[Media]:

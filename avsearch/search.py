@@ -64,7 +64,8 @@ class Searcher:
     """Retrieves by embedding, then re-ranks a short list.
 
     ``index`` and ``embedder`` must be of one space; ForeignSpace otherwise. Without an embedder
-    only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees.
+    only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees;
+    it compares them with the longest stretch of speech or the largest face asked with.
     """
 
     def __init__(
@@ -110,9 +111,9 @@ class Searcher:
         media = [question] if isinstance(question, Media) else question
         if not media and not isinstance(media, str):
             raise BadRequest("Nothing was asked with; give media or the ID of a person.")
-        if self.reranker is not None and (isinstance(media, str) or len(media) != 1):
+        if self.reranker is not None and isinstance(media, str):
             raise BadRequest(
-                "A re-ranker compares one face or one stretch of speech; ask with one."
+                "A re-ranker compares with a face or a voice; ask with media, not with a person."
             )
         if isinstance(media, str):
             asked, vector = self._person(media, want)
@@ -128,7 +129,7 @@ class Searcher:
         )
         hits = [_hit(rank, item, score) for rank, (item, score) in enumerate(found.hits[0], 1)]
         if self.reranker is not None and hits and not isinstance(media, str):
-            hits = self._reranked(self.reranker, media[0], hits)
+            hits = self._reranked(self.reranker, max(media, key=_size), hits)
         return Answer(asked, want, hits[:top], found.plan)
 
     def _embed(self, media: Sequence[Media]) -> Vectors:
@@ -151,12 +152,20 @@ class Searcher:
         raise BadRequest(f"{key} has no faces and no voices in this index.")
 
     def _reranked(self, reranker: Reranker, query: Media, hits: list[Hit]) -> list[Hit]:
-        candidates = [Media(h.path, h.modality, h.start_s, h.end_s, h.box) for h in hits]
+        """The short list in the re-ranker's order, then the hits behind it as they were.
+
+        Those of the short list that have no score, being unreadable by now, come last in it.
+        """
+        short, rest = hits[: self.shortlist], hits[self.shortlist :]
+        candidates = [Media(h.path, h.modality, h.start_s, h.end_s, h.box) for h in short]
         scores = reranker.score(query, candidates)
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable")  # NaN goes last
+        ordered = [
+            dataclasses.replace(short[place], rerank_score=_finite(scores[place]))
+            for place in order
+        ]
         return [
-            dataclasses.replace(hits[place], rank=rank, rerank_score=float(scores[place]))
-            for rank, place in enumerate(order, 1)
+            dataclasses.replace(hit, rank=rank) for rank, hit in enumerate([*ordered, *rest], 1)
         ]
 
 
@@ -172,6 +181,19 @@ def choose_question(media: Sequence[Media]) -> list[Media]:
 def _area(face: Media) -> float:
     box = face.box
     return np.inf if box is None else (box.right - box.left) * (box.bottom - box.top)
+
+
+def _size(item: Media) -> float:
+    """How much of a person one medium of a question shows: its length, or the face's area."""
+    if item.modality == "face":
+        return _area(item)
+    if item.data is not None:
+        return float(item.data.size)
+    return np.inf if item.end_s is None else item.end_s - item.start_s
+
+
+def _finite(score: np.float32) -> float | None:
+    return float(score) if np.isfinite(score) else None
 
 
 def _asked(media: Sequence[Media]) -> Asked:

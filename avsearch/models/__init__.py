@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from avsearch.models.acienet import ACIENet
 from avsearch.models.adsm import ADSM
-from avsearch.models.checkpoint import load_checkpoint
+from avsearch.models.aicanet import AICANet
+from avsearch.models.checkpoint import Checkpoint, load_checkpoint
 from avsearch.models.dsanet import DSANet
 from avsearch.models.embedder import TorchEmbedder, pick_device
 from avsearch.models.p2vanet import P2VANet
-from indexer.errors import BadRequest
+from avsearch.models.pairs import PairNetwork
+from avsearch.models.reranker import TorchReranker
+from indexer.errors import BadRequest, printable
 
-MODELS = {"adsm": ADSM, "dsanet": DSANet, "p2vanet": P2VANet}
+MODELS: dict[str, type[Any]] = {
+    "acienet": ACIENet,
+    "adsm": ADSM,
+    "aicanet": AICANet,
+    "dsanet": DSANet,
+    "p2vanet": P2VANet,
+}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT = "adsm"
 
@@ -20,12 +31,40 @@ def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmb
     """A trained model: the default, one that is shipped by its name, or a checkpoint file.
 
     ``device`` is ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. Raises BadRequest where
-    there is no such model or device, or the file is not a checkpoint.
+    there is no such model or device, or the file is not a checkpoint of a model that takes media.
     """
-    return TorchEmbedder(load_checkpoint(find_weights(name), MODELS), pick_device(device))
+    return TorchEmbedder(_load(find_weights(name)), pick_device(device))
 
 
-def find_weights(name: str | Path | None) -> Path:
+def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
+    """A trained re-ranker: one that is shipped by its name, or a checkpoint file.
+
+    Raises BadRequest as :func:`load_model` does, and for a model that compares no pairs.
+    """
+    path = find_weights(name, kind="re-ranker")
+    checkpoint = _load(path)
+    if not isinstance(checkpoint.network, PairNetwork):
+        pairs = " or ".join(key for key, kind in MODELS.items() if issubclass(kind, PairNetwork))
+        raise BadRequest(
+            f"{printable(path)} holds a model called {checkpoint.space.model!r}, which embeds and "
+            f"does not re-rank; name a checkpoint of {pairs}."
+        )
+    return TorchReranker(checkpoint, pick_device(device))
+
+
+def _load(path: Path) -> Checkpoint:
+    """The checkpoint of a model that takes media; BadRequest where it takes features instead."""
+    checkpoint = load_checkpoint(path, MODELS)
+    settings = checkpoint.network.settings
+    if getattr(settings, "face_features", ()) or getattr(settings, "voice_features", ()):
+        raise BadRequest(
+            f"{printable(path)} was trained on features that another encoder computed and cannot "
+            "read media; name a model trained on media."
+        )
+    return checkpoint
+
+
+def find_weights(name: str | Path | None, kind: str = "model") -> Path:
     """The checkpoint file of a shipped model's name, or the file itself."""
     name = DEFAULT if name is None else name
     shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
@@ -35,7 +74,7 @@ def find_weights(name: str | Path | None) -> Path:
     if path.suffix or path.exists():
         return path
     known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
-    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
+    raise BadRequest(f"There is no {kind} {str(name)!r}; {known} name a checkpoint file.")
 
 
 def model_address(name: str | Path | None) -> str:

@@ -5,6 +5,8 @@ Labels are integers; equal labels mean the same class (a person, or a shared att
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -198,3 +200,61 @@ class SharedClassifier(nn.Module):
         """Mean cross-entropy of unit embeddings (n, dim) with labels (n,)."""
         logits = self.scale * embeddings @ functional.normalize(self.weight).T
         return functional.cross_entropy(logits, labels)
+
+
+def identity_alignment(similarities: Tensor, *, done: float, temperature: float = 5.0) -> Tensor:
+    """Squared error of predicted similarities (M, k), ACIENet Eq. 12-13 and AICANet Eq. 2.
+
+    The first of each k is the match, whose target is one, the others' nought; ``done``, the
+    share of the training that is over, anneals the loss to nought by a cosine.
+    """
+    targets = torch.zeros_like(similarities)
+    targets[:, 0] = 1
+    errors = (torch.sigmoid(temperature * similarities) - targets).square().mean(1)
+    return (1 + math.cos(math.pi * done)) / 2 * row_mean(errors)
+
+
+def joint_attribute(log_shares: Tensor, genders: Tensor, nations: Tensor) -> Tensor:
+    """Mean of minus the log of the share of what is known, ACIENet Eq. 16.
+
+    ``log_shares`` (n, genders, nations) are log-probabilities over both together; genders and
+    nations are (n,), UNKNOWN where they are: shares are summed over what is not known, so that
+    a gender alone still teaches, and who is unknown in both costs nothing.
+    """
+    of_gender = _fits(genders, log_shares.shape[1])[:, :, None]
+    of_nation = _fits(nations, log_shares.shape[2])[:, None]
+    fitting = log_shares.masked_fill(~(of_gender & of_nation), -math.inf)
+    costs = -fitting.flatten(1).logsumexp(1)
+    return row_mean(costs[(genders != UNKNOWN) | (nations != UNKNOWN)])
+
+
+def _fits(values: Tensor, count: int) -> Tensor:
+    """(n, count) bool: which values each may have."""
+    every = torch.arange(count, device=values.device)
+    return (values[:, None] == every) | (values[:, None] == UNKNOWN)
+
+
+def contrast(anchors: Tensor, candidates: Tensor, *, theta: float) -> Tensor:
+    """Contrast loss over matching tuples, ACIENet Eq. 21-22.
+
+    Anchors (M, k, dim), as each candidate (M, k, dim) sees them, k at least 2; the first
+    candidate is the match. Of the others the nearest counts, to the anchor and to the match.
+    """
+    own, across, within = _tuple_distances(anchors, candidates)
+    nearest = torch.exp(theta - across).amax(1) + torch.exp(theta - within).amax(1)
+    return row_mean(functional.relu(torch.log(nearest + own))) / 2
+
+
+def relative_distance_stretching(
+    anchors: Tensor, candidates: Tensor, *, theta: float, mu1: float, mu2: float
+) -> Tensor:
+    """Relative distance stretching metric loss over matching tuples, AICANet Eq. 14-15.
+
+    Shapes as in :func:`contrast`. The others also count by how much nearer than the match they
+    are.
+    """
+    own, across, within = _tuple_distances(anchors, candidates)
+    stretched = [
+        torch.exp(theta - others + own[:, None] - others).amax(1) for others in (across, within)
+    ]
+    return row_mean(mu1 * torch.log1p(mu2 * (stretched[0] + stretched[1])) + own) / 2

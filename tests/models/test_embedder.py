@@ -10,7 +10,6 @@ from tiny import NOWHERE, SAMPLES, face, lived_adsm, tiny_adsm, voice
 from avsearch.models.checkpoint import Checkpoint
 from avsearch.models.embedder import TorchEmbedder
 from avsearch.models.frontends import voice_windows
-from indexer.errors import BadRequest
 from indexer.types import MODALITIES, Media, Space
 
 SPACE = Space("adsm", "0" * 64, 16, "cosine")
@@ -159,10 +158,3 @@ def test_two_embedders_of_one_checkpoint_agree(media):
 def test_a_fresh_network_embeds_too(media):
     embedder = TorchEmbedder(Checkpoint(tiny_adsm().eval(), SPACE, {}), torch.device("cpu"))
     assert np.isfinite(embedder.embed(media[:4]).vectors).all()
-
-
-@pytest.mark.parametrize("shape", ["face_features", "voice_features"])
-def test_a_model_of_features_says_that_it_takes_no_media(shape, media):
-    checkpoint = Checkpoint(tiny_adsm(**{shape: (7,)}).eval(), SPACE, {})
-    with pytest.raises(BadRequest, match="takes no pictures or sounds"):
-        TorchEmbedder(checkpoint, torch.device("cpu")).embed(media[:2])
