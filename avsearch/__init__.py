@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avsearch.media import MediaExtractor
-    from avsearch.models import load_model
+    from avsearch.models import load_model, load_reranker
     from avsearch.search import Hit, Searcher
     from indexer.errors import AvsearchError, BadRequest, IndexUnusable, RefusedFile
     from indexer.index import Index
@@ -39,12 +39,13 @@ __all__ = [
     "Space",
     "ingest",
     "load_model",
+    "load_reranker",
     "open_index",
 ]
 
 _HOMES = {
     "avsearch.media": ("MediaExtractor",),
-    "avsearch.models": ("load_model",),
+    "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Hit", "Searcher"),
     "indexer.errors": ("AvsearchError", "BadRequest", "IndexUnusable", "RefusedFile"),
     "indexer.index": ("Index",),

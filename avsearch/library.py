@@ -17,7 +17,7 @@ from indexer.index import Index
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Embedded, Embedder, Media, Metric, Space
+from indexer.types import Embedded, Embedder, Media, Metric, Reranker, Space
 
 Warn = Callable[[str], None]
 
@@ -150,13 +150,13 @@ def ask(
     know of how the file was understood. Raises RefusedFile for a file that cannot be asked with,
     BadRequest for a request that is wrong, ForeignSpace for another model than the index's.
     """
-    _check_reranker(rerank)
+    reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         if file is None:
-            answer = Searcher(opened).answer(person or "", top, want, where, by)
+            answer = Searcher(opened, None, reranker).answer(person or "", top, want, where, by)
         else:
             question = _Looker(opened, warn).question(file)
-            searcher = Searcher(opened, _embedder(opened, model, device))
+            searcher = Searcher(opened, _embedder(opened, model, device), reranker)
             answer = searcher.answer(question, top, want, where, by)
         return answer, opened.space.model
 
@@ -179,10 +179,10 @@ def ask_many(
     The model is loaded once, and many files are embedded and sought together. In place of the
     answer to a file that cannot be asked with stands why. Else as :func:`ask`.
     """
-    _check_reranker(rerank)
+    reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         looker = _Looker(opened, warn)
-        searcher = Searcher(opened, _embedder(opened, model, device))
+        searcher = Searcher(opened, _embedder(opened, model, device), reranker)
         for some in _batches(looker, files):
             questions = [each for _, each in some if not isinstance(each, RefusedFile)]
             answers = iter(searcher.answer_many(questions, top, want, where, by))
@@ -212,9 +212,12 @@ def _batches(
         yield some
 
 
-def _check_reranker(name: str | None) -> None:
-    if name is not None:
-        raise BadRequest(f"There is no re-ranker {name!r}; none is shipped yet.")
+def _reranker(name: str | None, device: str) -> Reranker | None:
+    if name is None:
+        return None
+    from avsearch.models import load_reranker
+
+    return load_reranker(name, device)
 
 
 def _embedder(index: Index, model: str | None, device: str) -> Embedder:

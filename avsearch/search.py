@@ -64,7 +64,8 @@ class Searcher:
     """Retrieves by embedding, then re-ranks a short list.
 
     ``index`` and ``embedder`` must be of one space; ForeignSpace otherwise. Without an embedder
-    only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees.
+    only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees;
+    it compares them with the longest stretch of speech or the largest face asked with.
     """
 
     def __init__(
@@ -108,7 +109,11 @@ class Searcher:
     ) -> Answer:
         """As :meth:`search`, with what was asked and the plan of the search."""
         if isinstance(question, str):
-            self._check_rerankable([])
+            if self.reranker is not None:
+                raise BadRequest(
+                    "A re-ranker compares with a face or a voice; ask with media, not with a "
+                    "person."
+                )
             asked, vector = self._person(question, want)
             return self._answers([asked], [[]], [vector], top, want, where, by)[0]
         (answer,) = self.answer_many([question], top, want, where, by)
@@ -148,7 +153,6 @@ class Searcher:
         """
         asked_with = [[each] if isinstance(each, Media) else list(each) for each in questions]
         for media in asked_with:
-            self._check_rerankable(media)
             if not media:
                 raise BadRequest("Nothing was asked with; give media or the ID of a person.")
         means = self._embed(asked_with)
@@ -203,7 +207,7 @@ class Searcher:
             for at, pairs in zip(places, found.hits, strict=True):
                 hits = _hits(pairs)
                 if self.reranker is not None and hits:
-                    hits = self._reranked(self.reranker, media[at][0], hits)
+                    hits = self._reranked(self.reranker, max(media[at], key=_size), hits)
                 answers[at] = Answer(asked[at], one, hits[:top], found.plan)
         return [answers[at] for at in range(len(asked))]
 
@@ -212,12 +216,6 @@ class Searcher:
     ) -> Found:
         modality = None if want == "any" else want
         return self.index.search(queries, top, modality=modality, where=where, by=by)
-
-    def _check_rerankable(self, media: Sequence[Media]) -> None:
-        if self.reranker is not None and len(media) != 1:
-            raise BadRequest(
-                "A re-ranker compares one face or one stretch of speech; ask with one."
-            )
 
     def _embed(self, questions: Sequence[Sequence[Media]]) -> list[Vectors | RefusedFile]:
         """The mean vector of the media of each question, (1, dim), or why there is none."""
@@ -246,12 +244,20 @@ class Searcher:
         raise BadRequest(f"{key} has no faces and no voices in this index.")
 
     def _reranked(self, reranker: Reranker, query: Media, hits: list[Hit]) -> list[Hit]:
-        candidates = [Media(h.path, h.modality, h.start_s, h.end_s, h.box) for h in hits]
+        """The short list in the re-ranker's order, then the hits behind it as they were.
+
+        Those of the short list that have no score, being unreadable by now, come last in it.
+        """
+        short, rest = hits[: self.shortlist], hits[self.shortlist :]
+        candidates = [Media(h.path, h.modality, h.start_s, h.end_s, h.box) for h in short]
         scores = reranker.score(query, candidates)
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable")  # NaN goes last
+        ordered = [
+            dataclasses.replace(short[place], rerank_score=_finite(scores[place]))
+            for place in order
+        ]
         return [
-            dataclasses.replace(hits[place], rank=rank, rerank_score=float(scores[place]))
-            for rank, place in enumerate(order, 1)
+            dataclasses.replace(hit, rank=rank) for rank, hit in enumerate([*ordered, *rest], 1)
         ]
 
 
@@ -267,6 +273,19 @@ def choose_question(media: Sequence[Media]) -> list[Media]:
 def _area(face: Media) -> float:
     box = face.box
     return np.inf if box is None else (box.right - box.left) * (box.bottom - box.top)
+
+
+def _size(item: Media) -> float:
+    """How much of a person one medium of a question shows: its length, or the face's area."""
+    if item.modality == "face":
+        return _area(item)
+    if item.data is not None:
+        return float(item.data.size)
+    return np.inf if item.end_s is None else item.end_s - item.start_s
+
+
+def _finite(score: np.float32) -> float | None:
+    return float(score) if np.isfinite(score) else None
 
 
 def _asked(media: Sequence[Media]) -> Asked:

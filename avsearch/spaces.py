@@ -20,7 +20,7 @@ Part = tuple[
 ]  # a tensor's name, type as torch says it, shape, bytes
 
 
-def find_weights(name: str | Path | None) -> Path:
+def find_weights(name: str | Path | None, kind: str = "model") -> Path:
     """The checkpoint file of a shipped model's name, or the file itself."""
     name = DEFAULT if name is None else name
     shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
@@ -30,7 +30,7 @@ def find_weights(name: str | Path | None) -> Path:
     if path.suffix or path.exists():
         return path
     known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
-    raise BadRequest(f"There is no model {str(name)!r}; {known} name a checkpoint file.")
+    raise BadRequest(f"There is no {kind} {str(name)!r}; {known} name a checkpoint file.")
 
 
 def model_address(name: str | Path | None) -> str:

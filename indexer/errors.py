@@ -7,7 +7,8 @@
     ├── BadRequest          (2)   the request or its input is wrong
     │   ├── NotInFile       (2)   a part of a file that it does not have; a RefusedFile too
     │   ├── NoIndex         (2)   there is no index here
-    │   └── IndexBusy       (2)   somebody else is writing to this index
+    │   ├── IndexBusy       (2)   somebody else is writing to this index
+    │   └── Diverged        (2)   a training came to numbers that are not finite
     └── IndexUnusable       (4)   the index cannot serve this request
         ├── IndexDamaged    (4)   a file of the index is cut short, changed or not ours
         ├── LaterIndex      (4)   its tables are of a later version of avsearch
@@ -56,6 +57,10 @@ class NoIndex(BadRequest):
 
 class IndexBusy(BadRequest):
     """Another process is writing to this index."""
+
+
+class Diverged(BadRequest):
+    """A training came to numbers that are not finite, by its data or its rates."""
 
 
 class IndexUnusable(AvsearchError):

@@ -196,8 +196,30 @@ def test_a_reranker_has_the_last_word_on_a_short_list(index, question):
     assert [hit.rerank_score for hit in hits] == [float(hit.person[1:]) for hit in hits]
     assert [hit.score for hit in hits] == [hit.score for hit in short[:4]]  # kept as they were
     assert [media.path for media in reranker.shown[0]] == [hit.path for hit in plain[:6]]
-    assert len(searcher.search(question, top=9)) == 9  # more than the short list are all shown
-    assert len(reranker.shown[1]) == 9
+
+
+def test_hits_behind_the_short_list_keep_their_places(index, question):
+    plain = avsearch.Searcher(index, FakeEmbedder()).search(question, top=18)
+    reranker = ByName()
+    hits = avsearch.Searcher(index, FakeEmbedder(), reranker, shortlist=6).search(question, top=9)
+    assert len(reranker.shown[0]) == 6
+    assert {hit.person for hit in hits[:6]} == {hit.person for hit in plain[:6]}
+    assert [hit.rank for hit in hits] == list(range(1, 10))
+    assert hits[6:] == plain[6:9]
+
+
+def test_a_candidate_without_a_score_comes_last_in_the_short_list(index, question):
+    class Blind(ByName):
+        def score(self, query, candidates):
+            return np.where(
+                np.arange(len(candidates)) % 2, super().score(query, candidates), np.nan
+            )
+
+    plain = avsearch.Searcher(index, FakeEmbedder()).search(question, top=18)
+    hits = avsearch.Searcher(index, FakeEmbedder(), Blind(), shortlist=6).search(question, top=7)
+    seen = sorted((hit.person for hit in plain[1:6:2]), reverse=True)
+    assert [hit.person for hit in hits] == [*seen, *(plain[at].person for at in (0, 2, 4, 6))]
+    assert [hit.rerank_score for hit in hits[3:]] == [None] * 4
 
 
 def test_a_reranker_that_has_nothing_to_rank_is_not_asked(index, question):
@@ -207,10 +229,28 @@ def test_a_reranker_that_has_nothing_to_rank_is_not_asked(index, question):
     assert reranker.shown == []
 
 
-@pytest.mark.parametrize("what", ["p01", [asked("voice: a"), asked("voice: b")]])
-def test_a_reranker_takes_one_medium(index, what):
-    with pytest.raises(BadRequest, match="ask with one"):
-        avsearch.Searcher(index, FakeEmbedder(), ByName()).search(what)
+def test_a_reranker_is_not_asked_with_a_person(index):
+    with pytest.raises(BadRequest, match="ask with media"):
+        avsearch.Searcher(index, FakeEmbedder(), ByName()).search("p01")
+
+
+def test_a_reranker_compares_with_the_longest_stretch_or_the_largest_face(index):
+    class Remembering(ByName):
+        def score(self, query, candidates):
+            self.query = query
+            return super().score(query, candidates)
+
+    reranker = Remembering()
+    searcher = avsearch.Searcher(index, FakeEmbedder(), reranker)
+    short, long = asked("voice: a"), asked("voice: a longer one")
+    searcher.search([short, long, short])
+    assert reranker.query is long
+    small, large = (
+        Media(Path("a"), "face", box=Box(0, 0, side, side), data=asked("face: a").data)
+        for side in (9, 10)
+    )
+    searcher.search([small, large, small])
+    assert reranker.query is large
 
 
 def test_speech_is_asked_with_before_faces():

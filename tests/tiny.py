@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from avsearch.models.adsm import ADSM, ADSMSettings
-from avsearch.models.batch import Batch
+from avsearch.models.batch import UNKNOWN, Batch, BatchSide
+from avsearch.models.training import Stage
 from indexer.types import Media
 
 SETTINGS = ADSMSettings(
@@ -45,6 +46,7 @@ def lived_adsm(seed: int = 0, **changes: Any) -> ADSM:
 @functools.cache
 def _lived_adsm(seed: int, **changes: Any) -> ADSM:
     network = tiny_adsm(seed, **changes)
+    shapes = network.settings.face_features, network.settings.voice_features
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)
         for module in network.modules():
@@ -53,23 +55,43 @@ def _lived_adsm(seed: int, **changes: Any) -> ADSM:
                 module.bias.uniform_(-0.5, 0.5)
                 module.momentum = None  # plain means, so that few steps suffice
         for step in range(4):
-            network.encode(tiny_batch(seed=step))
+            network.encode(tiny_batch(seed=step, shapes=shapes))
     return network.eval()
 
 
 def tiny_batch(
-    faces: int = 8, voices: int = 6, *, classes: int = 2, each: int = 2, seed: int = 0
+    faces: int = 8,
+    voices: int = 6,
+    *,
+    classes: int = 2,
+    each: int = 2,
+    seed: int = 0,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
 ) -> Batch:
-    """Noise, ``each`` items a person; people take the classes in turn."""
+    """Noise, ``each`` items a person; people take the classes in turn.
+
+    ``shapes`` are those of frozen features, of media if empty.
+    """
     rng = np.random.default_rng(seed)
     face_people, voice_people = np.arange(faces) // each, 100 + np.arange(voices) // each
-    return Batch(
-        faces=torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1),
-        voices=torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)])),
-        face_labels=torch.from_numpy(face_people % classes),
-        voice_labels=torch.from_numpy(voice_people % classes),
-        face_people=torch.from_numpy(face_people),
-        voice_people=torch.from_numpy(voice_people),
+    pixels = torch.from_numpy(np.stack([face_noise(rng) for _ in range(faces)])).movedim(3, 1)
+    waves = torch.from_numpy(np.stack([voice_noise(rng) for _ in range(voices)]))
+    inputs = [
+        torch.from_numpy(rng.standard_normal((len(media), *shape), np.float32)) if shape else media
+        for media, shape in zip((pixels, waves), shapes, strict=True)
+    ]
+    return Batch(_side(inputs[0], face_people, classes), _side(inputs[1], voice_people, classes))
+
+
+def _side(inputs: Tensor, people: NDArray[np.int64], classes: int) -> BatchSide:
+    """Genders and nationalities follow from the person; that of person 3 is unknown."""
+    who = torch.from_numpy(people)
+    return BatchSide(
+        inputs,
+        labels=who % classes,
+        people=who,
+        genders=who % 2,
+        nationalities=torch.where(who == 3, UNKNOWN, who % 3),
     )
 
 
@@ -97,3 +119,52 @@ def face(rng: np.random.Generator, side: int = 32) -> Media:
 def voice(rng: np.random.Generator, samples: int = SAMPLES, level: float = 0.1) -> Media:
     """A voice in memory."""
     return Media(NOWHERE / "voice.wav", "voice", data=voice_noise(rng, samples, level))
+
+
+def paired_features(
+    people: int, each: int, faces: tuple[int, ...], voices: tuple[int, ...], seed: int = 0
+) -> Batch:
+    """Frozen features of people who have both: one random point a person and side, and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    who = torch.arange(people).repeat_interleave(each)
+
+    def side(shape: tuple[int, ...]) -> BatchSide:
+        points = torch.randn(people, *shape, generator=generator)[who]
+        inputs = points + 0.1 * torch.randn(len(who), *shape, generator=generator)
+        return BatchSide(inputs, who, who, who % 2, who % 3)
+
+    return Batch(side(faces), side(voices))
+
+
+def overfit(network: Any, batch: Batch, steps: int) -> list[float]:
+    """Train on one batch by the network's schedule; what its terms but the adversary summed to."""
+    players, totals = network.train().optimizers(), []
+    rates = [
+        torch.optim.lr_scheduler.LambdaLR(
+            each, lambda step: network.schedule().factor(step / steps)
+        )
+        for each in (players.generator, players.critic)
+    ]
+    for step in range(steps):
+        encoded = network.encode(batch)
+        players.critic.zero_grad()
+        network.critic_loss(encoded).backward()
+        players.critic.step()
+        terms = network.loss_terms(encoded, batch, Stage(step / steps))
+        players.generator.zero_grad()
+        sum(terms.values()).backward()
+        players.generator.step()
+        for rate in rates:
+            rate.step()
+        totals.append(sum(term.item() for name, term in terms.items() if name != "adversary"))
+    network.eval()
+    return totals
+
+
+def share_ranked_first(network: Any, batch: Batch) -> float:
+    """Of the voices, how many have a face of their own label nearest."""
+    with torch.inference_mode():
+        faces = network.embed_face(batch.faces.inputs)
+        voices = network.embed_voice(batch.voices.inputs)
+    found = batch.faces.labels[(voices @ faces.T).argmax(1)]
+    return (found == batch.voices.labels).float().mean().item()

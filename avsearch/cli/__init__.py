@@ -25,6 +25,7 @@ VERBS = {
     "forget": "Remove a person for good, and prove it.",
     "export": "Write the whole index to a Parquet file.",
     "import": "Take vectors of a Parquet file into an index.",
+    "train": "Train a model on people's faces and voices.",
     "demo": "Show it all on a small synthetic world.",
 }
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--gender", help="Only people of this gender, f or m.")
 @click.option("--nationality", help="Only people of this nationality.")
 @click.option("--where", "conditions", metavar="KEY=VALUE", multiple=True, help="Only people with.")
-@click.option("--rerank", metavar="NAME|FILE", help="Re-order the best hits with a re-ranker.")
+@click.option("--rerank", metavar="NAME|FILE", help="Re-order the best 100 hits with a re-ranker.")
 @device_option
 @click.option("--explain", is_flag=True, help="Say how the search went about its filter.")
 @json_option
@@ -174,16 +174,26 @@ def _show(answer: Answer) -> None:
     if not answer.hits:
         click.echo("Nothing in this index matches the filter.")
         return
-    header = ("rank", "score", "person", "name", "gender", "nationality", "file")
-    print_table(header, [_row(hit) for hit in answer.hits])
+    header: tuple[str, ...] = ("rank", "score", "person", "name", "gender", "nationality", "file")
+    rows = [_row(hit) for hit in answer.hits]
+    if any(hit.rerank_score is not None for hit in answer.hits):
+        header = (*header[:2], "re-rank", *header[2:])
+        rows = [
+            (*row[:2], _rerank_score(hit), *row[2:])
+            for row, hit in zip(rows, answer.hits, strict=True)
+        ]
+    print_table(header, rows)
+
+
+def _rerank_score(hit: Hit) -> str:
+    return "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}"
 
 
 def _row(hit: Hit) -> tuple[str, ...]:
-    score = hit.score if hit.rerank_score is None else hit.rerank_score
     gender, nationality = (hit.attributes[key] or "" for key in ("gender", "nationality"))
     return (
         str(hit.rank),
-        f"{score:.3f}",
+        f"{hit.score:.3f}",
         hit.person,
         hit.name or "",
         gender,

@@ -20,21 +20,31 @@ Where the paper leaves it open, or we depart from it:
   distance it trains orders as the cosine does, by which the index asks.
 - The sign of L_d in Eq. 7-9 is ambiguous: the classifier minimises its cross-entropy, the
   generator maximises it with weight eta.
+- Algorithm 1 gives the classifier every H-th epoch; here it is every H-th step, so that neither
+  player runs away from the other.
+- Section 3.5 does not say how long the training is: 30 epochs. The rates jump to 1e-2 at epoch 6
+  and are divided by 10 every 3 epochs, those of the classifier every 4; here they rise evenly to
+  that epoch and both players' fall together, every 3. Epoch k of Eq. 6 comes when the triplet loss
+  has not fallen by 1 % in 3 epochs; the rates then start anew, from 1e-2 ("reset to 10e-3").
 - Where too few people have both a face and a voice, the classes are values of an attribute.
   ``identity_weight`` then keeps the people of one class apart by Eq. 1 within each modality, and
   ``attribute_weight`` adds a classifier of the classes that both modalities share, as in DIMNet.
-  The paper needs neither, because its classes are people: both are 0 by default.
+  The paper needs neither, because its classes are people: both are 0 by default. Items whose
+  class is not known take part in what needs none.
+- On frozen features one layer and a ReLU stand for each stack of Table 1.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avsearch.models.batch import Batch
+from avsearch.models.backbones import FrozenFeatures
+from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from avsearch.models.blocks import SEResNeXtBlock, conv_norm
 from avsearch.models.frontends import Cepstra, scale_pixels
 from avsearch.models.losses import (
@@ -43,6 +53,7 @@ from avsearch.models.losses import (
     modality_cross_entropy,
     weighted_triplet,
 )
+from avsearch.models.training import Players, Schedule, Stage
 
 FACE, VOICE = 0, 1  # the classes of the modality classifier
 
@@ -72,6 +83,14 @@ class ADSMSettings:
     identity_weight: float = 0.0  # of Eq. 1 within each modality, by person; not in the paper
     attribute_weight: float = 0.0  # of the shared classifier; not in the paper
     attribute_scale: float = 8.0  # of its cosines
+    face_features: tuple[int, ...] = ()  # shape of frozen features; pictures if empty
+    voice_features: tuple[int, ...] = ()  # likewise; waveforms if empty
+
+    @classmethod
+    def small(cls, **changes: Any) -> Self:
+        """Narrow nets and small inputs, to be trained on a laptop's CPU."""
+        settings = cls(widths=(16, 32, 64, 128), face_size=48, face_cardinality=4, voice_seconds=3)
+        return dataclasses.replace(settings, **changes)
 
 
 def embedding_net(
@@ -101,6 +120,43 @@ def embedding_net(
     return nn.Sequential(*stages, last, pool, nn.Flatten(), nn.BatchNorm1d(settings.dim))
 
 
+def features_net(shape: tuple[int, ...], settings: ADSMSettings) -> nn.Sequential:
+    """What stands for a net of Table 1 on frozen features: (B, *shape) to (B, dim)."""
+    width = settings.widths[-1]
+    return nn.Sequential(
+        FrozenFeatures(shape, (width, 1, 1)),
+        nn.Flatten(),
+        nn.Linear(width, settings.dim),
+        nn.BatchNorm1d(settings.dim),
+    )
+
+
+def _face_net(settings: ADSMSettings) -> nn.Sequential:
+    if settings.face_features:
+        return features_net(settings.face_features, settings)
+    return embedding_net(
+        2,
+        3,
+        settings,
+        kernel=settings.face_kernel,
+        block_kernel=settings.face_block_kernel,
+        cardinality=settings.face_cardinality,
+    )
+
+
+def _voice_net(settings: ADSMSettings) -> nn.Sequential:
+    if settings.voice_features:
+        return features_net(settings.voice_features, settings)
+    return embedding_net(
+        1,
+        settings.cepstra,
+        settings,
+        kernel=settings.voice_kernel,
+        block_kernel=settings.voice_block_kernel,
+        cardinality=settings.voice_cardinality,
+    )
+
+
 class ADSM(nn.Module):
     """The face net, the voice net and the modality classifier."""
 
@@ -109,44 +165,60 @@ class ADSM(nn.Module):
     def __init__(self, settings: ADSMSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.face_net = embedding_net(
-            2,
-            3,
-            settings,
-            kernel=settings.face_kernel,
-            block_kernel=settings.face_block_kernel,
-            cardinality=settings.face_cardinality,
-        )
-        self.voice_net = embedding_net(
-            1,
-            settings.cepstra,
-            settings,
-            kernel=settings.voice_kernel,
-            block_kernel=settings.voice_block_kernel,
-            cardinality=settings.voice_cardinality,
-        )
+        self.face_net = _face_net(settings)
+        self.voice_net = _voice_net(settings)
         self.cepstra = Cepstra(settings.cepstra)
         self.classifier = nn.Sequential(  # N_d, "a three layer fully connected neural network"
             nn.Linear(settings.dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2)
         )
         self.centres = MultiModalCentres(settings.classes, settings.dim, gamma=settings.gamma)
         self.attribute = SharedClassifier(settings.classes, settings.dim, settings.attribute_scale)
+        self.attribute.requires_grad_(settings.attribute_weight > 0)
 
     # What an index needs.
 
     def embed_face(self, faces: Tensor) -> Tensor:
-        """Faces (B, 3, size, size) uint8 to unit vectors (B, dim)."""
-        return functional.normalize(self.face_net(scale_pixels(faces)))
+        """Faces (B, 3, size, size) uint8, or features, to unit vectors (B, dim)."""
+        inputs = faces if self.settings.face_features else scale_pixels(faces)
+        return functional.normalize(self.face_net(inputs))
 
     def embed_voice(self, voices: Tensor) -> Tensor:
-        """Voices (B, samples) in [-1, 1] at 16 kHz to unit vectors (B, dim)."""
-        return functional.normalize(self.voice_net(self.cepstra(voices)))
+        """Voices (B, samples) in [-1, 1] at 16 kHz, or features, to unit vectors (B, dim)."""
+        inputs = voices if self.settings.voice_features else self.cepstra(voices)
+        return functional.normalize(self.voice_net(inputs))
 
     # What training needs.
 
+    def schedule(self) -> Schedule:
+        """Section 3.5 and Algorithm 1."""
+        return Schedule(
+            epochs=30,
+            batch=96,
+            critic_every=self.settings.turns,
+            critic_alone=True,
+            warmup=6 / 30,
+            drops=((9 / 30, 0.1), (12 / 30, 0.1), (15 / 30, 0.1)),
+            watched="triplet",
+            restarts=True,
+        )
+
+    def optimizers(self) -> Players:
+        """The generator's and the classifier's optimizer of section 3.5, at their full rates."""
+        return Players(
+            *(
+                torch.optim.SGD(player, lr=1e-2, momentum=0.9, weight_decay=1e-3)
+                for player in (self.generator_parameters(), list(self.classifier.parameters()))
+            )
+        )
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """theta_f and theta_v of Eq. 8, and the shared classifier where it takes part."""
+        parts = (self.face_net, self.voice_net, self.attribute)
+        return [each for part in parts for each in part.parameters() if each.requires_grad]
+
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Embeddings of a batch: faces (n, dim) and voices (m, dim)."""
-        return self.embed_face(batch.faces), self.embed_voice(batch.voices)
+        return self.embed_face(batch.faces.inputs), self.embed_voice(batch.voices.inputs)
 
     def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
         """What the modality classifier minimises, Eq. 7 and 9; no gradient reaches the nets."""
@@ -154,43 +226,29 @@ class ADSM(nn.Module):
         return self._modality_loss(faces, voices)
 
     def loss_terms(
-        self, encoded: tuple[Tensor, Tensor], batch: Batch, *, centred: bool = False
+        self, encoded: tuple[Tensor, Tensor], batch: Batch, stage: Stage
     ) -> dict[str, Tensor]:
         """The weighted terms whose sum the generator minimises, Eq. 8.
 
-        ``centred`` trains by the centres instead of the triplets, Eq. 6: from epoch k on, "when
-        the triplet loss converges".
+        A settled ``stage`` trains by the centres instead of the triplets, Eq. 6.
         """
         faces, voices = encoded
         terms = {"adversary": -self.settings.eta * self._modality_loss(faces, voices)}
-        if centred:
-            terms["centres"] = self._centre_loss(faces, voices, batch)
-        else:
-            terms["triplet"] = self._matching_loss(faces, voices, batch)
         if self.settings.identity_weight:
             terms["identity"] = self.settings.identity_weight * (
-                self._identity_loss(faces, batch.face_people)
-                + self._identity_loss(voices, batch.voice_people)
+                self._identity_loss(faces, batch.faces.people)
+                + self._identity_loss(voices, batch.voices.people)
             )
+        known_faces, face_labels = _of_known_class(faces, batch.faces)
+        known_voices, voice_labels = _of_known_class(voices, batch.voices)
+        shared = (known_faces, face_labels, known_voices, voice_labels)
+        if stage.settled:
+            terms["centres"] = self._centre_loss(*shared)
+        else:
+            terms["triplet"] = self._matching_loss(*shared)
         if self.settings.attribute_weight:
-            terms["attribute"] = self.settings.attribute_weight * (
-                self.attribute(faces, batch.face_labels)
-                + self.attribute(voices, batch.voice_labels)
-            )
+            terms["attribute"] = self.settings.attribute_weight * self._attribute_loss(*shared)
         return terms
-
-    def generator_parameters(self) -> list[nn.Parameter]:
-        """theta_f and theta_v of Eq. 8, and the shared classifier."""
-        parts = (self.face_net, self.voice_net, self.attribute)
-        return [parameter for part in parts for parameter in part.parameters()]
-
-    def optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-        """The generator's and the classifier's optimizer of section 3.5, at their full rates."""
-        players = (self.generator_parameters(), list(self.classifier.parameters()))
-        generator, critic = (
-            torch.optim.SGD(player, lr=1e-2, momentum=0.9, weight_decay=1e-3) for player in players
-        )
-        return generator, critic
 
     def _modality_loss(self, faces: Tensor, voices: Tensor) -> Tensor:
         return modality_cross_entropy(self.classifier(faces), FACE) + modality_cross_entropy(
@@ -198,30 +256,56 @@ class ADSM(nn.Module):
         )
 
     def _triplet(
-        self, anchors: Tensor, others: Tensor, labels: Tensor, other_labels: Tensor, *, same: bool
+        self,
+        anchors: Tensor,
+        anchor_labels: Tensor,
+        others: Tensor,
+        other_labels: Tensor,
+        *,
+        same: bool = False,
     ) -> Tensor:
+        """Eq. 1."""
         return weighted_triplet(
             anchors,
             others,
-            labels,
+            anchor_labels,
             other_labels,
             alpha=self.settings.alpha,
             margin=self.settings.margin,
             same=same,
         )
 
-    def _matching_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
+    def _matching_loss(
+        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
+    ) -> Tensor:
         """Eq. 1 in both directions: a voice asks among faces, a face among voices."""
-        return self._triplet(
-            voices, faces, batch.voice_labels, batch.face_labels, same=False
-        ) + self._triplet(faces, voices, batch.face_labels, batch.voice_labels, same=False)
+        return self._triplet(voices, voice_labels, faces, face_labels) + self._triplet(
+            faces, face_labels, voices, voice_labels
+        )
 
     def _identity_loss(self, vectors: Tensor, people: Tensor) -> Tensor:
-        return self._triplet(vectors, vectors, people, people, same=True)
+        return self._triplet(vectors, people, vectors, people, same=True)
 
-    def _centre_loss(self, faces: Tensor, voices: Tensor, batch: Batch) -> Tensor:
-        self.centres.update(FACE, faces, batch.face_labels)
-        self.centres.update(VOICE, voices, batch.voice_labels)
-        face_loss: Tensor = self.centres(FACE, faces, batch.face_labels)
-        voice_loss: Tensor = self.centres(VOICE, voices, batch.voice_labels)
-        return face_loss + voice_loss
+    def _centre_loss(
+        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
+    ) -> Tensor:
+        """Eq. 5, after the centres have moved by Eq. 2."""
+        sides = ((FACE, faces, face_labels), (VOICE, voices, voice_labels))
+        for modality, vectors, labels in sides:
+            self.centres.update(modality, vectors, labels)
+        losses = [self.centres(*side) if len(side[1]) else side[1].sum() for side in sides]
+        return torch.stack(losses).sum()
+
+    def _attribute_loss(
+        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
+    ) -> Tensor:
+        sides = ((faces, face_labels), (voices, voice_labels))
+        return torch.stack(
+            [self.attribute(*side) if len(side[0]) else side[0].sum() for side in sides]
+        ).sum()
+
+
+def _of_known_class(vectors: Tensor, side: BatchSide) -> tuple[Tensor, Tensor]:
+    """The vectors (k, dim) and labels (k,) of the items whose class is known."""
+    known = side.labels != UNKNOWN
+    return vectors[known], side.labels[known]

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 from torch import Tensor
+
+UNKNOWN = -1  # a gender or nationality that is not known
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchSide:
+    """One modality's items of a step.
+
+    ``labels`` name the class that both modalities share: the person where faces and voices are
+    paired, an attribute such as gender where they are not. ``people`` name the person within
+    the modality. ``inputs`` are what the model's ``embed_*`` take: faces (n, 3, size, size)
+    uint8, voices (n, samples) float32 in [-1, 1] at 16 kHz, or, for a model of frozen
+    features, (n, ...) float32 of the shape it was made for.
+    """
+
+    inputs: Tensor
+    labels: Tensor  # (n,) int64
+    people: Tensor  # (n,) int64
+    genders: Tensor  # (n,) int64, UNKNOWN where it is
+    nationalities: Tensor  # (n,) int64, UNKNOWN where it is
+    private: Tensor | None = None  # (n, p) float32, P2VANet's private attributes, NaN if unknown
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> BatchSide:
+        """The same on a device."""
+        return BatchSide(
+            self.inputs.to(device),
+            self.labels.to(device),
+            self.people.to(device),
+            self.genders.to(device),
+            self.nationalities.to(device),
+            None if self.private is None else self.private.to(device),
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """Faces and voices of one step; the two need not be of the same people.
+    """Faces and voices of one step; the two need not be of the same people."""
 
-    ``*_labels`` name the class that both modalities share: the person where faces and voices
-    are paired, an attribute such as gender where they are not. ``*_people`` name the person
-    within its own modality.
-    """
+    faces: BatchSide
+    voices: BatchSide
 
-    faces: Tensor  # (n, 3, size, size) uint8
-    voices: Tensor  # (m, samples) float32 in [-1, 1], 16 kHz
-    face_labels: Tensor  # (n,) int64
-    voice_labels: Tensor  # (m,) int64
-    face_people: Tensor  # (n,) int64
-    voice_people: Tensor  # (m,) int64
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.faces.to(device), self.voices.to(device))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrizations import spectral_norm
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
 _NORM: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {
@@ -69,6 +71,97 @@ class SEResNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to the same shape."""
         return torch.relu(x + self.body(x))
+
+
+class SelfAttention(nn.Module):
+    """Self-attention over the positions of a map (SAGAN, Zhang et al., ICML 2019, section 3).
+
+    All of its convolutions are spectrally normalised. A fresh one is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // 8)
+        self.query = spectral_norm(nn.Conv1d(channels, hidden, 1))
+        self.key = spectral_norm(nn.Conv1d(channels, hidden, 1))
+        self.value = spectral_norm(nn.Conv1d(channels, channels, 1))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        x = maps.flatten(2)  # (B, C, N)
+        attention = (self.query(x).mT @ self.key(x)).softmax(2)  # (B, N, N), over the keys
+        attended = self.value(x) @ attention.mT  # (B, C, N)
+        summed: Tensor = maps + self.gamma * attended.reshape(maps.shape)
+        return summed
+
+
+class SwitchableNorm(nn.Module):
+    """Switchable normalisation (Luo et al., ICLR 2019) of vectors or tokens.
+
+    Mean and variance are learned mixtures of those of the row (layer) and of the batch, running
+    ones in evaluation. A vector has no positions, so that the third kind, instance statistics,
+    is left out.
+    """
+
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, dim: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.mean_mix = nn.Parameter(torch.zeros(2))  # layer, batch; before the softmax
+        self.variance_mix = nn.Parameter(torch.zeros(2))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_variance", torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ..., dim) to the same shape."""
+        layer_variance, layer_mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        batch_variance, batch_mean = self._batch_statistics(x)
+        means, variances = self.mean_mix.softmax(0), self.variance_mix.softmax(0)
+        mean = means[0] * layer_mean + means[1] * batch_mean
+        variance = variances[0] * layer_variance + variances[1] * batch_variance
+        normal = (x - mean) * (variance + 1e-5).rsqrt()
+        return normal * self.weight + self.bias
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.running_variance, self.running_mean
+        variance, mean = torch.var_mean(x.flatten(0, -2), 0, correction=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_variance.lerp_(variance.to(self.running_variance), self.momentum)
+        return variance, mean
+
+
+class MatchingHead(nn.Module):
+    """Which of k candidates is the anchor's match, seeing them all at once.
+
+    DSANet and P2VANet feed all k + 1 embeddings, one behind the other, to fully connected
+    layers with k outputs, whose answer depends on the order of the candidates. Here the layers
+    are shared between the outputs: the first sees the anchor, the candidate, and the mean of
+    the other candidates. The answer moves with the candidates, and k is free.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3 * dim, 2 * dim)
+        self.score = nn.Linear(2 * dim, 1)
+        with torch.no_grad():  # at first it compares: what it sees is anchor minus candidate
+            weight = self.hidden.weight
+            weight[:, dim : 2 * dim] = -weight[:, :dim]
+            weight[:, 2 * dim :] = 0
+
+    def forward(self, anchors: Tensor, candidates: Tensor) -> Tensor:
+        """Anchors (n, dim), candidates (n, k, dim) to logits (n, k); k is at least 2."""
+        k = candidates.shape[1]
+        others = (candidates.sum(1, keepdim=True) - candidates) / (k - 1)
+        seen = torch.cat([anchors[:, None].expand_as(candidates), candidates, others], 2)
+        logits: Tensor = self.score(functional.relu(self.hidden(seen)))
+        return logits.squeeze(2)
 
 
 def fuse_norms(module: nn.Module) -> None:

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from avsearch.cores import on_all_cores
-from avsearch.media.load import load_media
-from avsearch.models.blocks import fuse_norms
 from avsearch.models.checkpoint import Checkpoint
-from avsearch.models.frontends import face_pixels, voice_windows
-from indexer.errors import BadRequest, RefusedFile
-from indexer.types import MODALITIES, Embedded, Media, Modality, Space, Vectors
-
-_ROWS = 32  # rows of one forward pass: enough to fill a core, little memory
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The input of one forward pass: (B,) which item each row is of, and the B rows."""
-
-    modality: Modality
-    places: NDArray[np.int64]
-    rows: Sequence[NDArray[Any]]
+from avsearch.models.forward import Forward, Rows
+from indexer.errors import BadRequest
+from indexer.types import Embedded, Media, Space, Vectors
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,8 +34,8 @@ class TorchEmbedder:
         self.space: Space = checkpoint.space
         self.record = checkpoint.record
         self.device = device
-        fuse_norms(checkpoint.network)
-        self.network = cast(Any, checkpoint.network.to(device))
+        self.forward = Forward(checkpoint.network, device)
+        self.network = self.forward.network
 
     def embed(self, media: Sequence[Media]) -> Embedded:
         """Vectors (n, dim) of media; what cannot be read is refused by position.
@@ -61,58 +43,14 @@ class TorchEmbedder:
         A voice longer than the model's window is the mean of windows that cover it.
         """
         vectors = np.full((len(media), self.space.dim), np.nan, np.float32)
-        read = on_all_cores(self._read, media)
-        refusals = {at: rows for at, rows in enumerate(read) if isinstance(rows, str)}
-        taken = [(at, rows) for at, rows in enumerate(read) if not isinstance(rows, str)]
-        chunks = [
-            chunk
-            for modality in MODALITIES
-            for chunk in _chunks(
-                modality, [each for each in taken if media[each[0]].modality == modality]
-            )
-        ]
-        if chunks:
-            embedded = np.concatenate(self._forward_all(chunks))
-            _mean_rows(vectors, np.concatenate([chunk.places for chunk in chunks]), embedded)
-        return Embedded(vectors, refusals)
-
-    def _read(self, item: Media) -> Sequence[NDArray[Any]] | str:
-        """The network's inputs for one item, or why there are none.
-
-        They are one face, or one or more windows of a voice.
-        """
-        try:
-            data = load_media(item)
-        except RefusedFile as error:
-            return error.reason
-        if item.modality == "face":
-            return [face_pixels(data, self.network.settings.face_size)]
-        return list(voice_windows(data, self.network.settings.voice_seconds))
-
-    def _forward_all(self, chunks: Sequence[_Chunk]) -> list[Vectors]:
-        if self.device.type == "cpu" and len(chunks) > 1:
-            return on_all_cores(self._forward, chunks)
-        return [self._forward(chunk) for chunk in chunks]
-
-    @torch.inference_mode()
-    def _forward(self, chunk: _Chunk) -> Vectors:
-        embed: Callable[[Tensor], Tensor] = getattr(self.network, f"embed_{chunk.modality}")
-        rows = torch.from_numpy(np.stack(chunk.rows)).to(self.device)
-        return cast(Vectors, embed(rows).cpu().numpy())
+        rows = self.forward.run("embed", media)
+        if len(rows.places):
+            _mean_rows(vectors, rows)
+        return Embedded(vectors, rows.refusals)
 
 
-def _chunks(
-    modality: Modality, taken: Sequence[tuple[int, Sequence[NDArray[Any]]]]
-) -> Iterator[_Chunk]:
-    """The rows of items of one modality, as many at a time as a forward pass takes."""
-    found = [(place, row) for place, rows in taken for row in rows]
-    for start in range(0, len(found), _ROWS):
-        places, rows = zip(*found[start : start + _ROWS], strict=True)
-        yield _Chunk(modality, np.array(places), rows)
-
-
-def _mean_rows(vectors: Vectors, places: NDArray[np.int64], embedded: Vectors) -> None:
-    """Write the unit mean of each item's rows at its place; rows of one item lie together."""
-    firsts = np.flatnonzero(np.diff(places, prepend=-1))
-    sums = np.add.reduceat(embedded, firsts)
-    vectors[places[firsts]] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+def _mean_rows(vectors: Vectors, rows: Rows) -> None:
+    """Write the unit mean of each item's rows at its place."""
+    firsts = np.flatnonzero(np.diff(rows.places, prepend=-1))
+    sums = np.add.reduceat(rows.values, firsts)
+    vectors[rows.places[firsts]] = sums / np.linalg.norm(sums, axis=1, keepdims=True)

@@ -75,3 +75,52 @@ class Cepstra(nn.Module):
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
         cepstra: Tensor = self.transform(waves * (_LOUDNESS / level))
         return (cepstra - cepstra.mean(2, keepdim=True)) / _CEPSTRUM_SCALE
+
+
+class Spectrogram(nn.Module):
+    """Waveforms (B, samples) to log-magnitude spectrograms (B, 1, 224, frames), 50 frames a second.
+
+    2.5 seconds give the 224 x 125 of DSANet and P2VANet. Each row is brought to mean nought and
+    deviation one, so that neither level nor length of its neighbours matters.
+    """
+
+    window: Tensor
+
+    def __init__(self, bins: int = 224, frames_per_s: int = 50) -> None:
+        super().__init__()
+        self.n_fft = 2 * (bins - 1)  # 446 samples, 28 ms
+        self.hop = SAMPLE_RATE // frames_per_s
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B, samples) in [-1, 1] to (B, 1, bins, samples // hop)."""
+        spectrum = torch.stft(
+            waves, self.n_fft, self.hop, window=self.window, return_complex=True
+        ).abs()
+        logs = torch.log(spectrum[..., : waves.shape[1] // self.hop] + 1e-4)
+        deviation, mean = torch.std_mean(logs, (1, 2), keepdim=True)
+        return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)
+
+
+class LogMels(nn.Module):
+    """Waveforms (B, samples) to log-mel energies (B, 1, mels, frames), 100 frames a second.
+
+    Windows of 25 ms every 10 ms. Each mel band of each row is normalised over time (instance
+    normalisation), as in Wen et al. (CVPR 2021).
+    """
+
+    def __init__(self, mels: int = 40) -> None:
+        super().__init__()
+        self.transform = torchaudio.transforms.MelSpectrogram(
+            SAMPLE_RATE,
+            n_fft=512,
+            win_length=round(WINDOW_S * SAMPLE_RATE),
+            hop_length=round(HOP_S * SAMPLE_RATE),
+            n_mels=mels,
+        )
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B, samples) in [-1, 1] to (B, 1, mels, frames)."""
+        logs = torch.log(self.transform(waves) + 1e-6)
+        deviation, mean = torch.std_mean(logs, 2, keepdim=True)
+        return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)

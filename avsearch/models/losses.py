@@ -5,9 +5,13 @@ Labels are integers; equal labels mean the same class (a person, or a shared att
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from avsearch.models.batch import UNKNOWN
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -17,6 +21,19 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     """
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
     return squared.clamp_min(1e-12).sqrt()
+
+
+def pair_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
+
+    The gradient at distance nought is nought.
+    """
+    return (a - b).square().sum(-1).clamp_min(1e-12).sqrt()
+
+
+def row_mean(costs: Tensor) -> Tensor:
+    """The mean of costs (n,); nought, with a gradient of nought, where there are none."""
+    return costs.sum() / max(1, len(costs))
 
 
 def weighted_triplet(
@@ -89,6 +106,84 @@ def modality_cross_entropy(logits: Tensor, modality: int) -> Tensor:
     return functional.cross_entropy(logits, target)
 
 
+def masked_cross_entropy(logits: Tensor, *, eta: float) -> Tensor:
+    """Adaptive masked cross-entropy of tuples' logits (n, k), the match first; DSANet Eq. 14-17.
+
+    The binary cross-entropy of the match and of those others whose probability (Eq. 15) is less
+    than ``eta`` below the largest of the tuple (Eq. 16). Eq. 14 as printed adds log p of the
+    others too, which would raise them; this is the loss whose gradient is Eq. 17.
+    """
+    p = logits.detach().sigmoid()  # Eq. 15
+    counts = p[:, 1:] - p.amax(1, keepdim=True) + eta > 0  # omega of Eq. 16
+    others = (counts * functional.softplus(logits[:, 1:])).sum(1)
+    return row_mean(functional.softplus(-logits[:, 0]) + others)
+
+
+def first_cross_entropy(logits: Tensor) -> Tensor:
+    """Cross-entropy of tuples' logits (n, k), the match being the first; P2VANet Eq. 17."""
+    return row_mean(-functional.log_softmax(logits, 1)[:, 0])
+
+
+def structural_metric(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
+    """Structural metric of tuples, DSANet Eq. 21-22.
+
+    Anchors (n, dim), candidates (n, k, dim), the match first: only the other nearest to the
+    anchor and the one nearest to the match cost, so that their number does not matter.
+    """
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
+    nearest = torch.stack([margin - from_anchor.amin(1), margin - from_match.amin(1)], 1)
+    return row_mean(functional.relu(nearest.logsumexp(1) + match)) / 2
+
+
+def lifted_structure(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
+    """Lifted structured loss of tuples, P2VANet Eq. 15-16 (Oh Song et al., CVPR 2016).
+
+    Anchors (n, dim), candidates (n, k, dim), the match first: every other costs by its distance
+    to the anchor and to the match.
+    """
+    match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
+    near = (margin - torch.cat([from_anchor, from_match], 1)).logsumexp(1)
+    return row_mean(functional.relu(near + match).square()) / 2
+
+
+def _tuple_distances(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of tuples: (M,) anchor to match; (M, k - 1) anchor, and match, to the others."""
+    apart = pair_distances(anchors, candidates)
+    within = pair_distances(candidates[:, :1], candidates[:, 1:])
+    return apart[:, 0], apart[:, 1:], within
+
+
+class CentreLoss(nn.Module):
+    """Mean distance of embeddings to the centre of their class, DSANet Eq. 27.
+
+    The centres are learned, as in its reference (Luo et al., CVPR Workshops 2019).
+    """
+
+    def __init__(self, classes: int, dim: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(functional.normalize(torch.randn(classes, dim)))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings (n, dim) with labels (n,) in [0, classes)."""
+        return row_mean(pair_distances(embeddings, self.centres[labels]))
+
+
+def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of normal distributions (n, dim) from the standard one, P2VANet Eq. 2-3.
+
+    The mean over rows and values.
+    """
+    per_value = (mean.square() + log_variance.exp() - log_variance - 1) / 2
+    return row_mean(per_value.mean(1))
+
+
+def attribute_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, values) with labels (n,), the mean over those that are known."""
+    known = labels != UNKNOWN
+    total = functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")
+    return total / known.sum().clamp_min(1)
+
+
 class SharedClassifier(nn.Module):
     """Cross-entropy of unit embeddings against unit class vectors that both modalities share.
 
@@ -105,3 +200,61 @@ class SharedClassifier(nn.Module):
         """Mean cross-entropy of unit embeddings (n, dim) with labels (n,)."""
         logits = self.scale * embeddings @ functional.normalize(self.weight).T
         return functional.cross_entropy(logits, labels)
+
+
+def identity_alignment(similarities: Tensor, *, done: float, temperature: float = 5.0) -> Tensor:
+    """Squared error of predicted similarities (M, k), ACIENet Eq. 12-13 and AICANet Eq. 2.
+
+    The first of each k is the match, whose target is one, the others' nought; ``done``, the
+    share of the training that is over, anneals the loss to nought by a cosine.
+    """
+    targets = torch.zeros_like(similarities)
+    targets[:, 0] = 1
+    errors = (torch.sigmoid(temperature * similarities) - targets).square().mean(1)
+    return (1 + math.cos(math.pi * done)) / 2 * row_mean(errors)
+
+
+def joint_attribute(log_shares: Tensor, genders: Tensor, nations: Tensor) -> Tensor:
+    """Mean of minus the log of the share of what is known, ACIENet Eq. 16.
+
+    ``log_shares`` (n, genders, nations) are log-probabilities over both together; genders and
+    nations are (n,), UNKNOWN where they are: shares are summed over what is not known, so that
+    a gender alone still teaches, and who is unknown in both costs nothing.
+    """
+    of_gender = _fits(genders, log_shares.shape[1])[:, :, None]
+    of_nation = _fits(nations, log_shares.shape[2])[:, None]
+    fitting = log_shares.masked_fill(~(of_gender & of_nation), -math.inf)
+    costs = -fitting.flatten(1).logsumexp(1)
+    return row_mean(costs[(genders != UNKNOWN) | (nations != UNKNOWN)])
+
+
+def _fits(values: Tensor, count: int) -> Tensor:
+    """(n, count) bool: which values each may have."""
+    every = torch.arange(count, device=values.device)
+    return (values[:, None] == every) | (values[:, None] == UNKNOWN)
+
+
+def contrast(anchors: Tensor, candidates: Tensor, *, theta: float) -> Tensor:
+    """Contrast loss over matching tuples, ACIENet Eq. 21-22.
+
+    Anchors (M, k, dim), as each candidate (M, k, dim) sees them, k at least 2; the first
+    candidate is the match. Of the others the nearest counts, to the anchor and to the match.
+    """
+    own, across, within = _tuple_distances(anchors, candidates)
+    nearest = torch.exp(theta - across).amax(1) + torch.exp(theta - within).amax(1)
+    return row_mean(functional.relu(torch.log(nearest + own))) / 2
+
+
+def relative_distance_stretching(
+    anchors: Tensor, candidates: Tensor, *, theta: float, mu1: float, mu2: float
+) -> Tensor:
+    """Relative distance stretching metric loss over matching tuples, AICANet Eq. 14-15.
+
+    Shapes as in :func:`contrast`. The others also count by how much nearer than the match they
+    are.
+    """
+    own, across, within = _tuple_distances(anchors, candidates)
+    stretched = [
+        torch.exp(theta - others + own[:, None] - others).amax(1) for others in (across, within)
+    ]
+    return row_mean(mu1 * torch.log1p(mu2 * (stretched[0] + stretched[1])) + own) / 2

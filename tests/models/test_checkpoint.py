@@ -90,7 +90,7 @@ def test_statistics_are_kept_whole_under_half(path):
 
 
 def test_a_network_in_training_is_saved_without_being_touched(tmp_path):
-    network = lived_adsm().train()
+    network = lived_adsm(attribute_weight=1.0).train()
     save_checkpoint(tmp_path / "a.safetensors", "adsm", network, RECORD)
     assert network.training
     assert all(p.dtype == torch.float32 and p.requires_grad for p in network.parameters())

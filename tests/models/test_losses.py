@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from avsearch.models.batch import UNKNOWN
 from avsearch.models.losses import (
     MultiModalCentres,
     SharedClassifier,
+    contrast,
     distances,
+    identity_alignment,
+    joint_attribute,
     modality_cross_entropy,
+    relative_distance_stretching,
     weighted_triplet,
 )
 
@@ -289,3 +294,147 @@ def test_shared_classifier_has_the_right_gradient():
         return torch.func.functional_call(classifier, {"weight": weight}, (rows, labels))
 
     assert has_gradient(loss, points(4), classifier.weight.detach().clone())
+
+
+# Of matching tuples.
+
+
+def tuples(count: int, k: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Anchors and candidates (count, k, 3)."""
+    return points(count * k, 3, seed).reshape(count, k, 3), points(count * k, 3, seed + 1).reshape(
+        count, k, 3
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(count=st.integers(1, 4), k=st.integers(2, 5), theta=st.floats(0, 3), seed=SEEDS)
+def test_contrast_is_that_of_plain_loops(count, k, theta, seed):
+    anchors, candidates = tuples(count, k, seed)
+    found = contrast(anchors, candidates, theta=theta)
+    wanted = plain.contrast(anchors.tolist(), candidates.tolist(), theta)
+    assert found.item() == pytest.approx(wanted, rel=1e-7, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    count=st.integers(1, 4),
+    k=st.integers(2, 5),
+    theta=st.floats(0, 3),
+    mu1=st.floats(0.1, 20),
+    mu2=st.floats(0.1, 20),
+    seed=SEEDS,
+)
+def test_stretching_is_that_of_plain_loops(count, k, theta, mu1, mu2, seed):
+    anchors, candidates = tuples(count, k, seed)
+    found = relative_distance_stretching(anchors, candidates, theta=theta, mu1=mu1, mu2=mu2)
+    wanted = plain.stretching(anchors.tolist(), candidates.tolist(), theta, mu1, mu2)
+    assert found.item() == pytest.approx(wanted, rel=1e-7)
+
+
+@settings(deadline=None, max_examples=50)
+@given(count=st.integers(1, 4), k=st.integers(1, 5), done=st.floats(0, 1), seed=SEEDS)
+def test_alignment_is_that_of_plain_loops(count, k, done, seed):
+    similarities = points(count, k, seed)
+    found = identity_alignment(similarities, done=done, temperature=5.0)
+    assert found.item() == pytest.approx(plain.alignment(similarities.tolist(), done, 5.0))
+
+
+TUPLE_LOSSES = [
+    lambda a, b: contrast(a, b, theta=1.2),
+    lambda a, b: relative_distance_stretching(a, b, theta=1.2, mu1=10.0, mu2=4.0),
+]
+
+
+@pytest.mark.parametrize("loss", TUPLE_LOSSES, ids=["contrast", "stretching"])
+def test_losses_of_tuples_have_the_right_gradient(loss):
+    assert has_gradient(loss, *tuples(3, 4))
+
+
+def test_alignment_has_the_right_gradient():
+    assert has_gradient(lambda s: identity_alignment(s, done=0.3), points(3, 4))
+
+
+@pytest.mark.parametrize("loss", TUPLE_LOSSES, ids=["contrast", "stretching"])
+def test_losses_of_tuples_are_nought_without_any(loss):
+    anchors = torch.zeros(0, 2, 3).requires_grad_()
+    cost = loss(anchors, torch.zeros(0, 2, 3))
+    cost.backward()
+    assert cost.item() == 0
+    assert identity_alignment(torch.zeros(0, 2), done=0.0).item() == 0
+
+
+@pytest.mark.parametrize("loss", TUPLE_LOSSES, ids=["contrast", "stretching"])
+def test_losses_of_tuples_stay_finite_where_all_are_one_point(loss):
+    anchors = torch.ones(2, 3, 4).requires_grad_()
+    candidates = torch.ones(2, 3, 4).requires_grad_()
+    cost = loss(anchors, candidates)
+    cost.backward()
+    assert cost > 0
+    assert anchors.grad.isfinite().all()
+    assert candidates.grad.isfinite().all()
+
+
+def test_contrast_is_nought_where_the_match_is_near_and_the_others_are_far():
+    anchors = torch.zeros(1, 2, 2)
+    candidates = torch.tensor([[[0.1, 0.0], [9.0, 0.0]]])
+    assert contrast(anchors, candidates, theta=1.2).item() == 0
+
+
+@pytest.mark.parametrize("loss", TUPLE_LOSSES, ids=["contrast", "stretching"])
+def test_losses_of_tuples_count_the_nearest_of_the_others_only(loss):
+    anchors, candidates = torch.zeros(1, 3, 2), torch.tensor([[[0.1, 0.0], [1.0, 0.0], [3.0, 0.0]]])
+    moved = candidates.clone()
+    moved[0, 2] = torch.tensor([2.5, 0.0])
+    assert loss(anchors, moved).item() == loss(anchors, candidates).item()
+    moved[0, 1] = torch.tensor([0.9, 0.0])
+    assert loss(anchors, moved) > loss(anchors, candidates)
+
+
+def test_alignment_is_annealed_to_nought():
+    similarities = points(4, 2)
+    costs = [identity_alignment(similarities, done=done).item() for done in (0.0, 0.5, 1.0)]
+    assert costs[1] == pytest.approx(costs[0] / 2)
+    assert costs[2] == pytest.approx(0)
+
+
+# The joint attribute.
+
+
+def log_shares(n: int, seed: int = 0) -> Tensor:
+    """(n, 2, 3)."""
+    return torch.log_softmax(points(n, 6, seed), 1).reshape(n, 2, 3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    known=st.lists(st.tuples(st.integers(-1, 1), st.integers(-1, 2)), min_size=1, max_size=6),
+    seed=SEEDS,
+)
+def test_joint_attribute_sums_over_what_is_not_known(known, seed):
+    shares = log_shares(len(known), seed)
+    costs = []
+    for row, (gender, nation) in zip(shares.exp().tolist(), known, strict=True):
+        share = sum(
+            row[g][n]
+            for g in range(2)
+            for n in range(3)
+            if gender in (g, UNKNOWN) and nation in (n, UNKNOWN)
+        )
+        if (gender, nation) != (UNKNOWN, UNKNOWN):
+            costs.append(-math.log(share))
+    found = joint_attribute(shares, *torch.tensor(known).T)
+    assert found.item() == pytest.approx(sum(costs) / max(len(costs), 1), abs=1e-9)
+
+
+def test_joint_attribute_has_the_right_gradient():
+    genders, nations = torch.tensor([0, 1, UNKNOWN, 1]), torch.tensor([2, UNKNOWN, 1, 0])
+    assert has_gradient(lambda s: joint_attribute(s, genders, nations), log_shares(4))
+
+
+def test_joint_attribute_of_the_unknown_is_nought_with_no_gradient():
+    shares = log_shares(3).requires_grad_()
+    unknown = torch.full((3,), UNKNOWN)
+    cost = joint_attribute(shares, unknown, unknown)
+    cost.backward()
+    assert cost.item() == 0
+    assert not shares.grad.any()

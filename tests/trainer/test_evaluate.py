@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from tiny import tiny_adsm
 
-from trainer.data.sets import Side, TrainingSet
 from trainer.evaluate import (
     Embeddings,
     Figure,
@@ -17,6 +16,7 @@ from trainer.evaluate import (
     same_person_auc,
 )
 from trainer.recipes.common import embed_set, validation_scores
+from trainer.recipes.resident import Side, TrainingSet
 
 PEOPLE, EACH = 8, 3
 WHO = np.repeat(np.arange(PEOPLE), EACH)

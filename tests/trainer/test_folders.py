@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from sides import numbered_set
 
-from avsearch.media import MediaExtractor
 from indexer.errors import BadRequest
-from indexer.types import MODALITIES
-from trainer.data.folders import Example, read_gallery, training_set
-from trainer.data.sets import FACE_SIZE
+from trainer.data.features import feature_place
+from trainer.data.reading import Options, read_data
+from trainer.data.sets import BatchMaker
+from trainer.data.splits import split
 from trainer.data.synthetic import World, write_gallery
 
-WHOLE = MediaExtractor("whole")
+SIZES = SimpleNamespace(face_size=32, voice_seconds=0.5)
+WHOLE = Options(faces="whole")
 
 
 @pytest.fixture(scope="module")
@@ -22,122 +24,145 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def gallery(world, tmp_path_factory) -> Path:
-    """Four people, two pictures and one sound each; some files that are refused."""
-    folder = tmp_path_factory.mktemp("sets") / "small"
-    write_gallery(world, range(4), folder, faces=2, voices=1)
-    (folder / "p00000" / "broken.jpg").write_bytes(b"no picture")
-    (folder / "p00001" / "notes.txt").write_text("no media")
-    (folder / "p00002" / "empty.flac").touch()
+def root(world, tmp_path_factory) -> Path:
+    """Two galleries, one with files that are refused, and a cache for them all."""
+    folder = tmp_path_factory.mktemp("data")
+    write_gallery(world, range(3), folder / "one", faces=2, voices=1)
+    write_gallery(world, range(2, 5), folder / "two", faces=1, voices=1)
+    (folder / "one" / "p00000" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "one" / "p00001" / "notes.txt").write_text("no media")
     return folder
 
 
 @pytest.fixture(scope="module")
-def examples(gallery) -> list[Example]:
-    return read_gallery(gallery, WHOLE)
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
 
 
-def test_each_person_has_its_items_and_what_is_refused_is_left_out(examples, world):
-    for number in range(4):
-        person = world.person(number)
-        own = [e for e in examples if e.person == f"small/{person.key}"]
-        faces = [e.path.name for e in own if e.modality == "face"]
-        voices = [e.path.name for e in own if e.modality == "voice"]
-        assert faces == ["face0.jpg", "face1.jpg"]
-        assert voices
-        assert set(voices) == {"voice0.flac"}  # one or more stretches of speech
-        assert {e.gender for e in own} == {person.gender}
-    assert len({e.person for e in examples}) == 4
+def test_a_gallery_gives_the_items_and_what_is_known_of_its_people(root, cache, world):
+    told: list[str] = []
+    data = read_data([root / "one"], SIZES, cache, WHOLE, say=told.append)
+    assert data.names == ("one/p00000", "one/p00001", "one/p00002")
+    assert data.faces.people.tolist() == [0, 0, 1, 1, 2, 2]
+    assert set(data.voices.people.tolist()) == {0, 1, 2}  # one or more stretches each
+    genders = [int(world.person(n).gender == "m") for n in range(3)]
+    assert data.faces.genders.tolist() == np.repeat(genders, 2).tolist()
+    assert data.faces.origins(np.array([0])) == [str(root / "one/p00000/face0.jpg")]
+    (line,) = told
+    assert "1 files were refused" in line
+    assert "broken.jpg" in line
 
 
-def test_faces_are_of_the_size_that_training_takes(examples, world):
-    faces = [e for e in examples if e.modality == "face"]
-    for example in faces:
-        assert example.data.shape == (FACE_SIZE, FACE_SIZE, 3)
-        assert example.data.dtype == np.uint8
-    drawn = Image.fromarray(world.draw_face(world.person(0), 0)).resize((FACE_SIZE, FACE_SIZE))
-    assert np.abs(faces[0].data - np.asarray(drawn, float)).mean() < 8  # of 255, through JPEG
+def test_a_folder_of_galleries_is_all_of_them_with_their_people_apart(root, cache):
+    data = read_data([root], SIZES, cache, WHOLE)
+    apart = read_data([root / "two", root / "one"], SIZES, cache, WHOLE)
+    assert data.names == apart.names
+    assert len(data.names) == 6
+    assert sorted(data.faces.origins(np.arange(9))) == sorted(apart.faces.origins(np.arange(9)))
 
 
-def test_voices_are_16_bit_stretches_of_the_recording(examples, world):
-    voices = [e for e in examples if e.modality == "voice"]
-    for example in voices:
-        assert example.data.dtype == np.int16
-        assert example.data.ndim == 1
-        assert 1600 <= len(example.data) <= 160_000
-    spoken = world.speak(world.person(0), 0)
-    first = voices[0].data / 32767
-    strides = np.lib.stride_tricks.sliding_window_view(spoken, 1000)
-    distance = np.abs(strides - first[:1000]).mean(1).min()
-    assert distance < 1e-3
+def test_what_was_prepared_is_what_a_model_takes(root, cache, world):
+    data = read_data([root], SIZES, cache, WHOLE)
+    batch = BatchMaker(split(data, "last:2,0")["train"], 4, 2, np.random.default_rng(0)).make()
+    assert batch.faces.inputs.shape == (8, 3, 32, 32)
+    assert batch.voices.inputs.shape == (8, 8000)
+    face = data.faces.batch(np.array([0])).inputs[0].permute(1, 2, 0).float()
+    drawn = world.draw_face(world.person(0), 0).reshape(32, 5, 32, 5, 3).mean((1, 3))
+    assert np.abs(face.numpy() - drawn).mean() < 12  # of 255, through JPEG and two scalings
 
 
-def test_samples_beyond_full_scale_are_clipped_and_not_wrapped(tmp_path, monkeypatch):
-    folder = tmp_path / "loud"
-    write_gallery(World(seed=3), range(1), folder, faces=0, voices=1)
-    loud = np.array([-3.0, -1.0, 0.0, 0.5, 1.0, 3.0], np.float32)
-    extract = MediaExtractor.extract
-
-    def loudly(self, path, modality=None):
-        for media in extract(self, path, modality):
-            object.__setattr__(media, "data", loud)
-            yield media
-
-    monkeypatch.setattr(MediaExtractor, "extract", loudly)
-    (found, *_) = read_gallery(folder, MediaExtractor("whole"))
-    assert found.data.tolist() == [-32767, -32767, 0, 16383, 32767, 32767]
-
-
-def test_people_whose_gender_is_not_known_are_left_out(tmp_path):
-    folder = tmp_path / "some"
-    write_gallery(World(seed=3), range(3), folder, faces=1, voices=0)
-    (folder / "people.csv").write_text("person,gender\np00000,female\np00001,\n")
-    found = read_gallery(folder, WHOLE)
-    assert [(e.person, e.gender) for e in found] == [("some/p00000", "f")]
+def test_a_table_names_files_and_ranges_of_them(root, cache, tmp_path):
+    table = tmp_path / "files.csv"
+    one = root / "one" / "p00000"
+    table.write_text(
+        "path,person,modality,start_s,end_s,gender\n"
+        f"{one}/face0.jpg,ann,face,,,f\n"
+        f"{one}/voice0.flac,ann,voice,1,1.5,f\n"
+        f"{one}/voice0.flac,bob,,2,2.25,\n"
+    )
+    data = read_data([table], SIZES, cache, WHOLE)
+    assert data.names == ("files/ann", "files/bob")
+    assert [len(data.voices.source.items[row]) for row in (0, 1)] == [8000, 4000]  # type: ignore[attr-defined]
+    assert data.voices.genders.tolist() == [0, -1]
 
 
-def test_a_gallery_that_gives_nothing_is_refused(tmp_path):
-    folder = tmp_path / "none"
-    write_gallery(World(seed=3), range(2), folder, faces=1, voices=0)
-    (folder / "people.csv").unlink()
-    with pytest.raises(BadRequest, match="none holds no media of people whose gender"):
-        read_gallery(folder, WHOLE)
+def test_a_table_that_names_an_absent_file_is_refused(root, cache, tmp_path):
+    table = tmp_path / "files.csv"
+    table.write_text("path,person\nno.jpg,ann\nnor.wav,ann\n")
+    with pytest.raises(BadRequest, match=r"names 2 files .*no.jpg, is named .* not there"):
+        read_data([table], SIZES, cache, WHOLE)
 
 
-def test_a_gallery_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(BadRequest, match="not a folder"):
-        read_gallery(tmp_path / "absent", WHOLE)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("absent", "is no data: name a folder"), ("empty", "holds no media; a gallery has")],
+)
+def test_what_is_no_data_is_refused(tmp_path, name, reason):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadRequest, match=reason):
+        read_data([tmp_path / name], SIZES, tmp_path / "cache", WHOLE)
 
 
-def test_reading_twice_gives_the_same_in_the_same_order(gallery, examples):
-    again = read_gallery(gallery, WHOLE)
-    assert [(e.person, e.path) for e in again] == [(e.person, e.path) for e in examples]
-    for one, other in zip(examples, again, strict=True):
-        np.testing.assert_array_equal(one.data, other.data)
+def test_a_gallery_of_one_modality_is_refused_alone_and_taken_with_another(world, tmp_path):
+    write_gallery(world, range(2), tmp_path / "pictures", faces=1, voices=0)
+    write_gallery(world, range(2), tmp_path / "sounds", faces=0, voices=1)
+    with pytest.raises(BadRequest, match="The data holds no voices"):
+        read_data([tmp_path / "pictures"], SIZES, tmp_path / "cache", WHOLE)
+    data = read_data([tmp_path / "pictures", tmp_path / "sounds"], SIZES, tmp_path / "c", WHOLE)
+    assert len(data.paired) == 0
+    assert len(data.people) == 4
 
 
-def test_a_training_set_numbers_people_by_name_over_both_modalities(examples, world):
-    data = training_set(examples)
-    for modality, side in zip(MODALITIES, (data.faces, data.voices), strict=True):
-        own = [e for e in examples if e.modality == modality]
-        assert len(side.items) == len(side.people) == len(side.labels) == len(own)
-        for item, person, label, example in zip(
-            side.items, side.people, side.labels, own, strict=True
-        ):
-            assert item is example.data
-            assert example.person == f"small/p{person:05d}"  # here names sort as numbers
-            assert label == (0 if example.gender == "f" else 1)
-    assert data.faces.people.dtype == data.faces.labels.dtype == np.int64
+def test_features_and_private_attributes_are_read_by_the_same_door(tmp_path):
+    np.savez(
+        tmp_path / "f.npz",
+        faces=np.ones((2, 4), np.float32),
+        face_paths=["ann/1", "bob/1"],
+        voices=np.ones((2, 3), np.float32),
+        voice_paths=["ann/2", "bob/2"],
+    )
+    np.savez(tmp_path / "p.npz", voices=np.full((1, 5), 2.0), voice_paths=["bob/2"])
+    options = Options(voice_private=tmp_path / "p.npz")
+    data = read_data([tmp_path / "f.npz"], SIZES, tmp_path / "cache", options)
+    assert data.faces.private is None
+    assert data.voices.private is not None
+    assert data.voices.private[1].tolist() == [2.0] * 5
+    assert feature_place(tmp_path / "f.npz").voices is not None
+    assert not (tmp_path / "cache").exists()
 
 
-def test_the_order_of_the_examples_changes_no_number(examples):
-    turned = training_set(examples[::-1])
-    straight = training_set(examples)
-    assert turned.faces.people.tolist() == straight.faces.people.tolist()[::-1]
-    assert turned.voices.labels.tolist() == straight.voices.labels.tolist()[::-1]
+# The synthetic world.
 
 
-def test_a_set_of_one_modality_has_an_empty_other_side(examples):
-    data = training_set([e for e in examples if e.modality == "face"])
-    assert len(data.faces.items) == 8
-    assert (len(data.voices.items), data.voices.people.shape) == (0, (0,))
+def test_the_synthetic_world_is_data(cache):
+    spec = "synthetic:people=3,takes=2,seconds=1,first=5,shared=0.5,seed=4"
+    data = read_data([spec], SIZES, cache)
+    assert data.names == ("p00005", "p00006", "p00007")
+    assert data.faces.people.tolist() == data.voices.people.tolist() == [0, 0, 1, 1, 2, 2]
+    assert data.faces.origins(np.array([2])) == ["synthetic/p00006"]
+    world = World(seed=4)
+    expected = [int(world.person(number).gender == "m") for number in (5, 6, 7)]
+    assert data.voices.genders[::2].tolist() == expected
+    more = read_data([spec.replace("people=3", "people=4")], SIZES, cache)
+    np.testing.assert_array_equal(
+        more.faces.batch(np.arange(6)).inputs, data.faces.batch(np.arange(6)).inputs
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("synthetic:peple=3", "has no setting 'peple'; it has people, takes"),
+        ("synthetic:people=three", "people is 'three', which is no whole number"),
+        ("synthetic:people=0", "people is 0; give more"),
+        ("synthetic:shared=2", "shared is 2.0; it is 0.0 to 1.0"),
+        ("synthetic:people", "people is '', which is no whole number"),
+    ],
+)
+def test_a_world_that_there_is_not_is_refused(spec, reason, tmp_path):
+    with pytest.raises(BadRequest, match=reason):
+        read_data([spec], SIZES, tmp_path)
+
+
+def test_the_people_of_a_set_are_those_of_either_side():
+    assert numbered_set([0, 1], [3]).people.tolist() == [0, 1, 3]

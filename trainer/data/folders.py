@@ -1,87 +1,99 @@
-"""A training set from galleries: the folders and people.csv that an index reads too."""
+"""Galleries as data: the folders and people.csv that an index reads too, and tables of files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import functools
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from tqdm import tqdm
+from avsearch.media import MediaExtractor, load_media
+from indexer.errors import BadRequest, printable
+from indexer.people import PEOPLE
+from indexer.records import Person, Source
+from indexer.scan import Scan, scan
+from indexer.types import MODALITIES, Kind, Media, Modality
+from trainer.data.cache import Job
 
-from avsearch.media import MediaExtractor
-from indexer.errors import BadRequest, RefusedFile
-from indexer.records import Source
-from indexer.scan import scan
-from indexer.types import Media, Modality
-from trainer.data.sets import FACE_SIZE, Side, TrainingSet
-
-LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people share
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Example:
-    """One decoded item: a face (144, 144, 3) uint8 or a voice (samples,) int16 at 16 kHz."""
-
-    person: str  # the name of the gallery, a slash, and the person's folder
-    gender: str
-    modality: Modality
-    path: Path
-    data: NDArray[Any]
+_POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
+    "picture": ("face",),
+    "sound": ("voice",),
+    "video": MODALITIES,
+}
 
 
-def read_gallery(gallery: Path, extractor: MediaExtractor) -> list[Example]:
-    """Every item of a gallery whose person's gender is known; files that are refused are left out.
+def gallery_jobs(
+    gallery: Path, extractor: MediaExtractor
+) -> tuple[list[Job], Mapping[str, Person]]:
+    """What is to be decoded of a gallery, and what its people.csv says.
 
-    Raises BadRequest for a gallery that gives nothing.
+    A person is called by the gallery's name, a slash, and the person's folder, so that the
+    people of two galleries are never taken for one. Raises BadRequest for a folder that holds
+    no media of anybody.
     """
-    found = scan(gallery, extractor.kind)
-    genders = {key: person.gender for key, person in found.people.items()}
-    sources = [source for source in found.sources if genders.get(source.person) in LABELS]
-    with ThreadPoolExecutor(2) as pool:
-        read = pool.map(lambda source: list(_items(source, extractor)), sources)
-        bar = tqdm(read, gallery.name, len(sources), unit="file", disable=None)
-        examples = [
-            _example(f"{gallery.name}/{source.person}", str(genders[source.person]), media)
-            for source, items in zip(sources, bar, strict=True)
-            for media in items
-        ]
-    if not examples:
-        raise BadRequest(f"{gallery} holds no media of people whose gender its people.csv gives.")
-    return examples
+    return _jobs(scan(gallery, extractor.kind), gallery.resolve().name, extractor, gallery)
 
 
-def training_set(examples: Sequence[Example]) -> TrainingSet:
-    """Examples as a training set; people are numbered in the order of their names."""
-    numbers = {name: number for number, name in enumerate(sorted({e.person for e in examples}))}
+def manifest_jobs(table: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
+    """What is to be decoded of the files that a table names, and what it says of people.
 
-    def side(modality: Modality) -> Side[Any]:
-        own = [e for e in examples if e.modality == modality]
-        return Side(
-            [e.data for e in own],
-            np.array([numbers[e.person] for e in own], np.int64),
-            np.array([LABELS[e.gender] for e in own], np.int64),
+    Its columns are those of an index's manifest; paths are relative to its folder. Raises
+    BadRequest for a table that names a file that is not there or cannot be taken.
+    """
+    found = scan(table.parent, extractor.kind, manifest=table)
+    if found.refused:
+        first = found.refused[0]
+        raise BadRequest(
+            f"{printable(table)} names {len(found.refused)} files that cannot be taken; the "
+            f"first, {printable(first.path)}, {first.reason}"
         )
+    return _jobs(found, table.stem, extractor, table)
 
-    return TrainingSet(side("face"), side("voice"))
+
+def find_galleries(folder: Path) -> list[Path]:
+    """The galleries of a folder: itself, or the folders in it that have a people.csv."""
+    if (folder / PEOPLE).exists() or not folder.is_dir():
+        return [folder]
+    inside = [entry.parent for entry in sorted(folder.glob(f"*/{PEOPLE}"))]
+    return inside or [folder]
+
+
+def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:
+    """The decoding of one file, or of a range of it, for a person."""
+    found = source.path.stat()
+    identity = [
+        str(source.path),
+        found.st_size,
+        found.st_mtime_ns,
+        source.modality,
+        source.start_s,
+        source.end_s,
+        extractor.settings,
+    ]
+    read = functools.partial(_items, source, extractor)
+    return Job(person, str(source.path), json.dumps(identity), read)
+
+
+def _jobs(
+    found: Scan, name: str, extractor: MediaExtractor, place: Path
+) -> tuple[list[Job], Mapping[str, Person]]:
+    if not found.sources:
+        raise BadRequest(
+            f"{printable(place)} holds no media; a gallery has a folder a person with pictures, "
+            "sounds or videos in it."
+        )
+    jobs = [file_job(each, f"{name}/{each.person}", extractor) for each in found.sources]
+    return jobs, {f"{name}/{key}": person for key, person in found.people.items()}
 
 
 def _items(source: Source, extractor: MediaExtractor) -> Iterator[Media]:
-    try:
+    if not source.ranged:
         yield from extractor.extract(source.path, source.modality)
-    except RefusedFile:
         return
-
-
-def _example(person: str, gender: str, media: Media) -> Example:
-    data: Any = media.data
-    if media.modality == "face":
-        picture = Image.fromarray(data).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
-        data = np.asarray(picture)
-    else:
-        data = (np.clip(data, -1, 1) * 32767).astype(np.int16)
-    return Example(person, gender, media.modality, media.path, data)
+    for modality in (
+        [source.modality] if source.modality else _POSSIBLE[extractor.kind(source.path)]
+    ):
+        end_s = source.end_s if modality == "voice" else None
+        media = Media(source.path, modality, source.start_s, end_s)
+        yield dataclasses.replace(media, data=load_media(media))

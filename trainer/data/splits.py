@@ -1,13 +1,42 @@
-"""Splits by person: nobody stands on two sides."""
+"""Splits by person: nobody stands on two sides.
+
+Four ways to say who stands where: ``hash`` (of the name, so that it never changes), ``letters``
+(VoxCeleb1's by the first letter), ``last:V,T`` (people by name, the last T for testing and the V
+before them for validation), and a file of names with their side.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Literal
+
+from indexer.errors import BadRequest, printable
+from trainer.data.lists import read_list
+from trainer.data.sets import (
+    DataSet,
+    labelled_by_gender,
+    labelled_by_person,
+    require_both,
+)
+from trainer.data.voxceleb import Celebrity, is_meta, read_meta
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "validation", "test")
+
+# How the published files name the sides; 3 of PINs are other clips of the people of 1.
+TRAIN, VALIDATION, TEST = SPLITS
+SIDES: dict[str, Split] = {
+    "train": TRAIN,
+    "1": TRAIN,
+    "validation": VALIDATION,
+    "val": VALIDATION,
+    "2": VALIDATION,
+    "test": TEST,
+    "4": TEST,
+}
+WAYS = "hash, hash:V,T (shares), letters, last:V,T (numbers of people), or a file of `name side`"
 
 
 def split_of(person: str, *, validation: float = 0.1, test: float = 0.1) -> Split:
@@ -29,3 +58,142 @@ def split_people(people: Iterable[str], left_out: Iterable[str] = ()) -> dict[Sp
     for person in sorted(set(people)):
         sides["test" if person in tested else split_of(person)].append(person)
     return sides
+
+
+def split_by_letter(person: str) -> Split:
+    """VoxCeleb1's: names from A and B validate, C to E test, all others train.
+
+    A gallery before the name, ``gallery/name``, does not count.
+    """
+    first = person.rpartition("/")[2][:1].upper()
+    if first in ("A", "B"):
+        return "validation"
+    return "test" if first in ("C", "D", "E") else "train"
+
+
+def read_split(path: Path) -> dict[str, Split]:
+    """The side of each person of a file of ``name side``, by blanks or a comma, plain or gzip.
+
+    Sides are train, val or validation, and test, or the numbers of PINs: 1, 2 and 4. A header
+    line ``person,split`` may come first. A meta table of VoxCeleb is such a file too. Raises
+    BadRequest, naming the line, for anything else and for a person on two sides.
+    """
+    sides: dict[str, Split] = {}
+    lines = read_list(path)
+    if is_meta(lines):
+        return {one.name: _part_of(one) for one in read_meta(path)}
+    for number, line in enumerate(lines, start=1):
+        name, _, side = line.strip().replace(",", " ").rpartition(" ")
+        name = name.strip()
+        if not line.strip() or (number == 1 and side == "split"):
+            continue
+        if side not in SIDES or not name:
+            raise BadRequest(
+                f"{printable(path)}, line {number}: {line.strip()!r} is not a name and a side; "
+                f"a side is one of {', '.join(SIDES)}."
+            )
+        if sides.setdefault(name, SIDES[side]) != SIDES[side]:
+            raise BadRequest(
+                f"{printable(path)}, line {number}: {name} is on the {sides[name]} side already; "
+                "nobody may stand on two."
+            )
+    return sides
+
+
+def _part_of(person: Celebrity) -> Split:
+    """The side of somebody of VoxCeleb2; a tenth of those who do not test validate."""
+    return "test" if person.part == "test" else split_of(person.name, test=0)
+
+
+def split(data: DataSet, how: str = "hash") -> dict[Split, DataSet]:
+    """A data set by side; the people of each side are its labels, 0 and up.
+
+    Where fewer than half of the people of the smaller modality have both a face and a voice,
+    labels are genders instead, on every side. Raises BadRequest for a way that is none of
+    :data:`WAYS`, and where training or validation lack faces, voices or a second person.
+    """
+    names = sorted(data.names[number] for number in data.people.tolist())
+    side_of = _way(how, names)
+    sides: dict[Split, set[int]] = {side: set() for side in SPLITS}
+    for number in data.people.tolist():
+        sides[side_of(data.names[number])].add(number)
+    labelled = labelled_by_person if _is_paired(data) else labelled_by_gender
+    parts = {side: labelled(data.of_people(people)) for side, people in sides.items()}
+    _require_people(parts, how)
+    return parts
+
+
+def require_disjoint(parts: dict[Split, DataSet]) -> None:
+    """Raise BadRequest, by name, for a person in two parts of what must be apart."""
+    sides: dict[str, Split] = {}
+    for side, part in parts.items():
+        for number in part.people.tolist():
+            name = part.names[number]
+            if sides.setdefault(name, side) != side:
+                raise BadRequest(
+                    f"{name} is in the {sides[name]} set and in the {side} set; "
+                    "nobody may stand in two."
+                )
+
+
+def _is_paired(data: DataSet) -> bool:
+    smaller = min(len(set(side.people.tolist())) for side in (data.faces, data.voices))
+    return 2 * len(data.paired) >= smaller
+
+
+def _way(how: str, names: Sequence[str]) -> Callable[[str], Split]:
+    kind, _, rest = how.partition(":")
+    if kind == "letters" and not rest:
+        return split_by_letter
+    if kind == "hash":
+        validation, test = _two(how, rest) if rest else (0.1, 0.1)
+        return lambda name: split_of(name, validation=validation, test=test)
+    if kind == "last" and rest:
+        validation, test = _two(how, rest)
+        return _last(names, round(validation), round(test)).__getitem__
+    if not Path(how).is_file():
+        raise BadRequest(f"{how!r} is no way to split people and no file; it is one of {WAYS}.")
+    return _listed(Path(how), names).__getitem__
+
+
+def _two(how: str, text: str) -> tuple[float, float]:
+    try:
+        validation, test = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadRequest(f"{how!r} is no way to split people; it is one of {WAYS}.") from error
+    if validation < 0 or test < 0:
+        raise BadRequest(f"{how!r} leaves a side less than nobody; give numbers of 0 or more.")
+    return validation, test
+
+
+def _last(names: Sequence[str], validation: int, test: int) -> dict[str, Split]:
+    first_test = len(names) - test
+    return {
+        name: "test"
+        if at >= first_test
+        else "validation"
+        if at >= first_test - validation
+        else "train"
+        for at, name in enumerate(names)
+    }
+
+
+def _listed(path: Path, names: Sequence[str]) -> dict[str, Split]:
+    """The sides a file gives; everybody of the data must be in it."""
+    sides = read_split(path)
+    absent = [name for name in names if name not in sides]
+    if absent:
+        raise BadRequest(
+            f"{printable(path)} does not say where {absent[0]} stands, nor {len(absent) - 1} "
+            "others; add them, or take them out of the data."
+        )
+    return {name: sides[name] for name in names}
+
+
+def _require_people(parts: dict[Split, DataSet], how: str) -> None:
+    require_disjoint(parts)
+    for side in ("train", "validation"):
+        try:
+            require_both(parts[side])
+        except BadRequest as error:
+            raise BadRequest(f"The {side} side of the split {how!r}: {error}") from error

@@ -11,16 +11,9 @@ with all three standard normal, so that a face component and the voice component
 correlate by ``shared``. Every trait of a face or a voice is a monotone function of one
 component, over a range that the gender and the country set.
 
-How well can faces and voices be matched in such a world? Nobody who sees and hears only
-pictures and sounds can do better than somebody who reads the traits off the person. With
-r = ``shared``, the log likelihood ratio of one person against two is, summed over dimensions,
-
-    (r * f * v - 0.5 * r**2 * (f**2 + v**2)) / (1 - r**2)
-
-for a face component f and a voice component v, and minus infinity where gender or country
-differ. The score of that ratio on the trials of an evaluation is therefore the best possible
-one, up to chance; with ``shared`` 0 only gender and country are left to go by, with 1 the
-ratio is unbounded and only the noise of single takes is in the way.
+How well faces and voices can be matched at all in such a world is computed in
+`trainer.data.synthetic_bound`: with ``shared`` 0 only gender and country are left to go by, with
+1 only the noise of single takes is in the way.
 """
 
 from __future__ import annotations

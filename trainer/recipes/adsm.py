@@ -25,12 +25,11 @@ from avsearch.models import MODELS, load_model
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
 from indexer.types import MODALITIES, Media, Modality
-from trainer.data.folders import Example, read_gallery, training_set
-from trainer.data.sets import BatchMaker, TrainingSet
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, label_map, label_precision, same_person_auc
-from trainer.loop import Phase, train
-from trainer.recipes.common import Watch, embed_set, thin, validation_scores
+from trainer.recipes.common import Phase, Watch, embed_set, thin, train, validation_scores
+from trainer.recipes.galleries import Example, read_gallery, training_set
+from trainer.recipes.resident import BatchMaker, TrainingSet
 
 GALLERIES = ("lfw", "librispeech", "ravdess", "urdu", "nemo", "fsdd")
 LEFT_OUT = tuple(f"ravdess/Actor_{number:02d}" for number in range(9, 17))  # both modalities
@@ -90,17 +89,13 @@ def fit(
     )
     train(
         model,
-        (
-            torch.optim.AdamW(model.generator_parameters()),
-            torch.optim.AdamW(model.classifier.parameters()),
-        ),
         LAST if start is not None else FIRST,
-        batches.make,
+        batches,
         lambda phase: validation_scores(
             *embed_set(model, chosen, phase.face_size, 2 * phase.voice_seconds), paired=False
         ),
+        Watch(model, out.with_suffix(".best"), record),
         every=EVERY_FIRST if start is None else EVERY_LAST,
-        report=Watch(model, out.with_suffix(".best"), record),
     )
     save_checkpoint(out, "adsm", model, record)
 

@@ -1,25 +1,161 @@
-"""What the recipes share: embedding a part of a training set, and watching a training."""
+"""What the recipes share: trainings in phases, and embedding a part of a training set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from avsearch.models.adsm import ADSM
+from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
 from avsearch.models.frontends import face_pixels, voice_windows
-from trainer.data.sets import Side, TrainingSet
+from avsearch.models.training import Players, Schedule, Stage
+from trainer.ahead import Ahead
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
-from trainer.loop import Progress
+from trainer.loop import Course, Progress, Trainer, fit
+from trainer.recipes.resident import Side, TrainingSet
 
 _ROWS = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a training: input sizes, and a rate that falls from its peak along a cosine."""
+
+    steps: int
+    face_size: int  # pixels a side
+    voice_seconds: float
+    peak_rate: float
+    warmup: int = 0  # steps in which the rate rises
+    centred: bool = False  # train by the centres
+    terms: tuple[str, ...] = ()  # the loss terms that count; all if empty
+
+    def counts(self, term: str) -> bool:
+        """Whether a loss term, or the critic called ``adversary``, takes part in this phase."""
+        return not self.terms or term in self.terms
+
+    def schedule(self, turns: int) -> Schedule:
+        """The same in the loop's words; each ``turns``-th step is the critic's."""
+        return Schedule(
+            epochs=1,
+            batch=1,
+            critic_every=turns if self.counts("adversary") else 0,
+            critic_alone=True,
+            warmup=self.warmup / self.steps,
+            cosine=True,
+        )
+
+
+class Maker(Protocol):
+    """What makes batches of a data set in memory."""
+
+    def make(self, face_size: int, voice_seconds: float) -> Batch:
+        """The next batch, of these input sizes."""
+
+
+def train(
+    model: ADSM,
+    phases: Sequence[Phase],
+    batches: Maker,
+    validate: Callable[[Phase], Mapping[str, float]],
+    watch: Callable[[int, Mapping[str, float], Mapping[str, float]], None],
+    *,
+    every: int,
+) -> None:
+    """Train in phases; leave the model in the best validated state of the last one.
+
+    Scores of two phases are not compared: their inputs differ. ``watch`` is told of every
+    validation: the step, the last terms, the scores.
+    """
+    done = 0
+    for phase in phases:
+        players = Players(
+            torch.optim.AdamW(model.generator_parameters(), lr=phase.peak_rate),
+            torch.optim.AdamW(model.classifier.parameters(), lr=phase.peak_rate),
+        )
+        trainer = Trainer(
+            _InPhase(model, phase),
+            Course(phase.steps, every),
+            schedule=phase.schedule(model.settings.turns),
+            players=players,
+        )
+        keeper = _Keeper(model, watch, done)
+        with Ahead(_PhaseBatches(batches, phase), depth=1) as ahead:
+            fit(trainer, ahead, functools.partial(validate, phase), keeper)
+        done += phase.steps
+    model.load_state_dict(keeper.best)
+
+
+class _InPhase(nn.Module):
+    """A model as one phase trains it."""
+
+    def __init__(self, model: ADSM, phase: Phase) -> None:
+        super().__init__()
+        self.model, self.phase = model, phase
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.model.encode(batch)
+
+    def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
+        return self.model.critic_loss(encoded)
+
+    def loss_terms(
+        self, encoded: tuple[Tensor, Tensor], batch: Batch, stage: Stage
+    ) -> dict[str, Tensor]:
+        stage = dataclasses.replace(stage, settled=self.phase.centred)
+        terms = self.model.loss_terms(encoded, batch, stage)
+        return {name: term for name, term in terms.items() if self.phase.counts(name)}
+
+
+class _PhaseBatches:
+    """A maker's batches as the loop takes them; they are made one after the other."""
+
+    def __init__(self, maker: Maker, phase: Phase) -> None:
+        self._maker, self._phase = maker, phase
+
+    def plan(self) -> None:
+        return None
+
+    def fill(self, plan: None) -> Batch:  # noqa: ARG002 - there is only one plan
+        return self._maker.make(self._phase.face_size, self._phase.voice_seconds)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError  # a recipe is not resumed
+
+
+class _Keeper:
+    """Keeps the best state of a phase in memory, and tells of every validation."""
+
+    def __init__(
+        self,
+        model: ADSM,
+        watch: Callable[[int, Mapping[str, float], Mapping[str, float]], None],
+        done: int,
+    ) -> None:
+        self.best: dict[str, Any] = {}
+        self._model, self._watch, self._done = model, watch, done
+        self._terms: Mapping[str, float] = {}
+
+    def stepped(self, progress: Progress) -> None:
+        self._terms = progress.terms
+
+    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        self._watch(self._done + step, self._terms, scores)
+        if best:
+            self.best = copy.deepcopy(self._model.state_dict())
 
 
 def thin(side: Side[Any], each: int, people: int) -> Side[Any]:
@@ -68,11 +204,13 @@ class Watch:
     def __init__(self, model: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
         self._model, self._path, self._record = model, path, record
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, step: int, terms: Mapping[str, float], scores: Mapping[str, float]) -> None:
         """Report one validation."""
-        terms = " ".join(f"{name} {value:.3f}" for name, value in progress.terms.items())
-        scores = " ".join(f"{name} {value:.3f}" for name, value in progress.scores.items())
-        click.echo(f"step {progress.step}: {terms}; {scores}")
+        shown = [
+            " ".join(f"{name} {value:.3f}" for name, value in part.items())
+            for part in (terms, scores)
+        ]
+        click.echo(f"step {step}: {'; '.join(shown)}")
         save_checkpoint(self._path, "adsm", self._model, self._record)
 
 

@@ -17,11 +17,10 @@ from tqdm import tqdm
 
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.checkpoint import save_checkpoint
-from trainer.data.sets import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
 from trainer.data.synthetic import World
 from trainer.demo import PEOPLE as SHOWN
-from trainer.loop import Phase, train
-from trainer.recipes.common import Watch, embed_set, validation_scores
+from trainer.recipes.common import Phase, Watch, embed_set, train, validation_scores
+from trainer.recipes.resident import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
 
 VALIDATION = range(max(SHOWN) + 1, max(SHOWN) + 61)
 TRAINING = range(1000, 1500)
@@ -61,17 +60,13 @@ def main(out: Path) -> None:
     batches = PairedBatchMaker(training, people=PEOPLE, each=EACH, seed=SEED)
     train(
         model,
-        (
-            torch.optim.AdamW(model.generator_parameters()),
-            torch.optim.AdamW(model.classifier.parameters()),
-        ),
         PHASES,
-        batches.make,
+        batches,
         lambda phase: validation_scores(
             *embed_set(model, validation, phase.face_size, phase.voice_seconds), paired=True
         ),
+        Watch(model, out.with_suffix(".newest"), record),
         every=EVERY,
-        report=Watch(model, out.with_suffix(".newest"), record),
     )
     save_checkpoint(out, "adsm", model, record)
 

@@ -1,0 +1,190 @@
+"""``avsearch train``: train a model of one of the papers on people's faces and voices."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avsearch.cli.common import device_option, json_option, print_json
+from avsearch.cli.say import warn
+from indexer.errors import printable
+
+if TYPE_CHECKING:
+    from avsearch.media import Faces
+    from trainer.data.sets import DataSet
+    from trainer.data.splits import Split
+    from trainer.run import Trained
+
+_POSITIVE = click.IntRange(min=1)
+_MORE_THAN_NOUGHT = click.FloatRange(min=0, min_open=True)
+
+
+def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` given any number of times."""
+    pairs = [one.partition("=") for one in given]
+    wrong = [one for one, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE.", ctx, option)
+    return {key: value for key, _, value in pairs}
+
+
+@click.command("train")
+@click.option("--model", required=True, help="A paper's model: adsm, dsanet, p2vanet, ...")
+@click.option(
+    "--data",
+    "places",
+    multiple=True,
+    required=True,
+    metavar="PLACE",
+    help="A gallery, a folder of galleries, VoxCeleb's folder, a table or a file of features, or "
+    "synthetic; may be given again.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The checkpoint, NAME.safetensors; logs and state go to NAME.training beside it.",
+)
+@click.option("--epochs", type=_MORE_THAN_NOUGHT, help="[default: the paper's]")
+@click.option("--steps", type=_POSITIVE, help="Instead of --epochs.")
+@click.option("--small", is_flag=True, help="A small trunk and small inputs, for a laptop's CPU.")
+@click.option(
+    "--set",
+    "words",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="A setting of the model.",
+)
+@click.option("--batch", type=_POSITIVE, help="Items of each modality.  [default: the paper's]")
+@click.option(
+    "--each", type=_POSITIVE, default=2, show_default=True, help="Items of a person in a batch."
+)
+@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches that make one step.")
+@click.option("--clip", type=_MORE_THAN_NOUGHT, help="Largest gradient norm.")
+@click.option(
+    "--rate",
+    type=_MORE_THAN_NOUGHT,
+    default=1.0,
+    help="Multiplies all learning rates.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the networks compute in; losses are always float32.",
+)
+@device_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--every", type=_POSITIVE, help="Steps between validations.  [default: an epoch]")
+@click.option(
+    "--split",
+    "how",
+    default="hash",
+    show_default=True,
+    help="Who validates and tests: hash, hash:V,T, letters, last:V,T, or a file of `name side`.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where prepared inputs are kept.  [default: NAME.training/inputs]",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["detect", "whole"]),
+    default="detect",
+    show_default=True,
+    help="Find and crop faces, or take pictures that are crops already.",
+)
+@click.option(
+    "--face-private",
+    type=click.Path(path_type=Path),
+    help="A feature file with the private attributes of faces (P2VANet).",
+)
+@click.option(
+    "--voice-private",
+    type=click.Path(path_type=Path),
+    help="A feature file with the private attributes of voices (P2VANet).",
+)
+@click.option(
+    "--face-encoder",
+    type=click.Path(path_type=Path),
+    help="An ONNX network: train on what it makes of faces, not on pictures.",
+)
+@click.option(
+    "--voice-encoder",
+    type=click.Path(path_type=Path),
+    help="An ONNX network: train on what it makes of voices, not on sounds.",
+)
+@click.option("--resume", is_flag=True, help="Go on exactly where a training was stopped.")
+@json_option
+def command(
+    model: str,
+    places: tuple[str, ...],
+    out: Path,
+    words: dict[str, str],
+    how: str,
+    cache: Path | None,
+    faces: Faces,
+    face_private: Path | None,
+    voice_private: Path | None,
+    face_encoder: Path | None,
+    voice_encoder: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a model on the faces and voices of people, and keep its best checkpoint.
+
+    The checkpoint is the one that the validation people score best; it says who took part.
+    Under torchrun (torchrun --nproc-per-node N -m avsearch train ...) several processes train
+    one model.
+    """
+    from trainer.data.reading import Options, read_data
+    from trainer.data.sets import require_both
+    from trainer.data.splits import split
+    from trainer.request import Request
+    from trainer.run import train
+
+    request = Request(model=model, out=out, words=words, record=_record(places, how), **options)
+    more = Options(faces, face_private, voice_private, face_encoder, voice_encoder)
+    kept = cache or request.folder / "inputs"
+
+    def read(settings: Any) -> dict[Split, DataSet]:
+        data = read_data(places, settings, kept, more, say=warn)
+        require_both(data)
+        return split(data, how)
+
+    trained = train(request, read, warn)
+    if trained is None:
+        return
+    if as_json:
+        print_json(trained)
+    else:
+        _print(trained)
+
+
+def _record(places: tuple[str, ...], how: str) -> dict[str, Any]:
+    """What a checkpoint says of where it comes from."""
+    return {
+        "command": ["avsearch", *sys.argv[1:]],
+        "data": list(places),
+        "split": how,
+    }
+
+
+def _print(trained: Trained) -> None:
+    scores = {name: "none" if v is None else f"{v:.3f}" for name, v in trained.scores.items()}
+    click.echo(
+        f"{trained.model}, {trained.steps} steps on {trained.people['train']} people; kept step "
+        f"{trained.best_step}, on {trained.people['validation']} validation people: "
+        + ", ".join(f"{name} {value}" for name, value in scores.items())
+    )
+    click.echo(f"Checkpoint: {printable(trained.checkpoint)}")
+    click.echo(f"Log: {printable(trained.log)}")
+    if trained.curves is not None:
+        click.echo(f"Curves: {printable(trained.curves)}")

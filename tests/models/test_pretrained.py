@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from tiny_pairs import MEDIA, tiny_pairs
+
+from avsearch.models.acienet import ACIENet
+from avsearch.models.pretrained import load_face_trunk
+from indexer.errors import BadRequest
+
+OF_MEDIA = {"face_features": (), "voice_features": (), **MEDIA}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_pairs(ACIENet, width=64, **OF_MEDIA).eval()
+
+
+def test_weights_of_torchvision_give_its_maps(network, tmp_path):
+    theirs = torchvision.models.resnet18().eval()
+    for norm in theirs.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.running_mean.uniform_(-0.1, 0.1)
+    save_file(theirs.state_dict(), tmp_path / "resnet18.safetensors")
+    load_face_trunk(network, tmp_path / "resnet18.safetensors")
+    faces = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(faces / 127.5 - 1))))
+        x = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(x))))
+        wanted = torch.nn.functional.adaptive_avg_pool2d(x, 3)
+        torch.testing.assert_close(network.feature_map_face(faces), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_file_that_is_not_there(network, tmp_path):
+    with pytest.raises(BadRequest, match=r"There are no weights .*none\.safetensors"):
+        load_face_trunk(network, tmp_path / "none.safetensors")
+
+
+def test_a_file_that_is_cut_short(network, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    save_file({"a": torch.zeros(100)}, path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(BadRequest, match="is cut short"):
+        load_face_trunk(network, path)
+
+
+def test_weights_under_other_names_change_nothing(network, tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(BadRequest, match="does not fit this model's face trunk"):
+        load_face_trunk(network, tmp_path / "other.safetensors")
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_trunk_of_frozen_features_takes_none(tmp_path):
+    with pytest.raises(BadRequest, match="has no ResNet for faces"):
+        load_face_trunk(tiny_pairs(ACIENet), tmp_path / "any.safetensors")

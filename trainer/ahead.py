@@ -1,0 +1,74 @@
+"""Batches made ahead of the model, by threads, so that it never waits for their inputs."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from avsearch.models.batch import Batch
+
+
+class Batches(Protocol):
+    """What makes batches: drawn one after the other, filled in any order."""
+
+    def plan(self) -> Any:
+        """What the next batch is to hold; this alone moves the state on."""
+
+    def fill(self, plan: Any) -> Batch:
+        """The batch of a plan; called in threads."""
+
+    def state(self) -> dict[str, Any]:
+        """Where the drawing stands, as JSON takes it."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was asked."""
+
+
+class Ahead:
+    """Batches with up to ``depth`` of them under way in as many threads.
+
+    They come in the order and with the content that they would have had without threads. The
+    state is that of the next batch to be handed out, whatever is under way.
+    """
+
+    def __init__(self, batches: Batches, depth: int = 2) -> None:
+        self._batches, self._depth = batches, depth
+        self._pool = ThreadPoolExecutor(depth, "batch")
+        self._under_way: deque[tuple[dict[str, Any], Any, Future[Batch]]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._drop()
+        self._pool.shutdown()
+
+    def next(self) -> tuple[Any, Batch]:
+        """The next plan and its batch; what goes wrong in making it is raised here."""
+        while len(self._under_way) < self._depth:
+            before = self._batches.state()
+            plan = self._batches.plan()
+            self._under_way.append((before, plan, self._pool.submit(self._batches.fill, plan)))
+        _, plan, made = self._under_way.popleft()
+        return plan, made.result()
+
+    def state(self) -> dict[str, Any]:
+        """Where the drawing stands before the next batch."""
+        return self._under_way[0][0] if self._under_way else self._batches.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was asked."""
+        self._drop()
+        self._batches.restore(state)
+
+    def _drop(self) -> None:
+        for _, _, made in self._under_way:
+            made.cancel()
+        self._under_way.clear()

@@ -1,0 +1,130 @@
+"""Frozen feature maps of the synthetic world, so that a training takes minutes.
+
+``python -m trainer.data.synthetic_maps --out FOLDER --world synthetic:people=700`` writes
+``FOLDER/features.safetensors`` and ``FOLDER/people.csv``, which ``avsearch train --data`` takes.
+
+The maps are (64, 7, 7) of two small trunks, one a modality. Each is trained alone to name the
+people of a crowd of the same world who are not in the file, faces by faces and voices by
+voices, as face and speaker recognition networks are; neither has seen a pair. With ``--steps 0``
+they stay as they were drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from avsearch.models.backbones import Conv5
+from avsearch.models.batch import BatchSide
+from avsearch.models.frontends import Spectrogram, scale_pixels
+from indexer.types import MODALITIES, Modality
+from trainer.data.features import Table, write_feature_file
+from trainer.data.reading import read_data
+from trainer.data.sets import BatchMaker, DataSet, Side, labelled_by_person
+from trainer.data.synthetic import World, write_people
+from trainer.data.synthetic_set import SyntheticSet, parse_synthetic
+
+CROWD_FIRST = 1_000_000  # the number of the first person of the crowd
+WIDTHS = (16, 32, 64, 64, 64)
+MAP_SIDE = 7
+_AT_A_TIME = 64
+_SCALE = 16.0  # of the cosines of the classifier
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the trunks take: four halvings leave 7 x 7 of a face and 14 x 7 of a voice."""
+
+    face_size: int = 112
+    voice_seconds: float = 2.5
+
+
+class Trunk(nn.Module):
+    """Media of one modality to maps, and the names of a crowd."""
+
+    def __init__(self, modality: Modality, people: int) -> None:
+        super().__init__()
+        channels = 3 if modality == "face" else 1
+        self.scale = scale_pixels if modality == "face" else Spectrogram()
+        self.maps = Conv5(channels, WIDTHS, (MAP_SIDE, MAP_SIDE))
+        self.people = nn.Parameter(torch.randn(people, WIDTHS[-1]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, 3, size, size) uint8 or (B, samples) to (B, 64, 7, 7)."""
+        maps: Tensor = self.maps(self.scale(inputs))
+        return maps
+
+    def loss(self, side: BatchSide) -> Tensor:
+        """Cross-entropy of naming the people of a batch by their mean map."""
+        pooled = functional.normalize(self(side.inputs).mean((2, 3)))
+        logits = _SCALE * pooled @ functional.normalize(self.people).T
+        return functional.cross_entropy(logits, side.labels)
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--world", default="synthetic:people=700", show_default=True)
+@click.option("--crowd", default=200, show_default=True, help="People the trunks learn from.")
+@click.option("--steps", default=400, show_default=True, help="Of training the trunks.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep prepared inputs here.")
+def main(out: Path, world: str, crowd: int, steps: int, cache: Path | None) -> None:
+    """Draw people, and write the maps of their faces and voices."""
+    out.mkdir(parents=True, exist_ok=True)
+    chosen = parse_synthetic(world)
+    path = write_maps(out, chosen, crowd=crowd, steps=steps, cache=cache or out / "cache")
+    click.echo(f"{path} holds the maps of {chosen.people} people.")
+
+
+def write_maps(out: Path, chosen: SyntheticSet, *, crowd: int, steps: int, cache: Path) -> Path:
+    """The file of maps of a part of the world; its people's table beside it."""
+    others = dataclasses.replace(chosen, first=CROWD_FIRST, people=crowd)
+    learnt = labelled_by_person(read_data([others.spec], Sizes(), cache))
+    data = read_data([chosen.spec], Sizes(), cache)
+    torch.manual_seed(chosen.seed)
+    trunks = {modality: Trunk(modality, crowd) for modality in MODALITIES}
+    train_trunks(trunks, learnt, steps)
+    tables = {
+        modality: map_side(trunk, data.side(modality), data.names)
+        for modality, trunk in trunks.items()
+    }
+    world = World(chosen.world, chosen.seed)
+    write_people(out / "people.csv", [world.person(chosen.first + n) for n in range(chosen.people)])
+    write_feature_file(out / "features.safetensors", tables)
+    return out / "features.safetensors"
+
+
+def train_trunks(trunks: dict[Modality, Trunk], crowd: DataSet, steps: int) -> None:
+    """Teach each trunk the names of a crowd, from its own modality alone."""
+    batches = BatchMaker(crowd, min(24, len(crowd.people)), 2, np.random.default_rng(0))
+    parameters = [p for trunk in trunks.values() for p in trunk.parameters()]
+    optimizer = torch.optim.AdamW(parameters)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(1, steps))
+    for _ in tqdm(range(steps), "trunks", unit="step", disable=None):
+        batch = batches.make()
+        optimizer.zero_grad()
+        loss = trunks["face"].loss(batch.faces) + trunks["voice"].loss(batch.voices)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rates.step()
+
+
+@torch.inference_mode()
+def map_side(trunk: Trunk, side: Side, names: tuple[str, ...]) -> Table:
+    """The maps of every item of a side, (n, 64, 7, 7) float16, and whose they are."""
+    trunk.eval()
+    rows = np.array_split(np.arange(len(side)), -(-len(side) // _AT_A_TIME))
+    parts = [trunk(side.batch(part).inputs).half().numpy() for part in rows]
+    people = [names[number] for number in side.people]
+    paths = [f"{person}/{at}" for at, person in enumerate(people)]
+    return Table(np.concatenate(parts), paths, people)
+
+
+if __name__ == "__main__":
+    main()

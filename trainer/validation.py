@@ -1,0 +1,83 @@
+"""How good a model is in training, on the validation people: always the same items, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.data.sets import DataSet, Ints, Side
+from trainer.metrics import average_precisions, roc_auc
+
+_ROWS = 64  # items of one forward pass
+
+
+def first_items(people: Ints, each: int) -> Ints:
+    """Positions of at most ``each`` items of every person, evenly spread over theirs."""
+    chosen = []
+    for person in np.unique(people):
+        own = np.flatnonzero(people == person)
+        chosen.append(own[np.linspace(0, len(own) - 1, min(each, len(own))).astype(int)])
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+
+
+class Validation:
+    """Scores of a model on some items of every validation person.
+
+    ``score``, which decides which step is kept, is the mean of both directions' mean average
+    precision of retrieval across the modalities, by the label that these share: the person, or
+    the gender where no person has both. Besides, the area under the ROC curve of telling pairs
+    of one label from pairs of two.
+    """
+
+    def __init__(self, model: nn.Module, data: DataSet, device: torch.device, each: int) -> None:
+        self._model, self._device = model, device
+        self._faces = data.faces.take(first_items(data.faces.people, each))
+        self._voices = data.voices.take(first_items(data.voices.people, each))
+
+    @torch.inference_mode()
+    def __call__(self) -> dict[str, float]:
+        """Scores by name."""
+        self._model.eval()
+        model = cast(Any, self._model)
+        faces = self._embedded(model.embed_face, self._faces)
+        voices = self._embedded(model.embed_voice, self._voices)
+        return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
+
+    def _embedded(self, embed: Callable[[Tensor], Tensor], side: Side) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(side), _ROWS):
+            rows = side.rows[start : start + _ROWS]
+            inputs = torch.from_numpy(np.ascontiguousarray(side.source.gather(rows, None)))
+            parts.append(embed(inputs.to(self._device)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+
+def cross_modal_scores(
+    faces: NDArray[np.float32], face_labels: Ints, voices: NDArray[np.float32], voice_labels: Ints
+) -> dict[str, float]:
+    """Scores of unit vectors (n, dim) and (m, dim); items whose label the others lack do not ask.
+
+    NaN where no label is on both sides.
+    """
+    scores = voices @ faces.T  # (m, n)
+    same = voice_labels[:, None] == face_labels[None]
+    voice_to_face = _mean_precision(scores, same)
+    face_to_voice = _mean_precision(scores.T, same.T)
+    return {
+        "score": (voice_to_face + face_to_voice) / 2,
+        "voice_to_face_map": voice_to_face,
+        "face_to_voice_map": face_to_voice,
+        "auc": roc_auc(scores.ravel(), same.ravel()),
+    }
+
+
+def _mean_precision(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
+    asked = relevant.any(1)
+    if not asked.any():
+        return float("nan")
+    return float(average_precisions(scores[asked], relevant[asked]).mean())
