@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from indexer.types import Embedder, Media
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Verification
 from trainer.scorers import Scorer, Scores
 
@@ -80,6 +80,32 @@ def audit(scorer: Scorer, protocol: Protocol, *, sample: int = SAMPLE, seed: int
     )
 
 
+def audit_embedder(
+    embedder: Embedder, media: Sequence[Media], *, sample: int = 40, seed: int = 0
+) -> Audit:
+    """Embed a sample of media again, in other orders, numbers and company.
+
+    Moves are in deviations of the vectors' values. Media that are refused are left out.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = [media[at] for at in rng.permutation(len(media))[:sample]]
+    refused = embedder.embed(chosen).refusals
+    chosen = [each for at, each in enumerate(chosen) if at not in refused]
+
+    def ask(probes: Ints, _: Ints) -> Scores:
+        return embedder.embed([chosen[at] for at in probes]).vectors
+
+    numbers = np.arange(len(chosen))
+    first = ask(numbers, numbers)
+    spread = float(np.std(first)) or 1.0
+    return Audit(
+        [
+            Check(f"vectors, {name}", _moved(first, again, spread), len(chosen))
+            for name, again in _other_company(ask, numbers, numbers[:, None], rng)
+        ]
+    )
+
+
 def shared_people(trained_on: Sequence[str], items: Items) -> list[str]:
     """People whom a protocol asks about and whom the model was trained on, by name."""
     return sorted(set(trained_on) & set(items.names))
@@ -106,16 +132,9 @@ def _asker(scorer: Scorer, items: Items) -> Ask:
 
 def _again(
     ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator
-) -> Iterator[tuple[str, NDArray[np.floating]]]:
+) -> Iterator[tuple[str, Scores]]:
     """The same scores by other ways, by name; each is (n, k) in the order of the first."""
-    rows = rng.permutation(len(probes))
-    yield "rows shuffled", ask(probes[rows], candidates[rows])[np.argsort(rows)]
-    for size in BATCHES:
-        starts = range(0, len(probes), size)
-        parts = [ask(probes[at : at + size], candidates[at : at + size]) for at in starts]
-        yield f"batches of {size}", np.concatenate(parts)
-    half = rows[: max(1, len(rows) // 2)]
-    yield "half of the company gone", _spliced(ask, probes, candidates, half)
+    yield from _other_company(ask, probes, candidates, rng)
     columns = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(probes), 1)), axis=1)
     shuffled = ask(probes, np.take_along_axis(candidates, columns, 1))
     yield "candidates shuffled", np.take_along_axis(shuffled, np.argsort(columns, 1), 1)
@@ -124,14 +143,26 @@ def _again(
     yield "candidates added", longer[:, : candidates.shape[1]]
 
 
+def _other_company(
+    ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator
+) -> Iterator[tuple[str, Scores]]:
+    """The same rows in another order, in other batches, and without half of the others."""
+    rows = rng.permutation(len(probes))
+    yield "rows shuffled", ask(probes[rows], candidates[rows])[np.argsort(rows)]
+    for size in BATCHES:
+        starts = range(0, len(probes), size)
+        parts = [ask(probes[at : at + size], candidates[at : at + size]) for at in starts]
+        yield f"batches of {size}", np.concatenate(parts)
+    half = rows[: max(1, len(rows) // 2)]
+    yield "half of the company gone", _spliced(ask, probes, candidates, half)
+
+
 def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Scores:
     """Scores of all trials, those of a part asked without the rest and the rest without it."""
     rest = np.setdiff1d(np.arange(len(probes)), part)
-    scores = np.empty(candidates.shape)
-    for rows in (part, rest):
-        if len(rows):
-            scores[rows] = ask(probes[rows], candidates[rows])
-    return scores
+    halves = [rows for rows in (part, rest) if len(rows)]
+    scores = np.concatenate([ask(probes[rows], candidates[rows]) for rows in halves])
+    return np.asarray(scores[np.argsort(np.concatenate(halves))])
 
 
 def _moved(first: Scores, again: Scores, spread: float) -> float:

@@ -22,8 +22,8 @@ from trainer.metrics import (
     true_match_rate,
 )
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
-from trainer.ranking import Ranking, rank, rank_vectors
-from trainer.scorers import Scorer, Scores, VectorScorer
+from trainer.ranking import Ranking, rank
+from trainer.scorers import AllPairsScorer, Scorer, Scores
 
 FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
 CMC_RANKS = (1, 5, 10)
@@ -99,10 +99,19 @@ class Oracle:
         """1 for the same value, 0 for another, 1/2 where one is not known."""
         asked = self._of(probes)[:, None]
         answers = self._of([path for row in candidates for path in row]).reshape(len(asked), -1)
-        return np.where((asked < 0) | (answers < 0), 0.5, asked == answers)
+        return _alike(asked, answers)
+
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+        """The same for all with all."""
+        asked, answers = self._of(probes)[:, None], self._of(gallery)[None]
+        return _alike(asked, answers)
 
     def _of(self, paths: Sequence[str]) -> Ints:
         return self._values[[self._places[path] for path in paths]]
+
+
+def _alike(asked: Ints, answers: Ints) -> Scores:
+    return np.where((asked < 0) | (answers < 0), 0.5, asked == answers).astype(np.float32)
 
 
 def by_group(scored: Scored, groups: Mapping[str, str]) -> dict[str, Judged]:
@@ -136,16 +145,12 @@ def _candidates(protocol: Verification | Matching) -> Ints:
 def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
     people = protocol.items.people
     labels = people[protocol.queries], people[protocol.gallery]
-    if isinstance(scorer, VectorScorer):
-        asked, answers = (
-            scorer.vectors[scorer.places(paths[places].tolist())]
-            for places in (protocol.queries, protocol.gallery)
-        )
-        return rank_vectors(asked, answers, *labels, excluded=_itself(protocol))
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:
         probes = paths[protocol.queries[rows]].tolist()
+        if isinstance(scorer, AllPairsScorer):
+            return scorer.matrix(probes, gallery)
         return np.asarray(scorer.score(probes, [gallery] * len(probes)))
 
     return rank(scores, *labels, excluded=_itself(protocol))

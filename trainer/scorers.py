@@ -7,7 +7,7 @@ is nearer. Verification is the case of one candidate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,14 @@ class Scorer(Protocol):
         """Of (n,) probes and their (n, k) candidates the (n, k) scores."""
 
 
+@runtime_checkable
+class AllPairsScorer(Protocol):
+    """A scorer that scores whole galleries at once."""
+
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+        """Of (n,) probes and (g,) items the (n, g) scores."""
+
+
 class VectorScorer:
     """The dot product of vectors, of unit length unless said otherwise."""
 
@@ -34,6 +42,7 @@ class VectorScorer:
             raise ValueError(f"{len(paths)} paths go with {len(vectors)} vectors")
         self.vectors = vectors
         self._places = {path: place for place, path in enumerate(paths)}
+        self._kept: tuple[Sequence[str], Vectors] | None = None
 
     def places(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Rows (n,) of these media; BadRequest names the first that has no vector."""
@@ -53,6 +62,17 @@ class VectorScorer:
         answers = self.vectors[self.places([path for row in candidates for path in row])]
         products: Scores = np.einsum("nd,nkd->nk", asked, answers.reshape(len(asked), count, -1))
         return products
+
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+        """Dot products of all with all."""
+        products: Scores = self.vectors[self.places(probes)] @ self._gallery(gallery).T
+        return products
+
+    def _gallery(self, paths: Sequence[str]) -> Vectors:
+        """Vectors (g, dim) of a gallery, kept for the next block of the same questions."""
+        if self._kept is None or self._kept[0] is not paths:
+            self._kept = (paths, self.vectors[self.places(paths)])
+        return self._kept[1]
 
 
 class ReadyScores:

@@ -22,6 +22,7 @@ VERBS = {
     "info": "Say what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",
+    "evaluate": "Measure a model or an index, honestly.",
     "demo": "Show it all on a small synthetic world.",
 }
 

@@ -18,14 +18,19 @@ PEOPLE, EACH = 20, 3
 GENDERS = {f"p{number}": "fm"[number % 2] for number in range(PEOPLE)}
 
 
-@pytest.fixture
-def items():
+def world_items(*, videos=False):
     register = Register()
     for person in range(PEOPLE):
         for take in range(EACH):
-            register.add(f"p{person}/{take}.wav", "voice", f"p{person}")
-            register.add(f"p{person}/{take}.jpg", "face", f"p{person}")
+            video = f"p{person}v{take}" if videos else ""
+            register.add(f"p{person}/{take}.wav", "voice", f"p{person}", video)
+            register.add(f"p{person}/{take}.jpg", "face", f"p{person}", video)
     return register.items()
+
+
+@pytest.fixture
+def items():
+    return world_items()
 
 
 @pytest.fixture
