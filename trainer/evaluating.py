@@ -14,12 +14,7 @@ from indexer.errors import BadRequest
 from indexer.locate import open_index
 from trainer.audit import audit_embedder
 from trainer.evaluation import Section, Subject, evaluate, protocols_of
-from trainer.material import (
-    attributes_of,
-    embedded,
-    material_of,
-    media_under,
-)
+from trainer.material import Material, attributes_of, embedded, material_of, media_under
 from trainer.protocols.lists import read_list
 from trainer.protocols.people import People, read_people
 from trainer.protocols.trials import Protocol, Retrieval
@@ -53,37 +48,61 @@ class Report:
     command: list[str]
     model: str
     sections: list[Section]
+    material: Material
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values; each section says whether it is valid."""
-        whole = dataclasses.asdict(self)
-        for section, plain in zip(self.sections, whole["sections"], strict=True):
-            plain["main"] = section.main
-            plain["faults"] = section.audit.faults
-        return whole
+        sections = [
+            {**dataclasses.asdict(each), "main": each.main, "faults": each.audit.faults}
+            for each in self.sections
+        ]
+        request = dataclasses.asdict(self.request)
+        return {
+            "command": self.command,
+            "model": self.model,
+            "request": request,
+            "sections": sections,
+        }
 
     def write(self, folder: Path) -> None:
-        """Write ``report.json``, to a temporary name first."""
+        """Write ``report.json`` and ``report.html``, each to a temporary name first.
+
+        Raises BadRequest where what draws the page is not installed.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / "report.json.partial"
         text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
         partial.write_text(text, encoding="utf-8")
         partial.replace(folder / "report.json")
+        try:
+            from trainer.report import write_report
+        except ImportError as error:
+            raise BadRequest(
+                f"report.json is written, but the page needs {error.name}: "
+                "pip install 'avsearch[report]'."
+            ) from error
+        write_report(
+            folder / "report.html",
+            self.sections,
+            self.material,
+            model=self.model,
+            command=self.command,
+        )
 
 
 def run(request: Request, progress: Progress | None = None) -> Report:
     """Evaluate; raises BadRequest for what cannot be evaluated."""
-    found = _by_lists(request) if request.lists else _by_index(request)
+    material, found = _by_lists(request) if request.lists else _by_index(request)
     sections: list[Section] = []
     for protocol, subject in found:
         sections += evaluate([protocol], subject)
         if progress is not None:
             progress(len(sections), len(found))
     name = request.model or "the index's own"
-    return Report(request, sys.argv, name, sections)
+    return Report(request, ["avsearch", *sys.argv[1:]], name, sections, material)
 
 
-def _by_index(request: Request) -> list[tuple[Protocol, Subject]]:
+def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
     with open_index(request.index) as index:
         material = material_of(index)
         address = request.model or index.notes().get("model") or None
@@ -105,26 +124,26 @@ def _by_index(request: Request) -> list[tuple[Protocol, Subject]]:
         _trained_on(embedder.record),
         audit_embedder(embedder, list(material.media.values()), sample=request.sample),
     )
-    return [(_stripped(protocol, request), subject) for protocol in protocols]
+    return material, [(_stripped(protocol, request), subject) for protocol in protocols]
 
 
-def _by_lists(request: Request) -> list[tuple[Protocol, Subject]]:
+def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
     if request.media is None:
         raise BadRequest("A list needs its media; name their folder with --media.")
     people = read_people(request.tables) if request.tables else People()
     embedder = load_model(request.model, request.device)
+    attributes = attributes_of(people)
+    protocols = [_stripped(read_list(path, people), request) for path in request.lists]
     found: list[tuple[Protocol, Subject]] = []
-    for path in request.lists:
-        protocol = _stripped(read_list(path, people), request)
+    for protocol in protocols:
         media = media_under(request.media, protocol.items)
-        subject = Subject(
-            embedded(protocol.items, media, embedder),
-            attributes_of(people),
-            _trained_on(embedder.record),
-            audit_embedder(embedder, list(media.values()), sample=request.sample),
+        material = Material(
+            protocol.items, embedded(protocol.items, media, embedder), attributes, media
         )
+        checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
+        subject = Subject(material.scorer, attributes, _trained_on(embedder.record), checked)
         found.append((protocol, subject))
-    return found
+    return material, found
 
 
 def _stripped(protocol: Protocol, request: Request) -> Protocol:

@@ -9,6 +9,7 @@ import numpy as np
 
 from indexer.types import Modality
 from trainer.audit import Audit, audit, shared_people
+from trainer.curves import Curves, curves_of
 from trainer.judge import Judged, Oracle, by_group, largest_gap, score
 from trainer.protocols.generate import STRATA, Attributes, Generator
 from trainer.protocols.trials import Items, Matching, Protocol, Retrieval, Verification
@@ -40,6 +41,7 @@ class Section:
     gaps: dict[str, float]
     seen: list[str]
     same_recording: int  # right answers that were cut from the asker's own recording
+    curves: Curves
 
     @property
     def main(self) -> str:
@@ -136,6 +138,7 @@ def _section(protocol: Protocol, subject: Subject) -> Section:
         gaps={name: largest_gap(judged, main) for name, judged in groups.items()},
         seen=shared_people(subject.trained_on, protocol.items),
         same_recording=_same_recording(protocol),
+        curves=curves_of(scored),
     )
 
 

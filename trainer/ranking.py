@@ -19,7 +19,7 @@ from trainer.metrics import Bools, Floats
 Ints = NDArray[np.int64]
 
 _BLOCK_BYTES = 64 << 20  # of scores held at a time
-CUTS = (1, 5, 10, 50)  # the k of precision and recall at k
+CUTS = (1, 2, 5, 10, 20, 50, 100)  # the k of precision and recall at k
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

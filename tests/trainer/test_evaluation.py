@@ -13,6 +13,7 @@ from indexer.types import Media
 from trainer.audit import audit_embedder
 from trainer.evaluating import Report, Request, run
 from trainer.evaluation import Subject, evaluate, protocols_of
+from trainer.material import Material
 
 ATTRIBUTES = {
     f"p{number}": {"gender": "fm"[number % 2], "nationality": "abc"[number % 3]}
@@ -105,14 +106,20 @@ def test_an_embedder_that_leans_on_its_batch_makes_every_figure_invalid(items, p
         )
 
 
-def test_a_report_is_one_json_file(items, protocols, tmp_path):
+def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, tmp_path):
     sections = evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
-    Report(Request(), ["avsearch", "evaluate"], "adsm", sections).write(tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.json"]
+    material = Material(items, perfect(items), ATTRIBUTES, {})
+    Report(Request(), ["avsearch", "evaluate"], "adsm", sections, material).write(tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["report.html", "report.json"]
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["command"] == ["avsearch", "evaluate"]
     assert found["sections"][0]["rows"]["model"]["figures"]["AUC"]["value"] == 1
     assert found["sections"][0]["valid"] is True
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5  # pairs, their scores, ranks, matching, map
+    for section in sections:
+        assert section.protocol in page
 
 
 def test_a_list_without_its_media_is_said(tmp_path):

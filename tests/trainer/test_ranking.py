@@ -83,7 +83,7 @@ def test_a_scorer_without_an_opinion_gains_nothing():
     ranking = rank_vectors(np.ones((40, 2)), np.ones((40, 2)), labels, labels)
     assert ranking.first.tolist() == [37] * 40
     assert ranking.average_precision == pytest.approx(0.1)
-    assert not ranking.found[:, 2].any()
+    assert not ranking.found[:, ranking.cuts.index(10)].any()
 
 
 def test_a_perfect_scorer_finds_everything_first():
@@ -108,4 +108,4 @@ def test_blocks_make_no_difference(monkeypatch):
 def test_no_queries():
     ranking = rank_vectors(np.zeros((0, 4)), np.zeros((3, 4)), np.zeros(0, int), np.zeros(3, int))
     assert ranking.average_precision.shape == (0,)
-    assert ranking.found.shape == (0, 4)
+    assert ranking.found.shape == (0, len(ranking.cuts))
