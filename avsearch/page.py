@@ -63,19 +63,35 @@ class Question:
     answers: Sequence[Answer]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page without questions: text, a table and pictures, each left out if empty.
+
+    The first row of ``table`` is its head; rows of ``marked`` numbers stand out. ``pictures``
+    are PNG files and what they show in words.
+    """
+
+    heading: str
+    text: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()
+    marked: frozenset[int] = frozenset()
+    pictures: Sequence[tuple[bytes, str]] = ()
+
+
 def write_page(
     path: Path,
     title: str,
     notice: str,
     questions: Sequence[Question],
     figures: Sequence[tuple[str, str]] = (),
+    sections: Sequence[Section] = (),
 ) -> None:
     """Write the page; whoever opens ``path`` meanwhile sees the old page or the new one.
 
     ``notice`` stands in a box at the top where it is not empty; ``figures`` are labels and
-    values that sum the questions up.
+    values that sum the rest up; ``sections`` stand before the questions.
     """
-    page = render_page(title, notice, questions, figures)
+    page = render_page(title, notice, questions, figures, sections)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(page, encoding="utf-8", errors="replace")
@@ -89,12 +105,14 @@ def render_page(
     notice: str,
     questions: Sequence[Question],
     figures: Sequence[tuple[str, str]] = (),
+    sections: Sequence[Section] = (),
 ) -> str:
     """The whole page as HTML."""
     head = f'<meta charset="utf-8">{VIEWPORT}{POLICY}<title>{_text(title)}</title>'
     body = [
         f"<header><h1>{_text(title)}</h1>{_notice(notice)}{_figures(figures)}</header>",
         "<main>",
+        *(_section(section) for section in sections),
         *(_question(place, question) for place, question in enumerate(questions, start=1)),
         "</main>",
     ]
@@ -118,6 +136,35 @@ def _figures(figures: Sequence[tuple[str, str]]) -> str:
         f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in figures
     )
     return f'<dl class="figures">{"".join(boxes)}</dl>'
+
+
+def _section(section: Section) -> str:
+    words = "".join(f"<p>{_text(line)}</p>" for line in section.text)
+    pictures = "".join(
+        f'<img class="plot" src="{_data_uri("image/png", content)}" alt="{_text(said)}">'
+        for content, said in section.pictures
+    )
+    table = _table(section) if section.table else ""
+    return f"<section><h2>{_text(section.heading)}</h2>{words}{table}{pictures}</section>"
+
+
+def _table(section: Section) -> str:
+    """A table that scrolls by itself where it is wider than the screen."""
+    head, *rows = section.table
+    top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in head)
+    lines = []
+    for place, row in enumerate(rows):
+        kind = ' class="marked"' if place in section.marked else ""
+        first, *cells = (_text(cell) for cell in row)
+        lines.append(
+            f'<tr{kind}><th scope="row">{first}</th>'
+            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + "</tr>"
+        )
+    body = "".join(lines)
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _question(place: int, question: Question) -> str:
@@ -219,7 +266,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 68rem;
+  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem;
   background: var(--page); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif;
 }
@@ -267,5 +314,12 @@ audio { display: block; width: 15rem; max-width: 100%; }
 .score { font-variant-numeric: tabular-nums; }
 .score span, .attributes span { opacity: .8; }
 .attributes { margin: .25rem 0 0; padding: 0; list-style: none; }
+.wide { overflow-x: auto; margin: .75rem 0 0; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
+tbody th { font-weight: 400; white-space: nowrap; }
+td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.marked > * { font-weight: 650; }
+img.plot { width: 100%; height: auto; margin-top: 1rem; background: #ffffff; }
 .missing { padding: 1rem 0; color: var(--quiet); font-style: italic; }
 """

@@ -46,6 +46,60 @@ def roc_auc(scores: Floats, same: Bools) -> float:
     return float(above / (positives * negatives))
 
 
+def roc_curve(scores: Floats, same: Bools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False match and true match rate (t + 1,) at every threshold, from none accepted to all.
+
+    Equal scores share a threshold. NaN where either kind is missing.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, hit = scores[order], same[order]
+    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True][: len(ranked)])
+    true, false = np.cumsum(hit)[last], np.cumsum(~hit)[last]
+    with np.errstate(invalid="ignore"):
+        return (
+            np.r_[0, false] / np.float64((~same).sum()),
+            np.r_[0, true] / np.float64(same.sum()),
+        )
+
+
+def equal_error_rate(scores: Floats, same: Bools) -> float:
+    """The rate at which false matches and false non-matches are equally frequent.
+
+    Where no threshold makes them so, on the straight line between the two nearest points of the
+    ROC. NaN where either kind is missing.
+    """
+    false_match, true_match = roc_curve(scores, same)
+    gap = false_match - (1 - true_match)  # rises from -1 to 1
+    if np.isnan(gap).any():
+        return float("nan")
+    after = int(np.argmax(gap >= 0))
+    rise = gap[after] - gap[after - 1]
+    share = -gap[after - 1] / rise
+    return float(false_match[after - 1] + share * (false_match[after] - false_match[after - 1]))
+
+
+def true_match_rate(scores: Floats, same: Bools, false_match_rate: float) -> float:
+    """The largest true match rate of any threshold whose false match rate is no larger than asked.
+
+    NaN where either kind is missing.
+    """
+    false_match, true_match = roc_curve(scores, same)
+    if np.isnan(false_match).any() or np.isnan(true_match).any():
+        return float("nan")
+    return float(true_match[false_match <= false_match_rate].max())
+
+
+def matching_hits(scores: Floats, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of trials (n, k) with the right column (n,): 1 where it alone scores highest, else 0.
+
+    Where t candidates share the highest score and the right one is among them, 1 / t: what
+    picking one of them blindly would give.
+    """
+    best = scores == scores.max(1, keepdims=True)
+    right: NDArray[np.float64] = best[np.arange(len(truth)), truth] / best.sum(1)
+    return right
+
+
 def people_interval(
     values: Floats,
     people: NDArray[np.int64],

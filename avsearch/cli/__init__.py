@@ -26,6 +26,7 @@ VERBS = {
     "export": "Write the whole index to a Parquet file.",
     "import": "Take vectors of a Parquet file into an index.",
     "train": "Train a model on people's faces and voices.",
+    "evaluate": "Measure a model or an index, honestly.",
     "demo": "Show it all on a small synthetic world.",
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.metrics import average_precision, average_precisions, people_interval, roc_auc
+from trainer.metrics import (
+    average_precision,
+    average_precisions,
+    equal_error_rate,
+    matching_hits,
+    people_interval,
+    roc_auc,
+    true_match_rate,
+)
 
 # Few different scores, so that ties are the rule.
 ROWS = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25)
@@ -202,3 +211,59 @@ def test_another_statistic():
     largest = people_interval(values, people, statistic=lambda drawn: float(drawn.max()))
     assert largest[0] == largest[2] == 9.0
     assert largest[1] == 1.0  # 1 is drawn three times in 1 of 27
+
+
+def plain_error_rates(scores: list[float], same: list[bool]) -> list[tuple[float, float]]:
+    """False match and false non-match rate of accepting nothing, then from each score on."""
+    wrong = [s for s, is_same in zip(scores, same, strict=True) if not is_same]
+    right = [s for s, is_same in zip(scores, same, strict=True) if is_same]
+    rates = [(0.0, 1.0)]
+    for threshold in sorted(set(scores), reverse=True):
+        accepted = sum(s >= threshold for s in wrong) / len(wrong)
+        rates.append((accepted, sum(s < threshold for s in right) / len(right)))
+    return rates
+
+
+BOTH_KINDS = ROWS.filter(lambda rows: len({same for _, same in rows}) == 2)
+
+
+@given(BOTH_KINDS)
+def test_the_equal_error_rate_is_where_the_roc_meets_the_diagonal(rows):
+    scores, same = columns(rows)
+    rates = plain_error_rates(scores.tolist(), same.tolist())
+    grid = np.linspace(0, 1, 2001)  # independent: along each segment, the nearest to equal
+    nearest = min(
+        (abs((a[0] + t * (b[0] - a[0])) - (a[1] + t * (b[1] - a[1]))), a[0] + t * (b[0] - a[0]))
+        for a, b in itertools.pairwise(rates)
+        for t in grid
+    )
+    assert equal_error_rate(scores, same) == pytest.approx(nearest[1], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"), [([1.0, 2, 3, 4], 0.0), ([4.0, 3, 2, 1], 1.0), ([1.0, 1, 1, 1], 0.5)]
+)
+def test_equal_error_rates_that_are_known(scores, expected):
+    same = np.array([False, False, True, True])
+    assert equal_error_rate(np.array(scores), same) == expected
+
+
+@given(BOTH_KINDS, st.sampled_from([0.0, 0.1, 0.3, 1.0]))
+def test_the_true_match_rate_is_the_best_of_all_thresholds_allowed(rows, limit):
+    scores, same = columns(rows)
+    rates = plain_error_rates(scores.tolist(), same.tolist())
+    best = max(1 - missed for accepted, missed in rates if accepted <= limit)
+    assert true_match_rate(scores, same, limit) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_one_kind_alone_has_no_error_rates(kind):
+    scores, same = np.array([1.0, 2.0]), np.array([kind, kind])
+    assert math.isnan(equal_error_rate(scores, same))
+    assert math.isnan(true_match_rate(scores, same, 0.1))
+
+
+def test_a_matching_is_right_where_the_right_candidate_alone_scores_highest():
+    scores = np.array([[2.0, 1, 0], [1, 2, 0], [2, 2, 0], [1, 1, 1], [0, 1, 1]])
+    truth = np.array([0, 0, 0, 2, 0])
+    assert matching_hits(scores, truth).tolist() == [1, 0, 1 / 2, 1 / 3, 0]

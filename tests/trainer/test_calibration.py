@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+from trainer.calibration import Calibration, cllr, fit, min_cllr
+
+
+def gaussians(seed, count=4000, apart=2.0):
+    """Scores whose log-likelihood ratio is known: apart * score - apart ** 2 / 2."""
+    rng = np.random.default_rng(seed)
+    same = np.arange(count) % 3 == 0  # unbalanced, which must not matter
+    return rng.standard_normal(count) + apart * same, same
+
+
+def test_a_calibration_finds_the_log_likelihood_ratio():
+    scores, same = gaussians(0, 200_000)
+    found = fit(scores, same)
+    assert found.scale == pytest.approx(2, abs=0.05)
+    assert found.offset == pytest.approx(-2, abs=0.05)
+
+
+@given(st.floats(0.01, 100), st.floats(-10, 10))
+@settings(max_examples=20, deadline=None)
+def test_the_scale_of_the_scores_does_not_matter(scale, shift):
+    scores, same = gaussians(1)
+    plain, moved = (
+        fit(scores, same)(scores),
+        fit(scale * scores + shift, same)(scale * scores + shift),
+    )
+    np.testing.assert_allclose(moved, plain, atol=1e-5)
+
+
+def test_scores_that_fall_get_a_falling_calibration():
+    scores, same = gaussians(2)
+    np.testing.assert_allclose(fit(-scores, same)(-scores), fit(scores, same)(scores), atol=1e-6)
+
+
+@pytest.mark.parametrize("scores", [[0.0, 1.0, 2.0, 3.0], [5.0, 5.0, 5.0, 5.0]])
+def test_kinds_that_do_not_overlap_and_scores_that_are_all_equal_stay_finite(scores):
+    same = np.array([False, False, True, True])
+    found = fit(np.array(scores), same)
+    assert math.isfinite(found.scale)
+    assert math.isfinite(found.offset)
+
+
+def test_one_kind_alone_cannot_be_calibrated():
+    with pytest.raises(ValueError, match="of one person and of two"):
+        fit(np.array([1.0, 2.0]), np.array([True, True]))
+    assert math.isnan(cllr(np.array([1.0]), np.array([True])))
+    assert math.isnan(min_cllr(np.array([1.0]), np.array([False])))
+
+
+def test_knowing_nothing_costs_one_bit_and_knowing_all_none():
+    same = np.array([True, False, True, False])
+    assert cllr(np.zeros(4), same) == pytest.approx(1)
+    assert min_cllr(np.zeros(4), same) == pytest.approx(1)
+    assert cllr(np.where(same, 50.0, -50.0), same) == pytest.approx(0)
+    assert min_cllr(same.astype(float), same) == 0
+
+
+def test_cllr_is_the_mean_of_the_papers_two_sums():
+    ratios, same = np.array([1.0, -2.0, 0.5]), np.array([True, False, False])
+    missed = math.log2(1 + math.exp(-1.0))
+    accepted = (math.log2(1 + math.exp(-2.0)) + math.log2(1 + math.exp(0.5))) / 2
+    assert cllr(ratios, same) == pytest.approx((missed + accepted) / 2)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([4, 1000]))
+@settings(max_examples=30, deadline=None)
+def test_the_least_cost_is_that_of_an_isotonic_regression(seed, values):
+    rng = np.random.default_rng(seed)
+    same = rng.random(60) < 0.3
+    if same.all() or not same.any():
+        return
+    scores = rng.integers(0, values, 60).astype(float) + 0.2 * values * same
+    weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    chance = IsotonicRegression().fit(scores, same, weights).predict(scores)
+    costs = np.where(
+        same, -np.log2(np.maximum(chance, 1e-300)), -np.log2(np.maximum(1 - chance, 1e-300))
+    )
+    assert min_cllr(scores, same) == pytest.approx((weights * costs).sum(), abs=1e-9)
+
+
+def test_no_calibration_that_keeps_the_order_costs_less():
+    scores, same = gaussians(3)
+    assert min_cllr(scores, same) <= cllr(fit(scores, same)(scores), same)
+    assert min_cllr(scores, same) == pytest.approx(min_cllr(Calibration(3, 1)(scores), same))

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEmbedder
+from test_judge import PEOPLE, perfect, world_items
+
+from indexer.errors import BadRequest
+from indexer.types import Media
+from trainer.audit import audit_embedder
+from trainer.evaluating import Report, Request, run
+from trainer.evaluation import Subject, evaluate, protocols_of
+from trainer.material import Material
+
+ATTRIBUTES = {
+    f"p{number}": {"gender": "fm"[number % 2], "nationality": "abc"[number % 3]}
+    for number in range(PEOPLE)
+}
+
+
+@pytest.fixture
+def items():
+    return world_items()
+
+
+@pytest.fixture
+def protocols(items):
+    return protocols_of(
+        items,
+        ATTRIBUTES,
+        kinds=("verification", "1:3", "retrieval"),
+        directions=("V-F", "F-F"),
+        strata=("U", "G"),
+    )
+
+
+def test_every_kind_direction_and_stratum_is_made(protocols):
+    assert [protocol.name for protocol in protocols] == [
+        f"{kind} {way} {stratum}"
+        for way in ("V-F", "F-F")
+        for stratum in ("U", "G")
+        for kind in ("verification", "1:3", "retrieval")
+        if (kind, stratum) != ("retrieval", "G")
+    ]
+
+
+def test_beside_the_model_stand_chance_and_what_attributes_alone_give(items, protocols):
+    sections = {
+        section.protocol: section
+        for section in evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
+    }
+    section = sections["1:3 V-F G"]
+    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    assert values["model"] == 1
+    assert values["chance"] == values["knows gender"] == pytest.approx(1 / 3)
+    assert 1 / 3 < values["knows gender and nationality"] < 1
+    assert sections["retrieval V-F U"].rows["chance"].figures["mAP"].value == pytest.approx(
+        1 / PEOPLE
+    )
+
+
+def test_groups_and_gaps_are_of_the_main_figure(items, protocols):
+    section = evaluate(protocols[:1], Subject(perfect(items), ATTRIBUTES))[0]
+    assert section.main == "AUC"
+    assert set(section.groups) == {"gender", "nationality", "both"}
+    assert set(section.groups["both"]) == {f"{g}, {n}" for g in "fm" for n in "abc"}
+    assert section.gaps == {"gender": 0, "nationality": 0, "both": 0}
+
+
+def test_people_of_the_training_are_listed(items, protocols):
+    subject = Subject(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
+    assert evaluate(protocols[:1], subject)[0].seen == ["p3"]
+
+
+def test_the_share_of_right_answers_from_the_askers_own_recording_is_counted(items):
+    shared = world_items(videos=True)
+    made = protocols_of(shared, {}, kinds=("1:2",), directions=("V-F",), strata=("U",))
+    assert evaluate(made, Subject(perfect(shared), {}))[0].same_recording == 0  # none is made
+
+
+class Neighbourly(FakeEmbedder):
+    """An embedder whose vectors lean on the batch they are computed in."""
+
+    def embed(self, media):
+        embedded = super().embed(media)
+        embedded.vectors[:] -= embedded.vectors.mean(0)
+        return embedded
+
+
+def media(count=12):
+    texts = [f"voice {number}".encode() for number in range(count)]
+    return [Media(Path("x.wav"), "voice", data=np.frombuffer(text, np.uint8)) for text in texts]
+
+
+def test_an_embedder_that_leans_on_its_batch_makes_every_figure_invalid(items, protocols):
+    leaning, honest = (audit_embedder(each, media()) for each in (Neighbourly(), FakeEmbedder()))
+    assert honest.passed
+    assert any(fault.startswith("vectors, batches of 1:") for fault in leaning.faults)
+    for found, valid in ((leaning, False), (honest, True)):
+        subject = Subject(perfect(items), ATTRIBUTES, embedder=found)
+        assert [section.valid for section in evaluate(protocols, subject)] == [valid] * len(
+            protocols
+        )
+
+
+def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, tmp_path):
+    sections = evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
+    material = Material(items, perfect(items), ATTRIBUTES, {})
+    Report(Request(), ["avsearch", "evaluate"], "adsm", sections, material).write(tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["report.html", "report.json"]
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert found["command"] == ["avsearch", "evaluate"]
+    assert found["sections"][0]["rows"]["model"]["figures"]["AUC"]["value"] == 1
+    assert found["sections"][0]["valid"] is True
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5  # pairs, their scores, ranks, matching, map
+    for section in sections:
+        assert section.protocol in page
+
+
+def test_a_list_without_its_media_is_said(tmp_path):
+    with pytest.raises(BadRequest, match="name their folder with --media"):
+        run(Request(lists=(tmp_path / "list.txt",)))

@@ -1,0 +1,95 @@
+"""From scores to evidence: log-likelihood ratios, and what they cost.
+
+A log-likelihood ratio (natural logarithm) says how much more likely a score is where two items
+are of one person than where they are of two. It is fitted on validation people and, unlike a
+score, means the same for every model. Cost as in Brummer and du Preez, Application-independent
+evaluation of speaker detection, Computer Speech and Language 2006: 0 is perfect, 1 bit is what
+knowing nothing costs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.metrics import Bools, Floats
+
+_STEPS = 100
+_TINY = 1e-9  # keeps the fit finite where the kinds do not overlap
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Calibration:
+    """The log-likelihood ratio of a score: ``scale * score + offset``."""
+
+    scale: float
+    offset: float
+
+    def __call__(self, scores: Floats) -> NDArray[np.float64]:
+        """Log-likelihood ratios of scores of any shape."""
+        ratios: NDArray[np.float64] = self.scale * np.asarray(scores, np.float64) + self.offset
+        return ratios
+
+
+def fit(scores: Floats, same: Bools) -> Calibration:
+    """Logistic regression in which both kinds of pairs (n,) weigh alike.
+
+    Newton's method on a convex loss with a ridge that is far below any noise. Raises ValueError
+    where a kind is missing.
+    """
+    if same.all() or not same.any():
+        raise ValueError("a calibration needs pairs of one person and of two")
+    middle, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
+    inputs = np.stack([(scores - middle) / spread, np.ones(len(scores))], 1)
+    weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    beta = np.zeros(2)
+    for _ in range(_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(inputs @ beta, -500, 500)))
+        slope = inputs.T @ (weights * (chance - same)) + _TINY * beta
+        curve = (inputs * (weights * chance * (1 - chance))[:, None]).T @ inputs
+        step = np.linalg.solve(curve + _TINY * np.eye(2), slope)
+        beta -= step * min(1.0, 5.0 / max(float(np.abs(step).max()), _TINY))
+        if np.abs(step).max() < _TINY:
+            break
+    return Calibration(float(beta[0] / spread), float(beta[1] - beta[0] * middle / spread))
+
+
+def cllr(ratios: Floats, same: Bools) -> float:
+    """Cost of log-likelihood ratios (n,) in bits; NaN where a kind is missing."""
+    if same.all() or not same.any():
+        return float("nan")
+    missed = np.logaddexp(0, -ratios[same]).mean()
+    accepted = np.logaddexp(0, ratios[~same]).mean()
+    return float((missed + accepted) / (2 * np.log(2)))
+
+
+def min_cllr(scores: Floats, same: Bools) -> float:
+    """The cost of the best calibration that keeps the scores' order; NaN where a kind is missing.
+
+    By pooling adjacent violators.
+    """
+    if same.all() or not same.any():
+        return float("nan")
+    values, places = np.unique(scores, return_inverse=True)
+    right = np.bincount(places[same], minlength=len(values)) / same.sum()
+    wrong = np.bincount(places[~same], minlength=len(values)) / (~same).sum()
+    right, wrong = _pooled(right, wrong)
+    total = right + wrong
+    with np.errstate(divide="ignore", invalid="ignore"):
+        missed = np.where(right > 0, right * np.log2(total / right), 0)
+        accepted = np.where(wrong > 0, wrong * np.log2(total / wrong), 0)
+    return float((missed + accepted).sum() / 2)
+
+
+def _pooled(right: Floats, wrong: Floats) -> tuple[Floats, Floats]:
+    """Blocks whose share of right pairs rises, from neighbours pooled where it would fall."""
+    blocks: list[list[float]] = []
+    for pair in zip(right.tolist(), wrong.tolist(), strict=True):
+        blocks.append(list(pair))
+        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
+            last = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + last[0], blocks[-1][1] + last[1]]
+    pooled = np.array(blocks)
+    return pooled[:, 0], pooled[:, 1]

@@ -1,0 +1,159 @@
+"""From a request to a report: what ``avsearch evaluate`` does, as one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from avsearch.models import load_model
+from indexer.errors import BadRequest
+from indexer.locate import open_index
+from trainer.audit import audit_embedder
+from trainer.evaluation import Section, Subject, evaluate, protocols_of
+from trainer.material import Material, attributes_of, embedded, material_of, media_under
+from trainer.protocols.lists import read_list
+from trainer.protocols.people import People, read_people
+from trainer.protocols.trials import Protocol, Retrieval
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be evaluated on what."""
+
+    index: Path | None = None
+    lists: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
+    media: Path | None = None
+    model: str | None = None
+    kinds: tuple[str, ...] = ("verification", "1:2", "1:10", "retrieval")
+    directions: tuple[str, ...] = ("V-F", "F-V")
+    strata: tuple[str, ...] = ("U", "G")
+    without_same_recording: bool = False
+    sample: int = 40
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, and everything needed to find it again."""
+
+    request: Request
+    command: list[str]
+    model: str
+    sections: list[Section]
+    material: Material
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values; each section says whether it is valid."""
+        sections = [
+            {**dataclasses.asdict(each), "main": each.main, "faults": each.audit.faults}
+            for each in self.sections
+        ]
+        request = dataclasses.asdict(self.request)
+        return {
+            "command": self.command,
+            "model": self.model,
+            "request": request,
+            "sections": sections,
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write ``report.json`` and ``report.html``, each to a temporary name first.
+
+        Raises BadRequest where what draws the page is not installed.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "report.json.partial"
+        text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / "report.json")
+        try:
+            from trainer.report import write_report
+        except ImportError as error:
+            raise BadRequest(
+                f"report.json is written, but the page needs {error.name}: "
+                "pip install 'avsearch[report]'."
+            ) from error
+        write_report(
+            folder / "report.html",
+            self.sections,
+            self.material,
+            model=self.model,
+            command=self.command,
+        )
+
+
+def run(request: Request, progress: Progress | None = None) -> Report:
+    """Evaluate; raises BadRequest for what cannot be evaluated."""
+    material, found = _by_lists(request) if request.lists else _by_index(request)
+    sections: list[Section] = []
+    for protocol, subject in found:
+        sections += evaluate([protocol], subject)
+        if progress is not None:
+            progress(len(sections), len(found))
+    name = request.model or "the index's own"
+    return Report(request, ["avsearch", *sys.argv[1:]], name, sections, material)
+
+
+def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
+    with open_index(request.index) as index:
+        material = material_of(index)
+        address = request.model or index.notes().get("model") or None
+        space = index.space
+    protocols = protocols_of(
+        material.items,
+        material.attributes,
+        kinds=request.kinds,
+        directions=request.directions,
+        strata=request.strata,
+        seed=request.seed,
+    )
+    embedder = load_model(address, request.device)
+    if embedder.space != space:
+        raise BadRequest("The model at hand is not the index's own; name that with --model.")
+    subject = Subject(
+        material.scorer,
+        material.attributes,
+        _trained_on(embedder.record),
+        audit_embedder(embedder, list(material.media.values()), sample=request.sample),
+    )
+    return material, [(_stripped(protocol, request), subject) for protocol in protocols]
+
+
+def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
+    if request.media is None:
+        raise BadRequest("A list needs its media; name their folder with --media.")
+    people = read_people(request.tables) if request.tables else People()
+    embedder = load_model(request.model, request.device)
+    attributes = attributes_of(people)
+    protocols = [_stripped(read_list(path, people), request) for path in request.lists]
+    found: list[tuple[Protocol, Subject]] = []
+    for protocol in protocols:
+        media = media_under(request.media, protocol.items)
+        material = Material(
+            protocol.items, embedded(protocol.items, media, embedder), attributes, media
+        )
+        checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
+        subject = Subject(material.scorer, attributes, _trained_on(embedder.record), checked)
+        found.append((protocol, subject))
+    return material, found
+
+
+def _stripped(protocol: Protocol, request: Request) -> Protocol:
+    if isinstance(protocol, Retrieval) or not request.without_same_recording:
+        return protocol
+    return protocol.without_same_video()
+
+
+def _trained_on(record: dict[str, Any]) -> list[str]:
+    """People of a checkpoint's training side; names of galleries before a slash are dropped."""
+    people = record.get("people", {})
+    train = people.get("train", []) if isinstance(people, dict) else []
+    return [str(name).rpartition("/")[2] for name in train]

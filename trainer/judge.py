@@ -1,0 +1,208 @@
+"""The figures of a scorer on a protocol, each with its interval over people.
+
+Beside every scorer stand two that know no identity: chance, and oracles that know the gender,
+or gender and nationality, of everybody. A model that does not beat them has learnt no more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.intervals import Draws
+from trainer.metrics import (
+    Bools,
+    Floats,
+    equal_error_rate,
+    matching_hits,
+    roc_auc,
+    true_match_rate,
+)
+from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
+from trainer.ranking import Ranking, rank
+from trainer.scorers import AllPairsScorer, Scorer, Scores
+
+FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
+CMC_RANKS = (1, 5, 10)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its 95 % interval over people; NaN ends where none is computed."""
+
+    value: float
+    lower: float = float("nan")
+    upper: float = float("nan")
+
+    def __str__(self) -> str:
+        if np.isnan(self.lower):
+            return f"{self.value:.4f}"
+        return f"{self.value:.4f} [{self.lower:.4f}, {self.upper:.4f}]"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """What a scorer reached on a protocol, or on those of its trials that a group asks."""
+
+    protocol: str
+    trials: int
+    people: int  # who asks
+    figures: dict[str, Figure]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scored:
+    """A protocol with the scores of its trials, so that groups need no second scoring."""
+
+    protocol: Protocol
+    scores: Scores | Ranking
+
+    def judge(self, asked: Bools | None = None) -> Judged:
+        """Figures over all trials, or those (n,) that are ``asked``."""
+        if isinstance(self.protocol, Retrieval):
+            assert isinstance(self.scores, Ranking)
+            return _judge_retrieval(self.protocol, self.scores, asked)
+        assert isinstance(self.scores, np.ndarray)
+        if isinstance(self.protocol, Verification):
+            return _judge_verification(self.protocol, self.scores[:, 0], asked)
+        return _judge_matching(self.protocol, self.scores, asked)
+
+    def askers(self) -> Ints:
+        """The person (n,) who asks in each trial."""
+        return self.protocol.items.people[_probes(self.protocol)]
+
+
+def score(protocol: Protocol, scorer: Scorer) -> Scored:
+    """Every trial of a protocol scored once."""
+    paths = np.array(protocol.items.paths, object)
+    if isinstance(protocol, Retrieval):
+        return Scored(protocol, _rank(protocol, paths, scorer))
+    probes, candidates = _probes(protocol), _candidates(protocol)
+    scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
+    return Scored(protocol, scores)
+
+
+class Oracle:
+    """Knows an attribute of everybody and nothing else; what is unknown it calls even."""
+
+    def __init__(self, items: Items, values: Mapping[str, str]) -> None:
+        known = [values.get(name, "") for name in items.names]
+        _, numbers = np.unique(known, return_inverse=True)
+        numbers = np.where(np.array(known) == "", -1, numbers)
+        self._values = numbers[items.people]
+        self._places = {path: place for place, path in enumerate(items.paths)}
+
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+        """1 for the same value, 0 for another, 1/2 where one is not known."""
+        asked = self._of(probes)[:, None]
+        answers = self._of([path for row in candidates for path in row]).reshape(len(asked), -1)
+        return _alike(asked, answers)
+
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+        """The same for all with all."""
+        asked, answers = self._of(probes)[:, None], self._of(gallery)[None]
+        return _alike(asked, answers)
+
+    def _of(self, paths: Sequence[str]) -> Ints:
+        return self._values[[self._places[path] for path in paths]]
+
+
+def _alike(asked: Ints, answers: Ints) -> Scores:
+    return np.where((asked < 0) | (answers < 0), 0.5, asked == answers).astype(np.float32)
+
+
+def by_group(scored: Scored, groups: Mapping[str, str]) -> dict[str, Judged]:
+    """The figures of each group of those who ask, by the group's name; people of none are left out.
+
+    ``groups`` says of people by name to which group they belong.
+    """
+    names = scored.protocol.items.names
+    own = np.array([groups.get(name, "") for name in names])[scored.askers()]
+    return {group: scored.judge(own == group) for group in sorted(set(own.tolist()) - {""})}
+
+
+def largest_gap(judged: Mapping[str, Judged], figure: str) -> float:
+    """The difference between the best and the worst group in a figure."""
+    values = [each.figures[figure].value for each in judged.values()]
+    return float(np.nanmax(values) - np.nanmin(values)) if values else float("nan")
+
+
+def _probes(protocol: Protocol) -> Ints:
+    if isinstance(protocol, Verification):
+        return protocol.first
+    return protocol.probes if isinstance(protocol, Matching) else protocol.queries
+
+
+def _candidates(protocol: Verification | Matching) -> Ints:
+    if isinstance(protocol, Verification):
+        return protocol.second[:, None]
+    return protocol.candidates
+
+
+def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
+    people = protocol.items.people
+    labels = people[protocol.queries], people[protocol.gallery]
+    gallery = paths[protocol.gallery].tolist()
+
+    def scores(rows: slice) -> Floats:
+        probes = paths[protocol.queries[rows]].tolist()
+        if isinstance(scorer, AllPairsScorer):
+            return scorer.matrix(probes, gallery)
+        return np.asarray(scorer.score(probes, [gallery] * len(probes)))
+
+    return rank(scores, *labels, excluded=_itself(protocol))
+
+
+def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
+    """A query that stands in the gallery too is no answer to itself."""
+    if not len(np.intersect1d(protocol.queries, protocol.gallery)):
+        return None
+    return lambda rows: protocol.queries[rows, None] == protocol.gallery[None]
+
+
+def _judge_verification(protocol: Verification, scores: Floats, asked: Bools | None) -> Judged:
+    kept = np.ones(len(scores), bool) if asked is None else asked
+    people = protocol.items.people
+    scores, same = scores[kept], protocol.same[kept]
+    first, second = people[protocol.first[kept]], people[protocol.second[kept]]
+    drawn = Draws(len(protocol.items.names)).pairs(scores, same, first, second)
+    figures = {
+        "AUC": Figure(roc_auc(scores, same), *drawn.auc()),
+        "EER": Figure(equal_error_rate(scores, same), *drawn.eer()),
+    }
+    for rate in FALSE_MATCHES:
+        figures[f"TMR at FMR {rate:g}"] = Figure(true_match_rate(scores, same, rate))
+    return Judged(protocol.name, len(scores), len(np.unique(first)), figures)
+
+
+def _judge_matching(protocol: Matching, scores: Scores, asked: Bools | None) -> Judged:
+    kept = np.ones(len(scores), bool) if asked is None else asked
+    hits = matching_hits(scores[kept], protocol.truth[kept])
+    people = protocol.items.people[protocol.probes[kept]]
+    figures = {"accuracy": _mean(hits, people, len(protocol.items.names))}
+    return Judged(protocol.name, len(hits), len(np.unique(people)), figures)
+
+
+def _judge_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None) -> Judged:
+    kept = ranking.relevant > 0
+    if asked is not None:
+        kept &= asked
+    people = protocol.items.people[protocol.queries[kept]]
+    count = len(protocol.items.names)
+    figures = {"mAP": _mean(ranking.average_precision[kept], people, count)}
+    for column, cut in enumerate(ranking.cuts):
+        figures[f"precision at {cut}"] = _mean(ranking.precision()[kept, column], people, count)
+        figures[f"recall at {cut}"] = _mean(ranking.recall()[kept, column], people, count)
+    for place in CMC_RANKS:
+        found = (ranking.first[kept] <= place).astype(float)
+        figures[f"CMC at {place}"] = _mean(found, people, count)
+    return Judged(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
+
+
+def _mean(values: Floats, people: Ints, count: int) -> Figure:
+    if not len(values):
+        return Figure(float("nan"))
+    return Figure(float(values.mean()), *Draws(count).mean(values, people))
