@@ -35,7 +35,7 @@ def material_of(index: Index) -> Material:
         ids, _, _ = read.owners()
         if not len(ids):
             raise BadRequest("The index holds no items; there is nothing to evaluate.")
-        found = read.items(ids, read.people())
+        found = read.items(ids)
         vectors = read.vectors(ids)
     register, media, attributes = Register(), {}, {}
     for number in ids.tolist():
