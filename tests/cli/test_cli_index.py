@@ -374,7 +374,7 @@ def test_the_model_is_kept_and_another_is_refused(run, small, models, tmp_path):
     (tmp_path / "there" / "m.safetensors").unlink()
     result = run("query", small / "ann" / "one.ogg", *index)
     assert result.exit_code == 2
-    assert "There is no checkpoint" in result.stderr
+    assert "there is no such file any more; name it with --model" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.safetensors", "text.safetensors", "."])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from worlds import TINY, left_by, write_features
 
-from avsearch.models import load_model
+from avsearch.models import MODELS
+from avsearch.models.checkpoint import load_checkpoint
 from trainer.request import STATE
 
 PEOPLE = "person,name,gender,nationality\n" + "".join(
@@ -48,7 +49,7 @@ def test_a_training_ends_in_a_sentence_and_a_checkpoint(train, features, tmp_pat
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("adsm, 12 steps on 12 people; kept step ")
     assert "on 6 validation people: score 0." in done.stdout
-    record = load_model(tmp_path / "model.safetensors").record
+    record = load_checkpoint(tmp_path / "model.safetensors", MODELS).record
     assert record["data"] == [str(features)]
     assert record["split"] == "last:6,2"
 
@@ -58,7 +59,7 @@ def test_json_says_what_it_came_to(train, features, tmp_path):
     answer = json.loads(done.stdout)
     assert answer["checkpoint"] == str(tmp_path / "model.safetensors")
     assert answer["people"] == {"train": 12, "validation": 6, "test": 2}
-    assert answer["scores"] == load_model(answer["checkpoint"]).record["scores"]
+    assert answer["scores"] == load_checkpoint(Path(answer["checkpoint"]), MODELS).record["scores"]
     assert answer["log"] == str(tmp_path / "model.training" / "log.jsonl")
 
 
@@ -82,7 +83,7 @@ def test_people_who_have_one_modality_share_their_gender(train, tmp_path):
     np.savez(data, **arrays)
     done = train("--data", data, "--set", "attribute_weight=1", "--set", "identity_weight=0.5")
     assert done.exit_code == 0, done.stderr
-    assert load_model(tmp_path / "model.safetensors").network.settings.classes == 2
+    assert load_checkpoint(tmp_path / "model.safetensors", MODELS).network.settings.classes == 2
 
 
 # Bad input: one sentence, exit 2, nothing half written.

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from toys import Toy, toy_batch
 from worlds import left_by
 
-from avsearch.models import load_model
+from avsearch.models import MODELS
+from avsearch.models.checkpoint import load_checkpoint
 from trainer.loop import Course, Trainer
 from trainer.parallel import ALONE, Group, joined
 
@@ -109,7 +110,7 @@ def test_their_resumed_training_ends_as_if_it_had_never_stopped(folder):
 
 
 def test_the_first_writes_a_checkpoint_and_a_log_of_every_step(folder):
-    assert load_model(folder / "whole.safetensors").space.dim == 8
+    assert load_checkpoint(folder / "whole.safetensors", MODELS).space.dim == 8
     steps = [r["step"] for r in left_by(folder / "whole.safetensors")["log"] if "terms" in r]
     assert steps == list(range(1, 25))
 

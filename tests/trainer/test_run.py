@@ -17,7 +17,7 @@ from PIL import Image
 from worlds import TINY, left_by, paired_parts, request, silent, write_features
 
 from avsearch.cli import group
-from avsearch.models import MODELS, load_model
+from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
 from indexer.errors import BadRequest, Diverged
 from trainer import run
@@ -83,7 +83,7 @@ def test_a_training_leaves_its_best_checkpoint_with_its_record(whole, parts):
 
 
 def test_the_checkpoint_is_a_model_of_the_datas_shape(whole):
-    settings = load_model(whole).network.settings
+    settings = load_checkpoint(whole, MODELS).network.settings
     assert (settings.face_features, settings.voice_features) == ((6,), (5,))
     assert (settings.classes, settings.widths, settings.dim) == (12, (8,), 8)
 
@@ -295,7 +295,7 @@ def files(folder: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": "nonet"}, "no model 'nonet' to train; there are adsm"),
+        ({"model": "nonet"}, "no model 'nonet' to train; there are acienet, adsm"),
         ({"out": Path("model.pt")}, "ends in .safetensors"),
         ({"epochs": 2.0}, "give one of them"),
         ({"batch": 9}, "--batch 9 is not two or more people of 2 items each"),
