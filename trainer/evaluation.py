@@ -118,9 +118,8 @@ def _section(protocol: Protocol, subject: Subject) -> Section:
     scored = score(protocol, subject.scorer)
     rows = {"model": scored.judge(), "chance": score(protocol, _Chance()).judge()}
     for name, keys in ORACLES.items():
-        rows[name] = score(
-            protocol, Oracle(protocol.items, _values(subject.attributes, keys))
-        ).judge()
+        known = [_values(subject.attributes, (key,)) for key in keys]
+        rows[name] = score(protocol, Oracle(protocol.items, *known)).judge()
     main = next(iter(rows["model"].figures))
     groups = {
         name: by_group(scored, _values(subject.attributes, keys))

@@ -86,32 +86,45 @@ def score(protocol: Protocol, scorer: Scorer) -> Scored:
 
 
 class Oracle:
-    """Knows an attribute of everybody and nothing else; what is unknown it calls even."""
+    """Knows some attributes of everybody and nothing else; what is unknown it calls even.
 
-    def __init__(self, items: Items, values: Mapping[str, str]) -> None:
-        known = [values.get(name, "") for name in items.names]
-        _, numbers = np.unique(known, return_inverse=True)
-        numbers = np.where(np.array(known) == "", -1, numbers)
-        self._values = numbers[items.people]
+    Each mapping gives one attribute's values of people by name.
+    """
+
+    def __init__(self, items: Items, *attributes: Mapping[str, str]) -> None:
+        columns = [
+            _numbered([values.get(name, "") for name in items.names]) for values in attributes
+        ]
+        self._values = np.stack(columns, 1)[items.people]  # (n, attributes)
         self._places = {path: place for place, path in enumerate(items.paths)}
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
-        """1 for the same value, 0 for another, 1/2 where one is not known."""
-        asked = self._of(probes)[:, None]
-        answers = self._of([path for row in candidates for path in row]).reshape(len(asked), -1)
-        return _alike(asked, answers)
+        """For each attribute 1 where it is the same, 0 where not, 1/2 where one is not known."""
+        answers = self._of([path for row in candidates for path in row])
+        shaped = answers.reshape(len(probes), -1, answers.shape[1])
+        return _alike(self._of(probes)[:, None], shaped)
 
     def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
         """The same for all with all."""
-        asked, answers = self._of(probes)[:, None], self._of(gallery)[None]
-        return _alike(asked, answers)
+        return _alike(self._of(probes)[:, None], self._of(gallery)[None])
 
     def _of(self, paths: Sequence[str]) -> Ints:
         return self._values[[self._places[path] for path in paths]]
 
 
+def _numbered(values: Sequence[str]) -> Ints:
+    """Values (n,) as numbers, -1 where there is none."""
+    _, numbers = np.unique(values, return_inverse=True)
+    return np.where(np.array(values) == "", -1, numbers)
+
+
 def _alike(asked: Ints, answers: Ints) -> Scores:
-    return np.where((asked < 0) | (answers < 0), 0.5, asked == answers).astype(np.float32)
+    """Over the last axis, how many attributes agree."""
+    agree = np.zeros(np.broadcast_shapes(asked.shape, answers.shape)[:-1], np.float32)
+    for one in range(asked.shape[-1]):
+        first, second = asked[..., one], answers[..., one]
+        agree += np.where((first < 0) | (second < 0), 0.5, first == second).astype(np.float32)
+    return agree
 
 
 def by_group(scored: Scored, groups: Mapping[str, str]) -> dict[str, Judged]:

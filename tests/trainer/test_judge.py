@@ -121,6 +121,14 @@ def test_an_oracle_calls_even_what_it_does_not_know(items):
     assert scores.tolist() == [[1.0, 0.0, 0.5]]
 
 
+def test_an_oracle_of_two_attributes_goes_by_the_one_it_knows(items):
+    genders, nations = {"p0": "f", "p1": "m", "p2": "f"}, {"p0": "Peru", "p1": "Peru"}
+    scores = Oracle(items, genders, nations).score(
+        ["p0/0.wav"], [["p0/0.jpg", "p2/0.jpg", "p1/0.jpg"]]
+    )
+    assert scores.tolist() == [[2.0, 1.5, 1.0]]
+
+
 def test_a_retrieval_by_any_scorer_is_that_by_its_vectors(retrieval):
     vectors = blind(retrieval.items)
 
