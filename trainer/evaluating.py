@@ -14,7 +14,14 @@ from indexer.errors import BadRequest
 from indexer.locate import open_index
 from trainer.audit import audit_embedder
 from trainer.evaluation import Section, Subject, evaluate, protocols_of
-from trainer.material import Material, attributes_of, embedded, material_of, media_under
+from trainer.material import (
+    Material,
+    attributes_of,
+    embedded,
+    material_of,
+    material_of_features,
+    media_under,
+)
 from trainer.protocols.lists import read_list
 from trainer.protocols.people import People, read_people
 from trainer.protocols.trials import Protocol, Retrieval
@@ -31,6 +38,7 @@ class Request:
     tables: tuple[Path, ...] = ()
     media: Path | None = None
     model: str | None = None
+    features: Path | None = None
     kinds: tuple[str, ...] = ("verification", "1:2", "1:10", "retrieval")
     directions: tuple[str, ...] = ("V-F", "F-V")
     strata: tuple[str, ...] = ("U", "G")
@@ -92,14 +100,22 @@ class Report:
 
 def run(request: Request, progress: Progress | None = None) -> Report:
     """Evaluate; raises BadRequest for what cannot be evaluated."""
-    material, found = _by_lists(request) if request.lists else _by_index(request)
+    material, found = _found(request)
     sections: list[Section] = []
     for protocol, subject in found:
         sections += evaluate([protocol], subject)
         if progress is not None:
             progress(len(sections), len(found))
-    name = request.model or "the index's own"
+    name = request.model or (request.features.name if request.features else "the index's own")
     return Report(request, ["avsearch", *sys.argv[1:]], name, sections, material)
+
+
+def _found(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
+    if request.features is not None and (request.media or request.model or request.index):
+        raise BadRequest("Ready features need no media, model or index; leave those out.")
+    if request.lists:
+        return _by_lists(request)
+    return _by_features(request) if request.features else _by_index(request)
 
 
 def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
@@ -107,14 +123,7 @@ def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         material = material_of(index)
         address = request.model or index.notes().get("model") or None
         space = index.space
-    protocols = protocols_of(
-        material.items,
-        material.attributes,
-        kinds=request.kinds,
-        directions=request.directions,
-        strata=request.strata,
-        seed=request.seed,
-    )
+    protocols = _made(request, material)
     embedder = load_model(address, request.device)
     if embedder.space != space:
         raise BadRequest("The model at hand is not the index's own; name that with --model.")
@@ -124,26 +133,49 @@ def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         _trained_on(embedder.record),
         audit_embedder(embedder, list(material.media.values()), sample=request.sample),
     )
-    return material, [(_stripped(protocol, request), subject) for protocol in protocols]
+    return material, [(protocol, subject) for protocol in protocols]
+
+
+def _by_features(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
+    """Protocols made of a feature file; only the comparison of its vectors can be audited."""
+    assert request.features is not None
+    material = material_of_features(request.features)
+    subject = Subject(material.scorer, material.attributes)
+    return material, [(protocol, subject) for protocol in _made(request, material)]
+
+
+def _made(request: Request, material: Material) -> list[Protocol]:
+    protocols = protocols_of(
+        material.items,
+        material.attributes,
+        kinds=request.kinds,
+        directions=request.directions,
+        strata=request.strata,
+        seed=request.seed,
+    )
+    return [_stripped(protocol, request) for protocol in protocols]
 
 
 def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
-    if request.media is None:
-        raise BadRequest("A list needs its media; name their folder with --media.")
     people = read_people(request.tables) if request.tables else People()
-    embedder = load_model(request.model, request.device)
-    attributes = attributes_of(people)
     protocols = [_stripped(read_list(path, people), request) for path in request.lists]
+    attributes = attributes_of(people)
+    if request.features is not None:
+        scorer = material_of_features(request.features).scorer
+        last = Material(protocols[-1].items, scorer, attributes, {})
+        return last, [(protocol, Subject(scorer, attributes)) for protocol in protocols]
+    if request.media is None:
+        raise BadRequest("A list needs media or vectors; name them with --media or --features.")
+    embedder = load_model(request.model, request.device)
     found: list[tuple[Protocol, Subject]] = []
     for protocol in protocols:
         media = media_under(request.media, protocol.items)
-        material = Material(
-            protocol.items, embedded(protocol.items, media, embedder), attributes, media
-        )
+        scorer = embedded(protocol.items, media, embedder)
+        last = Material(protocol.items, scorer, attributes, media)
         checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
-        subject = Subject(material.scorer, attributes, _trained_on(embedder.record), checked)
+        subject = Subject(scorer, attributes, _trained_on(embedder.record), checked)
         found.append((protocol, subject))
-    return material, found
+    return last, found
 
 
 def _stripped(protocol: Protocol, request: Request) -> Protocol:

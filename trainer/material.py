@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
 from indexer.index import Index
+from indexer.people import PEOPLE, read_people
 from indexer.types import Embedder, Media
+from trainer.data.features import read_feature_file
 from trainer.protocols.generate import Attributes
 from trainer.protocols.people import People
 from trainer.protocols.trials import Items, Register
@@ -46,6 +48,32 @@ def material_of(index: Index) -> Material:
         attributes[item.person.key] = item.person.cells()
     items = register.items()
     return Material(items, VectorScorer(items.paths, _unit(vectors)), attributes, media)
+
+
+def material_of_features(path: Path) -> Material:
+    """All rows of a feature file, whose vectors of both modalities are of one space.
+
+    What is known of the people stands in ``people.csv`` beside the file. Raises BadRequest for a
+    file that is wrong, and where faces and voices have vectors of different lengths.
+    """
+    tables = read_feature_file(path)
+    known = read_people(path.parent / PEOPLE) if (path.parent / PEOPLE).is_file() else {}
+    register, rows = Register(), []
+    for modality, table in tables.items():
+        for name, person in zip(table.paths, table.people, strict=True):
+            register.add(name, modality, person)
+        rows.append(np.asarray(table.values, np.float32))
+    if len({one.shape[1:] for one in rows}) > 1 or rows[0].ndim != 2:
+        shapes = " and ".join(str(one.shape) for one in rows)
+        raise BadRequest(
+            f"{printable(path)}: arrays of {shapes} are not vectors of one space; an evaluation "
+            "compares what a model made of both modalities."
+        )
+    items = register.items()
+    if len(items) != sum(map(len, rows)):
+        raise BadRequest(f"{printable(path)} names a path twice; give each one row.")
+    attributes = {key: known[key].cells() if key in known else {} for key in items.names}
+    return Material(items, VectorScorer(items.paths, _unit(np.concatenate(rows))), attributes, {})
 
 
 def attributes_of(people: People) -> Attributes:

@@ -110,7 +110,8 @@ def _map(material: Material) -> Part:
         "nationality": [material.attributes.get(name, {}).get("nationality", "") for name in names],
         "person": names,
     }
-    picture = drawing.space_map(material.scorer.vectors[chosen], groupings)
+    rows = material.scorer.places([items.paths[at] for at in chosen])
+    picture = drawing.space_map(material.scorer.vectors[rows], groupings)
     return Part(
         "The space",
         (f"t-SNE of {len(chosen)} items. Distances between far points mean nothing.",),
@@ -132,6 +133,8 @@ def _groups(section: Section) -> Part:
 
 def _hardest(material: Material) -> list[Question]:
     items = material.items
+    if not material.media:
+        return []
     voices, faces = (
         np.flatnonzero([each == modality for each in items.modalities])
         for modality in ("voice", "face")

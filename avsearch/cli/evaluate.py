@@ -44,6 +44,11 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 @click.option(
     "--media", type=click.Path(path_type=Path), help="The folder a list's paths begin in."
 )
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Ready vectors of faces and voices by path (.npz, .safetensors, .parquet).",
+)
 @click.option("--model", help="The model, for --media, and to audit it on an index's own media.")
 @click.option(
     "--protocol",
@@ -81,6 +86,7 @@ def command(
     lists: tuple[Path, ...],
     tables: tuple[Path, ...],
     media: Path | None,
+    features: Path | None,
     model: str | None,
     kinds: str,
     directions: str,
@@ -106,6 +112,7 @@ def command(
         tables=tables,
         media=media,
         model=model,
+        features=features,
         kinds=_words(kinds),
         directions=_words(directions, DIRECTIONS),
         strata=_words(strata, ("U", "G", "N", "GN")),

@@ -123,5 +123,56 @@ def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, 
 
 
 def test_a_list_without_its_media_is_said(tmp_path):
-    with pytest.raises(BadRequest, match="name their folder with --media"):
+    (tmp_path / "list.txt").write_text("id1/a.wav id1/a.jpg id2/a.jpg\n")
+    with pytest.raises(BadRequest, match="name them with --media or --features"):
         run(Request(lists=(tmp_path / "list.txt",)))
+
+
+@pytest.fixture
+def features(items, tmp_path):
+    """Perfect vectors by path, and what is known of the people beside them."""
+    vectors = perfect(items).vectors
+    kinds = np.array(items.modalities)
+    parts = {}
+    for modality in ("face", "voice"):
+        own = np.flatnonzero(kinds == modality)
+        parts |= {f"{modality}s": vectors[own], f"{modality}_paths": np.array(items.paths)[own]}
+    np.savez(tmp_path / "features.npz", **parts)
+    rows = [f"{name},{each['gender']},{each['nationality']}" for name, each in ATTRIBUTES.items()]
+    (tmp_path / "people.csv").write_text("\n".join(["person,gender,nationality", *rows]) + "\n")
+    return tmp_path / "features.npz"
+
+
+def test_ready_vectors_are_evaluated_on_protocols_made_of_them(features):
+    report = run(Request(features=features, kinds=("1:3",), directions=("V-F",), strata=("GN",)))
+    (section,) = report.sections
+    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    assert values == pytest.approx(
+        {"model": 1, "chance": 1 / 3, "knows gender": 1 / 3, "knows gender and nationality": 1 / 3}
+    )
+
+
+def test_ready_vectors_are_evaluated_on_a_list(features, tmp_path):
+    (tmp_path / "list.txt").write_text("p1/0.wav p1/0.jpg p2/0.jpg\np2/1.wav p2/0.jpg p3/0.jpg\n")
+    report = run(Request(features=features, lists=(tmp_path / "list.txt",)))
+    assert report.sections[0].rows["model"].figures["accuracy"].value == 1
+    report.write(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_list_that_names_media_without_vectors_is_said(features, tmp_path):
+    (tmp_path / "list.txt").write_text("p1/0.wav p1/0.jpg p2/9.jpg\n")
+    with pytest.raises(BadRequest, match=r"have no vector, 'p2/9\.jpg' the first"):
+        run(Request(features=features, lists=(tmp_path / "list.txt",)))
+
+
+def test_vectors_of_two_lengths_are_not_of_one_space(tmp_path):
+    np.savez(
+        tmp_path / "f.npz",
+        faces=np.ones((2, 3)),
+        face_paths=["a/1.jpg", "b/1.jpg"],
+        voices=np.ones((1, 4)),
+        voice_paths=["a/1.wav"],
+    )
+    with pytest.raises(BadRequest, match="not vectors of one space"):
+        run(Request(features=tmp_path / "f.npz"))
