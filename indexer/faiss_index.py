@@ -53,6 +53,16 @@ class FaissIndex:
         return self._parts
 
     @property
+    def metric(self) -> Metric:
+        """What nearness is."""
+        return self._metric
+
+    @property
+    def row_ids(self) -> Ids:
+        """(n,) int64 of all rows of all parts, those deleted too."""
+        return self._ids
+
+    @property
     def ids(self) -> Ids:
         """(n,) int64, in the order they were added."""
         return self._ids if self._kept is None else self._ids[self._kept]
@@ -87,13 +97,21 @@ class FaissIndex:
     def nearest(self, queries: Vectors, k: int, wanted: Selection | None = None) -> Neighbours:
         """The same among the ``wanted`` ones, a :meth:`selection` of these very parts."""
         wanted = wanted or self._everything
-        plan = self._plan(wanted.matching)
+        plan = self.plan(wanted)
         queries = prepared(queries, self._metric)
         out = Ranked(len(queries), k)
         if 0 < plan.matching <= sieve.first_look(k):  # so few that a look at all is quick
             self._rank_all(queries, wanted, out)
         elif plan.matching and len(queries):
             self._rank(queries, self._candidates(queries, k, wanted, plan), out)
+        return Neighbours(out.ids, out.scores, plan)
+
+    def ranked(
+        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: Plan
+    ) -> Neighbours:
+        """The k nearest of each query among rows proposed for it, ranked exactly."""
+        out = Ranked(len(queries), k)
+        self._rank(prepared(queries, self._metric), candidates, out)
         return Neighbours(out.ids, out.scores, plan)
 
     def vectors_of(self, ids: Ids) -> Vectors:
@@ -111,8 +129,9 @@ class FaissIndex:
             self._kept = end_to_end([alive_in(part) for part in parts], bool)
         self._everything = Selection(parts, self._dim, self._kept)
 
-    def _plan(self, matching: int) -> Plan:
-        total = len(self)
+    def plan(self, wanted: Selection) -> Plan:
+        """How a search among these goes about it."""
+        matching, total = wanted.matching, len(self)
         if matching == total:
             return Plan("everything", total, total, self._dim * len(self._ids))
         if self._device == "cuda" or matching <= GATHER_SHARE * total:
