@@ -8,8 +8,9 @@ revision misses what is new and names what is gone, and is right about all else.
 from __future__ import annotations
 
 import json
+import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from indexer.parts import Part, alive_in, vectors_at
 from indexer.records import Revision
 from indexer.segments import UnfitCacheError
 from indexer.types import Ids, Metric, Space, Vectors
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["hnsw", "ivf"]
 KINDS: tuple[Kind, Kind] = ("hnsw", "ivf")
@@ -138,6 +141,35 @@ class ApproximateFile:
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise UnfitCacheError(f"{STAMP} is damaged ({error})") from error
 
+    def usable(self, known: Callable[[Revision], bool]) -> Approximate | None:
+        """What is stored, where it can be read and is of a revision that is ``known``."""
+        if not self.exists():
+            return None
+        try:
+            revision, found = self.load()
+        except UnfitCacheError as error:
+            logger.warning("The approximate index is not used: %s.", error)
+            return None
+        return found if known(revision) else None
+
+    def keep(
+        self,
+        kind: Kind | None,
+        parts: Sequence[Part],
+        revision: Revision,
+        known: Callable[[Revision], bool],
+    ) -> None:
+        """Bring what is stored up to date with these parts, or delete it where None is wanted.
+
+        The caller holds the write lock.
+        """
+        if kind is None or not parts:
+            self.clear()
+            return
+        new = brought_up(self.usable(known), kind, self._space.metric, parts)
+        if new is not None:
+            self.store(new, revision)
+
     def store(self, index: Approximate, revision: Revision) -> None:
         """Make this what is stored. The caller holds the write lock."""
         content = index.content()
@@ -180,6 +212,11 @@ class ApproximateFile:
         if zlib.crc32(content.data) != facts["file_sum"]:
             raise UnfitCacheError(f"{facts['file']} is not what its stamp says")
         return Approximate(facts["kind"], import_faiss().deserialize_index(content))
+
+
+def kind_of(notes: Mapping[str, str]) -> Kind | None:
+    """The approximate index that an index is noted to have."""
+    return next((kind for kind in KINDS if kind == notes.get(NOTE)), None)
 
 
 def brought_up(

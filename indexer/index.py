@@ -6,18 +6,16 @@ import contextlib
 import dataclasses
 import difflib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 
-from indexer import approximate as approximate_index
 from indexer import catalog as catalogs
 from indexer import migrations
-from indexer.approximate import Approximate, ApproximateFile, brought_up
-from indexer.approximate import Kind as ApproximateKind
+from indexer.approximate import ApproximateFile, kind_of
 from indexer.cache import Cache
 from indexer.catalog import Catalog
 from indexer.erase import Receipt, proof
@@ -323,44 +321,20 @@ class Index:
                 except UnfitCacheError as error:
                     _warn_of(error)
                     stored = self._cache.store(brought_forward([], read, metric), revision)
-                self._store_approximate(read, stored)
+                kind = kind_of(read.notes())
+                self._approximate.keep(kind, stored, revision, self._known_to(read))
             except OSError as error:  # it is only a copy: the next reader does without
                 logger.warning("The vector cache could not be written: %s.", error)
 
-    def _store_approximate(self, read: Reader, parts: list[Part]) -> None:
-        """Bring the approximate index up to date with parts on disk, or delete it."""
-        kind = self._kind(read)
-        if kind is None or not parts:
-            self._approximate.clear()
-            return
-        new = brought_up(self._approximate_of(read), kind, self.space.metric, parts)
-        if new is not None:
-            self._approximate.store(new, read.revision())
-
-    def _approximate_of(self, read: Reader) -> Approximate | None:
-        """The approximate index on disk; None where there is none that can be used."""
-        if not self._approximate.exists():
-            return None
-        try:
-            revision, found = self._approximate.load()
-        except UnfitCacheError as error:
-            logger.warning("The approximate index is not used: %s.", error)
-            return None
-        return found if read.knows(revision) or self._knows(revision) else None
-
-    def _kind(self, read: Reader) -> ApproximateKind | None:
-        noted = read.notes().get(approximate_index.NOTE)
-        return next((kind for kind in approximate_index.KINDS if kind == noted), None)
-
     def _way(self, read: Reader, snapshot: Snapshot) -> FaissIndex | Nearly:
         """What an approximate search asks: the vectors themselves where no file can be used."""
-        if self._kind(read) is None:
+        if kind_of(read.notes()) is None:
             raise BadRequest(
                 f"The index in {printable(self.folder)} has no approximate one; make it with "
                 "avsearch index --approximate hnsw, or ask without --approximate."
             )
         if snapshot.nearly is None:
-            found = self._approximate_of(read)
+            found = self._approximate.usable(self._known_to(read))
             snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
         return snapshot.nearly or snapshot.vectors
 
@@ -395,15 +369,21 @@ class Index:
             if self._cache.exists():
                 _warn_of(error)
             return []
-        if read.knows(stamp.revision) or self._knows(stamp.revision):
+        if self._known_to(read)(stamp.revision):
             return parts
         logger.warning("The vector cache is rebuilt: it is of another catalog.")
         return []
 
-    def _knows(self, revision: Revision) -> bool:
-        """Whether a revision was made since the one being read."""
-        with self.catalog.read() as newest:
-            return newest.knows(revision)
+    def _known_to(self, read: Reader) -> Callable[[Revision], bool]:
+        """Tells whether a revision is one of this catalog, made before the one read or since."""
+
+        def known(revision: Revision) -> bool:
+            if read.knows(revision):
+                return True
+            with self.catalog.read() as newest:
+                return newest.knows(revision)
+
+        return known
 
     def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
         """Store a cache made while reading, unless a writer is at work or nothing may be written.
