@@ -10,6 +10,7 @@ from pathlib import Path
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
 from avsearch.spaces import find_weights, model_address, model_space
+from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.exchange import import_file, vector_size
 from indexer.importing import Imported
@@ -33,13 +34,15 @@ def index_galleries(
     faces: Faces = "detect",
     device: str = "auto",
     prune: bool = False,
+    approximate: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, IngestReport]:
     """Take galleries into an index, made if there is none; its folder and what was done.
 
-    ``model`` None is the model of the index, or of a new one the default. Raises BadRequest for
-    a gallery, manifest, model or device that cannot be used, ForeignSpace for a model that is
-    not the index's own.
+    ``model`` None is the model of the index, or of a new one the default. ``approximate`` is
+    hnsw or ivf for an approximate index beside the exact one, none to have none any more; None
+    leaves it as it is. Raises BadRequest for a gallery, manifest, model or device that cannot be
+    used, ForeignSpace for a model that is not the index's own.
     """
     if manifest is not None and len(galleries) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
@@ -50,6 +53,7 @@ def index_galleries(
     source = model or _known_model(folder)
     embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
+    notes |= {} if approximate is None else {NOTE: approximate}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
     return folder, report
@@ -142,21 +146,25 @@ def ask(
     where: Mapping[str, str] | None = None,
     rerank: str | None = None,
     device: str = "auto",
+    approximate: bool = False,
     warn: Warn = lambda _: None,
 ) -> tuple[Answer, str]:
     """Ask an index with a file or with one of its people; the answer and the model's name.
 
     ``model`` None is the model the index was made with. ``warn`` is told what the user should
-    know of how the file was understood. Raises RefusedFile for a file that cannot be asked with,
-    BadRequest for a request that is wrong, ForeignSpace for another model than the index's.
+    know of how the file was understood. ``approximate`` asks the index's approximate one. Raises
+    RefusedFile for a file that cannot be asked with, BadRequest for a request that is wrong,
+    ForeignSpace for another model than the index's.
     """
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         if file is None:
-            answer = Searcher(opened, None, reranker).answer(person or "", top, want, where, by)
+            searcher = Searcher(opened, None, reranker, approximate=approximate)
+            answer = searcher.answer(person or "", top, want, where, by)
         else:
             question = _Looker(opened, warn).question(file)
-            searcher = Searcher(opened, _embedder(opened, model, device), reranker)
+            embedder = _embedder(opened, model, device)
+            searcher = Searcher(opened, embedder, reranker, approximate=approximate)
             answer = searcher.answer(question, top, want, where, by)
         return answer, opened.space.model
 
@@ -172,6 +180,7 @@ def ask_many(
     where: Mapping[str, str] | None = None,
     rerank: str | None = None,
     device: str = "auto",
+    approximate: bool = False,
     warn: Warn = lambda _: None,
 ) -> Iterator[tuple[Path, Answer | RefusedFile, str]]:
     """Ask an index with each of many files: the file, its answer, the model's name, in order.
@@ -182,7 +191,8 @@ def ask_many(
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         looker = _Looker(opened, warn)
-        searcher = Searcher(opened, _embedder(opened, model, device), reranker)
+        embedder = _embedder(opened, model, device)
+        searcher = Searcher(opened, embedder, reranker, approximate=approximate)
         for some in _batches(looker, files):
             questions = [each for _, each in some if not isinstance(each, RefusedFile)]
             answers = iter(searcher.answer_many(questions, top, want, where, by))

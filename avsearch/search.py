@@ -66,6 +66,7 @@ class Searcher:
     ``index`` and ``embedder`` must be of one space; ForeignSpace otherwise. Without an embedder
     only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees;
     it compares them with the longest stretch of speech or the largest face asked with.
+    ``approximate`` asks the index's approximate one, as :meth:`indexer.index.Index.search`.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Searcher:
         embedder: Embedder | None = None,
         reranker: Reranker | None = None,
         shortlist: int = 100,
+        *,
+        approximate: bool = False,
     ) -> None:
         if embedder is not None:
             index.check_space(embedder.space)
@@ -81,6 +84,7 @@ class Searcher:
         self.embedder = embedder
         self.reranker = reranker
         self.shortlist = shortlist
+        self.approximate = approximate
 
     def search(
         self,
@@ -215,7 +219,9 @@ class Searcher:
         self, queries: Vectors, top: int, want: Want, where: Mapping[str, str] | None, by: By
     ) -> Found:
         modality = None if want == "any" else want
-        return self.index.search(queries, top, modality=modality, where=where, by=by)
+        return self.index.search(
+            queries, top, modality=modality, where=where, by=by, approximate=self.approximate
+        )
 
     def _embed(self, questions: Sequence[Sequence[Media]]) -> list[Vectors | RefusedFile]:
         """The mean vector of the media of each question, (1, dim), or why there is none."""

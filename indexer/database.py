@@ -126,7 +126,8 @@ def _connector(path: Path, *, new: bool) -> Callable[[], sqlite3.Connection]:
 
 def _begin(connection: Connection) -> None:
     """Begin in SQLite too: Python's driver would wait for the first change."""
-    connection.exec_driver_sql("BEGIN")
+    raw: Any = connection.connection.driver_connection
+    raw.execute("BEGIN")
 
 
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)

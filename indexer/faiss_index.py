@@ -8,8 +8,9 @@ import numpy as np
 
 from indexer import faiss_scan, products, sieve
 from indexer.faiss_scan import GpuCopy
-from indexer.parts import Part, alive_in, end_to_end, starts_of
-from indexer.stretch import Stretch, gathered, in_place
+from indexer.parts import Part, alive_in, end_to_end, vectors_at
+from indexer.selection import Selection
+from indexer.stretch import Stretch
 from indexer.types import Ids, Metric, Vectors
 from indexer.vectors import (
     Device,
@@ -52,6 +53,16 @@ class FaissIndex:
         return self._parts
 
     @property
+    def metric(self) -> Metric:
+        """What nearness is."""
+        return self._metric
+
+    @property
+    def row_ids(self) -> Ids:
+        """(n,) int64 of all rows of all parts, those deleted too."""
+        return self._ids
+
+    @property
     def ids(self) -> Ids:
         """(n,) int64, in the order they were added."""
         return self._ids if self._kept is None else self._ids[self._kept]
@@ -74,17 +85,33 @@ class FaissIndex:
 
     def search(self, queries: Vectors, k: int, among: Ids | None = None) -> Neighbours:
         """The k nearest of each of the (q, dim) queries, ``among`` these ids only."""
-        return self.nearest(queries, k, None if among is None else np.isin(self._ids, among))
+        mask = None if among is None else np.isin(self._ids, among)
+        return self.nearest(queries, k, self.selection(mask))
 
-    def nearest(self, queries: Vectors, k: int, wanted: Mask | None = None) -> Neighbours:
-        """The same among the ``wanted`` ones, a mask of all rows of all parts."""
-        wanted = _both(wanted, self._kept)
-        matching = len(self._ids) if wanted is None else int(np.count_nonzero(wanted))
-        plan = self._plan(matching)
+    def selection(self, mask: Mask | None) -> Selection:
+        """Those of a mask of all rows of all parts that are not deleted, to be sought among."""
+        if mask is None:
+            return self._everything
+        return Selection(self._parts, self._dim, _both(mask, self._kept))
+
+    def nearest(self, queries: Vectors, k: int, wanted: Selection | None = None) -> Neighbours:
+        """The same among the ``wanted`` ones, a :meth:`selection` of these very parts."""
+        wanted = wanted or self._everything
+        plan = self.plan(wanted)
         queries = prepared(queries, self._metric)
         out = Ranked(len(queries), k)
-        if matching and len(queries):
+        if 0 < plan.matching <= sieve.first_look(k):  # so few that a look at all is quick
+            self._rank_all(queries, wanted, out)
+        elif plan.matching and len(queries):
             self._rank(queries, self._candidates(queries, k, wanted, plan), out)
+        return Neighbours(out.ids, out.scores, plan)
+
+    def ranked(
+        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: Plan
+    ) -> Neighbours:
+        """The k nearest of each query among rows proposed for it, ranked exactly."""
+        out = Ranked(len(queries), k)
+        self._rank(prepared(queries, self._metric), candidates, out)
         return Neighbours(out.ids, out.scores, plan)
 
     def vectors_of(self, ids: Ids) -> Vectors:
@@ -100,9 +127,11 @@ class FaissIndex:
         self._kept: Mask | None = None
         if self._alive < len(self._ids):
             self._kept = end_to_end([alive_in(part) for part in parts], bool)
+        self._everything = Selection(parts, self._dim, self._kept)
 
-    def _plan(self, matching: int) -> Plan:
-        total = len(self)
+    def plan(self, wanted: Selection) -> Plan:
+        """How a search among these goes about it."""
+        matching, total = wanted.matching, len(self)
         if matching == total:
             return Plan("everything", total, total, self._dim * len(self._ids))
         if self._device == "cuda" or matching <= GATHER_SHARE * total:
@@ -110,22 +139,15 @@ class FaissIndex:
         return Plan("selector", matching, total, self._dim * len(self._ids))
 
     def _candidates(
-        self, queries: Vectors, k: int, wanted: Mask | None, plan: Plan
+        self, queries: Vectors, k: int, wanted: Selection, plan: Plan
     ) -> Iterable[Rows]:
         """For each query rows that are sure to hold its k nearest and all that tie with them."""
-        if plan.matching <= sieve.first_look(k):  # so few that a look at all of them is quick
-            rows = np.arange(len(self._ids)) if wanted is None else np.flatnonzero(wanted)
-            return [rows] * len(queries)
         if self._device == "cuda":
             found = self._on_gpu(queries, k, wanted, plan)
             if found is not None:
                 return found
-        return self._on_cpu(queries, k, self._stretches(wanted, plan))
-
-    def _stretches(self, wanted: Mask | None, plan: Plan) -> Sequence[Stretch]:
-        if plan.kind == "gather" and wanted is not None:
-            return gathered(self._parts, np.flatnonzero(wanted))
-        return in_place(self._parts, wanted)
+        stretches = wanted.gathered() if plan.kind == "gather" else wanted.in_place
+        return self._on_cpu(queries, k, stretches)
 
     def _on_cpu(self, queries: Vectors, k: int, stretches: Sequence[Stretch]) -> list[Rows]:
         if len(queries) <= products.way().few:
@@ -134,10 +156,8 @@ class FaissIndex:
         blocks = (queries[start : start + size] for start in range(0, len(queries), size))
         return [rows for block in blocks for rows in sieve.candidates(block, k, stretches)]
 
-    def _on_gpu(
-        self, queries: Vectors, k: int, wanted: Mask | None, plan: Plan
-    ) -> list[Rows] | None:
-        rows = np.arange(len(self._ids)) if wanted is None else np.flatnonzero(wanted)
+    def _on_gpu(self, queries: Vectors, k: int, wanted: Selection, plan: Plan) -> list[Rows] | None:
+        rows = wanted.rows
         copy = self._gpu if plan.kind == "everything" else None
         if copy is None:
             copy = GpuCopy(self._vectors(rows), self._metric)
@@ -146,20 +166,18 @@ class FaissIndex:
         found = copy.candidates(queries, k)
         return None if found is None else [rows[local] for local in found]
 
+    def _rank_all(self, queries: Vectors, wanted: Selection, out: Ranked) -> None:
+        ids = self._ids[wanted.rows]
+        for q, query in enumerate(queries):
+            out.put(q, ids, exact_scores(query, wanted.vectors, self._metric))
+
     def _rank(self, queries: Vectors, candidates: Iterable[Rows], out: Ranked) -> None:
-        before, vectors = None, np.empty(0, np.float32)
         for q, rows in enumerate(candidates):
-            if rows is not before:  # one list for all, where all that match are looked at
-                before, vectors = rows, self._vectors(rows)
-            out.put(q, self._ids[rows], exact_scores(queries[q], vectors, self._metric))
+            scores = exact_scores(queries[q], self._vectors(rows), self._metric)
+            out.put(q, self._ids[rows], scores)
 
     def _vectors(self, rows: Rows) -> Vectors:
-        """(n, dim) vectors of rows in any order."""
-        out = np.empty((len(rows), self._dim), np.float32)
-        for start, part in starts_of(self._parts):
-            here = (rows >= start) & (rows < start + len(part))
-            out[here] = part.vectors[rows[here] - start]
-        return out
+        return vectors_at(self._parts, rows, self._dim)
 
 
 def _both(one: Mask | None, other: Mask | None) -> Mask | None:

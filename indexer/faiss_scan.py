@@ -47,11 +47,13 @@ def candidates(
     FAISS runs one query on one core, so the rows are cut into as many pieces as there are cores.
     """
     faiss = import_faiss()
-    size = max(-(-sum(map(len, stretches)) // threads.cores()), SMALLEST_PIECE)
+    rows = sum(map(len, stretches))
+    size = max(-(-rows // threads.cores()), SMALLEST_PIECE)
     pieces = [piece for stretch in stretches for piece in stretch.pieces(size)]
+    each = threads.each if rows > SMALLEST_PIECE else map
 
     def scan(depth: int) -> list[_Found]:
-        return list(threads.each(lambda s: _scan(faiss, queries, depth, s, metric), pieces))
+        return list(each(lambda s: _scan(faiss, queries, depth, s, metric), pieces))
 
     return _deep_enough(scan, k)
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -15,6 +15,7 @@ import numpy as np
 
 from indexer import catalog as catalogs
 from indexer import migrations
+from indexer.approximate import ApproximateFile, kind_of
 from indexer.cache import Cache
 from indexer.catalog import Catalog
 from indexer.erase import Receipt, proof
@@ -23,8 +24,10 @@ from indexer.faiss_index import FaissIndex
 from indexer.forward import brought_forward
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
+from indexer.nearly import Nearly
 from indexer.parts import Part
 from indexer.reader import Reader
+from indexer.recall import Recall, measured
 from indexer.records import Counts, Forgetting, Item, Person, Revision
 from indexer.segments import UnfitCacheError
 from indexer.snapshot import Snapshot
@@ -55,6 +58,7 @@ class Index:
         self.catalog = catalog
         self._device = device
         self._cache = Cache(folder, catalog.space)
+        self._approximate = ApproximateFile(self._cache.folder, catalog.space)
         self._snapshot: Snapshot | None = None
 
     @classmethod
@@ -73,7 +77,7 @@ class Index:
                 raise BadRequest(f"There is an index in {printable(folder)} already.")
             catalog = Catalog.create(folder / catalogs.NAME, space, notes or {})
             index = cls(folder, catalog, device)
-            index._cache.clear()  # one may be left of an index whose catalog was taken away
+            index._clear_cache()  # one may be left of an index whose catalog was taken away
             return index
 
     @classmethod
@@ -188,25 +192,44 @@ class Index:
         modality: Modality | None = None,
         where: Mapping[str, str] | None = None,
         by: Literal["item", "person"] = "item",
+        approximate: bool = False,
     ) -> Found:
         """The k nearest items of each of the (q, dim) float32 queries, ties by item number.
 
         ``where`` asks for people whose columns have these values, whatever their case:
         person, name, gender, nationality, or any further column of ``people.csv``. With ``by``
         person only the best item of each person counts, and k people are found whenever k
-        match. Raises BadRequest for a query of the wrong size or not finite, for k below 1 and
-        for a column that nobody has.
+        match. ``approximate`` asks the index that was made for that, which finds most of them,
+        except under a filter that leaves few. Raises BadRequest for a query of the wrong size or
+        not finite, for k below 1, for a column that nobody has, and where there is no
+        approximate index.
         """
         queries = self._checked(vectors, k)
         with self.catalog.read() as read:
             snapshot = self._current(read)
             k = min(k, max(len(snapshot.vectors), 1))
             wanted = snapshot.wanted(read, modality, where or {})
+            way = self._way(read, snapshot) if approximate else snapshot.vectors
             if by == "person":
-                near = snapshot.best_of_people(queries, k, wanted)
+                near = snapshot.best_of_people(queries, k, wanted, way)
             else:
-                near = snapshot.vectors.nearest(queries, k, wanted)
+                near = way.nearest(queries, k, wanted)
             return _found(near, read)
+
+    def recall(self, sample: int = 100, k: int = 10) -> Recall:
+        """How much of the exact answer the approximate index finds, asked with items drawn here.
+
+        Raises BadRequest where there is no approximate index, or no item.
+        """
+        with self.catalog.read() as read:
+            snapshot = self._current(read)
+            way, ids = self._way(read, snapshot), snapshot.vectors.ids
+            if len(ids) < 2 or min(sample, k) < 1:
+                raise BadRequest("Recall is measured with 1 item or more, of 2 or more there are.")
+            drawn = np.sort(np.random.default_rng(0).permutation(ids)[:sample])
+            vectors = read.vectors(drawn)
+            exact = snapshot.vectors.nearest
+            return measured(exact, way.nearest, drawn, vectors, min(k, len(ids) - 1))
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
@@ -246,15 +269,14 @@ class Index:
         """What is wrong with the index, in sentences; empty if nothing is. Repairs nothing."""
         try:
             with self.catalog.read() as read:
-                return problems(read, self._cache)
+                return [*problems(read, self._cache), *self._approximate.problems()]
         except IndexDamaged as error:  # so damaged that it cannot be asked further
             return [str(error)]
 
     def rebuild(self) -> None:
         """Make the cache anew from the catalog."""
         with only_writer(self.folder):
-            self._snapshot = None
-            self._cache.clear()
+            self._clear_cache()
             self._store()
 
     @contextlib.contextmanager
@@ -276,13 +298,17 @@ class Index:
 
     def _clear_files(self) -> int:
         """Rid all files of what was deleted from the catalog; how many backups went."""
-        self._snapshot = None
-        self._cache.clear()
+        self._clear_cache()
         backups = migrations.backups(self.catalog.path)
         for backup in backups:
             backup.unlink()
         self.catalog.compact()
         return len(backups)
+
+    def _clear_cache(self) -> None:
+        self._snapshot = None
+        self._approximate.clear()
+        self._cache.clear()
 
     def _store(self) -> None:
         """Bring the cache up to date. The caller holds the write lock."""
@@ -290,12 +316,27 @@ class Index:
             revision, metric = read.revision(), self.space.metric
             try:
                 try:
-                    self._cache.store(brought_forward(self._parts(read), read, metric), revision)
+                    parts = brought_forward(self._parts(read), read, metric)
+                    stored = self._cache.store(parts, revision)
                 except UnfitCacheError as error:
                     _warn_of(error)
-                    self._cache.store(brought_forward([], read, metric), revision)
+                    stored = self._cache.store(brought_forward([], read, metric), revision)
+                kind = kind_of(read.notes())
+                self._approximate.keep(kind, stored, revision, self._known_to(read))
             except OSError as error:  # it is only a copy: the next reader does without
                 logger.warning("The vector cache could not be written: %s.", error)
+
+    def _way(self, read: Reader, snapshot: Snapshot) -> FaissIndex | Nearly:
+        """What an approximate search asks: the vectors themselves where no file can be used."""
+        if kind_of(read.notes()) is None:
+            raise BadRequest(
+                f"The index in {printable(self.folder)} has no approximate one; make it with "
+                "avsearch index --approximate hnsw, or ask without --approximate."
+            )
+        if snapshot.nearly is None:
+            found = self._approximate.usable(self._known_to(read))
+            snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
+        return snapshot.nearly or snapshot.vectors
 
     def _current(self, read: Reader) -> Snapshot:
         """The revision being read, ready to search; if it was not on disk it is put there."""
@@ -328,15 +369,21 @@ class Index:
             if self._cache.exists():
                 _warn_of(error)
             return []
-        if read.knows(stamp.revision) or self._knows(stamp.revision):
+        if self._known_to(read)(stamp.revision):
             return parts
         logger.warning("The vector cache is rebuilt: it is of another catalog.")
         return []
 
-    def _knows(self, revision: Revision) -> bool:
-        """Whether a revision was made since the one being read."""
-        with self.catalog.read() as newest:
-            return newest.knows(revision)
+    def _known_to(self, read: Reader) -> Callable[[Revision], bool]:
+        """Tells whether a revision is one of this catalog, made before the one read or since."""
+
+        def known(revision: Revision) -> bool:
+            if read.knows(revision):
+                return True
+            with self.catalog.read() as newest:
+                return newest.knows(revision)
+
+        return known
 
     def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
         """Store a cache made while reading, unless a writer is at work or nothing may be written.

@@ -88,6 +88,15 @@ def starts_of(parts: Sequence[Part]) -> Iterator[tuple[int, Part]]:
         start += len(part)
 
 
+def vectors_at(parts: Sequence[Part], rows: NDArray[np.intp], dim: int) -> Vectors:
+    """(n, dim) vectors of rows of all parts, in any order."""
+    out = np.empty((len(rows), dim), np.float32)
+    for start, part in starts_of(parts):
+        here = (rows >= start) & (rows < start + len(part))
+        out[here] = part.vectors[rows[here] - start]
+    return out
+
+
 def end_to_end(arrays: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     """Arrays one after the other; one alone is not copied."""
     if len(arrays) == 1:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects import sqlite
 
 from indexer.errors import IndexDamaged, printable
 from indexer.records import (
@@ -36,18 +37,27 @@ from indexer.records import (
 from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
 from indexer.types import Box, Ids, Modality, Space, Vectors
 
-# Made once: to build a statement takes longer than to run it for a few items.
-_ITEMS = (
+_WITH_PERSON = ("key", "name", "gender", "nationality", "attributes")
+
+
+def _text(statement: Select[Any]) -> str:
+    """A statement as SQLite reads it."""
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+# A search asks these two each time: made once, and read as the driver gives them, for SQLAlchemy
+# takes longer over a few rows than SQLite.
+_ITEMS = _text(
     select(
         *(item.c[name] for name in ("id", "modality", "start_s", "end_s", "box")),
-        *(person.c[name] for name in ("key", "name", "gender", "nationality", "attributes")),
         file.c.path,
+        *(person.c[name] for name in _WITH_PERSON),
     )
     .join(file, item.c.file_id == file.c.id)
     .join(person, item.c.person_id == person.c.id)
     .where(item.c.id.in_(select(column("value")).select_from(func.json_each(bindparam("ids")))))
 )
-_NEWEST = select(revision.c.number, revision.c.at).order_by(revision.c.number.desc()).limit(1)
+_NEWEST = _text(select(revision.c.number, revision.c.at).order_by(revision.c.number.desc()))
 
 LOWEST = 2**31 - 1  # the bits of squares that are summed: no sum of them overflows
 
@@ -62,8 +72,10 @@ class Reader:
 
     def revision(self) -> Revision:
         """The state that is being read."""
-        row = self._connection.execute(_NEWEST).one()
-        return Revision(row.number, row.at)
+        cursor = self._driver.execute(_NEWEST)
+        number, at = cursor.fetchone()
+        cursor.close()
+        return Revision(number, at)
 
     def knows(self, past: Revision) -> bool:
         """Whether this catalog once was in that very state."""
@@ -144,8 +156,14 @@ class Reader:
 
     def items(self, ids: Ids) -> dict[int, Item]:
         """What is known of these items."""
-        rows = self._connection.execute(_ITEMS, {"ids": json.dumps(ids.tolist())})
-        return {row.id: _item(row, _person(row)) for row in rows}
+        people: dict[str, Person] = {}
+        found = {}
+        for row in self._driver.execute(_ITEMS, (json.dumps(ids.tolist()),)):
+            number, modality, start_s, end_s, box, path, *who = row
+            owner = people.get(who[0]) or people.setdefault(who[0], _owner(*who))
+            where = None if box is None else Box(*json.loads(box))
+            found[number] = Item(number, owner, Path(path), modality, start_s, end_s, where)
+        return found
 
     def vectors(self, ids: Ids) -> Vectors:
         """(n, dim) vectors of these items, as the model made them, in the order of the ids.
@@ -256,6 +274,11 @@ class Reader:
         orphans = select(item.c.id).outerjoin(person).where(person.c.id.is_(None))
         return list(self._connection.execute(orphans).scalars())
 
+    @property
+    def _driver(self) -> Any:
+        """The connection as the driver has it, in the same transaction."""
+        return self._connection.connection.driver_connection
+
     def _streamed(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
         rows = self._connection.execution_options(yield_per=size).execute(wanted)
         return rows.partitions()
@@ -323,9 +346,11 @@ def _person(row: Any) -> Person:
     return Person(row.key, row.name, row.gender, row.nationality, row.attributes)
 
 
-def _item(row: Any, owner: Person) -> Item:
-    box = None if row.box is None else Box(*row.box)
-    return Item(row.id, owner, Path(row.path), row.modality, row.start_s, row.end_s, box)
+def _owner(
+    key: str, name: str | None, gender: str | None, nationality: str | None, attributes: str
+) -> Person:
+    """A person from columns as the driver gives them."""
+    return Person(key, name, gender, nationality, json.loads(attributes))
 
 
 def _whose(record: FileRecord) -> frozenset[str]:

@@ -8,10 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from indexer.faiss_index import FaissIndex
+from indexer.nearly import Nearly
 from indexer.parts import alive_in, end_to_end
 from indexer.people_table import PeopleTable
 from indexer.reader import Reader
 from indexer.records import Revision
+from indexer.selection import Selection
 from indexer.types import Ids, Modality, Vectors
 from indexer.vectors import Mask, Neighbours
 
@@ -25,15 +27,18 @@ class Snapshot:
     def __init__(self, revision: Revision, vectors: FaissIndex) -> None:
         self.revision = revision
         self.vectors = vectors
+        self.nearly: Nearly | None = None  # its approximate index, once it was asked for
         self._table: PeopleTable | None = None
-        self._asked: tuple[object, Mask | None] = ((None, {}), None)  # the last filter, its rows
+        self._asked: tuple[object, Selection | None] = ((None, {}), None)  # the last filter
 
     def wanted(
         self, read: Reader, modality: Modality | None, where: Mapping[str, str]
-    ) -> Mask | None:
-        """Which rows match; None where nothing was asked for."""
+    ) -> Selection | None:
+        """What matches; None where nothing was asked for."""
         if self._asked[0] != (modality, where):
-            self._asked = (modality, dict(where)), self._matching(read, modality, where)
+            mask = self._matching(read, modality, where)
+            selected = None if mask is None else self.vectors.selection(mask)
+            self._asked = (modality, dict(where)), selected
         return self._asked[1]
 
     def _matching(
@@ -47,10 +52,19 @@ class Snapshot:
             mask = theirs if mask is None else mask & theirs
         return mask
 
-    def best_of_people(self, queries: Vectors, k: int, wanted: Mask | None) -> Neighbours:
-        """The best item of each person, the k nearest people; as many as there are."""
+    def best_of_people(
+        self,
+        queries: Vectors,
+        k: int,
+        wanted: Selection | None,
+        way: FaissIndex | Nearly | None = None,
+    ) -> Neighbours:
+        """The best item of each person, the k nearest people; as many as there are.
+
+        ``way`` is what to ask, by default the vectors themselves.
+        """
         blocks = [
-            self._best_in_block(queries[start : start + BLOCK], k, wanted)
+            self._best_in_block(queries[start : start + BLOCK], k, wanted, way or self.vectors)
             for start in range(0, max(len(queries), 1), BLOCK)
         ]
         return Neighbours(
@@ -59,7 +73,9 @@ class Snapshot:
             plan=blocks[0].plan,
         )
 
-    def _best_in_block(self, queries: Vectors, k: int, wanted: Mask | None) -> Neighbours:
+    def _best_in_block(
+        self, queries: Vectors, k: int, wanted: Selection | None, way: FaissIndex | Nearly
+    ) -> Neighbours:
         """Look deeper for the queries that have too few people yet, until all have enough."""
         enough = min(k, self._people_among(wanted))
         ids = np.full((len(queries), k), -1, np.int64)
@@ -69,7 +85,7 @@ class Snapshot:
         while True:
             depth *= GROWTH
             depth = min(depth, max(len(self.vectors), 1))
-            near = self.vectors.nearest(queries[pending], depth, wanted)
+            near = way.nearest(queries[pending], depth, wanted)
             firsts = [self._first_of_each(row)[:k] for row in near.ids]
             for at, query, first in zip(range(len(firsts)), pending, firsts, strict=True):
                 ids[query, : len(first)] = near.ids[at, first]
@@ -78,11 +94,8 @@ class Snapshot:
             if not len(pending):
                 return Neighbours(ids, scores, near.plan)
 
-    def _people_among(self, wanted: Mask | None) -> int:
-        if wanted is None:
-            return self._people_count
-        rows = self._by_id[1]
-        return _count_people(self._owners[rows[wanted[rows]]])
+    def _people_among(self, wanted: Selection | None) -> int:
+        return self._people_count if wanted is None else _count_people(self._owners[wanted.rows])
 
     def _first_of_each(self, ranked: Ids) -> Ids:
         """Positions of the first item of each person in a ranking, in its order."""

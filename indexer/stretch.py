@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from indexer import threads
 from indexer.codes import Codes
 from indexer.parts import Part, starts_of
 from indexer.types import Vectors
@@ -76,13 +77,15 @@ def in_place(parts: Sequence[Part], wanted: Mask | None) -> list[Stretch]:
 
 
 def gathered(parts: Sequence[Part], rows: Rows) -> list[Stretch]:
-    """The codes of these rows, ascending, copied out."""
-    stretches = []
-    for start, part in starts_of(parts):
-        first, last = np.searchsorted(rows, (start, start + len(part)))
-        here = rows[first:last]
-        if len(here):
-            local = here - start
-            halves = None if part.halves is None else part.halves[local]
-            stretches.append(Stretch(part.codes.at(local), halves, here))
-    return stretches
+    """The codes of these rows, ascending, copied out by all cores."""
+    copies = threads.each(lambda at: _copied(at[1], at[0], rows), starts_of(parts))
+    return [copy for copy in copies if len(copy)]
+
+
+def _copied(part: Part, start: int, rows: Rows) -> Stretch:
+    first, last = np.searchsorted(rows, (start, start + len(part)))
+    here = rows[first:last]
+    local = here - start
+    content = np.take(part.codes.content, local, axis=0)  # quicker than an index in brackets
+    halves = None if part.halves is None else part.halves[local]
+    return Stretch(dataclasses.replace(part.codes, content=content), halves, here)

@@ -77,7 +77,9 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 )
 @click.option("--seed", default=0, show_default=True)
 @device_option
-@click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json and report.html.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder for report.json and report.html."
+)
 @json_option
 @click.pass_context
 def command(

@@ -48,6 +48,11 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 )
 @device_option
 @click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
+@click.option(
+    "--approximate",
+    type=click.Choice(["hnsw", "ivf", "none"]),
+    help="An approximate index besides, for very large galleries; kept up to date until none.",
+)
 @click.option("--strict", is_flag=True, help="End with exit code 3 if a file was refused.")
 @json_option
 @click.pass_context
@@ -59,6 +64,7 @@ def command(
     manifest: Path | None,
     faces: Faces,
     device: str,
+    approximate: str | None,
     *,
     prune: bool,
     strict: bool,
@@ -80,6 +86,7 @@ def command(
             faces=faces,
             device=device,
             prune=prune,
+            approximate=approximate,
             progress=progress,
         )
     if as_json:

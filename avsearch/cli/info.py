@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +11,17 @@ from avsearch.cli.common import index_option, json_option, print_json
 from avsearch.cli.say import one_line
 from indexer.errors import printable
 
+if TYPE_CHECKING:
+    from indexer.recall import Recall
+
 
 @click.command("info")
 @index_option
+@click.option("--recall", is_flag=True, help="Measure what the approximate index finds.")
 @json_option
-def command(index_path: Path | None, *, as_json: bool) -> None:
+def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
     """Say what an index holds: people, faces, voices, the model, the size on disk."""
+    from indexer.approximate import NOTE
     from indexer.locate import open_index
 
     with open_index(index_path) as index:
@@ -34,7 +39,10 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
             "refused": [{"path": path, "reason": reason} for path, reason in refused],
             "forgotten": index.forgettings(),
             "bytes": size,
+            "approximate": index.notes().get(NOTE, "none"),
         }
+        if recall:
+            facts["recall"] = index.recall()
     if as_json:
         print_json(facts)
         return
@@ -45,8 +53,19 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
     click.echo(f"voices    {counts.voices}")
     click.echo(f"files     {counts.files}, and {counts.refused} refused")
     click.echo(f"on disk   {size / 1e6:.1f} MB")
+    if facts["approximate"] != "none":
+        click.echo(f"besides   an approximate index, {facts['approximate']}")
+    if recall:
+        click.echo(_found(facts["recall"]))
     if facts["forgotten"]:
         last = facts["forgotten"][-1]
         click.echo(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
     for path, reason in refused:
         click.echo(one_line(f"refused   {printable(path)}: {reason}"))
+
+
+def _found(recall: Recall) -> str:
+    return (
+        f"recall    {recall.recall:.3f} of the {recall.k} nearest by {recall.kind}, over "
+        f"{recall.asked} items; {recall.approximate_ms:.2f} ms a query, exact {recall.exact_ms:.2f}"
+    )

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--where", "conditions", metavar="KEY=VALUE", multiple=True, help="Only people with.")
 @click.option("--rerank", metavar="NAME|FILE", help="Re-order the best 100 hits with a re-ranker.")
 @device_option
+@click.option("--approximate", is_flag=True, help="Ask the approximate index: most of the nearest.")
 @click.option("--explain", is_flag=True, help="Say how the search went about its filter.")
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line for each of many FILEs.")
@@ -68,6 +69,7 @@ def command(
     rerank: str | None,
     device: str,
     *,
+    approximate: bool,
     explain: bool,
     as_json: bool,
     jsonl: bool,
@@ -91,6 +93,7 @@ def command(
         "where": _where(conditions, gender, nationality),
         "rerank": rerank,
         "device": device,
+        "approximate": approximate,
         "warn": warn,
     }
     from avsearch.library import ask, ask_many

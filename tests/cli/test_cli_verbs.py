@@ -140,3 +140,24 @@ def test_a_damaged_cache_harms_no_answer(run, indexed, copy_of_index, caplog):
     assert run("verify", "--index", copy_of_index).exit_code == 4
     assert json.loads(run(*asked, "--index", copy_of_index).stdout)["hits"] == expected
     assert run("verify", "--index", copy_of_index).exit_code == 0
+
+
+def test_an_approximate_index_is_made_asked_and_measured(run, gallery, copy_of_index):
+    at = ("--index", copy_of_index)
+    for verb in (("info", "--recall"), ("query", "--person", "Actor_01", "--approximate")):
+        refused = run(*verb, *at)
+        assert refused.exit_code == 2
+        assert "no approximate one; make it with" in refused.stderr
+    assert run("index", gallery, *at, "--approximate", "hnsw").exit_code == 0
+    facts = json.loads(run("info", *at, "--recall", "--json").stdout)
+    assert facts["approximate"] == "hnsw"
+    assert facts["recall"].keys() == {
+        *("kind", "asked", "k", "recall", "exact_ms", "approximate_ms"),
+    }
+    assert facts["recall"]["recall"] == 1  # so few are looked at exactly
+    assert "recall    1.000 of the 10 nearest by" in run("info", *at, "--recall").stdout
+    query = ("query", "--person", "Actor_01", *at, "--json")
+    exact, near = (json.loads(run(*query, *how).stdout) for how in ((), ("--approximate",)))
+    assert exact == near
+    assert run("index", gallery, *at, "--approximate", "none").exit_code == 0
+    assert json.loads(run("info", *at, "--json").stdout)["approximate"] == "none"
