@@ -195,7 +195,7 @@ def _judge_matching(protocol: Matching, scores: Scores, asked: Bools | None) -> 
     kept = np.ones(len(scores), bool) if asked is None else asked
     hits = matching_hits(scores[kept], protocol.truth[kept])
     people = protocol.items.people[protocol.probes[kept]]
-    figures = {"accuracy": _mean(hits, people, len(protocol.items.names))}
+    figures = {"accuracy": _mean(hits, people, Draws(len(protocol.items.names)))}
     return Judged(protocol.name, len(hits), len(np.unique(people)), figures)
 
 
@@ -204,18 +204,19 @@ def _judge_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None)
     if asked is not None:
         kept &= asked
     people = protocol.items.people[protocol.queries[kept]]
-    count = len(protocol.items.names)
-    figures = {"mAP": _mean(ranking.average_precision[kept], people, count)}
+    draws = Draws(len(protocol.items.names))
+    precision, recall = ranking.precision()[kept], ranking.recall()[kept]
+    figures = {"mAP": _mean(ranking.average_precision[kept], people, draws)}
     for column, cut in enumerate(ranking.cuts):
-        figures[f"precision at {cut}"] = _mean(ranking.precision()[kept, column], people, count)
-        figures[f"recall at {cut}"] = _mean(ranking.recall()[kept, column], people, count)
+        figures[f"precision at {cut}"] = _mean(precision[:, column], people, draws)
+        figures[f"recall at {cut}"] = _mean(recall[:, column], people, draws)
     for place in CMC_RANKS:
         found = (ranking.first[kept] <= place).astype(float)
-        figures[f"CMC at {place}"] = _mean(found, people, count)
+        figures[f"CMC at {place}"] = _mean(found, people, draws)
     return Judged(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
 
 
-def _mean(values: Floats, people: Ints, count: int) -> Figure:
+def _mean(values: Floats, people: Ints, draws: Draws) -> Figure:
     if not len(values):
         return Figure(float("nan"))
-    return Figure(float(values.mean()), *Draws(count).mean(values, people))
+    return Figure(float(values.mean()), *draws.mean(values, people))
