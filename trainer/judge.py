@@ -187,8 +187,7 @@ def _candidates(protocol: Verification | Matching) -> Ints:
 
 
 def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
-    people = protocol.items.people
-    labels = people[protocol.queries], people[protocol.gallery]
+    labels = protocol.shared[protocol.queries], protocol.shared[protocol.gallery]
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:
