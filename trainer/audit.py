@@ -46,7 +46,10 @@ class Check:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found; a figure of a scorer that did not pass is invalid."""
+    """What was found; a figure of a scorer that did not pass is invalid.
+
+    Without checks nothing could be asked again, and nothing is known.
+    """
 
     checks: list[Check]
 
@@ -56,13 +59,30 @@ class Audit:
         return all(check.passed for check in self.checks)
 
     @property
+    def verdict(self) -> str:
+        """The outcome in a word or two."""
+        if not self.checks:
+            return "not audited"
+        return "passed" if self.passed else "INVALID"
+
+    @property
     def faults(self) -> list[str]:
         """What did not pass, in words."""
         return [str(check) for check in self.checks if not check.passed]
 
 
-def audit(scorer: Scorer, protocol: Protocol, *, sample: int = SAMPLE, seed: int = 0) -> Audit:
+def audit(
+    scorer: Scorer,
+    protocol: Protocol,
+    *,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    candidates_may_join: bool = True,
+) -> Audit:
     """Ask a sample of a protocol's trials again, in other orders, numbers and company.
+
+    A scorer of whole sets of candidates, whose scores move with the set by what it is, is not
+    asked with more of them where ``candidates_may_join`` is false.
 
     The first asking is as the list has it: the first ``sample`` trials in their order, in one
     batch, where a leak that lives from the list's order is at its best.
@@ -75,7 +95,7 @@ def audit(scorer: Scorer, protocol: Protocol, *, sample: int = SAMPLE, seed: int
     return Audit(
         [
             Check(name, _moved(first, again, spread), len(probes))
-            for name, again in _again(ask, probes, candidates, rng)
+            for name, again in _again(ask, probes, candidates, rng, added=candidates_may_join)
         ]
     )
 
@@ -106,11 +126,6 @@ def audit_embedder(
     )
 
 
-def shared_people(trained_on: Sequence[str], items: Items) -> list[str]:
-    """People whom a protocol asks about and whom the model was trained on, by name."""
-    return sorted(set(trained_on) & set(items.names))
-
-
 def _trials(protocol: Protocol, sample: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Probes (n,) and candidates (n, k); of a retrieval, some of the gallery."""
     if isinstance(protocol, Verification):
@@ -131,13 +146,15 @@ def _asker(scorer: Scorer, items: Items) -> Ask:
 
 
 def _again(
-    ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator
+    ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator, *, added: bool
 ) -> Iterator[tuple[str, Scores]]:
     """The same scores by other ways, by name; each is (n, k) in the order of the first."""
     yield from _other_company(ask, probes, candidates, rng)
     columns = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(probes), 1)), axis=1)
     shuffled = ask(probes, np.take_along_axis(candidates, columns, 1))
     yield "candidates shuffled", np.take_along_axis(shuffled, np.argsort(columns, 1), 1)
+    if not added:
+        return
     others = rng.choice(np.unique(candidates), (len(probes), _ADDED))
     longer = ask(probes, np.concatenate([candidates, others], 1))
     yield "candidates added", longer[:, : candidates.shape[1]]

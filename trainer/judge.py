@@ -23,7 +23,7 @@ from trainer.metrics import (
 )
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
 from trainer.ranking import Ranking, rank
-from trainer.scorers import AllPairsScorer, Scorer, Scores
+from trainer.scorers import AllPairsScorer, ReadyScores, Scorer, Scores
 
 FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
 CMC_RANKS = (1, 5, 10)
@@ -106,13 +106,21 @@ class Scored:
         return self.protocol.items.people[_probes(self.protocol)]
 
 
-def score(protocol: Protocol, scorer: Scorer) -> Scored:
+def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
     """Every trial of a protocol scored once."""
+    if isinstance(scorer, ReadyScores):
+        return _ready(protocol, scorer.scores)
     paths = np.array(protocol.items.paths, object)
     if isinstance(protocol, Retrieval):
         return Scored(protocol, _rank(protocol, paths, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
+    return Scored(protocol, scores)
+
+
+def _ready(protocol: Protocol, scores: Scores) -> Scored:
+    if isinstance(protocol, Retrieval):
+        return Scored(protocol, _ranked(protocol, lambda rows: scores[rows]))
     return Scored(protocol, scores)
 
 
@@ -187,7 +195,6 @@ def _candidates(protocol: Verification | Matching) -> Ints:
 
 
 def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
-    labels = protocol.shared[protocol.queries], protocol.shared[protocol.gallery]
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:
@@ -196,6 +203,11 @@ def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ra
             return scorer.matrix(probes, gallery)
         return np.asarray(scorer.score(probes, [gallery] * len(probes)))
 
+    return _ranked(protocol, scores)
+
+
+def _ranked(protocol: Retrieval, scores: Callable[[slice], Floats]) -> Ranking:
+    labels = protocol.shared[protocol.queries], protocol.shared[protocol.gallery]
     return rank(scores, *labels, excluded=_itself(protocol))
 
 
