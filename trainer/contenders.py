@@ -133,7 +133,7 @@ class Model:
     """A checkpoint, which embeds the media of what is asked."""
 
     def __init__(self, address: str | None, means: Means) -> None:
-        self.name = address or "the default model"
+        self.name = Path(address).name if address else "the default model"
         self._means = means
         self._embedder = load_model(address, means.device)
         self._audits: dict[int, tuple[Mapping[str, Media], Audit]] = {}
@@ -177,7 +177,7 @@ class IndexOnDisk:
     """An index: its vectors as they are, and its model to audit them by."""
 
     def __init__(self, location: Path | None, model: str | None, means: Means) -> None:
-        self.name = "the index's own" if location is None else printable(location)
+        self.name = "the index's own" if location is None else printable(Path(location.name))
         self._means = means
         with open_index(location) as index:
             self._material = material_of(index)

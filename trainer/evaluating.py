@@ -198,7 +198,11 @@ def _contenders(request: Request) -> list[Contender]:
         if request.features or request.scores or len(set(request.compare)) != 2:
             raise BadRequest("--compare names both who are evaluated; name two, and no others.")
         lists, model = request.lists, request.model
-        return [contender_of(each, lists, model, means) for each in request.compare]
+        found = [contender_of(each, lists, model, means) for each in request.compare]
+        if found[0].name == found[1].name:
+            for each, name in zip(found, request.compare, strict=True):
+                each.name = name
+        return found
     _require_one(request)
     return [_contender(request, means)]
 

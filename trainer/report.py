@@ -72,7 +72,7 @@ def _compared(report: Report) -> Part:
         for figure, found in compared.differences.items():
             if not compared.valid:
                 marked.add(len(rows) - 1)
-            better = names[found.better - 1] if found.better else "neither: the interval holds 0"
+            better = names[found.better - 1] if found.better else "neither"
             rows.append(
                 (
                     compared.protocol,
@@ -85,7 +85,8 @@ def _compared(report: Report) -> Part:
             )
     text = (
         f"The difference is {names[0]} less {names[1]}, in the same draws of people for both. Of "
-        "an EER less is better, of everything else more.",
+        "an EER less is better, of everything else more. Neither is where the interval holds 0: "
+        "other people might have said otherwise.",
     )
     return Part("Compared", text, rows, frozenset(marked))
 
@@ -130,16 +131,12 @@ def _shared(sections: Sequence[Section], whose: str) -> Part | None:
             "of two people",
         )
     ]
+    alike: dict[tuple[int, ...], list[str]] = {}
     for section in sections:
-        counts = (
-            len(section.seen),
-            len(section.chosen_on),
-            section.same_recording,
-            section.copies.pairs,
-            section.copies.of_two_people,
-        )
+        alike.setdefault(_counts(section), []).append(section.protocol)
+    for counts, (first, *more) in alike.items():
         if any(counts):
-            rows.append((section.protocol, *map(str, counts)))
+            rows.append((f"{first} and {len(more)} more" if more else first, *map(str, counts)))
     if len(rows) == 1:
         return None
     text = (
@@ -148,6 +145,12 @@ def _shared(sections: Sequence[Section], whose: str) -> Part | None:
         "with the same bytes that ask and answer. Figures on these are too good.",
     )
     return Part(f"What is shared{whose}", text, rows)
+
+
+def _counts(section: Section) -> tuple[int, ...]:
+    """How much of what should not be shared is."""
+    people = len(section.seen), len(section.chosen_on)
+    return (*people, section.same_recording, section.copies.pairs, section.copies.of_two_people)
 
 
 def _value(judged: Judged, name: str) -> str:

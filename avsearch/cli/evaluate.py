@@ -213,7 +213,7 @@ def _show_compared(report: Report) -> None:
     rows = []
     for compared in report.compared:
         for place, (name, found) in enumerate(compared.differences.items()):
-            better = names[found.better - 1] if found.better else "neither: the interval holds 0"
+            better = names[found.better - 1] if found.better else "neither"
             state = better if compared.valid else "INVALID"
             rows.append(
                 (compared.protocol if place == 0 else "", name, str(found.difference), state)
