@@ -19,5 +19,5 @@ def read_published(path: Path, people: People) -> list[Protocol] | Unlabelled:
     Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
     """
     if path.suffix in PICKLES:
-        return [*read_trials(path)]
+        return read_trials(path, people)
     return read_fame(path) if is_fame(path) else [read_list(path, people)]
