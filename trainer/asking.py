@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from indexer.errors import BadRequest, printable
-from indexer.types import Media
-from trainer.evaluation import SEEN, UNSEEN, Wanted, protocols_of
+from indexer.types import Media, Modality
+from trainer.evaluation import SEEN, UNSEEN
 from trainer.material import Material, attributes_of, media_under
 from trainer.overlap import Contents
 from trainer.protocols.fame import Unlabelled
-from trainer.protocols.generate import Attributes, by_attribute
+from trainer.protocols.generate import ANSWERS, STRATA, Attributes, Generator, by_attribute
 from trainer.protocols.people import People, read_people
 from trainer.protocols.published import read_published
-from trainer.protocols.trials import Bools, Matching, Protocol, Retrieval
+from trainer.protocols.trials import Bools, Items, Matching, Protocol, Retrieval
 
 EVERYBODY, TRAINED = "all", {"seen": SEEN, "unseen": UNSEEN}
+_SIDES: dict[str, Modality] = {"F": "face", "V": "voice"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +89,72 @@ class Lists:
             return protocol, None
         kept = ~protocol.own_recording()
         return protocol.take(kept), kept
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What protocols are to be made of labelled media.
+
+    ``kinds`` are ``verification``, ``1:N`` and ``retrieval``, ``answers`` keys of ANSWERS.
+    ``parts`` gives the people who take part, by what they are called; the empty name with None is
+    everybody.
+    """
+
+    kinds: Sequence[str]
+    directions: Sequence[str]
+    strata: Sequence[str]
+    answers: Sequence[str] = ("identity",)
+    parts: Mapping[str, frozenset[str] | None] = dataclasses.field(
+        default_factory=lambda: {"": None}
+    )
+    seed: int = 0
+
+
+def protocols_of(items: Items, attributes: Attributes, wanted: Wanted) -> list[Protocol]:
+    """The protocols that are wanted and can be made; matching is asked by identity alone.
+
+    A stratum, an attribute or a number that the people do not suffice for raises BadRequest, and
+    so does a wish that leaves nothing to ask.
+    """
+    made: list[Protocol] = []
+    for way in wanted.directions:
+        probe, answer = (_SIDES[letter] for letter in way.split("-"))
+        for who, among in wanted.parts.items():
+            for stratum in wanted.strata:
+                generator = Generator(
+                    items, probe, answer, attributes, stratum, wanted.seed, among, who
+                )
+                for shared in wanted.answers:
+                    made += _made(generator, wanted.kinds, shared)
+    if not made:
+        raise BadRequest(
+            "Nothing is left to ask: matching is by identity, retrieval is unstratified, and "
+            "within a stratum what it shares cannot be asked for."
+        )
+    return made
+
+
+def _made(generator: Generator, kinds: Sequence[str], shared: str) -> list[Protocol]:
+    """The protocols of one direction, stratum and kind of right answer that make sense."""
+    if set(ANSWERS[shared]) & set(STRATA[generator.stratum]):
+        return []
+    known = (_make(generator, kind, shared) for kind in kinds)
+    return [protocol for protocol in known if protocol is not None]
+
+
+def _make(generator: Generator, kind: str, shared: str) -> Protocol | None:
+    if kind == "retrieval":
+        if generator.stratum != "U":
+            return None
+        asked = generator.retrieval()
+        if shared == "identity":
+            return asked
+        return by_attribute(asked, generator.attributes, shared)
+    if kind == "verification":
+        if shared == "identity":
+            return generator.verification()
+        return generator.verification_by(shared)
+    return generator.matching(int(kind.removeprefix("1:"))) if shared == "identity" else None
 
 
 def made_of(material: Material, wanted: Wanted) -> list[Asked]:

@@ -13,7 +13,16 @@ from typing import Any
 from avsearch.models import load_model, load_reranker
 from indexer.errors import BadRequest
 from indexer.locate import open_index
-from trainer.asking import EVERYBODY, Asked, Lists, made_of, parts_of, restricted, without_answers
+from trainer.asking import (
+    EVERYBODY,
+    Asked,
+    Lists,
+    Wanted,
+    made_of,
+    parts_of,
+    restricted,
+    without_answers,
+)
 from trainer.audit import Audit, audit_embedder
 from trainer.comparing import Difference, differences
 from trainer.contenders import (
@@ -26,7 +35,7 @@ from trainer.contenders import (
     ReadyVectors,
     contender_of,
 )
-from trainer.evaluation import Section, Subject, Wanted, examine
+from trainer.evaluation import Section, Subject, examine
 from trainer.judge import Scored
 from trainer.material import (
     Material,

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from indexer.errors import BadRequest
-from indexer.types import Modality
 from trainer.audit import Audit, audit
 from trainer.curves import Curves, curves_of
 from trainer.judge import Judged, Oracle, Scored, by_group, largest_gap, score
 from trainer.overlap import Contents, Copies, own_recordings, shared_people
-from trainer.protocols.generate import (
-    ANSWERS,
-    STRATA,
-    Attributes,
-    Generator,
-    by_attribute,
-    known_values,
-)
-from trainer.protocols.trials import Items, Protocol, Retrieval, Verification
+from trainer.protocols.generate import STRATA, Attributes, known_values
+from trainer.protocols.trials import Protocol, Retrieval, Verification
 from trainer.scorers import ReadyScores, Scorer, Scores
 
 MODEL = "model"  # the row of what is evaluated
 ORACLES = {"knows gender": ("gender",), "knows gender and nationality": ("gender", "nationality")}
 SEEN, UNSEEN = "seen-heard", "unseen-unheard"  # people of the training, and others
-_SIDES: dict[str, Modality] = {"F": "face", "V": "voice"}
 _GROUPINGS = {
     "gender": ("gender",),
     "nationality": ("nationality",),
@@ -171,72 +161,6 @@ def examine(protocol: Protocol, subject: Subject) -> tuple[Section, Scored]:
         curves=curves_of(scored),
     )
     return section, scored
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
-    """What protocols are to be made of labelled media.
-
-    ``kinds`` are ``verification``, ``1:N`` and ``retrieval``, ``answers`` keys of ANSWERS.
-    ``parts`` gives the people who take part, by what they are called; the empty name with None is
-    everybody.
-    """
-
-    kinds: Sequence[str]
-    directions: Sequence[str]
-    strata: Sequence[str]
-    answers: Sequence[str] = ("identity",)
-    parts: Mapping[str, frozenset[str] | None] = dataclasses.field(
-        default_factory=lambda: {"": None}
-    )
-    seed: int = 0
-
-
-def protocols_of(items: Items, attributes: Attributes, wanted: Wanted) -> list[Protocol]:
-    """The protocols that are wanted and can be made; matching is asked by identity alone.
-
-    A stratum, an attribute or a number that the people do not suffice for raises BadRequest, and
-    so does a wish that leaves nothing to ask.
-    """
-    made: list[Protocol] = []
-    for way in wanted.directions:
-        probe, answer = (_SIDES[letter] for letter in way.split("-"))
-        for who, among in wanted.parts.items():
-            for stratum in wanted.strata:
-                generator = Generator(
-                    items, probe, answer, attributes, stratum, wanted.seed, among, who
-                )
-                for shared in wanted.answers:
-                    made += _made(generator, wanted.kinds, shared)
-    if not made:
-        raise BadRequest(
-            "Nothing is left to ask: matching is by identity, retrieval is unstratified, and "
-            "within a stratum what it shares cannot be asked for."
-        )
-    return made
-
-
-def _made(generator: Generator, kinds: Sequence[str], shared: str) -> list[Protocol]:
-    """The protocols of one direction, stratum and kind of right answer that make sense."""
-    if set(ANSWERS[shared]) & set(STRATA[generator.stratum]):
-        return []
-    known = (_make(generator, kind, shared) for kind in kinds)
-    return [protocol for protocol in known if protocol is not None]
-
-
-def _make(generator: Generator, kind: str, shared: str) -> Protocol | None:
-    if kind == "retrieval":
-        if generator.stratum != "U":
-            return None
-        asked = generator.retrieval()
-        if shared == "identity":
-            return asked
-        return by_attribute(asked, generator.attributes, shared)
-    if kind == "verification":
-        if shared == "identity":
-            return generator.verification()
-        return generator.verification_by(shared)
-    return generator.matching(int(kind.removeprefix("1:"))) if shared == "identity" else None
 
 
 def _audits(protocol: Protocol, subject: Subject) -> dict[str, Audit]:

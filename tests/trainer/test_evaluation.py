@@ -10,9 +10,10 @@ from test_judge import PEOPLE, perfect, world_items
 
 from indexer.errors import BadRequest
 from indexer.types import Media
+from trainer.asking import Wanted, protocols_of
 from trainer.audit import audit_embedder
 from trainer.evaluating import Reached, Report, Request, run
-from trainer.evaluation import Subject, Wanted, evaluate, protocols_of
+from trainer.evaluation import Subject, evaluate
 from trainer.material import Material
 
 ATTRIBUTES = {
