@@ -9,6 +9,7 @@ draws, so that two scorers can be compared draw by draw.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ class Draws:
     """How often each of n people was drawn in each draw, (draws, n)."""
 
     def __init__(self, people: int, *, draws: int = DRAWS, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.counts = rng.multinomial(people, np.full(people, 1 / max(people, 1)), draws)
+        self.counts = _counts(people, draws, seed)
 
     def mean(self, values: Floats, people: Ints) -> Drawn:
         """The mean of values (n,), each of one person."""
@@ -61,7 +61,7 @@ class Draws:
         return weights
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class DrawnPairs:
     """Weights of pairs that do not match and that do, (draws, bins), the scores rising by bin."""
 
@@ -78,8 +78,8 @@ class DrawnPairs:
     def eer(self) -> Drawn:
         """The equal error rate."""
         with np.errstate(invalid="ignore"):
-            missed = _rising(self.right)
-            gap = missed - (1 - _rising(self.wrong))  # rises from -1 to 1
+            missed = self._missed
+            gap = missed - (1 - self._rejected)  # rises from -1 to 1
             after = np.argmax(gap >= 0, 1)[:, None]
             low, high = (np.take_along_axis(gap, at, 1) for at in (after - 1, after))
             rates = [np.take_along_axis(missed, at, 1) for at in (after - 1, after)]
@@ -88,14 +88,22 @@ class DrawnPairs:
 
     def true_match_rate(self, false_match_rate: float) -> Drawn:
         """The largest true match rate at no larger a false match rate; thresholds between bins."""
-        with np.errstate(invalid="ignore"):
-            false_match, true_match = 1 - _rising(self.wrong), 1 - _rising(self.right)
-            # Sums of shares end a rounding away from 1.
-            allowed = false_match <= false_match_rate + 1e-12
-            first = np.argmax(allowed, 1)[:, None]
-            found = np.take_along_axis(true_match, first, 1)[:, 0]
-            rates: Drawn = np.where(allowed.any(1), found, np.nan)
+        # Sums of shares end a rounding away from 1.
+        allowed = 1 - self._rejected <= false_match_rate + 1e-12
+        first = np.argmax(allowed, 1)[:, None]
+        found = 1 - np.take_along_axis(self._missed, first, 1)[:, 0]
+        rates: Drawn = np.where(allowed.any(1), found, np.nan)
         return rates
+
+    @functools.cached_property
+    def _missed(self) -> Floats:
+        """The false non-match rate at each threshold between bins, (draws, bins + 1)."""
+        return _rising(self.right)
+
+    @functools.cached_property
+    def _rejected(self) -> Floats:
+        """The true non-match rate at each threshold, (draws, bins + 1)."""
+        return _rising(self.wrong)
 
 
 def interval(values: Drawn) -> Interval:
@@ -110,8 +118,20 @@ def interval(values: Drawn) -> Interval:
 
 def _rising(weights: Floats) -> Floats:
     """Share (draws, bins + 1) of the weight that lies below each bin's end, from nought on."""
-    shares = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
-    return np.pad(shares, ((0, 0), (1, 0)))
+    shares = np.zeros((weights.shape[0], weights.shape[1] + 1))
+    np.cumsum(weights, 1, out=shares[:, 1:])
+    with np.errstate(invalid="ignore"):
+        shares /= shares[:, -1:]
+    return shares
+
+
+@functools.lru_cache(maxsize=4)
+def _counts(people: int, draws: int, seed: int) -> Ints:
+    """How often each of so many people is drawn in each draw; groups of one protocol share it."""
+    rng = np.random.default_rng(seed)
+    counts: Ints = rng.multinomial(people, np.full(people, 1 / max(people, 1)), draws)
+    counts.setflags(write=False)
+    return counts
 
 
 def _bins(scores: Floats, same: Bools) -> Ints:
