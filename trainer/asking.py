@@ -75,13 +75,12 @@ class Lists:
     ) -> Iterator[Asked]:
         media = {} if self.media is None else media_under(self.media, protocol.items)
         known = attributes, media, Contents(media), people, path
+        asked, kept = self._stripped(protocol)
         for answer in self.answers:
             if answer == "identity":
-                asked, kept = self._stripped(protocol)
                 yield Asked(asked, *known, protocol, kept)
-            elif not isinstance(protocol, Matching):
-                related = by_attribute(protocol, attributes, answer)
-                yield Asked(related, *known)
+            elif not isinstance(asked, Matching):
+                yield Asked(by_attribute(asked, attributes, answer), *known)
 
     def _stripped(self, protocol: Protocol) -> tuple[Protocol, Bools | None]:
         """A protocol as it is asked, and which of its trials these are."""

@@ -21,6 +21,7 @@ SAMPLE = 200  # trials that are asked again
 BATCHES = (1, 3, 50)
 _ADDED = 3  # candidates that join a trial
 _TOLERANCE = 1e-3  # of the scores' deviation: far above rounding, far below any leak
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of the largest score: what sums round off
 
 Ask = Callable[[Ints, Ints], Scores]  # (n,) probes and (n, k) candidates to (n, k) scores
 
@@ -91,7 +92,7 @@ def audit(
     probes, candidates = _trials(protocol, sample, rng)
     ask = _asker(scorer, protocol.items)
     first = ask(probes, candidates)
-    spread = float(np.std(first)) or 1.0
+    spread = _spread(first)
     return Audit(
         [
             Check(name, _moved(first, again, spread), len(probes))
@@ -117,7 +118,7 @@ def audit_embedder(
 
     numbers = np.arange(len(chosen))
     first = ask(numbers, numbers)
-    spread = float(np.std(first)) or 1.0
+    spread = _spread(first)
     return Audit(
         [
             Check(f"vectors, {name}", _moved(first, again, spread), len(chosen))
@@ -180,6 +181,14 @@ def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Scores:
     halves = [rows for rows in (part, rest) if len(rows)]
     scores = np.concatenate([ask(probes[rows], candidates[rows]) for rows in halves])
     return np.asarray(scores[np.argsort(np.concatenate(halves))])
+
+
+def _spread(scores: Scores) -> float:
+    """The deviation of scores; of nearly equal ones, so much that rounding is within tolerance."""
+    known = scores[np.isfinite(scores)]
+    largest = float(np.abs(known).max(initial=0.0))
+    deviation = float(np.std(known)) if len(known) else 0.0
+    return max(deviation, largest * _ROUNDING / _TOLERANCE) or 1.0
 
 
 def _moved(first: Scores, again: Scores, spread: float) -> float:

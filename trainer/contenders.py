@@ -17,7 +17,7 @@ from avsearch.models import load_model
 from avsearch.models.embedder import TorchEmbedder
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
-from indexer.locate import open_index
+from indexer.locate import FOLDER, open_index
 from indexer.types import Media, Reranker, Vectors
 from trainer.asking import Asked
 from trainer.audit import Audit, audit_embedder
@@ -177,7 +177,7 @@ class IndexOnDisk:
     """An index: its vectors as they are, and its model to audit them by."""
 
     def __init__(self, location: Path | None, model: str | None, means: Means) -> None:
-        self.name = "the index's own" if location is None else printable(Path(location.name))
+        self.name = "the index's own" if location is None else _called_after(location)
         self._means = means
         with open_index(location) as index:
             self._material = material_of(index)
@@ -223,6 +223,12 @@ def people_of(record: Mapping[str, Any], side: str) -> list[str]:
     people = record.get("people", {})
     names = people.get(side, []) if isinstance(people, dict) else []
     return [str(name).rpartition("/")[2] for name in names]
+
+
+def _called_after(location: Path) -> str:
+    """An index by the name of its folder, or of the folder it lies in."""
+    folder = location.resolve()
+    return printable(Path(folder.parent.name if folder.name == FOLDER else folder.name))
 
 
 def _own_model(index: Index, address: str | None, device: str) -> TorchEmbedder:

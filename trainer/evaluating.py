@@ -217,8 +217,8 @@ def _contenders(request: Request) -> list[Contender]:
 
 
 def _require_one(request: Request) -> None:
-    if request.features is not None and (request.media or request.model or request.index):
-        raise BadRequest("Ready features need no media, model or index; leave those out.")
+    if request.features is not None and (request.model or request.index):
+        raise BadRequest("Ready features need no model or index; leave those out.")
     if request.scores and (request.features or request.model or request.index):
         raise BadRequest("Ready scores need no features, model or index; leave those out.")
 

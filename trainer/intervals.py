@@ -135,12 +135,17 @@ def _counts(people: int, draws: int, seed: int) -> Ints:
 
 
 def _bins(scores: Floats, same: Bools) -> Ints:
-    """Numbers (n,) of some thousand bins at most; equal scores share one."""
+    """Numbers (n,) of some thousand bins at most; equal scores share one.
+
+    Scores may be minus infinity, where there is nothing to compare.
+    """
     values, places = np.unique(scores, return_inverse=True)
     if len(values) <= _BINS:
         return places
-    ends = np.quantile(scores, np.linspace(0, 1, _BINS + 1)[1:-1])
-    if not same.all():
-        tail = np.quantile(scores[~same], 1 - np.geomspace(1e-5, 0.1, _TAIL))
+    finite = np.isfinite(scores)
+    ends = np.quantile(scores[finite], np.linspace(0, 1, _BINS + 1)[1:-1])
+    wrong = scores[finite & ~same]
+    if len(wrong):
+        tail = np.quantile(wrong, 1 - np.geomspace(1e-5, 0.1, _TAIL))
         ends = np.concatenate([ends, tail])
     return np.searchsorted(np.unique(ends), scores, "right")

@@ -13,7 +13,6 @@ from trainer.scorers import AllPairsScorer, Scores, VectorScorer
 
 SHORTLIST = 100  # answers of a query that are ordered anew
 _TRIALS = 256  # of one forward pass
-_UNREADABLE = float(np.finfo(np.float32).min)  # finite: below every score, and not of no value
 
 
 class PairScorer:
@@ -25,7 +24,7 @@ class PairScorer:
         self._reranker, self._media, self._first = reranker, media, first
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
-        """(n, k) scores, each pair's alone; what cannot be read scores lowest."""
+        """(n, k) scores, each pair's alone; minus infinity for what cannot be read."""
         rows = [self._of(probe, row) for probe, row in zip(probes, candidates, strict=True)]
         return np.array(rows, np.float32).reshape(len(probes), -1)
 
@@ -46,7 +45,7 @@ class PairScorer:
     def _of(self, probe: str, candidates: Sequence[str]) -> Scores:
         media = [self._media[path] for path in candidates]
         found = self._reranker.score(self._media[probe], media)
-        return np.where(np.isnan(found), _UNREADABLE, found)
+        return np.where(np.isnan(found), -np.inf, found)
 
 
 class HeadScorer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_pairs import MEDIA, lived_pairs
 
 from avsearch.models.acienet import ACIENet
@@ -73,7 +74,10 @@ def test_the_matching_head_of_a_model_has_a_column_of_its_own(run, gallery, tmp_
         patch_rows=2,
         patch_columns=2,
     )
-    save_checkpoint(tmp_path / "dsa.safetensors", "dsanet", DSANet(settings), {}, half=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DSANet(settings)
+    save_checkpoint(tmp_path / "dsa.safetensors", "dsanet", network, {}, half=False)
     made = run("index", gallery, "--index", tmp_path / "i", "--model", tmp_path / "dsa.safetensors")
     assert made.exit_code == 0, made.stderr
     done = run("evaluate", "--index", tmp_path / "i", *QUICK, "--protocol", "1:2", "--json")

@@ -142,6 +142,20 @@ def test_a_score_that_stops_being_finite_has_moved(scorer, matching):
     assert "inf" in str(audit(Leak(scorer, undefined_alone), matching).faults)
 
 
+def test_rounding_of_nearly_equal_scores_is_no_leak_and_a_leak_among_them_is(scorer, matching):
+    rng = np.random.default_rng(0)
+
+    def rounded(scores, candidates):
+        noise = rng.integers(-1, 2, scores.shape) * np.finfo(np.float32).eps
+        return 1 + 1e-6 * scores + noise
+
+    def leaking(scores, candidates):
+        return 1 + 1e-3 * (scores - scores.mean(0))
+
+    assert audit(Leak(scorer, rounded), matching).passed
+    assert not audit(Leak(scorer, leaking), matching).passed
+
+
 def test_equal_scores_do_not_move(matching):
     class Constant:
         def score(self, probes, candidates):

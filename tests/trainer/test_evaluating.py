@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -13,7 +14,9 @@ from test_judge import GENDERS, blind, perfect, world_items
 from tiny import face_noise, tiny_adsm, voice_noise
 
 from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.embedder import TorchEmbedder
 from indexer.errors import BadRequest
+from trainer.asking import Lists
 from trainer.evaluating import Request, run, submit
 
 SMALL = {"kinds": ("1:3",), "directions": ("V-F",), "strata": ("U",)}
@@ -235,6 +238,17 @@ def test_vectors_without_a_record_have_nobody_seen(features):
         run(Request(features=features[0], trained=("seen",)))
 
 
+def test_a_list_without_the_askers_recordings_is_asked_by_gender_without_them_too(tmp_path):
+    pairs = "a/V/1.wav a/V/1.jpg\na/V/1.wav a/W/1.jpg\na/V/1.wav b/X/1.jpg\n"
+    (tmp_path / "pairs.txt").write_text(pairs)
+    header = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
+    (tmp_path / "meta.csv").write_text(f"{header}\na\ta\tf\tPeru\tdev\nb\tb\tm\tPeru\tdev\n")
+    lists = Lists((tmp_path / "pairs.txt",), (tmp_path / "meta.csv",), None, ("identity", "gender"))
+    every = [len(asked.protocol.same) for asked in lists.ask()]
+    fewer = dataclasses.replace(lists, without_same_recording=True).ask()
+    assert (every, [len(asked.protocol.same) for asked in fewer]) == ([3, 3], [2, 2])
+
+
 # A model on a list with its media.
 
 
@@ -259,6 +273,31 @@ def test_a_copied_face_that_asks_and_answers_is_reported(media, checkpoint, tmp_
     )
     (section,) = run(request).sections
     assert (section.copies.pairs, section.copies.of_two_people) == (1, 1)
+
+
+def test_a_model_that_is_asked_by_two_lists_of_one_media_embeds_them_once(
+    listed, media, checkpoint, tmp_path, monkeypatch
+):
+    asked = []
+    honest = TorchEmbedder.embed
+
+    def counting(self, some):
+        asked.append(len(some))
+        return honest(self, some)
+
+    monkeypatch.setattr(TorchEmbedder, "embed", counting)
+    (tmp_path / "again.txt").write_text(listed.read_text())
+    request = Request(
+        lists=(listed, tmp_path / "again.txt"),
+        media=media,
+        model=str(checkpoint),
+        sample=3,
+        device="cpu",
+    )
+    one, other = run(request).sections
+    assert one.rows["model"].figures == other.rows["model"].figures
+    named = {path for line in listed.read_text().splitlines() for path in line.split()}
+    assert asked.count(len(named)) == 1
 
 
 def test_each_list_has_a_map_of_its_own(features, listed, tmp_path):

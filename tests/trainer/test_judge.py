@@ -231,6 +231,16 @@ def test_many_different_scores_are_binned_without_moving_the_interval():
     assert found == pytest.approx(np.quantile(exact, [0.025, 0.975]), abs=1e-3)
 
 
+def test_many_scores_of_which_some_are_minus_infinity_are_binned_too():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 30, (2, 20_000))
+    same = first == second
+    scores = rng.standard_normal(20_000) + same
+    scores[::50] = -np.inf
+    low, high = interval(Draws(30, draws=20).pairs(scores, same, first, second).auc())
+    assert low <= roc_auc_score(same, np.maximum(scores, -99)) <= high
+
+
 # Stand-in scorers on the published lists.
 
 
