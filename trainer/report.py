@@ -88,7 +88,22 @@ def _compared(report: Report) -> Part:
         "an EER less is better, of everything else more. Neither is where the interval holds 0: "
         "other people might have said otherwise.",
     )
-    return Part("Compared", text, rows, frozenset(marked))
+    return Part("Compared", text, rows, frozenset(marked), _side_by_side(report))
+
+
+def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
+    """The ROC and DET curves of each verification, of both contenders in one picture."""
+    pictures = []
+    for sections in zip(*(reached.sections for reached in report.reached), strict=True):
+        protocol = sections[0].protocol
+        curves = {
+            f"{reached.name}: {protocol}": section.curves.lines["roc"]
+            for reached, section in zip(report.reached, sections, strict=True)
+            if "roc" in section.curves.lines
+        }
+        if curves:
+            pictures.append((drawing.roc_and_det(curves), f"ROC and DET of both: {protocol}"))
+    return pictures
 
 
 def _summary(sections: Sequence[Section], whose: str) -> Part:

@@ -90,7 +90,8 @@ def accuracy(section):
 
 
 def test_two_feature_files_are_compared_on_the_same_protocols(features, tmp_path):
-    report = run(Request(compare=tuple(map(str, features)), kinds=("1:3", "retrieval")))
+    kinds = ("1:3", "verification")
+    report = run(Request(compare=tuple(map(str, features)), kinds=kinds, strata=("U",)))
     assert [each.protocol for each in report.compared] == [
         section.protocol for section in report.reached[0].sections
     ]
@@ -105,6 +106,7 @@ def test_two_feature_files_are_compared_on_the_same_protocols(features, tmp_path
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Compared" in page
     assert "perfect.npz less blind.npz" in page
+    assert page.count("ROC and DET of both: verification") == 2  # each direction
 
 
 def test_what_only_one_of_two_has_is_not_asked(features, items, tmp_path):
