@@ -1,4 +1,4 @@
-"""What gives scores to trials: vectors, a table of ready scores, or any function of media.
+"""What gives scores to trials: vectors, scores that are ready, or any function of media.
 
 A scorer takes probes and, for each, its candidates, and says how near each candidate is; larger
 is nearer. Verification is the case of one candidate.
@@ -6,7 +6,7 @@ is nearer. Verification is the case of one candidate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -76,24 +76,10 @@ class VectorScorer:
 
 
 class ReadyScores:
-    """Scores that somebody else computed, by pair of paths."""
+    """Scores (n, k) that somebody else computed of one protocol's trials, or (q, g) of a retrieval.
 
-    def __init__(self, scores: Mapping[tuple[str, str], float]) -> None:
-        self._scores = scores
+    Nothing can be asked again of them, so they cannot be audited.
+    """
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
-        """What the table says; BadRequest names a pair that it lacks."""
-        return np.array(
-            [
-                [self._of(probe, candidate) for candidate in row]
-                for probe, row in zip(probes, candidates, strict=True)
-            ]
-        )
-
-    def _of(self, probe: str, candidate: str) -> float:
-        found = self._scores.get((probe, candidate), self._scores.get((candidate, probe)))
-        if found is None:
-            raise BadRequest(
-                f"There is no score for {probe!r} and {candidate!r}; the table must have all."
-            )
-        return found
+    def __init__(self, scores: Scores) -> None:
+        self.scores = scores

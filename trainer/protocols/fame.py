@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
+from indexer.types import Modality
 from trainer.protocols.lines import fault, read_lines
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
@@ -30,6 +31,12 @@ class Unlabelled:
     faces: Ints  # (n,)
 
 
+def is_fame(path: Path) -> bool:
+    """Whether a text list begins as these trials do; BadRequest where it cannot be read."""
+    row = next(read_lines(path), (0, ""))[1].split()
+    return len(row) == 3 and _kinds(row) == [None, "voice", "face"]
+
+
 def read_fame(path: Path) -> Unlabelled:
     """Read the challenge's trials.
 
@@ -39,7 +46,7 @@ def read_fame(path: Path) -> Unlabelled:
     trials: dict[str, tuple[int, int]] = {}
     for number, line in read_lines(path):
         row = line.split()
-        if len(row) != 3 or [modality_of(each) for each in row[1:]] != ["voice", "face"]:
+        if len(row) != 3 or _kinds(row)[1:] != ["voice", "face"]:
             fault(path, number, "a trial is an id, the path of a voice and the path of a face.")
         if row[0] in trials:
             fault(path, number, f"the id {row[0]} stands here a second time.")
@@ -51,6 +58,10 @@ def read_fame(path: Path) -> Unlabelled:
         raise BadRequest(f"{printable(path)} is empty; take it anew from where it was published.")
     voices, faces = np.array(list(trials.values()), np.int64).T
     return Unlabelled(path.stem, register.items(), tuple(trials), voices, faces)
+
+
+def _kinds(row: list[str]) -> list[Modality | None]:
+    return [modality_of(word) for word in row]
 
 
 def write_submission(path: Path, trials: Unlabelled, scores: NDArray[np.floating]) -> None:

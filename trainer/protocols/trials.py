@@ -98,9 +98,17 @@ class Verification:
     second: Ints  # (n,)
     same: Bools  # (n,)
 
+    def own_recording(self) -> Bools:
+        """Which (n,) are positives that were cut from one recording."""
+        own: Bools = self.same & self.items.same_video(self.first, self.second)
+        return own
+
     def without_same_video(self) -> Verification:
         """The protocol without its positives that were cut from one recording."""
-        kept = ~(self.same & self.items.same_video(self.first, self.second))
+        return self.take(~self.own_recording())
+
+    def take(self, kept: Bools) -> Verification:
+        """The protocol with these (n,) of its trials."""
         first, second, same = self.first[kept], self.second[kept], self.same[kept]
         return Verification(self.name, self.items, first, second, same)
 
@@ -115,22 +123,38 @@ class Matching:
     candidates: Ints  # (n, k)
     truth: Ints  # (n,) the column of the right candidate
 
+    def own_recording(self) -> Bools:
+        """In which trials (n,) the right answer was cut from the probe's recording."""
+        right = self.candidates[np.arange(len(self.truth)), self.truth]
+        return self.items.same_video(self.probes, right)
+
     def without_same_video(self) -> Matching:
         """The protocol without the trials whose right answer was cut from the probe's recording."""
-        right = self.candidates[np.arange(len(self.truth)), self.truth]
-        kept = ~self.items.same_video(self.probes, right)
+        return self.take(~self.own_recording())
+
+    def take(self, kept: Bools) -> Matching:
+        """The protocol with these (n,) of its trials."""
         probes, candidates, truth = self.probes[kept], self.candidates[kept], self.truth[kept]
         return Matching(self.name, self.items, probes, candidates, truth)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Queries, each of which asks the whole gallery for the items of its person."""
+    """Queries, each of which asks the whole gallery for the items of its person.
+
+    Where there are ``labels``, one an item, it asks for the items of its label instead.
+    """
 
     name: str
     items: Items
     queries: Ints  # (q,)
     gallery: Ints  # (g,)
+    labels: Ints | None = None  # (items,)
+
+    @property
+    def shared(self) -> Ints:
+        """What (items,) a query and its right answers have in common."""
+        return self.items.people if self.labels is None else self.labels
 
 
 Protocol = Verification | Matching | Retrieval
