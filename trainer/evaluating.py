@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from avsearch.evidence import calibrations_of
 from avsearch.models import load_model
 from indexer.errors import BadRequest
 from indexer.locate import open_index
@@ -132,6 +133,7 @@ def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         material.attributes,
         _trained_on(embedder.record),
         audit_embedder(embedder, list(material.media.values()), sample=request.sample),
+        calibrations=calibrations_of(embedder.record),
     )
     return material, [(protocol, subject) for protocol in protocols]
 
@@ -173,7 +175,13 @@ def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         scorer = embedded(protocol.items, media, embedder)
         last = Material(protocol.items, scorer, attributes, media)
         checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
-        subject = Subject(scorer, attributes, _trained_on(embedder.record), checked)
+        subject = Subject(
+            scorer,
+            attributes,
+            _trained_on(embedder.record),
+            checked,
+            calibrations=calibrations_of(embedder.record),
+        )
         found.append((protocol, subject))
     return last, found
 

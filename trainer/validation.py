@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainer.calibration import Side as Vectored
+from trainer.calibration import calibrated
 from trainer.data.sets import DataSet, Ints, Side
 from trainer.metrics import average_precisions, roc_auc
 
@@ -42,11 +44,27 @@ class Validation:
     @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
         """Scores by name."""
+        faces, voices = self._vectors()
+        return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
+
+    @torch.inference_mode()
+    def calibrated(self) -> dict[str, Any]:
+        """What the scores of the same items are worth, as a checkpoint's record keeps it."""
+        sides = (self._faces, self._voices)
+        return calibrated(
+            *(
+                Vectored(vectors, side.people, side.labels)
+                for vectors, side in zip(self._vectors(), sides, strict=True)
+            )
+        )
+
+    def _vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._model.eval()
         model = cast(Any, self._model)
-        faces = self._embedded(model.embed_face, self._faces)
-        voices = self._embedded(model.embed_voice, self._voices)
-        return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
+        return (
+            self._embedded(model.embed_face, self._faces),
+            self._embedded(model.embed_voice, self._voices),
+        )
 
     def _embedded(self, embed: Callable[[Tensor], Tensor], side: Side) -> NDArray[np.float32]:
         parts = []

@@ -77,6 +77,17 @@ def save_checkpoint(
     partial.replace(path)
 
 
+def put_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Give a checkpoint another record; weights, settings and space stay what they are.
+
+    Written to a temporary name and renamed. Raises BadRequest where the file cannot be read.
+    """
+    tensors, metadata = _read(path)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, {**metadata, "record": json.dumps(dict(record))})
+    partial.replace(path)
+
+
 def load_checkpoint(
     path: Path, models: Mapping[str, Any], *, metric: Metric = "cosine"
 ) -> Checkpoint:

@@ -160,8 +160,3 @@ def modalities_of(paths: Iterable[str]) -> list[Modality | None]:
     endings = [path[-_LONGEST:] for path in paths]
     known = {ending: _MODALITIES.get(ending.rpartition(".")[2].lower()) for ending in set(endings)}
     return [known[ending] for ending in endings]
-
-
-def direction(probe: Modality, answer: Modality) -> str:
-    """``V-F``: a voice asks, faces answer."""
-    return f"{probe[0].upper()}-{answer[0].upper()}"
