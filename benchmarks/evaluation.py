@@ -48,18 +48,19 @@ NO_LISTS = ("README", "vox1_", "identity_splits")
 def main(lists: Path, rounds: int, draws: int, sample: int) -> None:
     """Print the tables."""
     click.echo(Machine.here(["numpy", "scikit-learn", "scipy"]).described())
-    _table(("figure", "sets of scores", "largest difference"), _agreement(draws))
-    _table(
+    print_table(("figure", "sets of scores", "largest difference"), _agreement(draws))
+    print_table(
         ("way", "seconds", "a query, ms", "scikit-learn, ms", "times faster", "AP differs by"),
         _retrieval(rounds, sample),
     )
-    _table(
+    print_table(
         ("lists", "read and bare products, s", "evaluated, s", "ratio"), _published(lists, rounds)
     )
     click.echo(f"\nPeak of resident memory: {Memory.now().peak / 2**30:.2f} GiB.")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown."""
     click.echo()
     for row in (header, ["---"] * len(header), *rows):
         click.echo(f"| {' | '.join(row)} |")
@@ -140,11 +141,7 @@ def _one_by_one(asked: Vectors, gallery: Vectors, labels: Ints, chosen: Ints) ->
 
 
 def _published(folder: Path, rounds: int) -> list[tuple[str, ...]]:
-    files = [
-        path
-        for path in sorted(folder.glob("*/**/*.gz"))
-        if not any(word in path.name for word in NO_LISTS)
-    ]
+    files = list_files(folder)
     people = read_people([folder / "cmpc" / "vox1_meta.csv.gz"])
     protocols = [read_list(path, people) for path in files]
     scorer = _stand_in(protocols)
@@ -162,6 +159,12 @@ def _published(folder: Path, rounds: int) -> list[tuple[str, ...]]:
         for name, own in parts.items()
         for bare, whole in [spent[:, own].sum(1).T]
     ]
+
+
+def list_files(folder: Path) -> list[Path]:
+    """The lists of trials of a folder with CMPC's and Wen's."""
+    files = sorted(folder.glob("*/**/*.gz"))
+    return [path for path in files if not any(word in path.name for word in NO_LISTS)]
 
 
 def _spent(

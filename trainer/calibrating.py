@@ -13,7 +13,8 @@ from avsearch.spaces import find_weights, model_record, model_space
 from indexer.errors import BadRequest, ForeignSpace, printable
 from indexer.index import Index
 from indexer.types import Modality
-from trainer.calibration import Side, calibrated
+from trainer.calibration import calibrated
+from trainer.evaluate import Embeddings
 from trainer.material import Material, material_of
 
 
@@ -52,7 +53,7 @@ def _validating(record: dict[str, Any], names: tuple[str, ...]) -> set[str]:
     return set(names) & validation or set(names) - train
 
 
-def _side(material: Material, modality: Modality, kept: set[str]) -> Side:
+def _side(material: Material, modality: Modality, kept: set[str]) -> Embeddings:
     items = material.items
     own = np.flatnonzero(
         [
@@ -61,4 +62,4 @@ def _side(material: Material, modality: Modality, kept: set[str]) -> Side:
         ]
     )
     people = items.people[own]
-    return Side(material.scorer.vectors[own], people, people)
+    return Embeddings(material.scorer.vectors[own], people, people)

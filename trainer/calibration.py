@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from avsearch.evidence import Calibration, direction
-from indexer.types import MODALITIES, Modality, Vectors
+from indexer.types import MODALITIES, Modality
+from trainer.evaluate import Embeddings
 from trainer.metrics import Bools, Floats
-from trainer.protocols.trials import Ints, Verification
+from trainer.protocols.trials import Verification
 
 _STEPS = 100
 _TINY = 1e-9  # keeps the fit finite where the kinds do not overlap
@@ -85,26 +86,14 @@ def _pooled(right: Floats, wrong: Floats) -> tuple[Floats, Floats]:
     return pooled[:, 0], pooled[:, 1]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Side:
-    """Unit vectors (n, dim) of one modality, whose they are, and the label both modalities share.
-
-    ``labels`` are the people themselves where people have both modalities, else genders.
-    """
-
-    vectors: Vectors
-    people: Ints  # (n,)
-    labels: Ints  # (n,)
-
-
-def calibrated(faces: Side, voices: Side) -> dict[str, dict[str, Any]]:
+def calibrated(faces: Embeddings, voices: Embeddings) -> dict[str, dict[str, Any]]:
     """A calibration of each direction that has pairs for one, as a checkpoint's record keeps it.
 
     Across the modalities a pair of one label stands for a pair of one person. Where labels are
     genders that is as far as validation goes: right if the model knows nothing finer, and else
     too careful. Within a modality pairs are of people, and no item is paired with itself.
     """
-    sides: dict[Modality, Side] = {"face": faces, "voice": voices}
+    sides: dict[Modality, Embeddings] = {"face": faces, "voice": voices}
     found = {}
     for asked in MODALITIES:
         for answer in MODALITIES:
@@ -127,7 +116,7 @@ def direction_of(protocol: Verification) -> str:
     return direction(modalities[first], modalities[second])
 
 
-def _pairs(asked: Side, answers: Side, *, within: bool) -> tuple[Floats, Bools]:
+def _pairs(asked: Embeddings, answers: Embeddings, *, within: bool) -> tuple[Floats, Bools]:
     """Scores of pairs of one person, and of pairs of two, one after the other."""
     scores = asked.vectors @ answers.vectors.T
     apart = asked.people[:, None] != answers.people[None]

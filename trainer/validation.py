@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.calibration import Side as Vectored
 from trainer.calibration import calibrated
 from trainer.data.sets import DataSet, Ints, Side
+from trainer.evaluate import Embeddings
 from trainer.metrics import average_precisions, roc_auc
 
 _ROWS = 64  # items of one forward pass
@@ -53,7 +53,7 @@ class Validation:
         sides = (self._faces, self._voices)
         return calibrated(
             *(
-                Vectored(vectors, side.people, side.labels)
+                Embeddings(vectors, side.people, side.labels)
                 for vectors, side in zip(self._vectors(), sides, strict=True)
             )
         )

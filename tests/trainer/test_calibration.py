@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from avsearch.evidence import Calibration
-from trainer.calibration import Side, calibrated, cllr, costs, fit, min_cllr
+from trainer.calibration import calibrated, cllr, costs, fit, min_cllr
+from trainer.evaluate import Embeddings
 
 
 def gaussians(seed, count=4000, apart=2.0):
@@ -105,7 +106,7 @@ def sides(seed=0, people=12, each=4, noise=0.5, labels=None):
     for _ in range(2):
         vectors = centres[who] + noise * rng.standard_normal((len(who), 16))
         unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        made.append(Side(unit, who, who if labels is None else labels[who]))
+        made.append(Embeddings(unit, who, who if labels is None else labels[who]))
     return made
 
 
@@ -143,7 +144,7 @@ def test_each_direction_is_fitted_on_its_own_pairs(labels):
 def test_a_direction_without_pairs_of_both_kinds_has_no_calibration():
     faces, voices = sides(people=1)
     assert calibrated(faces, voices) == {}
-    nobody = Side(np.zeros((0, 16), np.float32), np.zeros(0, int), np.zeros(0, int))
+    nobody = Embeddings(np.zeros((0, 16), np.float32), np.zeros(0, int), np.zeros(0, int))
     assert set(calibrated(sides()[0], nobody)) == {"F-F"}
 
 
