@@ -12,6 +12,7 @@ from typing import Any
 from avsearch.evidence import calibrations_of
 from avsearch.models import load_model
 from indexer.errors import BadRequest
+from indexer.files import replacing
 from indexer.locate import open_index
 from trainer.audit import audit_embedder
 from trainer.evaluation import Section, Subject, evaluate, protocols_of
@@ -79,10 +80,9 @@ class Report:
         Raises BadRequest where what draws the page is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "report.json.partial"
         text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / "report.json")
+        with replacing(folder / "report.json") as partial:
+            partial.write_text(text, encoding="utf-8")
         try:
             from trainer.report import write_report
         except ImportError as error:

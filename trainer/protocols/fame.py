@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 from trainer.lines import read_lines
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
@@ -63,6 +64,5 @@ def write_submission(path: Path, trials: Unlabelled, scores: NDArray[np.floating
     if len(scores) != len(trials.ids) or not np.isfinite(scores).all():
         raise ValueError("a submission needs a finite score for every trial")
     lines = [f"{key} {-score:.9g}\n" for key, score in zip(trials.ids, scores, strict=True)]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text("".join(lines), encoding="utf-8")

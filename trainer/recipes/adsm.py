@@ -121,11 +121,11 @@ def calibrate(examples: list[Example], checkpoint: Path) -> None:
     """Write into a checkpoint what its scores are worth, by some items of each of these people."""
     chosen = [*_thinned(examples, "face", 4), *_thinned(examples, "voice", 10)]
     data = training_set(chosen)
-    faces, voices = (
-        Embeddings(_vectors(chosen, modality, checkpoint), side.people, side.labels)
-        for modality, side in zip(MODALITIES, (data.faces, data.voices), strict=True)
+    faces, voices = (_vectors(chosen, modality, checkpoint) for modality in MODALITIES)
+    found = calibrated(
+        Embeddings(faces, data.faces.people, data.faces.labels),
+        Embeddings(voices, data.voices.people, data.voices.labels),
     )
-    found = calibrated(faces, voices)
     put_record(checkpoint, {**load_checkpoint(checkpoint, MODELS).record, RECORD: found})
     for way, one in found.items():
         click.echo(f"{way}: {one}")
