@@ -37,9 +37,10 @@ class Lines:
         Raises BadRequest for a line of another number of cells.
         """
         mark = separator or " "
-        cells = mark.join(self.texts).split(mark)
+        text = mark.join(self.texts)
+        cells = text.split(mark)
         alike = {line.count(mark) for line in self.texts} == {columns - 1}
-        if alike and (separator or (all(map(str.isprintable, self.texts)) and "" not in cells)):
+        if alike and (separator or (text.isprintable() and "" not in cells)):
             return cells
         rows = [line.split(separator) for line in self.texts]
         if set(map(len, rows)) - {columns}:

@@ -15,11 +15,16 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def fail_half_way(path):
+    with replacing(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+
+
 def test_a_writing_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_half_way(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -149,6 +149,21 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content):
         read_list(path, PEOPLE)
 
 
+@pytest.mark.parametrize("change", [(" ", "\t"), (" ", "  "), ("\n", " \n"), ("\n", "\r\n")])
+def test_blanks_of_any_kind_and_number_stand_between_columns(write, change):
+    plain = read_list(write(CMPC_MATCHING), PEOPLE)
+    other = read_list(write(CMPC_MATCHING.replace(*change)), PEOPLE)
+    assert other.items.paths == plain.items.paths
+    assert other.candidates.tolist() == plain.candidates.tolist()
+
+
+def test_a_line_too_short_is_not_mended_by_one_too_long(write):
+    first, second = CMPC_MATCHING.splitlines()
+    text = f"{first} {second.split()[0]}\n{' '.join(second.split()[1:])}\n"
+    with pytest.raises(BadRequest, match="line 1: 3 columns|line 2: 4 columns"):
+        read_list(write(text), PEOPLE)
+
+
 # People.
 
 

@@ -6,7 +6,9 @@ however often a list repeats it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -77,9 +79,9 @@ def items_of(
 
 def numbered(values: Sequence[str]) -> tuple[Ints, list[str]]:
     """A number (n,) for each value, and the values that are numbered, each once."""
-    distinct = list(dict.fromkeys(values))
-    places = dict(zip(distinct, range(len(distinct)), strict=True))
-    return np.fromiter(map(places.__getitem__, values), np.int64, len(values)), distinct
+    places: dict[str, int] = collections.defaultdict(itertools.count().__next__)
+    numbers = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+    return numbers, list(places)
 
 
 class Register:
