@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainer.calibration import calibrated
 from trainer.data.sets import DataSet, Ints, Side
 from trainer.evaluate import Embeddings
-from trainer.metrics import average_precisions, roc_auc
+from trainer.metrics import roc_auc
+from trainer.ranking import rank
 
 _ROWS = 64  # items of one forward pass
 
@@ -84,8 +85,8 @@ def cross_modal_scores(
     """
     scores = voices @ faces.T  # (m, n)
     same = voice_labels[:, None] == face_labels[None]
-    voice_to_face = _mean_precision(scores, same)
-    face_to_voice = _mean_precision(scores.T, same.T)
+    voice_to_face = _mean_precision(scores, voice_labels, face_labels)
+    face_to_voice = _mean_precision(scores.T, face_labels, voice_labels)
     return {
         "score": (voice_to_face + face_to_voice) / 2,
         "voice_to_face_map": voice_to_face,
@@ -94,8 +95,8 @@ def cross_modal_scores(
     }
 
 
-def _mean_precision(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-    asked = relevant.any(1)
-    if not asked.any():
-        return float("nan")
-    return float(average_precisions(scores[asked], relevant[asked]).mean())
+def _mean_precision(scores: NDArray[np.float32], asked: Ints, labels: Ints) -> float:
+    """Over the queries that have an answer; NaN where none has."""
+    values = rank(lambda rows: scores[rows], asked, labels).average_precision
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

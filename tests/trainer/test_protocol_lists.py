@@ -160,7 +160,7 @@ def test_blanks_of_any_kind_and_number_stand_between_columns(write, change):
 def test_a_line_too_short_is_not_mended_by_one_too_long(write):
     first, second = CMPC_MATCHING.splitlines()
     text = f"{first} {second.split()[0]}\n{' '.join(second.split()[1:])}\n"
-    with pytest.raises(BadRequest, match="line 1: 3 columns|line 2: 4 columns"):
+    with pytest.raises(BadRequest, match=r"line 1: 3 columns|line 2: 4 columns"):
         read_list(write(text), PEOPLE)
 
 
