@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from avsearch.evidence import calibrations_of
 from avsearch.models import load_model
 from avsearch.models.embedder import TorchEmbedder
 from indexer.errors import BadRequest, printable
@@ -252,6 +253,7 @@ def _audited_subject(
         columns=[*_head(embedder, asked, scorer), *columns],
         contents=asked.contents,
         notes=notes,
+        calibrations=calibrations_of(embedder.record),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from avsearch.models import load_model, load_reranker
 from indexer.errors import BadRequest
+from indexer.files import replacing
 from indexer.locate import open_index
 from trainer.asking import (
     EVERYBODY,
@@ -136,12 +137,11 @@ class Report:
         Raises BadRequest where what draws the page is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "report.json.partial"
         text = json.dumps(
             self.as_json(), ensure_ascii=False, indent=1, default=str, allow_nan=False
         )
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / "report.json")
+        with replacing(folder / "report.json") as partial:
+            partial.write_text(text, encoding="utf-8")
         try:
             from trainer.report import write_report
         except ImportError as error:

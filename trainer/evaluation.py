@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from avsearch.evidence import Calibration
 from trainer.audit import Audit, audit
+from trainer.calibration import costs, direction_of
 from trainer.curves import Curves, curves_of
-from trainer.judge import Judged, Oracle, Scored, by_group, largest_gap, score
+from trainer.judge import Figure, Judged, Oracle, Scored, by_group, largest_gap, score
 from trainer.overlap import Contents, Copies, own_recordings, shared_people
 from trainer.protocols.generate import STRATA, Attributes, known_values
 from trainer.protocols.trials import Protocol, Retrieval, Verification
@@ -115,6 +117,7 @@ class Subject:
     columns: Sequence[Column] = ()
     contents: Contents | None = None
     notes: Sequence[str] = ()
+    calibrations: Mapping[str, Calibration] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -136,6 +139,8 @@ def examine(protocol: Protocol, subject: Subject) -> tuple[Section, Scored]:
     audits = _audits(protocol, subject)
     scored = score(protocol, subject.scorer)
     rows = {MODEL: scored.judge()}
+    if isinstance(protocol, Verification):
+        rows[MODEL].figures.update(_costs(protocol, scored, subject.calibrations))
     for column in subject.columns:
         rows[column.name] = score(protocol, column.scorer).judge()
     rows |= {name: score(protocol, each).judge() for name, each in _known(protocol, subject)}
@@ -188,6 +193,16 @@ def _known(protocol: Protocol, subject: Subject) -> list[tuple[str, Scorer]]:
         values = [_values(subject.attributes, (key,)) for key in keys]
         found.append((name, Oracle(protocol.items, *values)))
     return found
+
+
+def _costs(
+    protocol: Verification, scored: Scored, calibrations: Mapping[str, Calibration]
+) -> dict[str, Figure]:
+    """What the scores cost as evidence, in bits."""
+    assert isinstance(scored.scores, np.ndarray)
+    calibration = calibrations.get(direction_of(protocol)) if len(protocol.same) else None
+    found = costs(scored.scores[:, 0], protocol.same, calibration)
+    return {name: Figure(value) for name, value in found.items()}
 
 
 class _Chance:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from avsearch.evidence import direction
 from indexer.errors import BadRequest
 from indexer.types import Modality
 from trainer.protocols.trials import (
@@ -22,7 +23,6 @@ from trainer.protocols.trials import (
     Matching,
     Retrieval,
     Verification,
-    direction,
 )
 
 Attributes = Mapping[str, Mapping[str, str]]  # of people by name: gender, nationality, ...

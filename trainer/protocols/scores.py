@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
-from trainer.protocols.lines import fault, read_lines
+from trainer.lines import Lines, read_lines
 from trainer.protocols.trials import Matching, Protocol, Retrieval
 
 Scores = NDArray[np.float64]
@@ -46,26 +46,26 @@ def shape_of(protocol: Protocol) -> tuple[int, int]:
 
 
 def _text(path: Path) -> Scores:
-    lines = [(number, line.replace(",", " ").split()) for number, line in read_lines(path)]
-    if lines and lines[0][1] == ["score"]:
-        del lines[0]
-    width = len(lines[0][1]) if lines else 1
-    values = np.empty((len(lines), width))
-    for row, (number, words) in enumerate(lines):
+    lines = read_lines(path)
+    if lines.texts and lines.texts[0].strip() == "score":
+        lines = lines.after(1)
+    rows = [line.replace(",", " ").split() for line in lines.texts]
+    width = len(rows[0]) if rows else 1
+    values = np.empty((len(rows), width))
+    for at, words in enumerate(rows):
         if len(words) != width:
-            fault(path, number, f"{width} scores are expected, {len(words)} are there.")
-        for column, word in enumerate(words):
-            values[row, column] = _finite(path, number, word)
+            lines.fault(at, f"{width} scores are expected, {len(words)} are there.")
+        values[at] = [_finite(lines, at, word) for word in words]
     return values
 
 
-def _finite(path: Path, number: int, word: str) -> float:
+def _finite(lines: Lines, at: int, word: str) -> float:
     try:
         value = float(word)
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        fault(path, number, f"{word!r} is no score; a trial needs a finite number.")
+        lines.fault(at, f"{word!r} is no score; a trial needs a finite number.")
     return value
 
 
