@@ -123,6 +123,11 @@ class Cache:
         self._remove_all_but({name for each in facts for name in each.files()} | {STAMP})
         return stored
 
+    def keep(self, part: Part) -> Part:
+        """Write a part that is to be stored later, and give it as it is on disk."""
+        self.folder.mkdir(exist_ok=True)
+        return self._stored(part)
+
     def clear(self) -> None:
         """Delete what is stored, unfinished files too, and nothing that is not ours.
 

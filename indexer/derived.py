@@ -34,6 +34,7 @@ class Derived:
         self._cache = Cache(folder, catalog.space)
         self._approximate = ApproximateFile(self._cache.folder, catalog.space)
         self.held: Snapshot | None = None  # the revision searched last
+        self._ahead: list[Part] = []  # of items that are being written to the catalog
 
     def snapshot(self, read: Reader) -> Snapshot:
         """The revision being read, ready to search; if it was not on disk it is put there."""
@@ -58,13 +59,23 @@ class Derived:
             snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
         return snapshot.nearly or snapshot.vectors
 
+    def keep(self, part: Part) -> None:
+        """Put a part on disk whose items are being written to the catalog, so that
+        :meth:`bring_forward` need not read them from there. The caller holds the write lock.
+        """
+        try:
+            self._ahead.append(self._cache.keep(part))
+        except OSError as error:  # it is only a copy: the catalog has all of it
+            _warn_of_disk(error)
+
     def bring_forward(self) -> None:
         """Bring what is on disk up to date. The caller holds the write lock."""
         with self._catalog.read() as read:
             revision, metric = read.revision(), self._catalog.space.metric
             try:
                 try:
-                    parts = brought_forward(self._parts(read), read, metric)
+                    before = [*self._parts(read), *self._ahead]
+                    parts = brought_forward(before, read, metric)
                     stored = self._cache.store(parts, revision)
                 except UnfitCacheError as error:
                     _warn_of(error)
@@ -72,7 +83,9 @@ class Derived:
                 kind = kind_of(read.notes())
                 self._approximate.keep(kind, stored, revision, self._known_to(read))
             except OSError as error:  # it is only a copy: the next reader does without
-                logger.warning("The vector cache could not be written: %s.", error)
+                _warn_of_disk(error)
+            finally:
+                self._ahead = []
 
     def clear(self) -> None:
         """Delete all of it. The caller holds the write lock."""
@@ -137,3 +150,7 @@ class Derived:
 
 def _warn_of(error: UnfitCacheError) -> None:
     logger.warning("The vector cache is rebuilt: %s.", error)
+
+
+def _warn_of_disk(error: OSError) -> None:
+    logger.warning("The vector cache could not be written: %s.", error)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
 
+from indexer.ahead import ReadAhead
 from indexer.columns import attribute_column, group_rows
 from indexer.errors import BadRequest, ForeignSpace, NoIndex, printable
 from indexer.importing import Imported, Importer
 from indexer.index import Index
-from indexer.parquet_source import ParquetSource
+from indexer.keeping import Keeping
+from indexer.parquet_source import Batch, ParquetSource
 from indexer.parquet_target import ParquetTarget
 from indexer.reader import Reader
 from indexer.records import PERSON_COLUMNS, Person
@@ -79,13 +81,20 @@ def import_file(
             _opened(folder, space, {**source.notes, **(notes or {})}, path) as index,
             index.writing() as catalog,
             catalog.write("import") as write,
+            Keeping(index.keep, space.metric) as keeping,
         ):
-            importer = Importer(write, source)
-            for batch in source.batches():
+            importer = Importer(write, source, keeping)
+            for batch in _read_ahead(source):
                 importer.take(batch)
                 if progress is not None:
                     progress(batch.first + len(batch) - 1, source.rows)
             return importer.finish()
+
+
+def _read_ahead(source: ParquetSource) -> Iterator[Batch]:
+    """The batches of a file, each read while the one before is written."""
+    with ReadAhead([source], ParquetSource.batches, workers=1, depth=1) as batches:
+        yield from (batch for batch in batches if batch is not None)
 
 
 def vector_size(path: Path) -> int:

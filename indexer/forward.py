@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -29,10 +30,23 @@ def brought_forward(parts: Sequence[Part], read: Reader, metric: Metric) -> Iter
         at = _matching(part, ids, owners, changed)
         missing[at[at >= 0]] = False
         yield part.without(at == _LOST)
-    for start in range(0, len(missing), READ_AT_ONCE):
-        block = ids[start : start + READ_AT_ONCE][missing[start : start + READ_AT_ONCE]]
-        if len(block):
-            yield Part.of(*read.content(block), metric)
+    starts = range(0, len(missing), READ_AT_ONCE)
+    spans = (slice(start, start + READ_AT_ONCE) for start in starts)
+    yield from _made((ids[span][missing[span]] for span in spans), read, metric)
+
+
+def _made(blocks: Iterable[Ids], read: Reader, metric: Metric) -> Iterator[Part]:
+    """A part of each block of item numbers; the next is read while one is made of the last."""
+    before: Future[Part] | None = None
+    with ThreadPoolExecutor(1, "part") as pool:
+        for block in blocks:
+            if len(block):
+                making = pool.submit(Part.of, *read.content(block), metric)
+                if before is not None:
+                    yield before.result()
+                before = making
+        if before is not None:
+            yield before.result()
 
 
 def _matching(part: Part, ids: Ids, owners: Ids, changed: Ids) -> Ids:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.columns import FILE_COLUMNS
 from indexer.errors import BadRequest, printable
+from indexer.keeping import Keeping
 from indexer.parquet_source import Batch, ParquetSource
 from indexer.people import merged
 from indexer.records import Person
@@ -24,7 +25,7 @@ Flags = NDArray[np.bool_]
 
 _SPAN = ("file_id", "person_id", "modality", "start_s", "end_s")
 _FILE = ("id", "path", *FILE_COLUMNS[:-2], "status", "reason", "lasting")
-PAGES = 1 << 26  # bytes of the catalog's pages to hold in memory meanwhile
+PAGES = 1 << 27  # bytes of the catalog's pages to hold in memory meanwhile
 _NOBODY = -1
 _UNKNOWN = len(MODALITIES)  # the place of no modality, behind those there are
 _MODALITIES = np.array([*MODALITIES, None], object)
@@ -67,8 +68,12 @@ class _Rows:
 class Importer:
     """Takes the batches of a file in; what they say of people is written at the end."""
 
-    def __init__(self, write: Writer, parquet: ParquetSource) -> None:
+    def __init__(self, write: Writer, parquet: ParquetSource, keeping: Keeping) -> None:
         write.hold_pages(PAGES)
+        self._keeping, self._next_item = keeping, write.next_item()
+        self._bulk = not write.holds_files()
+        if self._bulk:
+            write.drop_indexes()
         self._write, self._parquet = write, parquet
         self._folder = printable(parquet.path.absolute().parent)
         self._first_file = self._next_file = write.next_number(file)
@@ -88,12 +93,16 @@ class Importer:
         modalities = self._modalities(batch)
         rows = _Rows(self._people(batch), self._files(batch), modalities, starts, ends)
         self._put_sources(batch, rows)
+        self._keep(batch, rows)
         self._put_items(batch, rows)
         self._counts += np.bincount(modalities[batch.has_vector], minlength=_UNKNOWN)
 
     def finish(self) -> Imported:
         """Write what was said of people, and that files without a word of it were taken whole."""
         self._ask_for_all()
+        self._keeping.finish()
+        if self._bulk:
+            self._write.create_indexes()
         said = {
             key: Person.from_cells({**cells, "person": key}) for key, cells in self._said.items()
         }
@@ -186,6 +195,7 @@ class Importer:
         for text, row in zip(texts, rows.tolist(), strict=True):
             if text not in numbers:
                 new.setdefault(text, row)
+        new = dict(sorted(new.items()))  # neighbours in the index of paths
         self._put_files(batch, new)
         return numbers | dict(
             zip(new, range(self._next_file - len(new), self._next_file), strict=True)
@@ -211,18 +221,32 @@ class Importer:
         """Of a file of whose sources no row speaks everything was asked."""
         if not self._taken:
             return
-        taken = np.unique(np.concatenate(self._taken, axis=1), axis=1)
+        taken = _different(*np.concatenate(self._taken, axis=1))
         asked = np.concatenate(self._asked)
         files, people = taken[:, ~np.isin(taken[0], asked)].tolist()
         rows = zip(files, people, itertools.repeat(0.0), strict=False)
         self._write.put_rows(source, ("file_id", "person_id", "start_s"), list(rows))
 
+    def _keep(self, batch: Batch, rows: _Rows) -> None:
+        """Have the items in the cache, by the numbers that the catalog will give them."""
+        has = batch.has_vector
+        first, self._next_item = self._next_item, self._next_item + len(batch.vectors)
+        ids = np.arange(first, self._next_item)
+        faces = rows.modalities[has] == MODALITIES.index("face")
+        self._keeping.add(ids, rows.people[has], faces, batch.vectors)
+
     def _put_items(self, batch: Batch, rows: _Rows) -> None:
         has = batch.has_vector
-        self._taken.append(np.unique(np.stack([rows.files[has], rows.people[has]]), axis=1))
+        self._taken.append(_different(rows.files[has], rows.people[has]))
         spans = rows.spans(np.flatnonzero(has))
         columns = (*spans, _boxes(batch), _blobs(batch))
         self._write.put_rows(item, (*_SPAN, "box", "vector"), list(zip(*columns, strict=True)))
+
+
+def _different(files: Ids, people: Ids) -> Ids:
+    """(2, n) the different pairs of a file and a person."""
+    width = int(people.max(initial=0)) + 1
+    return np.stack(np.divmod(np.unique(files * width + people), width))
 
 
 def _says(batch: Batch, column: str) -> Flags:

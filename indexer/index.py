@@ -20,6 +20,7 @@ from indexer.erase import Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
+from indexer.parts import Part
 from indexer.reader import Reader
 from indexer.recall import Recall, measured
 from indexer.records import Counts, Forgetting, Item, Person
@@ -280,6 +281,10 @@ class Index:
             self._finish_forgetting()
             yield self.catalog
             self._derived.bring_forward()
+
+    def keep(self, part: Part) -> None:
+        """Have the items of a part, which are just being written, in the cache already."""
+        self._derived.keep(part)
 
     def _finish_forgetting(self) -> None:
         """Clear the files of a forgetting that was stopped after the rows were deleted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -133,7 +133,7 @@ class ParquetSource:
         """How many rows it says it has."""
         return int(self._file.metadata.num_rows)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """The rows, some at a time; BadRequest, naming the row, for one that is wrong."""
         first = 1
         for batch in self._record_batches(group_rows(self.dim)):

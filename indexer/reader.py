@@ -150,7 +150,7 @@ class Reader:
         """
         face = item.c.modality == "face"
         wanted = select(item.c.id, item.c.person_id, face, item.c.vector).order_by(item.c.id)
-        rows = self._raw(wanted.where(item.c.id.in_(listed(ids.tolist()))))
+        rows = self._raw(wanted.where(_among(ids)))
         found, people, faces, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
         return (
             np.array(found, np.int64),
@@ -339,6 +339,13 @@ def vector_fault(blob: bytes, dim: int) -> str | None:
     if not np.isfinite(np.frombuffer(blob, "<f4")).all():
         return "is not finite"
     return None
+
+
+def _among(ids: Ids) -> ColumnElement[bool]:
+    """What selects items by their numbers, ascending; numbers that follow each other as a range."""
+    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
+        return item.c.id.between(int(ids[0]), int(ids[-1]))
+    return item.c.id.in_(listed(ids.tolist()))
 
 
 def listed(values: Sequence[int] | Sequence[str]) -> Select[tuple[Any]]:

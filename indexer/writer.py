@@ -27,6 +27,7 @@ from indexer.reader import Reader, listed
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
 
+_INDEXES = [index for table in (file, source, item) for index in sorted(table.indexes, key=str)]
 ROWS = 100  # rows of one statement: SQLite's cost of a statement no longer shows
 
 
@@ -154,9 +155,32 @@ class Writer(Reader):
         newest = self._connection.execute(select(func.max(table.c.id))).scalar_one()
         return (newest or 0) + 1
 
+    def next_item(self) -> int:
+        """The number that the next item gets; one once given is never given again."""
+        given = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?"
+        newest = self._connection.exec_driver_sql(given, (item.name,)).scalar_one()
+        return (newest or 0) + 1
+
     def hold_pages(self, size: int) -> None:
         """Keep this many bytes of pages in memory: many rows change the same pages again."""
         self._connection.exec_driver_sql(f"PRAGMA cache_size = -{size // 1024}")
+
+    def holds_files(self) -> bool:
+        """Whether there is any file."""
+        return self._connection.execute(select(file.c.id).limit(1)).first() is not None
+
+    def drop_indexes(self) -> None:
+        """Do without the indexes of files, sources and items until they are created anew.
+
+        Many rows are sooner sorted at the end than put in their places one by one.
+        """
+        for index in _INDEXES:
+            index.drop(self._connection)
+
+    def create_indexes(self) -> None:
+        """Create what :meth:`drop_indexes` dropped."""
+        for index in _INDEXES:
+            index.create(self._connection)
 
     def remove_numbered(self, numbers: Sequence[int]) -> None:
         """Delete files with their items, by row number."""

@@ -49,6 +49,7 @@ def write_report(path: Path, report: Report) -> None:
 def _of_one(reached: Reached, whose: str) -> Iterator[Part]:
     """Everything about one contender; ``whose`` ends the headings where there are two."""
     yield _summary(reached.sections, whose)
+    yield _all_figures(reached.sections, whose)
     shared = _shared(reached.sections, whose)
     if shared is not None:
         yield shared
@@ -107,9 +108,8 @@ def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
 
 
 def _summary(sections: Sequence[Section], whose: str) -> Part:
-    scorers = list(dict.fromkeys(name for section in sections for name in section.rows))
-    scorers.sort(key=_place)
-    heads = [sections[0].column if name == MODEL and sections else name for name in scorers]
+    scorers = _scorers(sections)
+    heads = [sections[0].column if name == MODEL else name for name in scorers]
     rows: list[tuple[str, ...]] = [("protocol", "trials", "people", "figure", *heads, "audit")]
     for section in sections:
         values = [
@@ -126,6 +126,32 @@ def _summary(sections: Sequence[Section], whose: str) -> Part:
         *dict.fromkeys(note for section in sections for note in section.notes),
     ]
     return Part(f"Figures{whose}", text, rows, invalid)
+
+
+def _all_figures(sections: Sequence[Section], whose: str) -> Part:
+    """Every figure of the model and of its further columns."""
+    columns = [name for name in _scorers(sections) if name not in ("chance", *ORACLES)]
+    heads = [sections[0].column if name == MODEL else name for name in columns]
+    rows: list[tuple[str, ...]] = [("protocol", "figure", *heads)]
+    for section in sections:
+        for figure in section.rows[MODEL].figures:
+            found = [section.rows.get(name) for name in columns]
+            values = [
+                figure_text(each.figures[figure]) if each and figure in each.figures else _NONE
+                for each in found
+            ]
+            rows.append((section.protocol, figure, *values))
+    text = (
+        "TMR at FMR: the share of true pairs accepted where that share of false ones is. Cllr: "
+        "what scores cost as evidence, in bits, by the model's calibration; minCllr by the best "
+        "there could be; knowing nothing costs 1.",
+    )
+    return Part(f"All figures{whose}", text, rows)
+
+
+def _scorers(sections: Sequence[Section]) -> list[str]:
+    names = dict.fromkeys(name for section in sections for name in section.rows)
+    return sorted(names, key=_place)
 
 
 def _place(name: str) -> int:
