@@ -73,7 +73,7 @@ def main(count: int, dim: int, each: int, rounds: int) -> None:
     click.echo(Machine.here(["numpy", "faiss-cpu", "pyarrow", "sqlalchemy"]).described())
     _print(seconds)
     peak = max(each.peak for each in memory) / 2**20
-    click.echo(f"most memory of the import, beyond its libraries, mapped files included: {peak:.0f} MiB")
+    click.echo(f"most memory of the import, mapped files included   {peak:.0f} MiB")
 
 
 def _print(seconds: dict[str, list[float]]) -> None:
