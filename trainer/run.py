@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import nn
 
 from avsearch.models.checkpoint import save_checkpoint
 from indexer.errors import BadRequest, Diverged, printable
-from trainer.ahead import Ahead
+from trainer.ahead import Ahead, threads_ahead
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import Split
 from trainer.logs import LOG, Watch, plain_numbers, tensorboard_is_there
@@ -109,7 +108,7 @@ class _Run:
         self.course = course_of(request, model, data, people * request.each, group)
         self.trainer = Trainer(model, self.course, device=device, group=group)
         self.config = config_of(request, model, data, people, self.course, group)
-        self.ahead = Ahead(self.batches, min(4, os.cpu_count() or 1))
+        self.ahead = Ahead(self.batches, threads_ahead(device), pinned=device.type == "cuda")
         self.watch: Watch | None = None
 
     def go(self, note: Callable[[str], None]) -> Trained | None:

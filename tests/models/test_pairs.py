@@ -426,3 +426,11 @@ def test_positions_are_scaled_over_their_channels():
     positions = unit_positions(torch.randn(2, 4, 2, 3))
     assert positions.shape == (2, 6, 4)
     torch.testing.assert_close(positions.norm(dim=2), torch.ones(2, 6))
+
+
+def test_a_position_of_nought_stays_so_with_a_gradient_that_half_precision_holds():
+    maps = torch.zeros(1, 4, 2, 2, dtype=torch.float16, requires_grad=True)
+    positions = unit_positions(maps)
+    positions.sum().backward()
+    assert not positions.any()
+    assert maps.grad.isfinite().all()
