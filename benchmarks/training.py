@@ -33,6 +33,7 @@ from trainer.data.reading import read_data
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import split
 from trainer.loop import Course, Precision, Trainer
+from trainer.run import fitted
 
 FACES, FACE_VALUES = 137_060, 512
 VOICES, VOICE_VALUES = 149_354, 192
@@ -80,14 +81,12 @@ def features(
         path = Path(folder) / "features.npz"
         write_vectors(path)
         for name in models:
-            small = MODELS[name].Settings.small(
-                face_features=(FACE_VALUES,), voice_features=(VOICE_VALUES,), classes=PEOPLE
-            )
+            small = MODELS[name].Settings.small()
             started = time.perf_counter()
             data = split(read_data([path], small, Path(folder)), "hash:0.01,0.01")["train"]
             click.echo(f"read and checked in {time.perf_counter() - started:.1f} s")
             for precision in precisions:
-                timed = Timed(name, small, torch.device(device), precision)
+                timed = Timed(name, fitted(small, data), torch.device(device), precision)
                 timed.report(data, batch, steps, blocks)
 
 
@@ -115,11 +114,11 @@ def media(
     """Pictures and sounds of the synthetic world."""
     with tempfile.TemporaryDirectory() as folder:
         for name in models:
-            settings = settings_of(name, size, people)
+            settings = settings_of(name, size)
             data = read_data([f"synthetic:people={people}"], settings, cache or Path(folder))
             part = split(data, "last:2,0")["train"]
             for precision in precisions:
-                timed = Timed(name, settings, torch.device(device), precision)
+                timed = Timed(name, fitted(settings, part), torch.device(device), precision)
                 timed.report(part, batch, steps, blocks)
 
 
@@ -142,19 +141,17 @@ def steps(
 ) -> None:
     """One random batch in memory."""
     for name in models:
-        settings = settings_of(name, size, PEOPLE)
+        settings = settings_of(name, size)
         for precision in precisions:
             Timed(name, settings, torch.device(device), precision).report_steps(
                 batch, steps, blocks
             )
 
 
-def settings_of(name: str, size: str, people: int) -> Any:
-    """Settings of a model for so many people."""
+def settings_of(name: str, size: str) -> Any:
+    """The settings of a model."""
     kind = MODELS[name].Settings
-    fields = {field.name for field in dataclasses.fields(kind)}
-    decided = {"classes": people} if "classes" in fields else {}
-    return kind.small(**decided) if size == "small" else kind(**decided)
+    return kind.small() if size == "small" else kind()
 
 
 def write_vectors(path: Path) -> None:
@@ -173,8 +170,9 @@ def write_vectors(path: Path) -> None:
 def noise_batch(settings: Any, items: int) -> Batch:
     """A batch of random pictures and sounds of the sizes that a model takes."""
     who = torch.arange(items) // EACH
+    labels = who % 2  # as many classes as settings have that no data decided
     inputs = (noise(settings, side, items) for side in ("face", "voice"))
-    return Batch(*(BatchSide(each, who, who, who % 2, who % 3) for each in inputs))
+    return Batch(*(BatchSide(each, labels, who, who % 2, who % 3) for each in inputs))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
