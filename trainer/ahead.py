@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from avsearch.cores import torch_alone
 from avsearch.models.batch import Batch
 
 
@@ -39,7 +40,7 @@ class Ahead:
 
     def __init__(self, batches: Batches, depth: int = 2, *, pinned: bool = False) -> None:
         self._batches, self._depth, self._pinned = batches, depth, pinned
-        self._pool = ThreadPoolExecutor(depth, "batch")
+        self._pool = ThreadPoolExecutor(depth, "batch", initializer=torch_alone)
         self._under_way: deque[tuple[dict[str, Any], Any, Future[Batch]]] = deque()
 
     def __enter__(self) -> Self:

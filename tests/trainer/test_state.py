@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from toys import Toy, ToyBatches
+from toys import Toy, ToyBatches, toy_batch
 
 from avsearch.models.training import Schedule
 from indexer.errors import BadRequest
@@ -140,3 +140,19 @@ def test_processes_of_one_machine_share_its_cores(device, processes, threads, mo
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(32)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert threads_ahead(torch.device(device)) == threads
+
+
+def test_in_the_threads_that_make_batches_torch_uses_one_core_and_here_as_many_as_before():
+    class Counting(ToyBatches):
+        def fill(self, plan):
+            return toy_batch(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Ahead(Counting(), depth=2) as ahead:
+            seen = {ahead.next()[1].faces.inputs.item() for _ in range(4)}
+        assert seen == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
