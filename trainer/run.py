@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.pretrained import load_face_trunk, takes_published_weights
 from indexer.errors import BadRequest, Diverged, printable
 from trainer.ahead import Ahead, threads_ahead
 from trainer.data.sets import BatchMaker, DataSet
@@ -78,8 +79,18 @@ def train(
         settings = fitted(settings, parts["train"])
         torch.manual_seed(request.seed)
         model: nn.Module = kind(settings)
+        say = note if group.first else _silent
+        _begin_with(request, model, say)
         run = _Run(request, model, parts, device, group)
-        return run.go(note if group.first else _silent)
+        return run.go(say)
+
+
+def _begin_with(request: Request, model: nn.Module, note: Callable[[str], None]) -> None:
+    """Give a fresh model the weights that others trained, or say that it has none."""
+    if request.face_trunk is not None:
+        load_face_trunk(model, request.face_trunk)
+    elif takes_published_weights(model):
+        note(_FROM_SCRATCH.format(request.model))
 
 
 def fitted(settings: Any, data: DataSet) -> Any:
@@ -217,7 +228,13 @@ class _Run:
         )
 
 
-_RECORDED = ("seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate")
+_RECORDED = (
+    "--face-trunk", "seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate"
+)  # fmt: skip
+_FROM_SCRATCH = (
+    "The ResNet-18 of {} begins from random weights; where you have torchvision's of ImageNet, "
+    "name the file with --face-trunk."
+)
 _WITHOUT = "{} is not installed; {} not written. Install it with: pip install 'avsearch[train]'"
 
 

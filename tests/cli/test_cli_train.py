@@ -160,6 +160,8 @@ def test_a_table_that_names_absent_files_is_refused(train, tmp_path):
         (["--resume"], ["no training to resume", STATE]),
         (["--epochs", "3"], ["--epochs and --steps"]),
         (["--steps", "0"], ["--steps"]),
+        (["--face-trunk", "no.pth"], ["There are no weights no.pth"]),
+        (["--face-trunk", __file__], ["test_cli_train.py", "not a file of tensors"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(arguments, words, train, features, tmp_path):
