@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from trainer.logs import LOG, Watch, plain_numbers, tensorboard_is_there
 from trainer.loop import NotFinite, Progress, Trainer, fit
 from trainer.parallel import Group, joined
 from trainer.plots import matplotlib_is_there, plot_curves
+from trainer.private import known_shares, require_fitting, sentences
 from trainer.request import (
     STATE,
     Request,
@@ -77,10 +78,13 @@ def train(
         check_request(request)
         parts = _read_in_turn(read, settings, group)
         settings = fitted(settings, parts["train"])
+        require_fitting(request.model, settings, parts["train"])
         torch.manual_seed(request.seed)
         model: nn.Module = kind(settings)
         say = note if group.first else _silent
         _begin_with(request, model, say)
+        for sentence in sentences(known_shares(settings, parts["train"])):
+            say(sentence)
         run = _Run(request, model, parts, device, group)
         return run.go(say)
 
@@ -179,9 +183,15 @@ class _Run:
             **self.request.record,
             **{key: self.config[key] for key in _RECORDED},
             "people": {side: _names(part) for side, part in self.parts.items()},
+            **self._private(),
             "best_step": best and best.step,
             "scores": best and plain_numbers(best.scores),
         }
+
+    def _private(self) -> dict[str, Any]:
+        """What share of the items had private attributes, for a model that takes them."""
+        shares = known_shares(cast(Any, self.trainer.model).settings, self.parts["train"])
+        return {"private_attributes": shares} if shares else {}
 
     def _write_state(self) -> None:
         own = {"batches": self.ahead.state(), "random": random_state(self.device)}

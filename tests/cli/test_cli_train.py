@@ -86,6 +86,54 @@ def test_people_who_have_one_modality_share_their_gender(train, tmp_path):
     assert load_checkpoint(tmp_path / "model.safetensors", MODELS).network.settings.classes == 2
 
 
+def private(folder: Path, modality: str, width: int) -> Path:
+    """A table of attributes of every other item."""
+    arrays = dict(np.load(folder / "features.npz"))
+    paths = arrays[f"{modality}_paths"][::2]
+    values = np.random.default_rng(0).standard_normal((len(paths), width)).astype(np.float32)
+    path = folder / f"{modality}-private.npz"
+    np.savez(path, **{f"{modality}s": values, f"{modality}_paths": paths})
+    return path
+
+
+P2VANET = [
+    "--model",
+    "p2vanet",
+    "--set",
+    "map_size=2",
+    "--set",
+    "widths=4,4,4,4,4",
+    "--set",
+    "dim=8",
+]
+
+
+def test_private_attributes_are_trained_on_and_the_checkpoint_says_of_how_many(
+    train, features, tmp_path
+):
+    table = private(features.parent, "face", 12)
+    done = train("--data", features, *P2VANET, "--face-private", table)
+    assert done.exit_code == 0, done.stderr
+    assert "No private attributes of voices are known" in done.stderr
+    assert "of faces" not in done.stderr
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors", MODELS)
+    assert checkpoint.record["private_attributes"] == {"face": 0.5, "voice": 0.0}
+    assert checkpoint.network.face.tokens.count.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (P2VANET, ["--face-private", "7 values", "takes 12", "--set face_attributes=7"]),
+        ([*P2VANET, "--set", "private=no"], ["p2vanet, as it is set, takes no private"]),
+        ([], ["adsm, as it is set, takes no private attributes"]),
+    ],
+)
+def test_private_attributes_that_do_not_fit_are_refused(model, words, train, features, tmp_path):
+    table = private(features.parent, "face", 7)
+    refused(train("--data", features, *model, "--face-private", table), words, tmp_path)
+
+
 # Bad input: one sentence, exit 2, nothing half written.
 
 
