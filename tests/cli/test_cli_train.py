@@ -177,6 +177,28 @@ def test_data_that_cannot_be_trained_on_is_refused_and_nothing_is_written(
     refused(train("--data", features, "--split", "last:6,2"), words, tmp_path)
 
 
+def test_a_training_is_not_resumed_as_another_model_and_stays_as_it_is(train, features, tmp_path):
+    assert train("--data", features).exit_code == 0
+    before = left_by(tmp_path / "model.safetensors")
+    done = train("--data", features, *P2VANET, "--resume")
+    assert done.exit_code == 2
+    assert "was started with model adsm, not p2vanet" in done.stderr
+    assert left_by(tmp_path / "model.safetensors") == before
+
+
+def test_a_training_whose_state_is_cut_short_is_refused_and_stays_as_it_is(
+    train, features, tmp_path
+):
+    assert train("--data", features).exit_code == 0
+    state = tmp_path / "model.training" / STATE
+    cut_short(state)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = train("--data", features, "--resume")
+    assert done.exit_code == 2
+    assert "is cut short" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
