@@ -33,6 +33,14 @@ def on_all_cores(work: Callable[[Argument], Result], arguments: Iterable[Argumen
     return [future.result() for future in [_submit(work, argument) for argument in arguments]]
 
 
+def torch_alone() -> None:
+    """Let torch use one core in the thread that calls this."""
+    import torch
+
+    torch.get_num_threads()  # a thread's first question sets its number: ask before setting it
+    torch.set_num_threads(1)
+
+
 def _submit(work: Callable[..., Result], *arguments: object) -> Future[Result]:
     with _making:
         pool = _pool()
@@ -47,12 +55,11 @@ def _pool() -> ThreadPoolExecutor:
     threads = torch.get_num_threads()
     born = threading.Barrier(threads + 1)
 
-    def alone() -> None:
-        torch.get_num_threads()  # a thread's first question sets its number: ask before setting it
-        torch.set_num_threads(1)
+    def begin() -> None:
+        torch_alone()
         born.wait()
 
-    pool = ThreadPoolExecutor(threads, "core", initializer=alone)
+    pool = ThreadPoolExecutor(threads, "core", initializer=begin)
     for _ in range(threads):  # a thread is born with a task, as long as none is idle
         pool.submit(int)
     born.wait()

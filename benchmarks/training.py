@@ -3,7 +3,9 @@
 ``python -m benchmarks.training features`` makes a feature file of the size of VoxCeleb1 (137,060
 faces of 512 values, 149,354 voices of 192, 1,225 people; random vectors), and trains from it.
 ``python -m benchmarks.training media`` trains on the prepared pictures and sounds of people of
-the synthetic world, with augmentation, at the sizes of each model's small settings.
+the synthetic world, with augmentation, at the sizes of each model's small settings, or the papers'
+with ``--size paper``. ``python -m benchmarks.training steps`` takes steps on one random batch of
+the paper's size alone. All take ``--device cuda`` and ``--precision bfloat16``.
 
 Blocks of steps of both kinds take turns, so that what else the machine does meets both alike; a
 rate is the median over the blocks. An epoch shows as many faces as there are.
@@ -11,6 +13,7 @@ rate is the median over the blocks. An epoch shows as many faces as there are.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -23,16 +26,30 @@ import numpy as np
 import torch
 
 from avsearch.models import MODELS
-from trainer.ahead import Ahead
+from avsearch.models.batch import Batch, BatchSide
+from benchmarks.models import noise
+from trainer.ahead import Ahead, threads_ahead
 from trainer.data.reading import read_data
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import split
-from trainer.loop import Course, Trainer
+from trainer.loop import Course, Precision, Trainer
+from trainer.run import fitted
 
 FACES, FACE_VALUES = 137_060, 512
 VOICES, VOICE_VALUES = 149_354, 192
 PEOPLE = 1_225
 EACH = 2  # items of a person in a batch
+SIZES = click.Choice(["small", "paper"])
+
+device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+precision_option = click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=("float32",),
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    show_default=True,
+)
 
 
 @click.group()
@@ -40,6 +57,8 @@ def main() -> None:
     """Time the training."""
     torch.manual_seed(0)
     click.echo(f"{os.cpu_count()} cores, torch {torch.__version__} on {torch.get_num_threads()}")
+    if torch.cuda.is_available():
+        click.echo(torch.cuda.get_device_name())
 
 
 @main.command()
@@ -47,38 +66,92 @@ def main() -> None:
 @click.option("--batch", default=96, show_default=True, help="Items of each modality.")
 @click.option("--steps", default=60, show_default=True, help="Of a block.")
 @click.option("--blocks", default=7, show_default=True)
-def features(models: tuple[str, ...], batch: int, steps: int, blocks: int) -> None:
+@device_option
+@precision_option
+def features(
+    models: tuple[str, ...],
+    batch: int,
+    steps: int,
+    blocks: int,
+    device: str,
+    precisions: tuple[Precision, ...],
+) -> None:
     """Frozen features of the size of VoxCeleb1."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npz"
         write_vectors(path)
         for name in models:
-            small = MODELS[name].Settings.small(
-                face_features=(FACE_VALUES,), voice_features=(VOICE_VALUES,), classes=PEOPLE
-            )
+            small = MODELS[name].Settings.small()
             started = time.perf_counter()
             data = split(read_data([path], small, Path(folder)), "hash:0.01,0.01")["train"]
             click.echo(f"read and checked in {time.perf_counter() - started:.1f} s")
-            report(name, small, data, batch, steps, blocks)
+            for precision in precisions:
+                timed = Timed(name, fitted(small, data), torch.device(device), precision)
+                timed.report(data, batch, steps, blocks)
 
 
 @main.command()
 @click.option("--model", "models", multiple=True, default=tuple(MODELS), show_default=True)
 @click.option("--people", default=100, show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep prepared inputs here.")
+@click.option("--size", type=SIZES, default="small", show_default=True)
 @click.option("--batch", default=48, show_default=True, help="Items of each modality.")
 @click.option("--steps", default=5, show_default=True, help="Of a block.")
 @click.option("--blocks", default=7, show_default=True)
+@device_option
+@precision_option
 def media(
-    models: tuple[str, ...], people: int, cache: Path | None, batch: int, steps: int, blocks: int
+    models: tuple[str, ...],
+    people: int,
+    cache: Path | None,
+    size: str,
+    batch: int,
+    steps: int,
+    blocks: int,
+    device: str,
+    precisions: tuple[Precision, ...],
 ) -> None:
     """Pictures and sounds of the synthetic world."""
     with tempfile.TemporaryDirectory() as folder:
         for name in models:
-            small = MODELS[name].Settings.small(classes=people)
-            data = read_data([f"synthetic:people={people}"], small, cache or Path(folder))
+            settings = settings_of(name, size)
+            data = read_data([f"synthetic:people={people}"], settings, cache or Path(folder))
             part = split(data, "last:2,0")["train"]
-            report(name, small, part, batch, steps, blocks)
+            for precision in precisions:
+                timed = Timed(name, fitted(settings, part), torch.device(device), precision)
+                timed.report(part, batch, steps, blocks)
+
+
+@main.command()
+@click.option("--model", "models", multiple=True, default=tuple(MODELS), show_default=True)
+@click.option("--size", type=SIZES, default="paper", show_default=True)
+@click.option("--batch", type=int, help="Items of each modality.  [default: the paper's]")
+@click.option("--steps", default=10, show_default=True, help="Of a block.")
+@click.option("--blocks", default=5, show_default=True)
+@device_option
+@precision_option
+def steps(
+    models: tuple[str, ...],
+    size: str,
+    batch: int | None,
+    steps: int,
+    blocks: int,
+    device: str,
+    precisions: tuple[Precision, ...],
+) -> None:
+    """One random batch in memory."""
+    for name in models:
+        settings = settings_of(name, size)
+        for precision in precisions:
+            Timed(name, settings, torch.device(device), precision).report_steps(
+                batch, steps, blocks
+            )
+
+
+def settings_of(name: str, size: str) -> Any:
+    """The settings of a model."""
+    kind = MODELS[name].Settings
+    return kind.small() if size == "small" else kind()
 
 
 def write_vectors(path: Path) -> None:
@@ -94,36 +167,82 @@ def write_vectors(path: Path) -> None:
     )
 
 
-def report(name: str, settings: Any, data: DataSet, batch: int, steps: int, blocks: int) -> None:
-    """Print the rates of one model on one set."""
-    maker = BatchMaker(data, batch // EACH, EACH, np.random.default_rng(0))
-    trainer = Trainer(MODELS[name](settings), Course(steps=10**6, every=10**6))
-    held = maker.make()
-    with Ahead(maker) as batches:
-        trainer.turn([held])
-        coming, resident = alternate(
-            lambda: trainer.turn([batches.next()[1]]), lambda: trainer.turn([held]), steps, blocks
+def noise_batch(settings: Any, items: int) -> Batch:
+    """A batch of random pictures and sounds of the sizes that a model takes."""
+    who = torch.arange(items) // EACH
+    labels = who % 2  # as many classes as settings have that no data decided
+    inputs = (noise(settings, side, items) for side in ("face", "voice"))
+    return Batch(*(BatchSide(each, labels, who, who % 2, who % 3) for each in inputs))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timed:
+    """A fresh model in training on a device, and its rates."""
+
+    name: str
+    settings: Any
+    device: torch.device
+    precision: Precision
+
+    def trainer(self) -> Trainer:
+        """A new training that never ends."""
+        course = Course(steps=10**6, every=10**6, precision=self.precision)
+        return Trainer(MODELS[self.name](self.settings), course, device=self.device)
+
+    def report(self, data: DataSet, batch: int, steps: int, blocks: int) -> None:
+        """Print the rates on one set, beside those on one batch of it."""
+        maker = BatchMaker(data, batch // EACH, EACH, np.random.default_rng(0))
+        trainer, held = self.trainer(), maker.make().to(self.device)
+        with Ahead(maker, threads_ahead(self.device), pinned=self.device.type == "cuda") as batches:
+            trainer.turn([held])
+            coming, resident = rates(
+                steps,
+                blocks,
+                lambda: trainer.turn([batches.next()[1]]),
+                lambda: trainer.turn([held]),
+            )
+        epoch = -(-len(data.faces) // batch)
+        click.echo(
+            f"{self}: batches of {batch}+{batch}: {coming:.1f} steps a second with data coming "
+            f"in, {resident:.1f} on one batch in memory: {coming / resident:.2f}; "
+            f"{60 * coming / epoch:.2f} epochs a minute; "
+            f"a batch is made in {made_ms(maker):.2f} ms"
         )
-    epoch = -(-len(data.faces) // batch)
-    click.echo(
-        f"{name}: batches of {batch}+{batch}: {coming:.1f} steps a second with data coming in, "
-        f"{resident:.1f} on one batch in memory: {coming / resident:.2f}; "
-        f"{60 * coming / epoch:.2f} epochs a minute; a batch is made in {made_ms(maker):.2f} ms"
-    )
+
+    def report_steps(self, batch: int | None, steps: int, blocks: int) -> None:
+        """Print the rate on one random batch, and the memory of a GPU that it takes."""
+        trainer = self.trainer()
+        items = batch or trainer.schedule.batch
+        held = noise_batch(self.settings, items).to(self.device)
+        for _ in range(3):  # what is chosen and compiled at first
+            trainer.turn([held])
+        (rate,) = rates(steps, blocks, lambda: trainer.turn([held]))
+        click.echo(
+            f"{self}: batches of {items}+{items}: {rate:.2f} steps, {rate * items:.0f} faces and "
+            f"as many voices a second{self._memory()}"
+        )
+
+    def _memory(self) -> str:
+        if self.device.type != "cuda":
+            return ""
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return f"; at most {peak:.1f} GiB of GPU memory"
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.device.type}, {self.precision}"
 
 
-def alternate(
-    first: Callable[[], object], second: Callable[[], object], steps: int, blocks: int
-) -> tuple[float, float]:
-    """The median rate of each, in calls a second, over blocks that take turns."""
-    rates: tuple[list[float], list[float]] = ([], [])
+def rates(steps: int, blocks: int, *kinds: Callable[[], object]) -> list[float]:
+    """The median rate of each kind of step, a second, over blocks of steps that take turns."""
+    found: list[list[float]] = [[] for _ in kinds]
     for _ in range(blocks):
-        for step, found in zip((first, second), rates, strict=True):
+        for step, own in zip(kinds, found, strict=True):
             started = time.perf_counter()
             for _ in range(steps):
                 step()
-            found.append(steps / (time.perf_counter() - started))
-    return float(np.median(rates[0])), float(np.median(rates[1]))
+            own.append(steps / (time.perf_counter() - started))
+    return [float(np.median(own)) for own in found]
 
 
 def made_ms(maker: BatchMaker, count: int = 20) -> float:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from avsearch.models import MODELS
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from avsearch.models.training import Stage
@@ -28,7 +29,24 @@ SETTINGS = ADSMSettings(
     cepstra=20,
 )
 SAMPLES = 8000  # of one window
+_PAIRS = {"dim": 16, "hidden": 24, "width": 4, "compact": 64, "mels": 20}
+_INPUTS = {"face_size": 32, "voice_seconds": 0.5}
+OF_MEDIA: dict[str, dict[str, Any]] = {  # settings of every model of media
+    "acienet": _PAIRS | _INPUTS,
+    "adsm": dataclasses.asdict(SETTINGS),
+    "aicanet": _PAIRS | _INPUTS,
+    "dsanet": {"dim": 16, "widths": (4, 4, 8, 8), "map_size": 4, "hidden": 12} | _INPUTS,
+    "p2vanet": {"dim": 16, "widths": (4, 4, 8, 8, 8), "map_size": 4} | _INPUTS,
+}
 NOWHERE = Path("nowhere")  # media that are read from it, and not from their data, are refused
+
+
+def tiny_model(name: str, seed: int = 0, **changes: Any) -> Any:
+    """A fresh network of media by its model's name."""
+    kind = MODELS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind(kind.Settings(**(OF_MEDIA[name] | changes)))
 
 
 def tiny_adsm(seed: int = 0, **changes: Any) -> ADSM:

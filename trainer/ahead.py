@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import torch
+
+from avsearch.cores import torch_alone
 from avsearch.models.batch import Batch
 
 
@@ -30,12 +34,13 @@ class Ahead:
     """Batches with up to ``depth`` of them under way in as many threads.
 
     They come in the order and with the content that they would have had without threads. The
-    state is that of the next batch to be handed out, whatever is under way.
+    state is that of the next batch to be handed out, whatever is under way. ``pinned`` ones lie in
+    page-locked memory, for a GPU.
     """
 
-    def __init__(self, batches: Batches, depth: int = 2) -> None:
-        self._batches, self._depth = batches, depth
-        self._pool = ThreadPoolExecutor(depth, "batch")
+    def __init__(self, batches: Batches, depth: int = 2, *, pinned: bool = False) -> None:
+        self._batches, self._depth, self._pinned = batches, depth, pinned
+        self._pool = ThreadPoolExecutor(depth, "batch", initializer=torch_alone)
         self._under_way: deque[tuple[dict[str, Any], Any, Future[Batch]]] = deque()
 
     def __enter__(self) -> Self:
@@ -55,9 +60,13 @@ class Ahead:
         while len(self._under_way) < self._depth:
             before = self._batches.state()
             plan = self._batches.plan()
-            self._under_way.append((before, plan, self._pool.submit(self._batches.fill, plan)))
+            self._under_way.append((before, plan, self._pool.submit(self._make, plan)))
         _, plan, made = self._under_way.popleft()
         return plan, made.result()
+
+    def _make(self, plan: Any) -> Batch:
+        made = self._batches.fill(plan)
+        return made.pin() if self._pinned else made
 
     def state(self) -> dict[str, Any]:
         """Where the drawing stands before the next batch."""
@@ -72,3 +81,9 @@ class Ahead:
         for _, _, made in self._under_way:
             made.cancel()
         self._under_way.clear()
+
+
+def threads_ahead(device: torch.device) -> int:
+    """How many batches to make at a time: a GPU takes as many as its process's cores can make."""
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(cores, 16 if device.type == "cuda" else 4))

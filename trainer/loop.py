@@ -170,9 +170,9 @@ class Trainer:
         terms = self._mean([self._backward(batch, playing, len(batches)) for batch in batches])
         if not all(map(math.isfinite, terms.values())):
             raise NotFinite(self.step + 1, plans, terms)
-        for player in playing:
-            self._move(player)
-        self._scaler.update()
+        moved = [self._move(player) for player in playing]
+        if any(moved):
+            self._scaler.update()
         return self._advance(terms)
 
     def _playing(self) -> list[torch.optim.Optimizer]:
@@ -213,12 +213,16 @@ class Trainer:
             return
         self._scaler.scale(loss).backward(inputs=self._held[player])  # type: ignore[no-untyped-call]
 
-    def _move(self, player: torch.optim.Optimizer) -> None:
+    def _move(self, player: torch.optim.Optimizer) -> bool:
+        """Take a player's step; False where the batches gave it nothing to learn from."""
         self.group.mean_gradients(self._held[player])
+        if all(parameter.grad is None for parameter in self._held[player]):
+            return False
         if self.course.clip is not None:
             self._scaler.unscale_(player)
             nn.utils.clip_grad_norm_(self._held[player], self.course.clip)
         self._scaler.step(player)
+        return True
 
     def _mean(self, seen: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         """Terms by name, the mean over the batches of a step and over the processes."""

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed, nn
 
+from indexer.errors import BadRequest
+
 _PATIENCE = datetime.timedelta(hours=2)  # the others wait while the first validates
 
 
@@ -95,7 +97,8 @@ ALONE = Group()
 def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     """The group that ``torchrun`` made, if it did, and this process's device of it.
 
-    One that was joined before is left as it is.
+    One that was joined before is left as it is. Raises BadRequest where this machine has fewer
+    GPUs than processes.
     """
     if distributed.is_initialized():
         yield Group(distributed.get_rank(), distributed.get_world_size(), device), device
@@ -105,13 +108,24 @@ def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
         yield ALONE, device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = _own_gpu(int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Group(distributed.get_rank(), world, device), device
     finally:
         distributed.destroy_process_group()
+
+
+def _own_gpu(process: int) -> torch.device:
+    """The GPU of a process of this machine."""
+    there = torch.cuda.device_count()
+    if process >= there:
+        raise BadRequest(
+            f"Process {process + 1} of this machine has no GPU of its own, there being {there}; "
+            f"start {there} with --nproc-per-node, or train with --device cpu."
+        )
+    return torch.device("cuda", process)
 
 
 def _by_kind(tensors: Iterable[Tensor]) -> list[list[Tensor]]:

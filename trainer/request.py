@@ -15,6 +15,7 @@ import torch
 
 from avsearch.models import MODELS
 from avsearch.models.embedder import pick_device
+from avsearch.models.pretrained import read_face_trunk
 from indexer.errors import BadRequest, printable
 from trainer.data.sets import DataSet
 from trainer.loop import Course, Precision
@@ -30,7 +31,8 @@ class Request:
     """What a training is asked for; the model's paper decides what is None.
 
     ``batch`` are items of each modality in a batch, ``each`` of every person in it; ``words`` are
-    settings of the model by name. ``record`` goes into the checkpoint.
+    settings of the model by name, ``face_trunk`` a file of weights that a ResNet for faces begins
+    with. ``record`` goes into the checkpoint.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Request:
     steps: int | None = None
     small: bool = False
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    face_trunk: Path | None = None
     batch: int | None = None
     each: int = 2
     seed: int = 0
@@ -68,6 +71,8 @@ def check_request(request: Request) -> None:
     """Raise BadRequest for what the request alone says is wrong."""
     if request.out.suffix != ".safetensors":
         raise BadRequest(f"--out {printable(request.out)}: name a file that ends in .safetensors.")
+    if request.face_trunk is not None:
+        read_face_trunk(request.face_trunk)
     if request.resume:
         read_state(request.folder / STATE)
     elif (request.folder / STATE).exists() or request.out.exists():
@@ -129,6 +134,7 @@ def config_of(
         "data": _fingerprint(data),
         "model": request.model,
         **{f"--set {k}": value for k, value in dataclasses.asdict(model.settings).items()},
+        "--face-trunk": request.face_trunk and _digest(request.face_trunk),
         "seed": request.seed,
         "batch": people * request.each,
         "each": request.each,
@@ -137,6 +143,11 @@ def config_of(
     }
     plain: dict[str, Any] = json.loads(json.dumps(config))  # as it comes back from the file
     return plain
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fingerprint(data: DataSet) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,14 +20,16 @@ from torch import nn
 from avsearch.evidence import RECORD
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
+from avsearch.models.pretrained import load_face_trunk, takes_published_weights
 from indexer.errors import BadRequest, Diverged, printable
-from trainer.ahead import Ahead
+from trainer.ahead import Ahead, threads_ahead
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import Split
 from trainer.logs import LOG, Watch, plain_numbers, tensorboard_is_there
 from trainer.loop import NotFinite, Progress, Trainer, fit
 from trainer.parallel import Group, joined
 from trainer.plots import matplotlib_is_there, plot_curves
+from trainer.private import known_shares, require_fitting, sentences
 from trainer.request import (
     STATE,
     Request,
@@ -79,10 +80,23 @@ def train(
         check_request(request)
         parts = _read_in_turn(read, settings, group)
         settings = fitted(settings, parts["train"])
+        require_fitting(request.model, settings, parts["train"])
         torch.manual_seed(request.seed)
         model: nn.Module = kind(settings)
+        say = note if group.first else _silent
+        _begin_with(request, model, say)
+        for sentence in sentences(known_shares(settings, parts["train"])):
+            say(sentence)
         run = _Run(request, model, parts, device, group)
-        return run.go(note if group.first else _silent)
+        return run.go(say)
+
+
+def _begin_with(request: Request, model: nn.Module, note: Callable[[str], None]) -> None:
+    """Give a fresh model the weights that others trained, or say that it has none."""
+    if request.face_trunk is not None:
+        load_face_trunk(model, request.face_trunk)
+    elif takes_published_weights(model):
+        note(_FROM_SCRATCH.format(request.model))
 
 
 def fitted(settings: Any, data: DataSet) -> Any:
@@ -111,7 +125,7 @@ class _Run:
         self.course = course_of(request, model, data, people * request.each, group)
         self.trainer = Trainer(model, self.course, device=device, group=group)
         self.config = config_of(request, model, data, people, self.course, group)
-        self.ahead = Ahead(self.batches, min(4, os.cpu_count() or 1))
+        self.ahead = Ahead(self.batches, threads_ahead(device), pinned=device.type == "cuda")
         self.watch: Watch | None = None
 
     def go(self, note: Callable[[str], None]) -> Trained | None:
@@ -171,9 +185,15 @@ class _Run:
             **self.request.record,
             **{key: self.config[key] for key in _RECORDED},
             "people": {side: _names(part) for side, part in self.parts.items()},
+            **self._private(),
             "best_step": best and best.step,
             "scores": best and plain_numbers(best.scores),
         }
+
+    def _private(self) -> dict[str, Any]:
+        """What share of the items had private attributes, for a model that takes them."""
+        shares = known_shares(cast(Any, self.trainer.model).settings, self.parts["train"])
+        return {"private_attributes": shares} if shares else {}
 
     def _write_state(self) -> None:
         own = {"batches": self.ahead.state(), "random": random_state(self.device)}
@@ -228,7 +248,13 @@ class _Run:
         put_record(self.request.out, {**best.record, RECORD: validation.calibrated()})
 
 
-_RECORDED = ("seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate")
+_RECORDED = (
+    "--face-trunk", "seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate"
+)  # fmt: skip
+_FROM_SCRATCH = (
+    "The ResNet-18 of {} begins from random weights; where you have torchvision's of ImageNet, "
+    "name the file with --face-trunk."
+)
 _WITHOUT = "{} is not installed; {} not written. Install it with: pip install 'avsearch[train]'"
 
 

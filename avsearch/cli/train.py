@@ -59,6 +59,11 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
     callback=_pairs,
     help="A setting of the model.",
 )
+@click.option(
+    "--face-trunk",
+    type=click.Path(path_type=Path),
+    help="Begin a ResNet-18 for faces with these weights: torchvision's .pth, or safetensors.",
+)
 @click.option("--batch", type=_POSITIVE, help="Items of each modality.  [default: the paper's]")
 @click.option(
     "--each", type=_POSITIVE, default=2, show_default=True, help="Items of a person in a batch."

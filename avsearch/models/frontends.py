@@ -73,7 +73,8 @@ class Cepstra(nn.Module):
     def forward(self, waves: Tensor) -> Tensor:
         """(B, samples) in [-1, 1] to (B, coefficients, frames)."""
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
-        cepstra: Tensor = self.transform(waves * (_LOUDNESS / level))
+        with _full_precision(waves):
+            cepstra: Tensor = self.transform(waves * (_LOUDNESS / level))
         return (cepstra - cepstra.mean(2, keepdim=True)) / _CEPSTRUM_SCALE
 
 
@@ -94,9 +95,10 @@ class Spectrogram(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """(B, samples) in [-1, 1] to (B, 1, bins, samples // hop)."""
-        spectrum = torch.stft(
-            waves, self.n_fft, self.hop, window=self.window, return_complex=True
-        ).abs()
+        with _full_precision(waves):
+            spectrum = torch.stft(
+                waves, self.n_fft, self.hop, window=self.window, return_complex=True
+            ).abs()
         logs = torch.log(spectrum[..., : waves.shape[1] // self.hop] + 1e-4)
         deviation, mean = torch.std_mean(logs, (1, 2), keepdim=True)
         return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)
@@ -121,6 +123,12 @@ class LogMels(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """(B, samples) in [-1, 1] to (B, 1, mels, frames)."""
-        logs = torch.log(self.transform(waves) + 1e-6)
+        with _full_precision(waves):
+            logs = torch.log(self.transform(waves) + 1e-6)
         deviation, mean = torch.std_mean(logs, 2, keepdim=True)
         return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)
+
+
+def _full_precision(waves: Tensor) -> torch.autocast:
+    """Without autocast: the energies of a loud voice are beyond float16, its noise is below it."""
+    return torch.autocast(waves.device.type, enabled=False)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_SHORT = 1e-3  # length of a position
+
 
 class CompactBilinear(nn.Module):
     """Compact bilinear pooling of two vectors (Gao et al., CVPR 2016): count sketches, by FFT.
@@ -62,5 +64,10 @@ def attend(weights: Tensor, maps: Tensor) -> Tensor:
 
 
 def unit_positions(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as positions (B, h * w, C) of unit length over the channels."""
-    return functional.normalize(maps.flatten(2).transpose(1, 2), dim=2)
+    """Maps (B, C, h, w) as positions (B, h * w, C) of unit length over the channels.
+
+    Positions shorter than a thousandth stay short: they say nothing, and made longer they would
+    get gradients that float16 cannot hold.
+    """
+    positions = maps.float().flatten(2).transpose(1, 2)
+    return functional.normalize(positions, dim=2, eps=_SHORT)

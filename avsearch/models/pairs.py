@@ -233,7 +233,20 @@ class PairNetwork(nn.Module, abc.ABC):
 
         Larger is nearer. Each pair is scored alone.
         """
-        queries = query.expand_as(candidates)
+        return self._pair_scores(query.expand_as(candidates), candidates, modality)
+
+    def match(self, anchors: Tensor, candidates: Tensor, modality: Modality) -> Tensor:
+        """Logits (n, k) that candidates' maps (n, k, C, h, w) match their anchors' (n, C, h, w).
+
+        Anchors are of this modality. The papers' probabilities are their softmax over k, and it
+        alone depends on the company of a pair.
+        """
+        queries = anchors[:, None].expand_as(candidates)
+        scores = self._pair_scores(queries.flatten(0, 1), candidates.flatten(0, 1), modality)
+        return scores.reshape(candidates.shape[:2])
+
+    def _pair_scores(self, queries: Tensor, candidates: Tensor, modality: Modality) -> Tensor:
+        """Scores (p,) of maps (p, C, h, w) of queries and of candidates, each pair alone."""
         faces, voices = (queries, candidates) if modality == "face" else (candidates, queries)
         if self.settings.interaction:
             meeting = self.meet(faces, voices)

@@ -1,35 +1,63 @@
-"""Weights of a face trunk that others trained, such as ResNet-18 on ImageNet."""
+"""Weights of a face trunk that others trained, such as ResNet-18 on ImageNet.
+
+ACIENet and AICANet begin with such weights. They are not ours to ship: the user names the file,
+torchvision's ``resnet18-*.pth`` or the same as safetensors.
+"""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from avsearch.models.backbones import ResNet
 from indexer.errors import BadRequest, printable
 
+PICKLED = (".pth", ".pt")
+_WIDTH = 64  # channels of the first convolution of published ResNets
 
-def load_face_trunk(network: nn.Module, path: Path) -> None:
-    """Give a network's ResNet face trunk the weights of a safetensors file, in place.
 
-    The file has torchvision's names; its classifier ``fc`` is left out. Raises BadRequest where
-    the network has no such trunk, or the file is missing, not safetensors, or does not fit.
+def read_face_trunk(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a ``.pth`` that holds tensors by name alone.
+
+    Of a ``.pth`` torch reads tensors and containers and refuses all else, so that no code of the
+    file is run. Raises BadRequest where the file is missing, cut short, or something else.
     """
-    residual = next((part for part in network.modules() if _takes_pictures(part)), None)
-    if residual is None:
-        raise BadRequest("This model has no ResNet for faces; train it without such weights.")
     if not path.is_file():
         raise BadRequest(f"There are no weights {printable(path)}; check the name.")
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+        if path.suffix not in PICKLED:
+            return load_file(path)
+        tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise BadRequest(
-            f"{printable(path)} is not a safetensors file, is cut short, or may not be read; "
+            f"{printable(path)} is not a file of tensors, is cut short, or may not be read; "
             "copy it again, or check its permissions."
         ) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(v, Tensor) for v in tensors.values()):
+        raise BadRequest(
+            f"{printable(path)} holds more than tensors by name; name a file of weights alone."
+        )
+    return dict(tensors)
+
+
+def load_face_trunk(network: nn.Module, path: Path) -> None:
+    """Give a network's ResNet face trunk the weights of a file, in place.
+
+    The file has torchvision's names; its classifier ``fc`` is left out. Raises BadRequest where
+    the network has no such trunk, or the file cannot be read (:func:`read_face_trunk`) or does
+    not fit.
+    """
+    residual = _face_trunk(network)
+    if residual is None:
+        raise BadRequest("This model has no ResNet for faces; train it without such weights.")
+    tensors = read_face_trunk(path)
     try:
         residual.load_state_dict(
             {key: value for key, value in tensors.items() if not key.startswith("fc.")}
@@ -41,5 +69,14 @@ def load_face_trunk(network: nn.Module, path: Path) -> None:
         ) from error
 
 
-def _takes_pictures(part: nn.Module) -> bool:
-    return isinstance(part, ResNet) and part.conv1.in_channels == 3
+def takes_published_weights(network: nn.Module) -> bool:
+    """Whether a network has a ResNet for faces of the width that published weights have."""
+    residual = _face_trunk(network)
+    return residual is not None and residual.conv1.out_channels == _WIDTH
+
+
+def _face_trunk(network: nn.Module) -> ResNet | None:
+    for part in network.modules():
+        if isinstance(part, ResNet) and part.conv1.in_channels == 3:
+            return part
+    return None

@@ -86,6 +86,54 @@ def test_people_who_have_one_modality_share_their_gender(train, tmp_path):
     assert load_checkpoint(tmp_path / "model.safetensors", MODELS).network.settings.classes == 2
 
 
+def private(folder: Path, modality: str, width: int) -> Path:
+    """A table of attributes of every other item."""
+    arrays = dict(np.load(folder / "features.npz"))
+    paths = arrays[f"{modality}_paths"][::2]
+    values = np.random.default_rng(0).standard_normal((len(paths), width)).astype(np.float32)
+    path = folder / f"{modality}-private.npz"
+    np.savez(path, **{f"{modality}s": values, f"{modality}_paths": paths})
+    return path
+
+
+P2VANET = [
+    "--model",
+    "p2vanet",
+    "--set",
+    "map_size=2",
+    "--set",
+    "widths=4,4,4,4,4",
+    "--set",
+    "dim=8",
+]
+
+
+def test_private_attributes_are_trained_on_and_the_checkpoint_says_of_how_many(
+    train, features, tmp_path
+):
+    table = private(features.parent, "face", 12)
+    done = train("--data", features, *P2VANET, "--face-private", table)
+    assert done.exit_code == 0, done.stderr
+    assert "No private attributes of voices are known" in done.stderr
+    assert "of faces" not in done.stderr
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors", MODELS)
+    assert checkpoint.record["private_attributes"] == {"face": 0.5, "voice": 0.0}
+    assert checkpoint.network.face.tokens.count.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (P2VANET, ["--face-private", "7 values", "takes 12", "--set face_attributes=7"]),
+        ([*P2VANET, "--set", "private=no"], ["p2vanet, as it is set, takes no private"]),
+        ([], ["adsm, as it is set, takes no private attributes"]),
+    ],
+)
+def test_private_attributes_that_do_not_fit_are_refused(model, words, train, features, tmp_path):
+    table = private(features.parent, "face", 7)
+    refused(train("--data", features, *model, "--face-private", table), words, tmp_path)
+
+
 # Bad input: one sentence, exit 2, nothing half written.
 
 
@@ -129,6 +177,28 @@ def test_data_that_cannot_be_trained_on_is_refused_and_nothing_is_written(
     refused(train("--data", features, "--split", "last:6,2"), words, tmp_path)
 
 
+def test_a_training_is_not_resumed_as_another_model_and_stays_as_it_is(train, features, tmp_path):
+    assert train("--data", features).exit_code == 0
+    before = left_by(tmp_path / "model.safetensors")
+    done = train("--data", features, *P2VANET, "--resume")
+    assert done.exit_code == 2
+    assert "was started with model adsm, not p2vanet" in done.stderr
+    assert left_by(tmp_path / "model.safetensors") == before
+
+
+def test_a_training_whose_state_is_cut_short_is_refused_and_stays_as_it_is(
+    train, features, tmp_path
+):
+    assert train("--data", features).exit_code == 0
+    state = tmp_path / "model.training" / STATE
+    cut_short(state)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = train("--data", features, "--resume")
+    assert done.exit_code == 2
+    assert "is cut short" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -160,6 +230,8 @@ def test_a_table_that_names_absent_files_is_refused(train, tmp_path):
         (["--resume"], ["no training to resume", STATE]),
         (["--epochs", "3"], ["--epochs and --steps"]),
         (["--steps", "0"], ["--steps"]),
+        (["--face-trunk", "no.pth"], ["There are no weights no.pth"]),
+        (["--face-trunk", __file__], ["test_cli_train.py", "not a file of tensors"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(arguments, words, train, features, tmp_path):

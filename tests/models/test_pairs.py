@@ -426,3 +426,27 @@ def test_positions_are_scaled_over_their_channels():
     positions = unit_positions(torch.randn(2, 4, 2, 3))
     assert positions.shape == (2, 6, 4)
     torch.testing.assert_close(positions.norm(dim=2), torch.ones(2, 6))
+
+
+def test_a_position_of_nought_stays_so_with_a_gradient_that_half_precision_holds():
+    maps = torch.zeros(1, 4, 2, 2, dtype=torch.float16, requires_grad=True)
+    positions = unit_positions(maps)
+    positions.sum().backward()
+    assert not positions.any()
+    assert maps.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("interaction", [True, False])
+@pytest.mark.parametrize("modality", ["face", "voice"])
+def test_the_matching_head_answers_for_each_pair_alone(kind, interaction, modality):
+    network = lived_pairs(kind, interaction=interaction)
+    anchors = torch.rand(3, *network.settings.map_shape)
+    candidates = torch.rand(3, 4, *network.settings.map_shape)
+    with torch.inference_mode():
+        logits = network.match(anchors, candidates, modality)
+        alone = [network.interact(anchors[n : n + 1], candidates[n], modality) for n in range(3)]
+        fewer = network.match(anchors, candidates[:, [2, 0]], modality)
+    assert logits.shape == (3, 4)
+    torch.testing.assert_close(logits, torch.stack(alone), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fewer, logits[:, [2, 0]], atol=1e-4, rtol=1e-4)

@@ -18,6 +18,7 @@ from worlds import left_by
 
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
+from indexer.errors import BadRequest
 from trainer.loop import Course, Trainer
 from trainer.parallel import ALONE, Group, joined
 
@@ -128,3 +129,11 @@ def test_by_itself_a_process_is_a_group_of_one(monkeypatch):
     assert Group().mean(values) is values
     assert Group().gather(b"word") == [b"word"]
     assert Group().first
+
+
+def test_more_processes_than_gpus_is_said_in_a_sentence(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadRequest, match=r"Process 2 .* start 1 with --nproc-per-node"):
+        joined(torch.device("cuda")).__enter__()

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from click.testing import CliRunner
 from PIL import Image
+from tiny import tiny_model
 from worlds import TINY, left_by, paired_parts, request, silent, write_features
 
 from avsearch.cli import group
@@ -412,3 +414,36 @@ def test_tensorboard_gets_every_loss_and_score(parts, tmp_path, monkeypatch):
     seen = {event.step: event.value for event in board.Scalars("loss/triplet")}
     assert seen == pytest.approx(wanted)
     assert [event.step for event in board.Scalars("validation/score")] == [6, 12, 18, 24]
+
+
+# Weights that others trained.
+
+
+def full_width():
+    return tiny_model("acienet", width=64)
+
+
+def test_without_published_weights_a_trunk_that_could_have_them_is_said_to_start_from_scratch(
+    tmp_path,
+):
+    for network, said in ((full_width(), 1), (tiny_model("acienet"), 0), (tiny_model("adsm"), 0)):
+        notes: list[str] = []
+        run._begin_with(request(tmp_path / "m.safetensors", model="acienet"), network, notes.append)
+        assert len(notes) == said
+        assert all("acienet begins from random weights" in note for note in notes)
+
+
+def test_a_training_begins_with_the_weights_of_a_file(tmp_path):
+    network, weights = full_width(), torchvision.models.resnet18().state_dict()
+    torch.save(weights, tmp_path / "resnet18.pth")
+    asked = request(tmp_path / "m.safetensors", face_trunk=tmp_path / "resnet18.pth")
+    run._begin_with(asked, network, pytest.fail)
+    trunk = network.face_trunk[0].state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in trunk.items())
+
+
+def test_weights_for_a_model_that_takes_none_are_refused_and_nothing_is_written(parts, tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "some.pth")
+    with pytest.raises(BadRequest, match="no ResNet for faces"):
+        begin(tmp_path / "m.safetensors", parts, face_trunk=tmp_path / "some.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["some.pth"]

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from toys import Toy, ToyBatches
+from toys import Toy, ToyBatches, toy_batch
 
 from avsearch.models.training import Schedule
 from indexer.errors import BadRequest
-from trainer.ahead import Ahead
+from trainer.ahead import Ahead, threads_ahead
 from trainer.loop import Course, Trainer
 from trainer.state import State, random_state, read_state, restore_random_state, write_state
 
@@ -122,3 +122,37 @@ def test_no_more_are_made_than_asked_for():
         for plan in itertools.islice(itertools.count(), 4):
             assert ahead.next()[0] == plan
     assert maker.plan() == 6.0  # four taken, two under way
+
+
+def test_for_a_gpu_the_threads_put_every_tensor_into_locked_memory(monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    with Ahead(ToyBatches(4.0), depth=1, pinned=True) as ahead:
+        _, batch = ahead.next()
+    assert len(pinned) == 10  # five of either modality
+    assert any(tensor is batch.voices.inputs for tensor in pinned)
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "threads"), [("cpu", 1, 4), ("cuda", 1, 16), ("cuda", 8, 4)]
+)
+def test_processes_of_one_machine_share_its_cores(device, processes, threads, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(32)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert threads_ahead(torch.device(device)) == threads
+
+
+def test_in_the_threads_that_make_batches_torch_uses_one_core_and_here_as_many_as_before():
+    class Counting(ToyBatches):
+        def fill(self, plan):
+            return toy_batch(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Ahead(Counting(), depth=2) as ahead:
+            seen = {ahead.next()[1].faces.inputs.item() for _ in range(4)}
+        assert seen == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """Random changes that leave a face the same face and a voice the same voice.
 
-Used in training only. Every function draws from the generator it is given.
+Used in training only. Every function draws from the generator it is given. They run in threads
+beside the model, so what they cost is what a training is slower by where no core is idle.
 """
 
 from __future__ import annotations
@@ -8,24 +9,26 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageFilter
 
 from avsearch.models.frontends import SAMPLE_RATE
 
-_BANK = 2**20  # bins
+_GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue (ITU-R BT.601)
+
+_BLOCK = 1024  # samples that are filtered at a time
+_REACH = 64  # samples to either side of one that its filtered value depends on
+_HOP = _BLOCK - 2 * _REACH
+
+_TILTS = 8  # kinds of noise, from white to brown
+_BANK = 2**18  # samples of each
 
 
 def face(rgb: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A face (h, w, 3) turned, cut, mirrored and relit, as (3, size, size)."""
-    picture = Image.fromarray(rgb)
-    if rng.random() < 0.5:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    picture = _cut(picture, size, rng)
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        picture = enhance(picture).enhance(float(rng.uniform(0.6, 1.4)))
-    if rng.random() < 0.15:
-        picture = picture.convert("L").convert("RGB")
+    picture = _cut(Image.fromarray(rgb), size, rng)
+    picture = picture.convert("RGB", _relighting(picture, rng))
     if rng.random() < 0.15:
         picture = picture.filter(
             ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.5)) * size / 128)
@@ -34,21 +37,41 @@ def face(rgb: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray
 
 
 def _cut(picture: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """A square of 75 to 105 % of the side, shifted and turned up to 10 degrees."""
+    """A square of 75 to 105 % of the side, shifted, turned up to 10 degrees, half of them mirrored.
+
+    One affine map of pixels, so that they are interpolated once.
+    """
     side = picture.width * rng.uniform(0.75, 1.05)
     slack = picture.width * 0.07
     centre = picture.width / 2 + rng.uniform(-slack, slack, 2)
     angle = rng.uniform(-0.17, 0.17)
-    cos, sin = side / size * np.cos(angle), side / size * np.sin(angle)
-    left = centre[0] - (cos * size - sin * size) / 2
-    top = centre[1] - (sin * size + cos * size) / 2
+    across = side / size * np.array([np.cos(angle), np.sin(angle)])  # a step to the right
+    down = np.array([-across[1], across[0]])
+    if rng.random() < 0.5:
+        across = -across
+    corner = centre - (across + down) * size / 2
     return picture.transform(
         (size, size),
         Image.Transform.AFFINE,
-        (cos, -sin, left, sin, cos, top),
+        (across[0], down[0], corner[0], across[1], down[1], corner[1]),
         Image.Resampling.BILINEAR,
         fillcolor=(127, 127, 127),
     )
+
+
+def _relighting(picture: Image.Image, rng: np.random.Generator) -> tuple[float, ...]:
+    """Other brightness, contrast and saturation as one matrix (3, 4) of colours, row by row.
+
+    Each is between 0.6 and 1.4 of what it was; 15 % of the pictures lose all colour.
+    """
+    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3)
+    if rng.random() < 0.15:
+        saturation = 0.0
+    mean = np.array(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))) @ _GREY
+    mixing = saturation * np.eye(3) + (1 - saturation) * _GREY
+    offsets = np.full((3, 1), (1 - contrast) * brightness * mean)
+    matrix = np.hstack([contrast * brightness * mixing, offsets])
+    return tuple(matrix.ravel().tolist())
 
 
 def voice(
@@ -56,16 +79,13 @@ def voice(
 ) -> NDArray[np.float32]:
     """A stretch of a voice through a random channel with noise, (seconds * 16000,) float32."""
     length = round(seconds * SAMPLE_RATE)
-    wave = _stretch(samples, length, rng).astype(np.float32) / np.float32(32768)
-    has_channel, has_noise = rng.random() < 0.8, rng.random() < 0.7
-    if not (has_channel or has_noise):
-        return wave
-    spectrum = np.fft.rfft(wave).astype(np.complex64, copy=False)
-    if has_channel:
-        spectrum *= _channel(len(spectrum), rng)
-    if has_noise:
-        spectrum += _noise(spectrum, rng)
-    return np.fft.irfft(spectrum, length).astype(np.float32)
+    wave = _stretch(samples, length, rng).astype(np.float32)
+    wave *= np.float32(1 / 32768)
+    if rng.random() < 0.8:
+        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng))
+    if rng.random() < 0.7:
+        wave += _noise(wave, rng)
+    return wave
 
 
 def _stretch(
@@ -89,20 +109,39 @@ def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return gains
 
 
-def _noise(spectrum: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
-    """The spectrum of noise between white and brown at 5 to 30 dB below a voice."""
-    bins = len(spectrum)
-    start = rng.integers(_BANK - bins) if bins < _BANK else 0
-    noise = np.resize(_noise_bank()[start : start + bins], bins)
-    noise *= np.exp(-np.float32(rng.uniform(0, 1)) * np.log(np.arange(1, bins + 1, dtype="f4")))
-    noise[0] = 0  # no offset, which would be counted twice below
-    ratio = 10 ** (-rng.uniform(5, 30) / 20)
-    level = np.linalg.norm(spectrum) / np.linalg.norm(noise)
-    return noise * np.float32(ratio * level)
+def _filtered(wave: NDArray[np.float32], gains: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A wave (n,) with its frequencies multiplied by gains (513,), without delay.
+
+    The gains as a filter of 129 taps, applied by overlap-save: transforms of short blocks take a
+    fifth of the time of one long transform, and torch's a third of NumPy's.
+    """
+    taps = np.roll(np.fft.irfft(gains), _REACH)[: 2 * _REACH + 1] * _window()
+    response = torch.fft.rfft(torch.from_numpy(taps.astype(np.float32)), _BLOCK)
+    padded = torch.from_numpy(np.pad(wave, (_REACH, _REACH + _HOP)))
+    blocks = torch.fft.rfft(padded.unfold(0, _BLOCK, _HOP))
+    filtered: NDArray[np.float32] = torch.fft.irfft(blocks * response).numpy()
+    return filtered[:, 2 * _REACH :].ravel()[: len(wave)]
 
 
 @functools.cache
-def _noise_bank() -> NDArray[np.complex64]:
-    """Complex normal numbers to cut spectra of noise from: drawing them takes longer than FFTs."""
-    parts = np.random.default_rng(0).standard_normal((_BANK, 2), dtype=np.float32)
-    return parts.view(np.complex64)[:, 0]
+def _window() -> NDArray[np.float64]:
+    return np.hanning(2 * _REACH + 1)
+
+
+def _noise(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Noise between white and brown at 5 to 30 dB below a wave (n,)."""
+    row = _noise_bank()[rng.integers(_TILTS)]
+    start = rng.integers(max(1, _BANK - len(wave)))
+    noise = np.resize(row[start : start + len(wave)], len(wave))
+    ratio = 10 ** (-rng.uniform(5, 30) / 20)
+    return noise * np.float32(ratio * np.linalg.norm(wave) / np.linalg.norm(noise))
+
+
+@functools.cache
+def _noise_bank() -> NDArray[np.float32]:
+    """Noises (kinds, samples) to cut from, from white to brown: drawing one anew takes longer."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(_BANK, np.float32))
+    spectrum[0] = 0
+    hertz = np.fft.rfftfreq(_BANK, 1 / SAMPLE_RATE).clip(1)
+    rows = [np.fft.irfft(spectrum * hertz**-tilt) for tilt in np.linspace(0, 1, _TILTS)]
+    return np.stack(rows).astype(np.float32)
