@@ -44,17 +44,21 @@ class Validation:
         """Scores by name."""
         self._model.eval()
         model = cast(Any, self._model)
-        faces = self._embedded(model.embed_face, self._faces)
-        voices = self._embedded(model.embed_voice, self._voices)
+        faces = forward(model.embed_face, self._faces, self._device)
+        voices = forward(model.embed_voice, self._voices, self._device)
         return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
 
-    def _embedded(self, embed: Callable[[Tensor], Tensor], side: Side) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(side), _ROWS):
-            rows = side.rows[start : start + _ROWS]
-            inputs = torch.from_numpy(np.ascontiguousarray(side.source.gather(rows, None)))
-            parts.append(embed(inputs.to(self._device)).float().cpu().numpy())
-        return np.concatenate(parts)
+
+def forward(
+    function: Callable[[Tensor], Tensor], side: Side, device: torch.device
+) -> NDArray[np.float32]:
+    """What a function of a model gives of every item of a side, (n, ...), without chance."""
+    parts = []
+    for start in range(0, len(side), _ROWS):
+        rows = side.rows[start : start + _ROWS]
+        inputs = torch.from_numpy(np.ascontiguousarray(side.source.gather(rows, None)))
+        parts.append(function(inputs.to(device)).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def cross_modal_scores(
