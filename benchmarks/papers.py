@@ -1,13 +1,14 @@
 """The five models on people of the synthetic world whom they have never seen.
 
-``python -m benchmarks.papers draw --cache FOLDER`` draws the people once; then, one process a
-model and as many side by side as there are cores for,
+``python -m benchmarks.papers draw --cache FOLDER --processes 16`` draws the people once; then,
+one process a model, side by side where there are cores for it,
 
-``python -m benchmarks.papers train --model NAME --cache FOLDER --out FOLDER --minutes 18``
+``taskset -c 0,1 python -m benchmarks.papers train --model NAME --cache FOLDER --out FOLDER``
 
-trains the small form of a model on 500 people, keeps the checkpoint that 60 others score best, and
-writes what it reaches on 100 more to ``NAME.json``. ``python -m benchmarks.papers table FOLDER``
-prints the table of all such files.
+trains the small form of a model on 500 people for ``--minutes`` with ``--threads``, keeps the
+checkpoint that 60 others score best, and writes what it reaches on 100 more to ``NAME.json``.
+``--precision bfloat16`` is three times as fast on processors that multiply it. ``python -m
+benchmarks.papers table FOLDER`` prints the table of all such files.
 """
 
 from __future__ import annotations
