@@ -29,6 +29,7 @@ import torch
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.pairs import PairNetwork
+from benchmarks import markdown
 from benchmarks.machine import Machine
 from benchmarks.unseen import (
     ACCURACY,
@@ -282,30 +283,28 @@ def _plain(figures: Figures) -> dict[str, list[float]]:
 def table(folder: Path) -> None:
     """Print what the files of a folder say."""
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    for line in described(runs):
-        click.echo(line)
+    click.echo(described(runs))
 
 
 COLUMNS = (AUC, *(f"{what} {way}" for what in (ACCURACY, PRECISION) for way in ("V-F", "F-V")))
 
 
-def described(runs: list[dict[str, Any]]) -> list[str]:
-    """Lines of Markdown: a row a model and way to compare, then chance and the best possible."""
+def described(runs: list[dict[str, Any]]) -> str:
+    """In Markdown: a row a model and way to compare, then chance and the best possible."""
     first = runs[0]
     heads = ["model", "compared by", *COLUMNS, "least share", "minutes", "parameters, M"]
-    lines = [first["machine"], "", _row(heads), _row(["---"] * len(heads))]
-    lines += [
-        _row([run["model"], way, *_cells(run, way), *_costs(run, way)])
+    rows = [
+        [run["model"], way, *_cells(run, way), *_costs(run, way)]
         for run in runs
         for way in run["figures"]
         if way != "chance"
     ]
     best = [f"{first['best'][name.split()[0]]:.3f}" for name in COLUMNS]
-    return [
-        *lines,
-        _row(["chance", "", *_cells(first, "chance"), "0 %", "", ""]),
-        _row(["best possible", "", *best, "100 %", "", ""]),
+    ends = [
+        ["chance", "", *_cells(first, "chance"), "0 %", "", ""],
+        ["best possible", "", *best, "100 %", "", ""],
     ]
+    return f"{first['machine']}\n\n{markdown.table(heads, [*rows, *ends])}"
 
 
 def _cells(run: Mapping[str, Any], way: str) -> list[str]:
@@ -322,10 +321,6 @@ def _costs(run: Mapping[str, Any], way: str) -> list[str]:
     if way != "embedding":
         return [share, "", ""]
     return [share, f"{run['minutes']:.1f}", f"{run['parameters'] / 1e6:.2f}"]
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

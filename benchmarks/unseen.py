@@ -22,15 +22,18 @@ from trainer.data.sets import DataSet
 from trainer.data.synthetic import World
 from trainer.data.synthetic_bound import crowd_of, figures
 from trainer.data.synthetic_set import SyntheticSet
-from trainer.judge import Figure, score
+from trainer.judge import Figure, Scored, score
+from trainer.metrics import matching_hits
 from trainer.protocols.generate import Generator
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Register, Verification
+from trainer.ranking import Ranking
 from trainer.validation import first_items, forward
 
 EACH = 4  # items of each modality of a person that are tested
 QUESTIONS = 25  # 1:2 questions that every item asks
 CHANCE = 0.5  # of an AUC and of 1:2 accuracy
 AUC, ACCURACY, PRECISION = "AUC", "1:2", "mAP"
+WAYS: dict[str, tuple[Modality, Modality]] = {"V-F": ("voice", "face"), "F-V": ("face", "voice")}
 
 Table = NDArray[np.float32]  # (voices, faces), larger is nearer
 Figures = dict[str, Figure]
@@ -65,6 +68,20 @@ class Unseen:
             name: next(iter(score(protocol, scorer).judge().figures.values()))
             for name, protocol in self.protocols.items()
         }
+
+    def by_person(self, table: Table) -> dict[str, NDArray[np.float64]]:
+        """Average precision and 1:2 accuracy of every person who is tested, (people,) each.
+
+        Both are the mean over what the person's items ask, in both directions.
+        """
+        scorer, people = _TableScorer(table), len(self.data.people)
+        found: dict[str, NDArray[np.float64]] = {}
+        for figure in (PRECISION, ACCURACY):
+            scored = [score(self.protocols[f"{figure} {way}"], scorer) for way in WAYS]
+            values = np.concatenate([_answers(each) for each in scored])
+            who = np.concatenate([each.askers() for each in scored])
+            found[figure] = np.bincount(who, values, people) / np.bincount(who, minlength=people)
+        return found
 
     def share(self, name: str, value: float) -> float:
         """The share of the way from chance to the best that an AUC or an accuracy has gone."""
@@ -107,11 +124,7 @@ def _items(data: DataSet) -> Items:
 
 def _protocols(items: Items) -> dict[str, Protocol]:
     protocols: dict[str, Protocol] = {AUC: _all_pairs(items)}
-    ways: Sequence[tuple[str, Modality, Modality]] = (
-        ("V-F", "voice", "face"),
-        ("F-V", "face", "voice"),
-    )
-    for way, asks, answers in ways:
+    for way, (asks, answers) in WAYS.items():
         drawn = [Generator(items, asks, answers, seed=at).matching(2) for at in range(QUESTIONS)]
         protocols[f"{ACCURACY} {way}"] = _joined(drawn)
         protocols[f"{PRECISION} {way}"] = Generator(items, asks, answers).retrieval()
@@ -132,6 +145,14 @@ def _joined(parts: Sequence[Matching]) -> Matching:
         candidates=np.concatenate([part.candidates for part in parts]),
         truth=np.concatenate([part.truth for part in parts]),
     )
+
+
+def _answers(scored: Scored) -> NDArray[np.float64]:
+    """How well each question was answered, 0 to 1."""
+    if isinstance(scored.scores, Ranking):
+        return scored.scores.average_precision
+    assert isinstance(scored.protocol, Matching)
+    return matching_hits(scored.scores, scored.protocol.truth)
 
 
 def _of(items: Items, modality: str) -> Ints:

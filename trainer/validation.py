@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -50,14 +51,18 @@ class Validation:
 
 
 def forward(
-    function: Callable[[Tensor], Tensor], side: Side, device: torch.device
+    function: Callable[..., Tensor], side: Side, device: torch.device
 ) -> NDArray[np.float32]:
-    """What a function of a model gives of every item of a side, (n, ...), without chance."""
+    """What a function of a model gives of every item of a side, (n, ...), without chance.
+
+    It is given the items' private attributes too, where they have any and it takes them.
+    """
+    takes_private = side.private is not None and "private" in signature(function).parameters
     parts = []
     for start in range(0, len(side), _ROWS):
-        rows = side.rows[start : start + _ROWS]
-        inputs = torch.from_numpy(np.ascontiguousarray(side.source.gather(rows, None)))
-        parts.append(function(inputs.to(device)).float().cpu().numpy())
+        batch = side.batch(np.arange(start, min(start + _ROWS, len(side)))).to(device)
+        made = function(*(batch.inputs, batch.private)[: 1 + takes_private])
+        parts.append(made.float().cpu().numpy())
     return np.concatenate(parts)
 
 
