@@ -72,7 +72,7 @@ class Recipe:
 
 
 RECIPES = {
-    "adsm": Recipe(6000, 96, 2, rate=3.0, words={"voice_seconds": "2"}),
+    "adsm": Recipe(6000, 96, 2, rate=10.0, words={"voice_seconds": "2"}),
     "dsanet": Recipe(6000, 96, 2, rate=0.2),
     "p2vanet": Recipe(6000, 96, 2, rate=0.2),
     "acienet": Recipe(4000, 64, 2, rate=0.5, words={"voice_seconds": "2.5"}),
