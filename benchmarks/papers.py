@@ -71,12 +71,13 @@ class Recipe:
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+PAIRS = {"voice_seconds": "2.5", "candidates": "6"}
 RECIPES = {
     "adsm": Recipe(6000, 96, 2, rate=10.0, words={"voice_seconds": "2"}),
     "dsanet": Recipe(6000, 96, 2, rate=0.2),
     "p2vanet": Recipe(6000, 96, 2, rate=0.2),
-    "acienet": Recipe(4000, 64, 2, rate=0.5, words={"voice_seconds": "2.5"}),
-    "aicanet": Recipe(4000, 64, 2, rate=0.5, words={"voice_seconds": "2.5"}),
+    "acienet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
+    "aicanet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
 }
 
 

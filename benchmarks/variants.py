@@ -45,12 +45,14 @@ def _p2vanet(*, face_vae: bool, voice_vae: bool, private: bool, public: bool) ->
 
 
 def _acienet(*, interaction: bool, enhancement: bool) -> Variant:
-    return _switched("acienet", 0.5, {"interaction": interaction, "enhancement": enhancement})
+    parts = {"interaction": interaction, "enhancement": enhancement}
+    return _switched("acienet", 0.5, parts, candidates="6")
 
 
 def _aicanet(*, interaction: bool, correction: bool, stretching: bool) -> Variant:
     parts = {"interaction": interaction, "stretching": stretching}
-    return _switched("aicanet", 0.5, parts, correction="clamp" if correction else "none")
+    words = {"correction": "clamp" if correction else "none", "candidates": "6"}
+    return _switched("aicanet", 0.5, parts, **words)
 
 
 VARIANTS = {
