@@ -7,8 +7,8 @@ one process a model, side by side where there are cores for it,
 
 trains the small form of a model on 500 people for ``--minutes`` with ``--threads``, keeps the
 checkpoint that 60 others score best, and writes what it reaches on 100 more to ``NAME.json``.
-``--precision bfloat16`` is three times as fast on processors that multiply it. ``python -m
-benchmarks.papers table FOLDER`` prints the table of all such files.
+``--precision bfloat16`` is faster on processors that multiply it. ``python -m benchmarks.papers
+table FOLDER`` prints the table of all such files.
 """
 
 from __future__ import annotations
