@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
-from avsearch.spaces import find_weights, model_address, model_space
+from avsearch.spaces import find_weights, model_address, model_record, model_space
 from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.exchange import import_file, vector_size
@@ -158,15 +159,16 @@ def ask(
     """
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
-        if file is None:
-            searcher = Searcher(opened, None, reranker, approximate=approximate)
-            answer = searcher.answer(person or "", top, want, where, by)
-        else:
+        question: str | list[Media] = person or ""
+        embedder = None
+        if file is not None:
             question = _Looker(opened, warn).question(file)
             embedder = _embedder(opened, model, device)
-            searcher = Searcher(opened, embedder, reranker, approximate=approximate)
-            answer = searcher.answer(question, top, want, where, by)
-        return answer, opened.space.model
+        calibrations = _calibrations(opened, model)
+        searcher = Searcher(
+            opened, embedder, reranker, approximate=approximate, calibrations=calibrations
+        )
+        return searcher.answer(question, top, want, where, by), opened.space.model
 
 
 def ask_many(
@@ -192,7 +194,10 @@ def ask_many(
     with open_index(index) as opened:
         looker = _Looker(opened, warn)
         embedder = _embedder(opened, model, device)
-        searcher = Searcher(opened, embedder, reranker, approximate=approximate)
+        calibrations = _calibrations(opened, model)
+        searcher = Searcher(
+            opened, embedder, reranker, approximate=approximate, calibrations=calibrations
+        )
         for some in _batches(looker, files):
             questions = [each for _, each in some if not isinstance(each, RefusedFile)]
             answers = iter(searcher.answer_many(questions, top, want, where, by))
@@ -241,6 +246,16 @@ def _embedder(index: Index, model: str | None, device: str) -> Embedder:
     from avsearch.models import load_model
 
     return load_model(model or noted, device)
+
+
+def _calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
+    """What the index's model says its scores are worth; nothing where it is not at hand."""
+    address = model or index.notes().get("model") or None
+    if address is not None and _is_lost(address):
+        return {}
+    path = find_weights(address)
+    calibrations = calibrations_of(model_record(path))
+    return calibrations if calibrations and model_space(path) == index.space else {}
 
 
 def _is_lost(address: str) -> bool:

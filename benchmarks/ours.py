@@ -82,7 +82,7 @@ class Avsearch(Engine):
 
     def _vectors(self) -> Any:
         """What the index searches in, once it has searched."""
-        return self._index._snapshot.vectors  # type: ignore[union-attr]
+        return self._index._derived.held.vectors  # type: ignore[union-attr]
 
     def _spent(
         self, query: Vectors, k: int, nationality: str | None, inside: _Stopwatch

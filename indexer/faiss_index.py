@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from indexer import faiss_scan, products, sieve
+from indexer import faiss_scan, few, products, sieve
 from indexer.faiss_scan import GpuCopy
 from indexer.parts import Part, alive_in, end_to_end, vectors_at
 from indexer.selection import Selection
@@ -92,7 +92,7 @@ class FaissIndex:
         """Those of a mask of all rows of all parts that are not deleted, to be sought among."""
         if mask is None:
             return self._everything
-        return Selection(self._parts, self._dim, _both(mask, self._kept))
+        return Selection(self._parts, self._dim, self._metric, _both(mask, self._kept))
 
     def nearest(self, queries: Vectors, k: int, wanted: Selection | None = None) -> Neighbours:
         """The same among the ``wanted`` ones, a :meth:`selection` of these very parts."""
@@ -100,8 +100,9 @@ class FaissIndex:
         plan = self.plan(wanted)
         queries = prepared(queries, self._metric)
         out = Ranked(len(queries), k)
-        if 0 < plan.matching <= sieve.first_look(k):  # so few that a look at all is quick
-            self._rank_all(queries, wanted, out)
+        if 0 < plan.matching <= max(few.FEW, sieve.first_look(k)):
+            found = wanted.few.candidates(queries, k)
+            self._rank(queries, (wanted.rows[local] for local in found), out)
         elif plan.matching and len(queries):
             self._rank(queries, self._candidates(queries, k, wanted, plan), out)
         return Neighbours(out.ids, out.scores, plan)
@@ -127,7 +128,7 @@ class FaissIndex:
         self._kept: Mask | None = None
         if self._alive < len(self._ids):
             self._kept = end_to_end([alive_in(part) for part in parts], bool)
-        self._everything = Selection(parts, self._dim, self._kept)
+        self._everything = Selection(parts, self._dim, self._metric, self._kept)
 
     def plan(self, wanted: Selection) -> Plan:
         """How a search among these goes about it."""
@@ -165,11 +166,6 @@ class FaissIndex:
             self._gpu = copy
         found = copy.candidates(queries, k)
         return None if found is None else [rows[local] for local in found]
-
-    def _rank_all(self, queries: Vectors, wanted: Selection, out: Ranked) -> None:
-        ids = self._ids[wanted.rows]
-        for q, query in enumerate(queries):
-            out.put(q, ids, exact_scores(query, wanted.vectors, self._metric))
 
     def _rank(self, queries: Vectors, candidates: Iterable[Rows], out: Ranked) -> None:
         for q, rows in enumerate(candidates):

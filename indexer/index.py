@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -15,27 +14,17 @@ import numpy as np
 
 from indexer import catalog as catalogs
 from indexer import migrations
-from indexer.approximate import ApproximateFile, kind_of
-from indexer.cache import Cache
 from indexer.catalog import Catalog
+from indexer.derived import Derived
 from indexer.erase import Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
-from indexer.faiss_index import FaissIndex
-from indexer.forward import brought_forward
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
-from indexer.nearly import Nearly
-from indexer.parts import Part
 from indexer.reader import Reader
 from indexer.recall import Recall, measured
-from indexer.records import Counts, Forgetting, Item, Person, Revision
-from indexer.segments import UnfitCacheError
-from indexer.snapshot import Snapshot
+from indexer.records import Counts, Forgetting, Item, Person
 from indexer.types import Ids, Modality, Space, Vectors
 from indexer.vectors import Device, Neighbours, Plan
-from indexer.verify import problems
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,10 +45,7 @@ class Index:
     def __init__(self, folder: Path, catalog: Catalog, device: Device = "cpu") -> None:
         self.folder = folder
         self.catalog = catalog
-        self._device = device
-        self._cache = Cache(folder, catalog.space)
-        self._approximate = ApproximateFile(self._cache.folder, catalog.space)
-        self._snapshot: Snapshot | None = None
+        self._derived = Derived(folder, catalog, device)
 
     @classmethod
     def create(
@@ -77,7 +63,7 @@ class Index:
                 raise BadRequest(f"There is an index in {printable(folder)} already.")
             catalog = Catalog.create(folder / catalogs.NAME, space, notes or {})
             index = cls(folder, catalog, device)
-            index._clear_cache()  # one may be left of an index whose catalog was taken away
+            index._derived.clear()  # one may be left of an index whose catalog was taken away
             return index
 
     @classmethod
@@ -129,7 +115,7 @@ class Index:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._snapshot = None
+        self._derived.held = None
         self.catalog.close()
 
     @property
@@ -206,15 +192,23 @@ class Index:
         """
         queries = self._checked(vectors, k)
         with self.catalog.read() as read:
-            snapshot = self._current(read)
+            snapshot = self._derived.snapshot(read)
             k = min(k, max(len(snapshot.vectors), 1))
             wanted = snapshot.wanted(read, modality, where or {})
-            way = self._way(read, snapshot) if approximate else snapshot.vectors
+            way = self._derived.nearly(read, snapshot) if approximate else snapshot.vectors
             if by == "person":
                 near = snapshot.best_of_people(queries, k, wanted, way)
             else:
                 near = way.nearest(queries, k, wanted)
             return _found(near, read)
+
+    def count_people(
+        self, *, modality: Modality | None = None, where: Mapping[str, str] | None = None
+    ) -> int:
+        """How many people could answer a :meth:`search` with this modality and filter."""
+        with self.catalog.read() as read:
+            snapshot = self._derived.snapshot(read)
+            return snapshot.people_among(snapshot.wanted(read, modality, where or {}))
 
     def recall(self, sample: int = 100, k: int = 10) -> Recall:
         """How much of the exact answer the approximate index finds, asked with items drawn here.
@@ -222,8 +216,8 @@ class Index:
         Raises BadRequest where there is no approximate index, or no item.
         """
         with self.catalog.read() as read:
-            snapshot = self._current(read)
-            way, ids = self._way(read, snapshot), snapshot.vectors.ids
+            snapshot = self._derived.snapshot(read)
+            way, ids = self._derived.nearly(read, snapshot), snapshot.vectors.ids
             if len(ids) < 2 or min(sample, k) < 1:
                 raise BadRequest("Recall is measured with 1 item or more, of 2 or more there are.")
             drawn = np.sort(np.random.default_rng(0).permutation(ids)[:sample])
@@ -254,7 +248,7 @@ class Index:
                 write.remove_person(key)
                 number = write.put_receipt(len(vectors), len(files))
             backups = self._clear_files()
-            self._store()
+            self._derived.bring_forward()
             with self.catalog.read() as read:
                 receipt = proof(read, self.folder, who, vectors, files=len(files), backups=backups)
             self.catalog.prove(number, receipt.bytes_searched, clean=receipt.clean)
@@ -269,15 +263,15 @@ class Index:
         """What is wrong with the index, in sentences; empty if nothing is. Repairs nothing."""
         try:
             with self.catalog.read() as read:
-                return [*problems(read, self._cache), *self._approximate.problems()]
+                return self._derived.problems(read)
         except IndexDamaged as error:  # so damaged that it cannot be asked further
             return [str(error)]
 
     def rebuild(self) -> None:
         """Make the cache anew from the catalog."""
         with only_writer(self.folder):
-            self._clear_cache()
-            self._store()
+            self._derived.clear()
+            self._derived.bring_forward()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Catalog]:
@@ -285,7 +279,7 @@ class Index:
         with only_writer(self.folder):
             self._finish_forgetting()
             yield self.catalog
-            self._store()
+            self._derived.bring_forward()
 
     def _finish_forgetting(self) -> None:
         """Clear the files of a forgetting that was stopped after the rows were deleted."""
@@ -298,102 +292,12 @@ class Index:
 
     def _clear_files(self) -> int:
         """Rid all files of what was deleted from the catalog; how many backups went."""
-        self._clear_cache()
+        self._derived.clear()
         backups = migrations.backups(self.catalog.path)
         for backup in backups:
             backup.unlink()
         self.catalog.compact()
         return len(backups)
-
-    def _clear_cache(self) -> None:
-        self._snapshot = None
-        self._approximate.clear()
-        self._cache.clear()
-
-    def _store(self) -> None:
-        """Bring the cache up to date. The caller holds the write lock."""
-        with self.catalog.read() as read:
-            revision, metric = read.revision(), self.space.metric
-            try:
-                try:
-                    parts = brought_forward(self._parts(read), read, metric)
-                    stored = self._cache.store(parts, revision)
-                except UnfitCacheError as error:
-                    _warn_of(error)
-                    stored = self._cache.store(brought_forward([], read, metric), revision)
-                kind = kind_of(read.notes())
-                self._approximate.keep(kind, stored, revision, self._known_to(read))
-            except OSError as error:  # it is only a copy: the next reader does without
-                logger.warning("The vector cache could not be written: %s.", error)
-
-    def _way(self, read: Reader, snapshot: Snapshot) -> FaissIndex | Nearly:
-        """What an approximate search asks: the vectors themselves where no file can be used."""
-        if kind_of(read.notes()) is None:
-            raise BadRequest(
-                f"The index in {printable(self.folder)} has no approximate one; make it with "
-                "avsearch index --approximate hnsw, or ask without --approximate."
-            )
-        if snapshot.nearly is None:
-            found = self._approximate.usable(self._known_to(read))
-            snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
-        return snapshot.nearly or snapshot.vectors
-
-    def _current(self, read: Reader) -> Snapshot:
-        """The revision being read, ready to search; if it was not on disk it is put there."""
-        revision = read.revision()
-        if self._snapshot is None or self._snapshot.revision != revision:
-            parts = self._sound_parts(read)
-            vectors = FaissIndex(self.space.dim, self.space.metric, self._device, parts)
-            self._snapshot = Snapshot(revision, vectors)
-        return self._snapshot
-
-    def _sound_parts(self, read: Reader) -> list[Part]:
-        """The parts of the revision being read, their files compared with their checksums."""
-        before = self._parts(read)
-        try:
-            self._cache.check(before)
-        except UnfitCacheError as error:
-            _warn_of(error)
-            before = []
-        parts = list(brought_forward(before, read, self.space.metric))
-        if any(part.name is None for part in parts) or not self._cache.is_of(read.revision()):
-            return self._kept(parts, read.revision())
-        return parts
-
-    def _parts(self, read: Reader) -> list[Part]:
-        """The parts on disk to start from; none where they are unfit or of another catalog."""
-        known = self._snapshot.vectors.parts if self._snapshot is not None else ()
-        try:
-            stamp, parts = self._cache.load(known)
-        except UnfitCacheError as error:
-            if self._cache.exists():
-                _warn_of(error)
-            return []
-        if self._known_to(read)(stamp.revision):
-            return parts
-        logger.warning("The vector cache is rebuilt: it is of another catalog.")
-        return []
-
-    def _known_to(self, read: Reader) -> Callable[[Revision], bool]:
-        """Tells whether a revision is one of this catalog, made before the one read or since."""
-
-        def known(revision: Revision) -> bool:
-            if read.knows(revision):
-                return True
-            with self.catalog.read() as newest:
-                return newest.knows(revision)
-
-        return known
-
-    def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
-        """Store a cache made while reading, unless a writer is at work or nothing may be written.
-
-        Under the lock, and only of the newest revision: what was forgotten never comes back.
-        """
-        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), only_writer(self.folder):
-            if self.revision == revision.number:
-                return self._cache.store(parts, revision)
-        return parts
 
     def _checked(self, vectors: Vectors, k: int) -> Vectors:
         queries = np.asarray(vectors, np.float32)
@@ -445,7 +349,3 @@ def _found(near: Neighbours, read: Reader) -> Found:
         for row in zip(near.ids.tolist(), near.scores.tolist(), strict=True)
     ]
     return Found(hits, near.plan)
-
-
-def _warn_of(error: UnfitCacheError) -> None:
-    logger.warning("The vector cache is rebuilt: %s.", error)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -17,7 +18,9 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal_column,
     select,
+    true,
     tuple_,
 )
 from sqlalchemy.dialects import sqlite
@@ -37,6 +40,7 @@ from indexer.records import (
 from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
 from indexer.types import Box, Ids, Modality, Space, Vectors
 
+_REFUSED = file.c.status == literal_column("'refused'")  # as the index of these rows has it
 _WITH_PERSON = ("key", "name", "gender", "nationality", "attributes")
 
 
@@ -90,16 +94,16 @@ class Reader:
         return {row.key.removeprefix(NOTE): row.value for row in rows}
 
     def counts(self) -> Counts:
-        """Totals."""
-        faces, voices = (self._count(item, item.c.modality == m) for m in ("face", "voice"))
-        people = select(func.count(item.c.person_id.distinct()))
-        return Counts(
-            people=self._connection.execute(people).scalar_one(),
-            faces=faces,
-            voices=voices,
-            files=self._count(file, file.c.status == "ok"),
-            refused=self._count(file, file.c.status == "refused"),
+        """Totals, told from indexes alone."""
+        owners = select(
+            func.count(item.c.person_id.distinct()),
+            func.count().filter(item.c.modality == "face"),
+            func.count().filter(item.c.modality == "voice"),
         )
+        people, faces, voices = self._connection.execute(owners).one()
+        refused = self._count(file.c.id, _REFUSED)
+        files = self._count(file.c.id, true()) - refused
+        return Counts(people, faces, voices, files, refused)
 
     def people(self) -> dict[int, Person]:
         """Everybody by row number, those whose files were all refused too."""
@@ -108,8 +112,9 @@ class Reader:
 
     def refused(self) -> list[tuple[Path, str]]:
         """The files that were refused, in whole or in part, by path, and why."""
+        whole = select(file.c.id).where(_REFUSED)
         parts = select(source.c.file_id).where(source.c.reason.is_not(None))
-        records = self._files((file.c.status == "refused") | file.c.id.in_(parts)).values()
+        records = self._files(file.c.id.in_(whole.union(parts))).values()
         return [refusal for record in records for refusal in record.refusals()]
 
     def tallies(self) -> tuple[Ids, Ids, Ids]:
@@ -283,9 +288,8 @@ class Reader:
         rows = self._connection.execution_options(yield_per=size).execute(wanted)
         return rows.partitions()
 
-    def _count(self, table: Any, condition: ColumnElement[bool]) -> int:
-        counted = select(func.count()).select_from(table).where(condition)
-        return self._connection.execute(counted).scalar_one()
+    def _count(self, column: Column[int], condition: ColumnElement[bool]) -> int:
+        return self._connection.execute(select(func.count(column)).where(condition)).scalar_one()
 
     def _files(self, condition: ColumnElement[bool]) -> dict[Path, FileRecord]:
         asked = self._asked(select(file.c.id).where(condition))

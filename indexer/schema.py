@@ -19,9 +19,10 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    text,
 )
 
-VERSION = "2"
+VERSION = "3"
 NOTE = "note:"  # what the keys of notes in the table meta begin with
 
 metadata = MetaData()
@@ -68,12 +69,13 @@ file = Table(
     Column("lasting", Boolean, nullable=False),
     # The same bytes under another name: a file that was moved, or one of two people.
     Index("ix_file_bytes", "size", "sha256"),
+    Index("ix_file_refused", "id", sqlite_where=text("status = 'refused'")),  # few, as a rule
 )
 
 
-def _owned_by(parent: Table, **options: Any) -> Column[int]:
+def _owned_by(parent: Table, *, index: bool = True, **options: Any) -> Column[int]:
     reference = ForeignKey(parent.c.id, **options)
-    return Column(f"{parent.name}_id", Integer, reference, nullable=False, index=True)
+    return Column(f"{parent.name}_id", Integer, reference, nullable=False, index=index)
 
 
 # What was asked of a file: a recording may hold several people, each in their own ranges.
@@ -87,6 +89,7 @@ source = Table(
     Column("start_s", Float, nullable=False),
     Column("end_s", Float),
     Column("reason", String),  # why nothing came of it, where other sources of the file were taken
+    Index("ix_source_refused", "file_id", sqlite_where=text("reason IS NOT NULL")),
 )
 
 item = Table(
@@ -94,12 +97,14 @@ item = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _owned_by(file, ondelete="CASCADE"),
-    _owned_by(person),
+    _owned_by(person, index=False),
     Column("modality", String, CheckConstraint("modality IN ('face', 'voice')"), nullable=False),
     Column("start_s", Float, nullable=False),
     Column("end_s", Float),
     Column("box", JSON(none_as_null=True)),
     Column("vector", LargeBinary, nullable=False),  # dim float32, little endian
+    # Whose items are which is told from this alone; the rows hold the vectors.
+    Index("ix_item_owner", "person_id", "modality"),
     sqlite_autoincrement=True,  # a number once given is never given again
 )
 

@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from indexer.few import FewVectors
 from indexer.parts import Part, vectors_at
 from indexer.stretch import Stretch, gathered, in_place
-from indexer.types import Vectors
+from indexer.types import Metric
 from indexer.vectors import Mask, Rows
 
 KEPT_BYTES = 1 << 26  # codes copied out are kept for the next search up to this
@@ -22,9 +23,9 @@ class Selection:
     never change.
     """
 
-    def __init__(self, parts: Sequence[Part], dim: int, mask: Mask | None) -> None:
+    def __init__(self, parts: Sequence[Part], dim: int, metric: Metric, mask: Mask | None) -> None:
         self.mask = mask
-        self._parts, self._dim = parts, dim
+        self._parts, self._dim, self._metric = parts, dim, metric
         self._total = sum(map(len, parts))
         self._gathered: list[Stretch] | None = None
 
@@ -39,9 +40,9 @@ class Selection:
         return np.arange(self._total) if self.mask is None else np.flatnonzero(self.mask)
 
     @cached_property
-    def vectors(self) -> Vectors:
-        """(n, dim) vectors of the rows that count: to be asked for where they are few."""
-        return vectors_at(self._parts, self.rows, self._dim)
+    def few(self) -> FewVectors:
+        """The vectors of the rows that count, copied out: to be asked for where they are few."""
+        return FewVectors(vectors_at(self._parts, self.rows, self._dim), self._metric)
 
     def gathered(self) -> Sequence[Stretch]:
         """The codes of the rows that count, copied out."""

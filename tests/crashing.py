@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from fakes import SPACE, FakeEmbedder, FakeExtractor
 
-from indexer import ingest
+from indexer import approximate, ingest
 from indexer.index import Index
 
 STEPS = 200  # of SQLite's machine between two points of one statement
@@ -54,10 +54,14 @@ class Ending:
 # The work
 
 
-def index(folder: Path, gallery: str, *, prune: bool = False) -> None:
-    """Bring an index up to date, in batches and transactions that are small."""
-    ingest.COMMIT_FILES = 2
-    with Index.open_or_create(folder, SPACE, notes={"model": "/m"}) as opened:
+def index(folder: Path, gallery: str, *, prune: bool = False, kind: str = "none") -> None:
+    """Bring an index up to date, in batches and transactions that are small.
+
+    ``kind`` is that of its approximate index, which takes in every new item.
+    """
+    ingest.COMMIT_FILES, approximate.LEFT_OUT = 2, 0
+    notes = {"model": "/m", approximate.NOTE: kind}
+    with Index.open_or_create(folder, SPACE, notes=notes) as opened:
         ingest.ingest(
             opened, Path(gallery), FakeExtractor(), FakeEmbedder(), batch_size=3, prune=prune
         )

@@ -21,6 +21,7 @@ SAMPLE = 200  # trials that are asked again
 BATCHES = (1, 3, 50)
 _ADDED = 3  # candidates that join a trial
 _TOLERANCE = 1e-3  # of the scores' deviation: far above rounding, far below any leak
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of the largest score: what sums round off
 
 Ask = Callable[[Ints, Ints], Scores]  # (n,) probes and (n, k) candidates to (n, k) scores
 
@@ -46,7 +47,10 @@ class Check:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found; a figure of a scorer that did not pass is invalid."""
+    """What was found; a figure of a scorer that did not pass is invalid.
+
+    Without checks nothing could be asked again, and nothing is known.
+    """
 
     checks: list[Check]
 
@@ -56,13 +60,30 @@ class Audit:
         return all(check.passed for check in self.checks)
 
     @property
+    def verdict(self) -> str:
+        """The outcome in a word or two."""
+        if not self.checks:
+            return "not audited"
+        return "passed" if self.passed else "INVALID"
+
+    @property
     def faults(self) -> list[str]:
         """What did not pass, in words."""
         return [str(check) for check in self.checks if not check.passed]
 
 
-def audit(scorer: Scorer, protocol: Protocol, *, sample: int = SAMPLE, seed: int = 0) -> Audit:
+def audit(
+    scorer: Scorer,
+    protocol: Protocol,
+    *,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    candidates_may_join: bool = True,
+) -> Audit:
     """Ask a sample of a protocol's trials again, in other orders, numbers and company.
+
+    A scorer of whole sets of candidates, whose scores move with the set by what it is, is not
+    asked with more of them where ``candidates_may_join`` is false.
 
     The first asking is as the list has it: the first ``sample`` trials in their order, in one
     batch, where a leak that lives from the list's order is at its best.
@@ -71,11 +92,11 @@ def audit(scorer: Scorer, protocol: Protocol, *, sample: int = SAMPLE, seed: int
     probes, candidates = _trials(protocol, sample, rng)
     ask = _asker(scorer, protocol.items)
     first = ask(probes, candidates)
-    spread = float(np.std(first)) or 1.0
+    spread = _spread(first)
     return Audit(
         [
             Check(name, _moved(first, again, spread), len(probes))
-            for name, again in _again(ask, probes, candidates, rng)
+            for name, again in _again(ask, probes, candidates, rng, added=candidates_may_join)
         ]
     )
 
@@ -97,18 +118,13 @@ def audit_embedder(
 
     numbers = np.arange(len(chosen))
     first = ask(numbers, numbers)
-    spread = float(np.std(first)) or 1.0
+    spread = _spread(first)
     return Audit(
         [
             Check(f"vectors, {name}", _moved(first, again, spread), len(chosen))
             for name, again in _other_company(ask, numbers, numbers[:, None], rng)
         ]
     )
-
-
-def shared_people(trained_on: Sequence[str], items: Items) -> list[str]:
-    """People whom a protocol asks about and whom the model was trained on, by name."""
-    return sorted(set(trained_on) & set(items.names))
 
 
 def _trials(protocol: Protocol, sample: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -131,13 +147,15 @@ def _asker(scorer: Scorer, items: Items) -> Ask:
 
 
 def _again(
-    ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator
+    ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator, *, added: bool
 ) -> Iterator[tuple[str, Scores]]:
     """The same scores by other ways, by name; each is (n, k) in the order of the first."""
     yield from _other_company(ask, probes, candidates, rng)
     columns = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(probes), 1)), axis=1)
     shuffled = ask(probes, np.take_along_axis(candidates, columns, 1))
     yield "candidates shuffled", np.take_along_axis(shuffled, np.argsort(columns, 1), 1)
+    if not added:
+        return
     others = rng.choice(np.unique(candidates), (len(probes), _ADDED))
     longer = ask(probes, np.concatenate([candidates, others], 1))
     yield "candidates added", longer[:, : candidates.shape[1]]
@@ -163,6 +181,14 @@ def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Scores:
     halves = [rows for rows in (part, rest) if len(rows)]
     scores = np.concatenate([ask(probes[rows], candidates[rows]) for rows in halves])
     return np.asarray(scores[np.argsort(np.concatenate(halves))])
+
+
+def _spread(scores: Scores) -> float:
+    """The deviation of scores; of nearly equal ones, so much that rounding is within tolerance."""
+    known = scores[np.isfinite(scores)]
+    largest = float(np.abs(known).max(initial=0.0))
+    deviation = float(np.std(known)) if len(known) else 0.0
+    return max(deviation, largest * _ROUNDING / _TOLERANCE) or 1.0
 
 
 def _moved(first: Scores, again: Scores, spread: float) -> float:

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsearch.models import load_model
+from avsearch.models import load_model, load_reranker
 from indexer.errors import BadRequest
+from indexer.files import replacing
 from indexer.locate import open_index
-from trainer.audit import audit_embedder
-from trainer.evaluation import Section, Subject, evaluate, protocols_of
+from trainer.asking import (
+    EVERYBODY,
+    Asked,
+    Lists,
+    Wanted,
+    made_of,
+    parts_of,
+    restricted,
+    without_answers,
+)
+from trainer.audit import Audit, audit_embedder
+from trainer.comparing import Difference, differences
+from trainer.contenders import (
+    NO_MEDIA,
+    Contender,
+    IndexOnDisk,
+    ListedScores,
+    Means,
+    Model,
+    ReadyVectors,
+    contender_of,
+)
+from trainer.evaluation import Section, Subject, examine
+from trainer.judge import Scored
 from trainer.material import (
     Material,
-    attributes_of,
     embedded,
     material_of,
     material_of_features,
     media_under,
 )
-from trainer.protocols.lists import read_list
-from trainer.protocols.people import People, read_people
-from trainer.protocols.trials import Protocol, Retrieval
+from trainer.protocols.fame import write_submission
+from trainer.scorers import VectorScorer
 
 Progress = Callable[[int, int], None]
 
@@ -39,9 +61,14 @@ class Request:
     media: Path | None = None
     model: str | None = None
     features: Path | None = None
+    scores: tuple[Path, ...] = ()
+    compare: tuple[str, ...] = ()  # none, or two
+    rerank: str | None = None
     kinds: tuple[str, ...] = ("verification", "1:2", "1:10", "retrieval")
     directions: tuple[str, ...] = ("V-F", "F-V")
     strata: tuple[str, ...] = ("U", "G")
+    answers: tuple[str, ...] = ("identity",)
+    trained: tuple[str, ...] = (EVERYBODY,)
     without_same_recording: bool = False
     sample: int = 40
     seed: int = 0
@@ -49,28 +76,60 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Compared:
+    """The differences of two contenders on a protocol, by figure."""
+
+    protocol: str
+    valid: bool  # whether both passed their audits
+    differences: dict[str, Difference]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reached:
+    """What a contender reached: a section a protocol, and vectors to draw, by what they are of."""
+
+    name: str
+    sections: list[Section]
+    materials: dict[str, Material]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """What was found, and everything needed to find it again."""
+    """What was found of one contender or of two, and everything needed to find it again."""
 
     request: Request
     command: list[str]
-    model: str
-    sections: list[Section]
-    material: Material
+    reached: list[Reached]
+    compared: list[Compared] = dataclasses.field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        """Who was evaluated."""
+        return " and ".join(each.name for each in self.reached)
+
+    @property
+    def sections(self) -> list[Section]:
+        """Those of every contender, one contender after the other."""
+        return [section for each in self.reached for section in each.sections]
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain values; each section says whether it is valid."""
-        sections = [
-            {**dataclasses.asdict(each), "main": each.main, "faults": each.audit.faults}
-            for each in self.sections
-        ]
-        request = dataclasses.asdict(self.request)
-        return {
+        """The report as plain values, None for what is no number; sections say if they are valid.
+
+        ``sections`` are those of the first contender, ``others`` those of the second.
+        """
+        first, *others = self.reached
+        found = {
             "command": self.command,
             "model": self.model,
-            "request": request,
-            "sections": sections,
+            "request": dataclasses.asdict(self.request),
+            "sections": [section.as_json() for section in first.sections],
         }
+        if others:
+            found["compared"] = [dataclasses.asdict(each) for each in self.compared]
+            found["contenders"] = [each.name for each in self.reached]
+            found["others"] = [section.as_json() for section in others[0].sections]
+        plain: dict[str, Any] = _plain(found)
+        return plain
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``report.html``, each to a temporary name first.
@@ -78,10 +137,11 @@ class Report:
         Raises BadRequest where what draws the page is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "report.json.partial"
-        text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / "report.json")
+        text = json.dumps(
+            self.as_json(), ensure_ascii=False, indent=1, default=str, allow_nan=False
+        )
+        with replacing(folder / "report.json") as partial:
+            partial.write_text(text, encoding="utf-8")
         try:
             from trainer.report import write_report
         except ImportError as error:
@@ -89,103 +149,149 @@ class Report:
                 f"report.json is written, but the page needs {error.name}: "
                 "pip install 'avsearch[report]'."
             ) from error
-        write_report(
-            folder / "report.html",
-            self.sections,
-            self.material,
-            model=self.model,
-            command=self.command,
-        )
+        write_report(folder / "report.html", self)
 
 
 def run(request: Request, progress: Progress | None = None) -> Report:
     """Evaluate; raises BadRequest for what cannot be evaluated."""
-    material, found = _found(request)
-    sections: list[Section] = []
-    for protocol, subject in found:
-        sections += evaluate([protocol], subject)
+    contenders = _contenders(request)
+    questions = _asked(request, contenders)
+    reached = [Reached(each.name, [], {}) for each in contenders]
+    compared = []
+    for done, asked in enumerate(questions, 1):
+        scored = [
+            _reach(each, contender, asked)
+            for each, contender in zip(reached, contenders, strict=True)
+        ]
+        if len(scored) == 2:
+            valid = all(each.sections[-1].valid for each in reached)
+            compared.append(Compared(asked.protocol.name, valid, differences(*scored)))
         if progress is not None:
-            progress(len(sections), len(found))
-    name = request.model or (request.features.name if request.features else "the index's own")
-    return Report(request, ["avsearch", *sys.argv[1:]], name, sections, material)
+            progress(done, len(questions))
+    return Report(request, ["avsearch", *sys.argv[1:]], reached, compared)
 
 
-def _found(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
-    if request.features is not None and (request.media or request.model or request.index):
-        raise BadRequest("Ready features need no media, model or index; leave those out.")
-    if request.lists:
-        return _by_lists(request)
-    return _by_features(request) if request.features else _by_index(request)
+def submit(request: Request, path: Path) -> tuple[int, Audit]:
+    """Score trials whose answers others keep, and write the file they ask for.
+
+    Returns how many, and what embedding again found. Raises BadRequest for anything but one such
+    list with its media or vectors.
+    """
+    if len(request.lists) != 1 or request.scores or request.compare:
+        raise BadRequest("A submission is of one list, scored by a model or by vectors.")
+    trials = without_answers(request.lists[0], request.tables)
+    scorer, checked = _vectors_of(request, trials.items)
+    names = trials.items.paths
+    voices, faces = ([names[at] for at in side] for side in (trials.voices, trials.faces))
+    write_submission(path, trials, scorer.score(voices, [[face] for face in faces])[:, 0])
+    return len(trials.ids), checked
 
 
-def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
-    with open_index(request.index) as index:
-        material = material_of(index)
-        address = request.model or index.notes().get("model") or None
-        space = index.space
-    protocols = _made(request, material)
-    embedder = load_model(address, request.device)
-    if embedder.space != space:
-        raise BadRequest("The model at hand is not the index's own; name that with --model.")
-    subject = Subject(
-        material.scorer,
-        material.attributes,
-        _trained_on(embedder.record),
-        audit_embedder(embedder, list(material.media.values()), sample=request.sample),
-    )
-    return material, [(protocol, subject) for protocol in protocols]
-
-
-def _by_features(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
-    """Protocols made of a feature file; only the comparison of its vectors can be audited."""
-    assert request.features is not None
-    material = material_of_features(request.features)
-    subject = Subject(material.scorer, material.attributes)
-    return material, [(protocol, subject) for protocol in _made(request, material)]
-
-
-def _made(request: Request, material: Material) -> list[Protocol]:
-    protocols = protocols_of(
-        material.items,
-        material.attributes,
-        kinds=request.kinds,
-        directions=request.directions,
-        strata=request.strata,
-        seed=request.seed,
-    )
-    return [_stripped(protocol, request) for protocol in protocols]
-
-
-def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]]]:
-    people = read_people(request.tables) if request.tables else People()
-    protocols = [_stripped(read_list(path, people), request) for path in request.lists]
-    attributes = attributes_of(people)
+def _vectors_of(request: Request, items: Any) -> tuple[VectorScorer, Audit]:
+    """Vectors of a list's items, ready or made of its media, and whether they can be believed."""
     if request.features is not None:
-        scorer = material_of_features(request.features).scorer
-        last = Material(protocols[-1].items, scorer, attributes, {})
-        return last, [(protocol, Subject(scorer, attributes)) for protocol in protocols]
+        return material_of_features(request.features).scorer, Audit([])
     if request.media is None:
-        raise BadRequest("A list needs media or vectors; name them with --media or --features.")
+        raise BadRequest(NO_MEDIA)
+    media = media_under(request.media, items)
     embedder = load_model(request.model, request.device)
-    found: list[tuple[Protocol, Subject]] = []
-    for protocol in protocols:
-        media = media_under(request.media, protocol.items)
-        scorer = embedded(protocol.items, media, embedder)
-        last = Material(protocol.items, scorer, attributes, media)
-        checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
-        subject = Subject(scorer, attributes, _trained_on(embedder.record), checked)
-        found.append((protocol, subject))
-    return last, found
+    scorer = embedded(items.paths, media, embedder)
+    return scorer, audit_embedder(embedder, list(media.values()), sample=request.sample)
 
 
-def _stripped(protocol: Protocol, request: Request) -> Protocol:
-    if isinstance(protocol, Retrieval) or not request.without_same_recording:
-        return protocol
-    return protocol.without_same_video()
+def _contenders(request: Request) -> list[Contender]:
+    """Who is evaluated; BadRequest where that is said twice."""
+    reranker = load_reranker(request.rerank, request.device) if request.rerank else None
+    means = Means(request.device, request.sample, reranker)
+    if request.compare:
+        if request.features or request.scores or len(set(request.compare)) != 2:
+            raise BadRequest("--compare names both who are evaluated; name two, and no others.")
+        lists, model = request.lists, request.model
+        found = [contender_of(each, lists, model, means) for each in request.compare]
+        if found[0].name == found[1].name:
+            for each, name in zip(found, request.compare, strict=True):
+                each.name = name
+        return found
+    _require_one(request)
+    return [_contender(request, means)]
 
 
-def _trained_on(record: dict[str, Any]) -> list[str]:
-    """People of a checkpoint's training side; names of galleries before a slash are dropped."""
-    people = record.get("people", {})
-    train = people.get("train", []) if isinstance(people, dict) else []
-    return [str(name).rpartition("/")[2] for name in train]
+def _require_one(request: Request) -> None:
+    if request.features is not None and (request.model or request.index):
+        raise BadRequest("Ready features need no model or index; leave those out.")
+    if request.scores and (request.features or request.model or request.index):
+        raise BadRequest("Ready scores need no features, model or index; leave those out.")
+
+
+def _contender(request: Request, means: Means) -> Contender:
+    if request.scores:
+        return ListedScores(request.scores, request.lists)
+    if request.features is not None:
+        return ReadyVectors(request.features, means)
+    if request.lists and request.index is None:
+        return Model(request.model, means)
+    return IndexOnDisk(request.index, request.model, means)
+
+
+def _asked(request: Request, contenders: Sequence[Contender]) -> list[Asked]:
+    """What is asked: the lists, or protocols made of what all contenders have."""
+    if request.lists:
+        if request.trained != (EVERYBODY,):
+            raise BadRequest("A list asks whom it names; --trained is for protocols that are made.")
+        return Lists(
+            request.lists,
+            request.tables,
+            request.media,
+            request.answers,
+            request.without_same_recording,
+        ).ask()
+    material = _common(request, contenders)
+    names = [material.items.names[who] for who in set(material.items.people.tolist())]
+    trained_on = [name for each in contenders for name in each.trained_on]
+    parts = parts_of(request.trained, names, trained_on)
+    wanted = Wanted(
+        request.kinds, request.directions, request.strata, request.answers, parts, request.seed
+    )
+    return made_of(material, wanted)
+
+
+def _common(request: Request, contenders: Sequence[Contender]) -> Material:
+    """Labelled media that every contender knows; a model knows all."""
+    own = [found for each in contenders if (found := each.material()) is not None]
+    if not own:
+        with open_index(request.index) as index:
+            return material_of(index)
+    paths = frozenset.intersection(*(frozenset(each.items.paths) for each in own))
+    if not paths:
+        raise BadRequest(
+            "The two have no item in common: indexes must be of the same gallery, and vectors "
+            "must be named alike."
+        )
+    return own[0] if len(paths) == len(own[0].items) else restricted(own[0], paths)
+
+
+def _reach(reached: Reached, contender: Contender, asked: Asked) -> Scored:
+    """A contender's section on what is asked, and its vectors to be drawn; its scores."""
+    subject = contender.subject(asked)
+    section, scored = examine(asked.protocol, subject)
+    reached.sections.append(section)
+    title = "" if asked.list is None else asked.list.name
+    if title not in reached.materials and isinstance(subject.scorer, VectorScorer):
+        reached.materials[title] = _drawn(asked, subject.scorer, subject)
+    return scored
+
+
+def _drawn(asked: Asked, scorer: VectorScorer, subject: Subject) -> Material:
+    """The items of a protocol with their vectors, in the order of the items."""
+    items = asked.protocol.items
+    own = VectorScorer(items.paths, scorer.vectors[scorer.places(items.paths)])
+    return Material(items, own, subject.attributes, dict(asked.media))
+
+
+def _plain(value: Any) -> Any:
+    """A value without numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

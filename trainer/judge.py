@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.intervals import Draws
+from trainer.intervals import Drawn, Draws, interval
 from trainer.metrics import (
     Bools,
     Floats,
@@ -23,7 +23,7 @@ from trainer.metrics import (
 )
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
 from trainer.ranking import Ranking, rank
-from trainer.scorers import AllPairsScorer, Scorer, Scores
+from trainer.scorers import AllPairsScorer, ReadyScores, Scorer, Scores
 
 FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
 CMC_RANKS = (1, 5, 10)
@@ -44,6 +44,33 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure, and its value in each draw of people, (draws,)."""
+
+    value: float
+    drawn: Drawn
+
+    def figure(self) -> Figure:
+        """The figure with its interval; without one where there was nothing to measure."""
+        return Figure(self.value, *interval(self.drawn))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measures:
+    """The figures of a scorer on trials of so many people, before intervals are made of them."""
+
+    protocol: str
+    trials: int
+    people: int  # who asks
+    figures: dict[str, Measured]
+
+    def judged(self) -> Judged:
+        """The same with intervals."""
+        figures = {name: each.figure() for name, each in self.figures.items()}
+        return Judged(self.protocol, self.trials, self.people, figures)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Judged:
     """What a scorer reached on a protocol, or on those of its trials that a group asks."""
 
@@ -61,27 +88,39 @@ class Scored:
     scores: Scores | Ranking
 
     def judge(self, asked: Bools | None = None) -> Judged:
-        """Figures over all trials, or those (n,) that are ``asked``."""
+        """Figures with intervals over all trials, or those (n,) that are ``asked``."""
+        return self.measure(asked).judged()
+
+    def measure(self, asked: Bools | None = None) -> Measures:
+        """Figures over all trials, or those (n,) that are ``asked``, draw by draw."""
         if isinstance(self.protocol, Retrieval):
             assert isinstance(self.scores, Ranking)
-            return _judge_retrieval(self.protocol, self.scores, asked)
+            return _measure_retrieval(self.protocol, self.scores, asked)
         assert isinstance(self.scores, np.ndarray)
         if isinstance(self.protocol, Verification):
-            return _judge_verification(self.protocol, self.scores[:, 0], asked)
-        return _judge_matching(self.protocol, self.scores, asked)
+            return _measure_verification(self.protocol, self.scores[:, 0], asked)
+        return _measure_matching(self.protocol, self.scores, asked)
 
     def askers(self) -> Ints:
         """The person (n,) who asks in each trial."""
         return self.protocol.items.people[_probes(self.protocol)]
 
 
-def score(protocol: Protocol, scorer: Scorer) -> Scored:
+def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
     """Every trial of a protocol scored once."""
+    if isinstance(scorer, ReadyScores):
+        return _ready(protocol, scorer.scores)
     paths = np.array(protocol.items.paths, object)
     if isinstance(protocol, Retrieval):
         return Scored(protocol, _rank(protocol, paths, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
+    return Scored(protocol, scores)
+
+
+def _ready(protocol: Protocol, scores: Scores) -> Scored:
+    if isinstance(protocol, Retrieval):
+        return Scored(protocol, _ranked(protocol, lambda rows: scores[rows]))
     return Scored(protocol, scores)
 
 
@@ -156,8 +195,6 @@ def _candidates(protocol: Verification | Matching) -> Ints:
 
 
 def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
-    people = protocol.items.people
-    labels = people[protocol.queries], people[protocol.gallery]
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:
@@ -166,6 +203,11 @@ def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ra
             return scorer.matrix(probes, gallery)
         return np.asarray(scorer.score(probes, [gallery] * len(probes)))
 
+    return _ranked(protocol, scores)
+
+
+def _ranked(protocol: Retrieval, scores: Callable[[slice], Floats]) -> Ranking:
+    labels = protocol.shared[protocol.queries], protocol.shared[protocol.gallery]
     return rank(scores, *labels, excluded=_itself(protocol))
 
 
@@ -176,30 +218,31 @@ def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
     return lambda rows: protocol.queries[rows, None] == protocol.gallery[None]
 
 
-def _judge_verification(protocol: Verification, scores: Floats, asked: Bools | None) -> Judged:
+def _measure_verification(protocol: Verification, scores: Floats, asked: Bools | None) -> Measures:
     kept = np.ones(len(scores), bool) if asked is None else asked
     people = protocol.items.people
     scores, same = scores[kept], protocol.same[kept]
     first, second = people[protocol.first[kept]], people[protocol.second[kept]]
     drawn = Draws(len(protocol.items.names)).pairs(scores, same, first, second)
     figures = {
-        "AUC": Figure(roc_auc(scores, same), *drawn.auc()),
-        "EER": Figure(equal_error_rate(scores, same), *drawn.eer()),
+        "AUC": Measured(roc_auc(scores, same), drawn.auc()),
+        "EER": Measured(equal_error_rate(scores, same), drawn.eer()),
     }
     for rate in FALSE_MATCHES:
-        figures[f"TMR at FMR {rate:g}"] = Figure(true_match_rate(scores, same, rate))
-    return Judged(protocol.name, len(scores), len(np.unique(first)), figures)
+        value = true_match_rate(scores, same, rate)
+        figures[f"TMR at FMR {rate:g}"] = Measured(value, drawn.true_match_rate(rate))
+    return Measures(protocol.name, len(scores), len(np.unique(first)), figures)
 
 
-def _judge_matching(protocol: Matching, scores: Scores, asked: Bools | None) -> Judged:
+def _measure_matching(protocol: Matching, scores: Scores, asked: Bools | None) -> Measures:
     kept = np.ones(len(scores), bool) if asked is None else asked
     hits = matching_hits(scores[kept], protocol.truth[kept])
     people = protocol.items.people[protocol.probes[kept]]
     figures = {"accuracy": _mean(hits, people, Draws(len(protocol.items.names)))}
-    return Judged(protocol.name, len(hits), len(np.unique(people)), figures)
+    return Measures(protocol.name, len(hits), len(np.unique(people)), figures)
 
 
-def _judge_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None) -> Judged:
+def _measure_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None) -> Measures:
     kept = ranking.relevant > 0
     if asked is not None:
         kept &= asked
@@ -213,10 +256,9 @@ def _judge_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None)
     for place in CMC_RANKS:
         found = (ranking.first[kept] <= place).astype(float)
         figures[f"CMC at {place}"] = _mean(found, people, draws)
-    return Judged(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
+    return Measures(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
 
 
-def _mean(values: Floats, people: Ints, draws: Draws) -> Figure:
-    if not len(values):
-        return Figure(float("nan"))
-    return Figure(float(values.mean()), *draws.mean(values, people))
+def _mean(values: Floats, people: Ints, draws: Draws) -> Measured:
+    value = float(values.mean()) if len(values) else float("nan")
+    return Measured(value, draws.mean(values, people))

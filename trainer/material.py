@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
 from indexer.people import PEOPLE, read_people
-from indexer.types import Embedder, Media
+from indexer.records import Item
+from indexer.types import Embedder, Media, Modality
 from trainer.data.features import read_feature_file
 from trainer.protocols.generate import Attributes
 from trainer.protocols.people import People
@@ -29,9 +31,10 @@ class Material:
 
 
 def material_of(index: Index) -> Material:
-    """All items of an index; one is named by its file and number, its recording is its file.
+    """All items of an index; an item's recording is its file.
 
-    Raises BadRequest for an index without items.
+    Its name says the part of the file it is, so that indexes of other models share it. Raises
+    BadRequest for an index without items.
     """
     with index.catalog.read() as read:
         ids, _, _ = read.owners()
@@ -42,7 +45,9 @@ def material_of(index: Index) -> Material:
     register, media, attributes = Register(), {}, {}
     for number in ids.tolist():
         item = found[number]
-        name = f"{item.path}#{number}"
+        name = _name(item)
+        if register.place(name) is not None:  # the same stretch under two people
+            name = f"{name} {item.person.key}"
         register.add(name, item.modality, item.person.key, str(item.path))
         media[name] = Media(item.path, item.modality, item.start_s, item.end_s, item.box)
         attributes[item.person.key] = item.person.cells()
@@ -76,6 +81,29 @@ def material_of_features(path: Path) -> Material:
     return Material(items, VectorScorer(items.paths, _unit(np.concatenate(rows))), attributes, {})
 
 
+def by_file(material: Material, items: Items, media: Mapping[str, Media]) -> VectorScorer:
+    """Vectors of a list's files as an index has them: the mean of a file's items.
+
+    Files are where ``media`` has them, else where the list says. Raises BadRequest where one is
+    not in the index.
+    """
+    rows: dict[tuple[Path, Modality], list[int]] = {}
+    for place, path in enumerate(material.items.paths):
+        own = material.media[path]
+        rows.setdefault((own.path.resolve(), own.modality), []).append(place)
+    vectors = []
+    for path, modality in zip(items.paths, items.modalities, strict=True):
+        file = media[path].path if path in media else Path(path)
+        found = rows.get((file.resolve(), modality))
+        if found is None:
+            raise BadRequest(
+                f"The index has no {modality} of {printable(file)}; index the list's media, and "
+                "name by --media the folder its paths begin in."
+            )
+        vectors.append(material.scorer.vectors[found].mean(0))
+    return VectorScorer(items.paths, _unit(np.array(vectors)))
+
+
 def attributes_of(people: People) -> Attributes:
     """What a table of VoxCeleb1 people knows, by their VGGFace names."""
     return {who.name: {"gender": who.gender, "nationality": who.nationality} for who in people}
@@ -99,16 +127,23 @@ def media_under(folder: Path, items: Items) -> dict[str, Media]:
     return found
 
 
-def embedded(items: Items, media: dict[str, Media], embedder: Embedder) -> VectorScorer:
-    """Vectors of all items; BadRequest names one that the embedder refused."""
-    found = embedder.embed([media[path] for path in items.paths])
+def embedded(paths: Sequence[str], media: Mapping[str, Media], embedder: Embedder) -> VectorScorer:
+    """Vectors of these media; BadRequest names one that the embedder refused."""
+    found = embedder.embed([media[path] for path in paths])
     if found.refusals:
         at, reason = next(iter(found.refusals.items()))
         raise BadRequest(
-            f"{len(found.refusals)} of {len(items)} media cannot be embedded, "
-            f"{items.paths[at]} the first: {reason}"
+            f"{len(found.refusals)} of {len(paths)} media cannot be embedded, "
+            f"{paths[at]} the first: {reason}"
         )
-    return VectorScorer(items.paths, _unit(found.vectors))
+    return VectorScorer(paths, _unit(found.vectors))
+
+
+def _name(item: Item) -> str:
+    """An item by its file and the part of it that it is."""
+    end = "" if item.end_s is None else f"-{item.end_s:.3f}"
+    box = "" if item.box is None else " " + ",".join(f"{side:.1f}" for side in item.box)
+    return f"{item.path}#{item.modality} {item.start_s:.3f}{end}{box}"
 
 
 def _unit(vectors: Scores) -> Scores:

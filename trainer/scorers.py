@@ -1,4 +1,4 @@
-"""What gives scores to trials: vectors, a table of ready scores, or any function of media.
+"""What gives scores to trials: vectors, scores that are ready, or any function of media.
 
 A scorer takes probes and, for each, its candidates, and says how near each candidate is; larger
 is nearer. Verification is the case of one candidate.
@@ -6,7 +6,8 @@ is nearer. Verification is the case of one candidate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -46,20 +47,20 @@ class VectorScorer:
 
     def places(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Rows (n,) of these media; BadRequest names the first that has no vector."""
-        absent = next((path for path in paths if path not in self._places), None)
-        if absent is not None:
-            count = sum(path not in self._places for path in paths)
+        try:
+            return np.fromiter(map(self._places.__getitem__, paths), np.int64, len(paths))
+        except KeyError as error:
+            absent = sum(path not in self._places for path in paths)
             raise BadRequest(
-                f"{count} of {len(paths)} media of the list have no vector, {absent!r} the first; "
-                "compute them, or give the features by the list's own names."
-            )
-        return np.array([self._places[path] for path in paths], np.int64)
+                f"{absent} of {len(paths)} media of the list have no vector, {error.args[0]!r} the "
+                "first; compute them, or give the features by the list's own names."
+            ) from None
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
         """Dot products; a trial's does not depend on any other's."""
         asked = self.vectors[self.places(probes)]
         count = len(candidates[0]) if len(candidates) else 0
-        answers = self.vectors[self.places([path for row in candidates for path in row])]
+        answers = self.vectors[self.places(list(chain.from_iterable(candidates)))]
         products: Scores = np.einsum("nd,nkd->nk", asked, answers.reshape(len(asked), count, -1))
         return products
 
@@ -76,24 +77,10 @@ class VectorScorer:
 
 
 class ReadyScores:
-    """Scores that somebody else computed, by pair of paths."""
+    """Scores (n, k) that somebody else computed of one protocol's trials, or (q, g) of a retrieval.
 
-    def __init__(self, scores: Mapping[tuple[str, str], float]) -> None:
-        self._scores = scores
+    Nothing can be asked again of them, so they cannot be audited.
+    """
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
-        """What the table says; BadRequest names a pair that it lacks."""
-        return np.array(
-            [
-                [self._of(probe, candidate) for candidate in row]
-                for probe, row in zip(probes, candidates, strict=True)
-            ]
-        )
-
-    def _of(self, probe: str, candidate: str) -> float:
-        found = self._scores.get((probe, candidate), self._scores.get((candidate, probe)))
-        if found is None:
-            raise BadRequest(
-                f"There is no score for {probe!r} and {candidate!r}; the table must have all."
-            )
-        return found
+    def __init__(self, scores: Scores) -> None:
+        self.scores = scores

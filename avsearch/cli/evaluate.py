@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,17 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import warn
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
+from indexer.locate import open_index
 
 if TYPE_CHECKING:
+    from trainer.evaluating import Report, Request
     from trainer.evaluation import Section
 
 DIRECTIONS = ("V-F", "F-V", "V-V", "F-F")
+STRATA = ("U", "G", "N", "A", "GN", "GNA")
+ANSWERS = ("identity", "gender", "nationality", "both")
+TRAINED = ("all", "seen", "unseen")
 INVALID = 3  # the exit code where a scorer did not pass its audit
 
 
@@ -49,7 +55,22 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     type=click.Path(path_type=Path),
     help="Ready vectors of faces and voices by path (.npz, .safetensors, .parquet).",
 )
+@click.option(
+    "--scores",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Ready scores of each --list's trials, in its order (.npy or text); not audited.",
+)
 @click.option("--model", help="The model, for --media, and to audit it on an index's own media.")
+@click.option(
+    "--rerank", metavar="NAME|FILE", help="A re-ranker, whose figures stand in their own column."
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Two models, feature files, score files or indexes: their difference in every figure.",
+)
 @click.option(
     "--protocol",
     "kinds",
@@ -65,7 +86,20 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     "strata",
     default="U,G",
     show_default=True,
-    help="Wrong answers share nothing (U), gender (G), nationality (N) or both (GN).",
+    help="Wrong answers share nothing (U), gender (G), nationality (N), age (A), GN or GNA.",
+)
+@click.option(
+    "--by",
+    "answers",
+    default="identity",
+    show_default=True,
+    help="What right answers share: identity, gender, nationality, both.",
+)
+@click.option(
+    "--trained",
+    default="all",
+    show_default=True,
+    help="Who takes part: all, people of the model's training (seen), others (unseen).",
 )
 @click.option(
     "--without-same-recording",
@@ -76,53 +110,49 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     "--audit", "sample", default=40, show_default=True, help="Media that are embedded again."
 )
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Do not evaluate: fit on the index what the model's scores are worth, and write that "
+    "into its checkpoint.",
+)
 @device_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder for report.json and report.html."
+)
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path),
+    help="Write the scores of a FAME list, whose answers its organisers keep, to this file.",
 )
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    index_path: Path | None,
-    lists: tuple[Path, ...],
-    tables: tuple[Path, ...],
-    media: Path | None,
-    features: Path | None,
-    model: str | None,
-    kinds: str,
-    directions: str,
-    strata: str,
-    sample: int,
-    seed: int,
-    device: str,
+    /,
     out: Path | None,
+    submission: Path | None,
     *,
-    without_same_recording: bool,
+    calibrate: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Evaluate an index, or a model on a published list.
+    """Evaluate an index, a model on a published list, ready vectors or ready scores.
 
     Every figure is audited first: a score that changes with its company makes it invalid, and
     the exit code 3.
     """
-    from trainer.evaluating import Request, run
+    if calibrate:
+        _calibrate(options["index_path"], options["model"])
+        return
+    from trainer.evaluating import run, submit
 
-    request = Request(
-        index=index_path,
-        lists=lists,
-        tables=tables,
-        media=media,
-        model=model,
-        features=features,
-        kinds=_words(kinds),
-        directions=_words(directions, DIRECTIONS),
-        strata=_words(strata, ("U", "G", "N", "GN")),
-        without_same_recording=without_same_recording,
-        sample=sample,
-        seed=seed,
-        device=device,
-    )
+    request = _request(options)
+    if submission is not None:
+        count, checked = submit(request, submission)
+        click.echo(f"{count} scores are written to {printable(submission)}.")
+        _end(ctx, checked.faults)
+        return
     with ProgressBar("protocol") as progress:
         report = run(request, progress)
     if out is not None:
@@ -130,12 +160,44 @@ def command(
     if as_json:
         print_json(report.as_json())
     else:
-        _show(report.sections)
-    invalid = [section for section in report.sections if not section.valid]
-    for section in invalid:
-        warn(f"{section.protocol} is INVALID: {'; '.join(section.audit.faults)}.")
-    if invalid:
+        _show(report)
+    _end(
+        ctx,
+        [f"{each.protocol}: {'; '.join(each.faults)}" for each in report.sections if each.faults],
+    )
+
+
+def _request(options: dict[str, Any]) -> Request:
+    """What the options ask for; words with commas are taken apart."""
+    from trainer.evaluating import Request
+
+    options["index"] = options.pop("index_path")
+    options["compare"] = options["compare"] or ()
+    known = {"kinds": (), "directions": DIRECTIONS, "strata": STRATA, "answers": ANSWERS}
+    for name, words in {**known, "trained": TRAINED}.items():
+        options[name] = _words(options[name], words)
+    return Request(**options)
+
+
+def _end(ctx: click.Context, faults: list[str]) -> None:
+    """Say what is invalid, and end with the exit code of it."""
+    for fault in faults:
+        warn(f"INVALID: {fault}.")
+    if faults:
         ctx.exit(INVALID)
+
+
+def _calibrate(index_path: Path | None, model: str | None) -> None:
+    from trainer.calibrating import calibrate_on_index
+
+    with open_index(index_path) as index:
+        path, found = calibrate_on_index(index, model)
+    rows = [
+        (way, *(f"{one[name]:.4g}" for name in ("scale", "offset", "Cllr", "minCllr")))
+        for way, one in found.items()
+    ]
+    print_table(("direction", "scale", "offset", "Cllr", "minCllr"), rows)
+    click.echo(f"Written into {printable(path)}.")
 
 
 def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -146,22 +208,38 @@ def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
     return words
 
 
-def _show(sections: list[Section]) -> None:
-    rows: list[tuple[Any, ...]] = []
-    for section in sections:
-        main = section.main
-        for name, judged in section.rows.items():
-            first = name == "model"
-            state = "" if section.valid or not first else "INVALID"
-            label = f"{section.protocol}" if first else ""
+def _show(report: Report) -> None:
+    for reached in report.reached:
+        if report.compared:
+            click.echo(f"{reached.name}:")
+        rows = [row for section in reached.sections for row in _rows(section)]
+        print_table(("protocol", "trials", "scorer", "figure", "value [95 %]", ""), rows)
+        for note in dict.fromkeys(note for section in reached.sections for note in section.notes):
+            warn(note)
+    if report.compared:
+        _show_compared(report)
+
+
+def _rows(section: Section) -> Iterator[tuple[str, ...]]:
+    """A line for each scorer of a protocol."""
+    counts = section.protocol, str(section.trials)
+    for place, (name, judged) in enumerate(section.rows.items()):
+        audit = section.audits.get(name)
+        state = "" if audit is None or audit.verdict == "passed" else audit.verdict
+        scorer = section.column if place == 0 else name
+        figure = str(judged.figures[section.main])
+        yield (*(counts if place == 0 else ("", "")), scorer, section.main, figure, state)
+
+
+def _show_compared(report: Report) -> None:
+    names = [reached.name for reached in report.reached]
+    click.echo(f"{names[0]} less {names[1]}:")
+    rows = []
+    for compared in report.compared:
+        for place, (name, found) in enumerate(compared.differences.items()):
+            better = names[found.better - 1] if found.better else "neither"
+            state = better if compared.valid else "INVALID"
             rows.append(
-                (
-                    label,
-                    str(judged.trials) if first else "",
-                    name,
-                    main,
-                    str(judged.figures[main]),
-                    state,
-                )
+                (compared.protocol if place == 0 else "", name, str(found.difference), state)
             )
-    print_table(("protocol", "trials", "scorer", "figure", "value [95 %]", ""), rows)
+    print_table(("protocol", "figure", "difference [95 %]", "better"), rows)

@@ -134,7 +134,7 @@ def test_small_segments_are_joined_and_much_deleted_ones_written_anew(tmp_path):
 def test_a_reader_goes_on_with_the_revision_it_has_mapped(index, folder):
     with Index.open(folder) as reader:
         before = reader.search(QUERY, 20).hits
-        mapped = reader._snapshot.vectors
+        mapped = reader._derived.held.vectors
         index.forget("bob")
         again = mapped.search(QUERY, 20)
         assert [item.id for item, _ in before[0]] == again.ids[0][: len(before[0])].tolist()

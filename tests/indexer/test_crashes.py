@@ -89,7 +89,7 @@ def _first(place: Path) -> str:
 def _update(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, object]]]:
     """Files that changed, are new, are gone, were moved, and are refused now."""
     gallery = place / "update-gallery"
-    process.do("index", place / "update-before", gallery=_gallery(gallery))
+    process.do("index", place / "update-before", gallery=_gallery(gallery), kind="hnsw")
     fill(gallery, {"people.csv": PEOPLE.replace("Bob Baker", "Robert"), "ann/bad.wav": ""})
     fill(gallery, {f"ann/{number}.wav": f"voice: changed {number}\n" for number in range(3)})
     fill(gallery, {f"new/{number}.jpg": f"face: new {number}\n" for number in range(5)})
@@ -98,18 +98,20 @@ def _update(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, o
     (gallery / "dan").rename(gallery / "daniel")
     for name in ("ann/3.jpg", "cid/2.wav", "cid/2.jpg"):
         (gallery / name).unlink()
-    return place / "update-before", ("index", {"gallery": str(gallery), "prune": True})
+    options = {"gallery": str(gallery), "prune": True, "kind": "hnsw"}
+    return place / "update-before", ("index", options)
 
 
 def _forget(
     process: Process, place: Path
 ) -> tuple[Path, *tuple[tuple[str, dict[str, object]], ...]]:
     gallery = place / "forget-gallery"
-    process.do("index", place / "forget-before", gallery=_gallery(gallery))
+    process.do("index", place / "forget-before", gallery=_gallery(gallery), kind="ivf")
     back_up(place / "forget-before" / "catalog.sqlite", "1")
     shutil.rmtree(gallery / "bob")
     forgetting = ("forget", {"person": "bob"})
-    return place / "forget-before", forgetting, ("index", {"gallery": str(gallery)})
+    after = ("index", {"gallery": str(gallery), "kind": "ivf"})
+    return place / "forget-before", forgetting, after
 
 
 def _migrate(place: Path) -> Path:
@@ -207,6 +209,8 @@ def test_what_is_killed_is_killed_in_the_middle(process, stories, tmp_path):
     """The trials mean something only if the work stops where they say."""
     story = stories["first"]
     assert {"COMMIT", "before fsync", "a step"} < story.points[0].keys()
+    kept = [stories[name].before / "cache" / "approximate.json" for name in ("update", "forget")]
+    assert all(path.exists() for path in kept)
     commits = story.points[0]["COMMIT"]
     ending = process.do(
         "index", tmp_path / "x", Moment("COMMIT", commits // 2), **story.steps[0][1]

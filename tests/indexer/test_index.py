@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
 from places import change, everything, fill
+from sqlalchemy import event
 
 from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex
 from indexer.index import Index
@@ -330,3 +333,25 @@ def test_a_second_writer_hears_who_the_first_is(index, folder, gallery):
                 write()
         assert index.search(QUERY, 1).hits[0]
     assert index.forget("ann").clean
+
+
+def test_totals_and_refusals_are_told_without_reading_rows_of_items(folder):
+    statements = []
+    with Index.create(folder, SPACE) as index, index.catalog.read() as read:
+        engine = read._connection.engine
+        event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2:4]))
+        read.counts()
+        read.refused()
+    with contextlib.closing(sqlite3.connect(folder / "catalog.sqlite")) as connection:
+        steps = [
+            step[3]
+            for statement, parameters in statements
+            if statement.startswith("SELECT")
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    scans = sorted(step for step in steps if step.startswith("SCAN"))
+    assert {step.split(" ", 3)[3].removeprefix("COVERING ") for step in scans} == {
+        "INDEX ix_file_gallery", "INDEX ix_file_refused",
+        "INDEX ix_item_owner", "INDEX ix_source_refused",
+    }  # fmt: skip
+    assert "SCAN item USING COVERING INDEX ix_item_owner" in scans

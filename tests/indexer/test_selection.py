@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer import faiss_scan, selection, sieve
+from indexer import faiss_scan, few, selection, sieve
 from indexer.faiss_index import FaissIndex
 from indexer.vectors import NumpyIndex
 
@@ -19,15 +19,18 @@ def filled(kind, metric, count, gone):
     return index
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 1 << 26])
+@pytest.mark.parametrize(("kept_bytes", "few_vectors"), [(0, 2), (1 << 26, 2), (0, 1000)])
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 @settings(max_examples=30, deadline=None)
 @given(share=st.sampled_from([0.0, 0.1, 0.25, 0.6, 1.0]), ks=st.lists(st.integers(1, 90)))
-def test_a_selection_asked_again_answers_as_the_reference_does(kept_bytes, metric, share, ks):
+def test_a_selection_asked_again_answers_as_the_reference_does(
+    kept_bytes, few_vectors, metric, share, ks
+):
     gone, among = np.arange(0, 120, 7), np.arange(int(120 * share))
     reference, index = (filled(kind, metric, 120, gone) for kind in (NumpyIndex, FaissIndex))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "KEPT_BYTES", kept_bytes)
+        patch.setattr(few, "FEW", few_vectors)
         patch.setattr(sieve, "FIRST_LOOK", 2)
         patch.setattr(faiss_scan, "SMALLEST_PIECE", 16)
         wanted = index.selection(np.isin(np.arange(120), among))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer import faiss_index, faiss_scan, products, sieve
+from indexer import faiss_index, faiss_scan, few, products, sieve
 from indexer.errors import BadRequest
 from indexer.faiss_index import FaissIndex
 from indexer.vectors import NumpyIndex
@@ -35,26 +35,28 @@ def cases(draw):
 
 
 @contextlib.contextmanager
-def small_steps(few):
-    """Every stage of a search at work on a handful of vectors; up to ``few`` queries by FAISS."""
+def small_steps(by_faiss, few_vectors):
+    """Every stage of a search at work on a handful of vectors; so many queries by FAISS."""
     with pytest.MonkeyPatch.context() as patch:
         for where, name, value in [
+            (few, "FEW", few_vectors),
+            (few, "BATCH", 7),
             (sieve, "FIRST_LOOK", 2),
             (sieve, "BLOCK", 16),
             (faiss_scan, "SPARE", 1),
             (faiss_scan, "SMALLEST_PIECE", 10),
-            (products._Chosen, "way", products.Way(products.by_numpy, few)),
+            (products._Chosen, "way", products.Way(products.by_numpy, by_faiss)),
             (faiss_index, "BATCH", 5),
         ]:
             patch.setattr(where, name, value)
         yield
 
 
-@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize(("by_faiss", "few_vectors"), [(0, 2), (1000, 2), (0, 1000)])
 @pytest.mark.parametrize("metric", METRICS)
 @settings(max_examples=70, deadline=None)
 @given(case=cases())
-def test_faiss_answers_as_the_reference_does(metric, few, case):
+def test_faiss_answers_as_the_reference_does(metric, by_faiss, few_vectors, case):
     dim, ids, vectors, gone, queries, among, k = case
     answers = []
     for kind in (NumpyIndex, FaissIndex):
@@ -63,7 +65,7 @@ def test_faiss_answers_as_the_reference_does(metric, few, case):
             index.add(ids[some], vectors[some])
         index.remove(gone)
         assert len(index) == len(ids) - len(gone)
-        with small_steps(few):
+        with small_steps(by_faiss, few_vectors):
             answers.append(index.search(queries, k, among))
     reference, fast = answers
     np.testing.assert_array_equal(reference.ids, fast.ids)
@@ -190,6 +192,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", Options, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
     monkeypatch.setattr(sieve, "FIRST_LOOK", 4)
+    monkeypatch.setattr(few, "FEW", 4)
     return made
 
 

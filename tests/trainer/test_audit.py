@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from indexer.errors import BadRequest
-from trainer.audit import audit, shared_people
+from trainer.audit import audit
+from trainer.overlap import shared_people
 from trainer.protocols.trials import Matching, Register, Retrieval, Verification
-from trainer.scorers import ReadyScores, VectorScorer
+from trainer.scorers import VectorScorer
 
 PEOPLE, EACH = 12, 6
 
@@ -141,6 +142,20 @@ def test_a_score_that_stops_being_finite_has_moved(scorer, matching):
     assert "inf" in str(audit(Leak(scorer, undefined_alone), matching).faults)
 
 
+def test_rounding_of_nearly_equal_scores_is_no_leak_and_a_leak_among_them_is(scorer, matching):
+    rng = np.random.default_rng(0)
+
+    def rounded(scores, candidates):
+        noise = rng.integers(-1, 2, scores.shape) * np.finfo(np.float32).eps
+        return 1 + 1e-6 * scores + noise
+
+    def leaking(scores, candidates):
+        return 1 + 1e-3 * (scores - scores.mean(0))
+
+    assert audit(Leak(scorer, rounded), matching).passed
+    assert not audit(Leak(scorer, leaking), matching).passed
+
+
 def test_equal_scores_do_not_move(matching):
     class Constant:
         def score(self, probes, candidates):
@@ -159,11 +174,3 @@ def test_people_of_the_training_are_named(matching):
 def test_a_medium_without_a_vector_is_named(scorer):
     with pytest.raises(BadRequest, match=r"1 of 2 media of the list have no vector, 'x.jpg'"):
         scorer.score(["p0/0.wav"], [["p0/0.jpg", "x.jpg"]])
-
-
-def test_ready_scores_are_found_in_either_order():
-    ready = ReadyScores({("a.wav", "b.jpg"): 0.5})
-    assert ready.score(["a.wav"], [["b.jpg"]]).tolist() == [[0.5]]
-    assert ready.score(["b.jpg"], [["a.wav"]]).tolist() == [[0.5]]
-    with pytest.raises(BadRequest, match=r"no score for 'a.wav' and 'c.jpg'"):
-        ready.score(["a.wav"], [["c.jpg"]])

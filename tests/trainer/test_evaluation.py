@@ -8,11 +8,13 @@ import pytest
 from fakes import FakeEmbedder
 from test_judge import PEOPLE, perfect, world_items
 
+from avsearch.evidence import Calibration
 from indexer.errors import BadRequest
 from indexer.types import Media
+from trainer.asking import Wanted, protocols_of
 from trainer.audit import audit_embedder
-from trainer.evaluating import Report, Request, run
-from trainer.evaluation import Subject, evaluate, protocols_of
+from trainer.evaluating import Reached, Report, Request, run
+from trainer.evaluation import Subject, evaluate
 from trainer.material import Material
 
 ATTRIBUTES = {
@@ -28,13 +30,8 @@ def items():
 
 @pytest.fixture
 def protocols(items):
-    return protocols_of(
-        items,
-        ATTRIBUTES,
-        kinds=("verification", "1:3", "retrieval"),
-        directions=("V-F", "F-F"),
-        strata=("U", "G"),
-    )
+    wanted = Wanted(("verification", "1:3", "retrieval"), ("V-F", "F-F"), ("U", "G"))
+    return protocols_of(items, ATTRIBUTES, wanted)
 
 
 def test_every_kind_direction_and_stratum_is_made(protocols):
@@ -70,6 +67,17 @@ def test_groups_and_gaps_are_of_the_main_figure(items, protocols):
     assert section.gaps == {"gender": 0, "nationality": 0, "both": 0}
 
 
+def test_a_verification_says_what_its_scores_cost_as_evidence(items, protocols):
+    calibrated = Subject(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
+    plain = Subject(perfect(items), ATTRIBUTES)
+    for subject, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
+        sections = evaluate(protocols[:2], subject)
+        figures = sections[0].rows["model"].figures
+        assert list(figures)[-len(names) :] == names
+        assert all(figures[name].value == pytest.approx(0, abs=1e-9) for name in names)
+        assert "minCllr" not in sections[1].rows["model"].figures  # no verification
+
+
 def test_people_of_the_training_are_listed(items, protocols):
     subject = Subject(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
     assert evaluate(protocols[:1], subject)[0].seen == ["p3"]
@@ -77,7 +85,7 @@ def test_people_of_the_training_are_listed(items, protocols):
 
 def test_the_share_of_right_answers_from_the_askers_own_recording_is_counted(items):
     shared = world_items(videos=True)
-    made = protocols_of(shared, {}, kinds=("1:2",), directions=("V-F",), strata=("U",))
+    made = protocols_of(shared, {}, Wanted(("1:2",), ("V-F",), ("U",)))
     assert evaluate(made, Subject(perfect(shared), {}))[0].same_recording == 0  # none is made
 
 
@@ -109,7 +117,8 @@ def test_an_embedder_that_leans_on_its_batch_makes_every_figure_invalid(items, p
 def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, tmp_path):
     sections = evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
     material = Material(items, perfect(items), ATTRIBUTES, {})
-    Report(Request(), ["avsearch", "evaluate"], "adsm", sections, material).write(tmp_path / "out")
+    reached = Reached("adsm", sections, {"": material})
+    Report(Request(), ["avsearch", "evaluate"], [reached]).write(tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["report.html", "report.json"]
     found = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from trainer.intervals import Draws
+from trainer.intervals import Draws, interval
 from trainer.judge import Oracle, by_group, largest_gap, score
-from trainer.metrics import equal_error_rate
+from trainer.metrics import equal_error_rate, true_match_rate
 from trainer.protocols.lists import read_list
 from trainer.protocols.people import read_people
 from trainer.protocols.trials import Matching, Register, Retrieval, Verification
@@ -191,16 +191,21 @@ def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
         return
     scores = rng.integers(0, values, count).astype(float)
     draws = Draws(people, draws=40)
-    areas, rates = [], []
+    areas, rates, matched = [], [], []
     for drawn in draws.counts:
         times = np.where(same, drawn[first], drawn[first] * drawn[second])
         every, kinds = np.repeat(scores, times), np.repeat(same, times)
         if kinds.any() and not kinds.all():
             areas.append(roc_auc_score(kinds, every))
             rates.append(equal_error_rate(every, kinds))
+            matched.append(true_match_rate(every, kinds, 0.1))
     drawn = draws.pairs(scores, same, first, second)
-    assert drawn.auc() == pytest.approx(np.quantile(areas, [0.025, 0.975]))
-    assert drawn.eer() == pytest.approx(np.quantile(rates, [0.025, 0.975]))
+    for found, expected in (
+        (drawn.auc(), areas),
+        (drawn.eer(), rates),
+        (drawn.true_match_rate(0.1), matched),
+    ):
+        assert found[np.isfinite(found)] == pytest.approx(expected)
 
 
 def test_the_interval_of_a_mean_is_that_of_drawn_people_counted_out():
@@ -208,7 +213,8 @@ def test_the_interval_of_a_mean_is_that_of_drawn_people_counted_out():
     values, people = rng.random(50), rng.integers(0, 7, 50)
     draws = Draws(7, draws=100)
     means = [np.average(values, weights=drawn[people]) for drawn in draws.counts]
-    assert draws.mean(values, people) == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    assert draws.mean(values, people) == pytest.approx(means)
+    assert interval(np.array(means)) == pytest.approx(np.quantile(means, [0.025, 0.975]))
 
 
 def test_many_different_scores_are_binned_without_moving_the_interval():
@@ -221,8 +227,18 @@ def test_many_different_scores_are_binned_without_moving_the_interval():
         roc_auc_score(same, scores, sample_weight=np.where(same, d[first], d[first] * d[second]))
         for d in draws.counts
     ]
-    found = draws.pairs(scores, same, first, second).auc()
+    found = interval(draws.pairs(scores, same, first, second).auc())
     assert found == pytest.approx(np.quantile(exact, [0.025, 0.975]), abs=1e-3)
+
+
+def test_many_scores_of_which_some_are_minus_infinity_are_binned_too():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 30, (2, 20_000))
+    same = first == second
+    scores = rng.standard_normal(20_000) + same
+    scores[::50] = -np.inf
+    low, high = interval(Draws(30, draws=20).pairs(scores, same, first, second).auc())
+    assert low <= roc_auc_score(same, np.maximum(scores, -99)) <= high
 
 
 # Stand-in scorers on the published lists.

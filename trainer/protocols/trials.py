@@ -6,7 +6,10 @@ however often a list repeats it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ _MODALITIES: dict[str, Modality] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "bmp", "webp"), "face"),
     **dict.fromkeys(("wav", "flac", "ogg", "opus", "mp3", "m4a"), "voice"),
 }
+_LONGEST = 1 + max(map(len, _MODALITIES))  # of an ending, with its point
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,16 +54,42 @@ class Items:
         return same
 
 
+def items_of(
+    paths: Sequence[str],
+    modalities: Sequence[Modality],
+    people: Sequence[str],
+    videos: Sequence[str],
+) -> Items:
+    """Items of different paths, with the name of each one's person and of its recording.
+
+    People are numbered in the order in which they are first named; a recording without a name is
+    not told.
+    """
+    who, names = numbered(people)
+    recordings, told = numbered(videos)
+    unknown = told.index("") if "" in told else -1
+    return Items(
+        tuple(paths),
+        tuple(modalities),
+        who,
+        tuple(names),
+        np.where(recordings == unknown, -1, recordings),
+    )
+
+
+def numbered(values: Sequence[str]) -> tuple[Ints, list[str]]:
+    """A number (n,) for each value, and the values that are numbered, each once."""
+    places: dict[str, int] = collections.defaultdict(itertools.count().__next__)
+    numbers = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+    return numbers, list(places)
+
+
 class Register:
-    """Numbers media, people and recordings in the order in which a list first names them."""
+    """Numbers media in the order in which they are first named."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
-        self._modalities: list[Modality] = []
-        self._names: dict[str, int] = {}
-        self._people: list[int] = []
-        self._recordings: dict[str, int] = {}
-        self._videos: list[int] = []
+        self._rows: list[tuple[Modality, str, str]] = []
 
     def place(self, path: str) -> int | None:
         """The position of an item that is known already."""
@@ -67,25 +97,15 @@ class Register:
 
     def add(self, path: str, modality: Modality, person: str, video: str = "") -> int:
         """The position of an item, new or known."""
-        known = self._places.get(path)
-        if known is not None:
-            return known
-        self._places[path] = place = len(self._places)
-        self._modalities.append(modality)
-        self._people.append(self._names.setdefault(person, len(self._names)))
-        number = self._recordings.setdefault(video, len(self._recordings)) if video else -1
-        self._videos.append(number)
+        place = self._places.setdefault(path, len(self._places))
+        if place == len(self._rows):
+            self._rows.append((modality, person, video))
         return place
 
     def items(self) -> Items:
         """Everything named so far."""
-        return Items(
-            tuple(self._places),
-            tuple(self._modalities),
-            np.array(self._people, np.int64),
-            tuple(self._names),
-            np.array(self._videos, np.int64),
-        )
+        modalities, people, videos = zip(*self._rows, strict=True) if self._rows else ((), (), ())
+        return items_of(tuple(self._places), modalities, people, videos)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,9 +118,17 @@ class Verification:
     second: Ints  # (n,)
     same: Bools  # (n,)
 
+    def own_recording(self) -> Bools:
+        """Which (n,) are positives that were cut from one recording."""
+        own: Bools = self.same & self.items.same_video(self.first, self.second)
+        return own
+
     def without_same_video(self) -> Verification:
         """The protocol without its positives that were cut from one recording."""
-        kept = ~(self.same & self.items.same_video(self.first, self.second))
+        return self.take(~self.own_recording())
+
+    def take(self, kept: Bools) -> Verification:
+        """The protocol with these (n,) of its trials."""
         first, second, same = self.first[kept], self.second[kept], self.same[kept]
         return Verification(self.name, self.items, first, second, same)
 
@@ -115,22 +143,38 @@ class Matching:
     candidates: Ints  # (n, k)
     truth: Ints  # (n,) the column of the right candidate
 
+    def own_recording(self) -> Bools:
+        """In which trials (n,) the right answer was cut from the probe's recording."""
+        right = self.candidates[np.arange(len(self.truth)), self.truth]
+        return self.items.same_video(self.probes, right)
+
     def without_same_video(self) -> Matching:
         """The protocol without the trials whose right answer was cut from the probe's recording."""
-        right = self.candidates[np.arange(len(self.truth)), self.truth]
-        kept = ~self.items.same_video(self.probes, right)
+        return self.take(~self.own_recording())
+
+    def take(self, kept: Bools) -> Matching:
+        """The protocol with these (n,) of its trials."""
         probes, candidates, truth = self.probes[kept], self.candidates[kept], self.truth[kept]
         return Matching(self.name, self.items, probes, candidates, truth)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Queries, each of which asks the whole gallery for the items of its person."""
+    """Queries, each of which asks the whole gallery for the items of its person.
+
+    Where there are ``labels``, one an item, it asks for the items of its label instead.
+    """
 
     name: str
     items: Items
     queries: Ints  # (q,)
     gallery: Ints  # (g,)
+    labels: Ints | None = None  # (items,)
+
+    @property
+    def shared(self) -> Ints:
+        """What (items,) a query and its right answers have in common."""
+        return self.items.people if self.labels is None else self.labels
 
 
 Protocol = Verification | Matching | Retrieval
@@ -138,9 +182,11 @@ Protocol = Verification | Matching | Retrieval
 
 def modality_of(path: str) -> Modality | None:
     """Face or voice by the ending of a file's name; None for neither."""
-    return _MODALITIES.get(path.rpartition(".")[2].lower())
+    return modalities_of([path])[0]
 
 
-def direction(probe: Modality, answer: Modality) -> str:
-    """``V-F``: a voice asks, faces answer."""
-    return f"{probe[0].upper()}-{answer[0].upper()}"
+def modalities_of(paths: Iterable[str]) -> list[Modality | None]:
+    """Face or voice by the endings of names, each different ending looked up once."""
+    endings = [path[-_LONGEST:] for path in paths]
+    known = {ending: _MODALITIES.get(ending.rpartition(".")[2].lower()) for ending in set(endings)}
+    return [known[ending] for ending in endings]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ import numpy as np
 
 from indexer.errors import BadRequest, printable
 from indexer.types import Vectors
-from trainer.protocols.trials import Matching, Register, Verification, modality_of
+from trainer.protocols.people import People
+from trainer.protocols.trials import (
+    Items,
+    Matching,
+    Register,
+    Retrieval,
+    Verification,
+    modality_of,
+)
+from trainer.protocols.trials import Protocol as Trials
 
 _ARRAYS = {
     (module, name)
@@ -27,14 +36,15 @@ _ARRAYS = {
         (f"{module}.numeric", "_frombuffer"),
     )
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+_SETS = {("builtins", "set"), ("__builtin__", "set")}  # of what a list names, before protocol 4
 
 
 class _NumbersOnly(pickle.Unpickler):
-    """Reads numbers, texts, lists, dicts and arrays; looks up nothing else."""
+    """Reads numbers, texts, lists, sets, dicts and arrays; looks up nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few functions that arrays are made with."""
-        if (module, name) not in _ARRAYS:
+        """The few functions that arrays and sets are made with."""
+        if (module, name) not in _ARRAYS | _SETS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)
 
@@ -70,55 +80,91 @@ def read_features(path: Path) -> tuple[list[str], Vectors]:
     return [str(key) for key in found], vectors
 
 
-def read_trials(path: Path) -> list[Verification | Matching]:
-    """The lists of one file: ``list`` of labelled pairs, ``match_list`` of two pairs each.
+def read_trials(path: Path, people: People | None = None) -> list[Trials]:
+    """The lists of one file, by what it calls them.
 
-    A pair of ``match_list`` gives a trial in each direction. Raises BadRequest for what is
-    neither.
+    ``list`` holds labelled pairs. ``match_list`` holds two people with a voice and a face each,
+    or the voices and the faces of N, and gives trials in each direction, for the first of them.
+    ``retrieval_lists`` holds groups of a voice, a face and whose they are, of which each gives a
+    retrieval in each direction. Whose a path is, where it is not said, is its first folder, by
+    either name that ``people`` know. Raises BadRequest for a file that has none of these.
     """
     found = read_pickle(path)
-    if not isinstance(found, Mapping) or not {"list", "match_list"} & found.keys():
-        raise BadRequest(f"{printable(path)} holds neither a list nor a match_list of trials.")
+    if not isinstance(found, Mapping) or not _READERS.keys() & found.keys():
+        raise BadRequest(f"{printable(path)} holds none of {', '.join(_READERS)}.")
     try:
-        trials: list[Verification | Matching] = []
-        if "list" in found:
-            trials.append(_pairs(path.stem, found["list"]))
-        if "match_list" in found:
-            trials += _matchings(path.stem, found["match_list"])
+        return [
+            trials
+            for kind, read in _READERS.items()
+            if kind in found
+            for trials in read(path.stem, found[kind], people or People())
+        ]
     except (TypeError, ValueError, IndexError) as error:
         raise BadRequest(
             f"{printable(path)}: {error or 'a trial is not as it should be'}."
         ) from error
-    return trials
 
 
-def _pairs(name: str, rows: Sequence[Sequence[Any]]) -> Verification:
-    register = Register()
+def _pairs(name: str, rows: Sequence[Sequence[Any]], people: People) -> Iterator[Trials]:
+    register = _Named(people)
     voices, faces, labels = zip(*rows, strict=True)
-    first = [_add(register, each) for each in voices]
-    second = [_add(register, each) for each in faces]
+    first = [register.add(each) for each in voices]
+    second = [register.add(each) for each in faces]
     same = np.array([int(label) for label in labels]) == 1
-    return Verification(name, register.items(), np.array(first), np.array(second), same)
+    yield Verification(name, register.items(), np.array(first), np.array(second), same)
 
 
-def _matchings(name: str, rows: Sequence[Sequence[Any]]) -> list[Matching]:
-    register = Register()
-    places = np.array(
-        [
-            [_add(register, media, str(row[at])) for at in (0, 3) for media in row[at + 1 : at + 3]]
-            for row in rows
-        ],
-        np.int64,
-    )  # (n, 4): voice and face of the first person, voice and face of the second
-    items, truth = register.items(), np.zeros(len(places), np.int64)
-    return [
-        Matching(f"{name} V-F", items, places[:, 0], places[:, [1, 3]], truth),
-        Matching(f"{name} F-V", items, places[:, 1], places[:, [0, 2]], truth),
-    ]
+def _matchings(name: str, rows: Sequence[Sequence[Any]], people: People) -> Iterator[Trials]:
+    register = _Named(people)
+    sides = [_sides(row) for row in rows]
+    voices, faces = (
+        np.array([[register.add(*media) for media in side[modality]] for side in sides], np.int64)
+        for modality in (0, 1)
+    )  # (n, k) each, of the same people in the same columns
+    items, truth = register.items(), np.zeros(len(rows), np.int64)
+    yield Matching(f"{name} V-F", items, voices[:, 0], faces, truth)
+    yield Matching(f"{name} F-V", items, faces[:, 0], voices, truth)
 
 
-def _add(register: Register, path: Any, person: str = "") -> int:
-    modality = modality_of(str(path))
-    if modality is None:
-        raise ValueError(f"{path!r} is neither a picture nor a sound")
-    return register.add(str(path), modality, person or str(path).split("/", 1)[0])
+def _sides(row: Sequence[Any]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
+    """Voices and faces of a row, each with whose they are; the names are empty if not said."""
+    if len(row) == 2:
+        voices, faces = row
+        return [(voice, "") for voice in voices], [(face, "") for face in faces]
+    one, voice, face, other, other_voice, other_face = row
+    return (
+        [(voice, str(one)), (other_voice, str(other))],
+        [(face, str(one)), (other_face, str(other))],
+    )
+
+
+def _retrievals(name: str, groups: Sequence[Any], people: People) -> Iterator[Trials]:
+    for number, rows in enumerate(groups, 1):
+        register = _Named(people)
+        places = [[register.add(row[at], str(row[2])) for row in rows] for at in (0, 1)]
+        voices, faces = (np.unique(np.array(side, np.int64)) for side in places)
+        items = register.items()
+        yield Retrieval(f"{name} V-F {number}", items, voices, faces)
+        yield Retrieval(f"{name} F-V {number}", items, faces, voices)
+
+
+_READERS = {"list": _pairs, "match_list": _matchings, "retrieval_lists": _retrievals}
+
+
+class _Named:
+    """A register that knows whose a path is by its first folder, where that is not said."""
+
+    def __init__(self, people: People) -> None:
+        self._register, self._people = Register(), people
+
+    def add(self, path: Any, person: str = "") -> int:
+        """The position of an item; ValueError for one that is neither picture nor sound."""
+        modality = modality_of(str(path))
+        if modality is None:
+            raise ValueError(f"{path!r} is neither a picture nor a sound")
+        whose = self._people.name(person or str(path).split("/", 1)[0])
+        return self._register.add(str(path), modality, whose)
+
+    def items(self) -> Items:
+        """Everything named so far."""
+        return self._register.items()

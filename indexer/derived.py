@@ -1,0 +1,139 @@
+"""What is made of a catalog and can be made again: its vectors, ready to search."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from indexer.approximate import ApproximateFile, kind_of
+from indexer.cache import Cache
+from indexer.catalog import Catalog
+from indexer.errors import BadRequest, printable
+from indexer.faiss_index import FaissIndex
+from indexer.forward import brought_forward
+from indexer.lock import only_writer
+from indexer.nearly import Nearly
+from indexer.parts import Part
+from indexer.reader import Reader
+from indexer.records import Revision
+from indexer.segments import UnfitCacheError
+from indexer.snapshot import Snapshot
+from indexer.vectors import Device
+from indexer.verify import problems
+
+logger = logging.getLogger(__name__)
+
+
+class Derived:
+    """The vector cache and the approximate index of an index folder, and what was read of them."""
+
+    def __init__(self, folder: Path, catalog: Catalog, device: Device) -> None:
+        self._folder, self._catalog, self._device = folder, catalog, device
+        self._cache = Cache(folder, catalog.space)
+        self._approximate = ApproximateFile(self._cache.folder, catalog.space)
+        self.held: Snapshot | None = None  # the revision searched last
+
+    def snapshot(self, read: Reader) -> Snapshot:
+        """The revision being read, ready to search; if it was not on disk it is put there."""
+        revision = read.revision()
+        if self.held is None or self.held.revision != revision:
+            space, parts = self._catalog.space, self._sound_parts(read)
+            self.held = Snapshot(revision, FaissIndex(space.dim, space.metric, self._device, parts))
+        return self.held
+
+    def nearly(self, read: Reader, snapshot: Snapshot) -> FaissIndex | Nearly:
+        """What an approximate search asks: the vectors themselves where no file can be used.
+
+        Raises BadRequest where the index is not noted to have an approximate one.
+        """
+        if kind_of(read.notes()) is None:
+            raise BadRequest(
+                f"The index in {printable(self._folder)} has no approximate one; make it with "
+                "avsearch index --approximate hnsw, or ask without --approximate."
+            )
+        if snapshot.nearly is None:
+            found = self._approximate.usable(self._known_to(read))
+            snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
+        return snapshot.nearly or snapshot.vectors
+
+    def bring_forward(self) -> None:
+        """Bring what is on disk up to date. The caller holds the write lock."""
+        with self._catalog.read() as read:
+            revision, metric = read.revision(), self._catalog.space.metric
+            try:
+                try:
+                    parts = brought_forward(self._parts(read), read, metric)
+                    stored = self._cache.store(parts, revision)
+                except UnfitCacheError as error:
+                    _warn_of(error)
+                    stored = self._cache.store(brought_forward([], read, metric), revision)
+                kind = kind_of(read.notes())
+                self._approximate.keep(kind, stored, revision, self._known_to(read))
+            except OSError as error:  # it is only a copy: the next reader does without
+                logger.warning("The vector cache could not be written: %s.", error)
+
+    def clear(self) -> None:
+        """Delete all of it. The caller holds the write lock."""
+        self.held = None
+        self._approximate.clear()
+        self._cache.clear()
+
+    def problems(self, read: Reader) -> list[str]:
+        """What is wrong with the catalog or with what is made of it, in sentences."""
+        return [*problems(read, self._cache), *self._approximate.problems()]
+
+    def _sound_parts(self, read: Reader) -> list[Part]:
+        """The parts of the revision being read, their files compared with their checksums."""
+        before = self._parts(read)
+        try:
+            self._cache.check(before)
+        except UnfitCacheError as error:
+            _warn_of(error)
+            before = []
+        parts = list(brought_forward(before, read, self._catalog.space.metric))
+        if any(part.name is None for part in parts) or not self._cache.is_of(read.revision()):
+            return self._kept(parts, read.revision())
+        return parts
+
+    def _parts(self, read: Reader) -> list[Part]:
+        """The parts on disk to start from; none where they are unfit or of another catalog."""
+        known = self.held.vectors.parts if self.held is not None else ()
+        try:
+            stamp, parts = self._cache.load(known)
+        except UnfitCacheError as error:
+            if self._cache.exists():
+                _warn_of(error)
+            return []
+        if self._known_to(read)(stamp.revision):
+            return parts
+        logger.warning("The vector cache is rebuilt: it is of another catalog.")
+        return []
+
+    def _known_to(self, read: Reader) -> Callable[[Revision], bool]:
+        """Tells whether a revision is one of this catalog, made before the one read or since."""
+
+        def known(revision: Revision) -> bool:
+            if read.knows(revision):
+                return True
+            with self._catalog.read() as newest:
+                return newest.knows(revision)
+
+        return known
+
+    def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
+        """Store a cache made while reading, unless a writer is at work or nothing may be written.
+
+        Under the lock, and only of the newest revision: what was forgotten never comes back.
+        """
+        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), only_writer(self._folder):
+            with self._catalog.read() as newest:
+                still_newest = newest.revision().number == revision.number
+            if still_newest:
+                return self._cache.store(parts, revision)
+        return parts
+
+
+def _warn_of(error: UnfitCacheError) -> None:
+    logger.warning("The vector cache is rebuilt: %s.", error)

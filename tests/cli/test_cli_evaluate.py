@@ -1,0 +1,160 @@
+"""avsearch evaluate: what a person reads and what a program gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_pairs import MEDIA, lived_pairs
+
+from avsearch.models.acienet import ACIENet
+from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.dsanet import DSANet, DSANetSettings
+
+QUICK = ("--direction", "V-F", "--stratum", "U", "--audit", "3", "--device", "cpu")
+
+
+@pytest.fixture
+def evaluate(run, indexed):
+    def go(*arguments: object) -> object:
+        return run("evaluate", "--index", indexed, *QUICK, *arguments)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of ACIENet that has learnt nothing."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
+    network = lived_pairs(ACIENet, face_features=(), voice_features=(), **MEDIA)
+    save_checkpoint(path, "acienet", network, {}, half=False)
+    return path
+
+
+def test_an_index_is_evaluated_and_reported(evaluate, tmp_path):
+    done = evaluate("--protocol", "1:2,retrieval", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    head, first, *_ = done.stdout.splitlines()
+    assert head.split()[:4] == ["protocol", "trials", "scorer", "figure"]
+    assert first.startswith("1:2 V-F U")
+    assert "embedding distance" in first
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["protocol"] for each in found["sections"]] == ["1:2 V-F U", "retrieval V-F U"]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_re_ranker_has_a_column_of_its_own(evaluate, pairs):
+    done = evaluate("--protocol", "verification,retrieval", "--rerank", pairs, "--json")
+    assert done.exit_code == 0, done.stderr
+    for section in json.loads(done.stdout)["sections"]:
+        assert list(section["rows"])[:2] == ["model", "re-ranking"]
+        assert section["verdicts"] == {"model": "passed", "re-ranking": "passed"}
+
+
+def test_a_re_ranker_within_one_modality_is_left_out_with_a_word(evaluate, pairs):
+    done = evaluate("--protocol", "retrieval", "--direction", "V-V", "--rerank", pairs)
+    assert done.exit_code == 0, done.stderr
+    assert "Re-ranking is left out: it compares faces with voices." in done.stderr
+    assert "re-ranking" not in done.stdout
+
+
+def test_the_matching_head_of_a_model_has_a_column_of_its_own(run, gallery, tmp_path):
+    settings = DSANetSettings(
+        task="matching",
+        dim=16,
+        widths=(4, 4, 8, 8),
+        channels=4,
+        map_size=2,
+        face_size=32,
+        voice_seconds=0.5,
+        hidden=24,
+        patch_rows=2,
+        patch_columns=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DSANet(settings)
+    save_checkpoint(tmp_path / "dsa.safetensors", "dsanet", network, {}, half=False)
+    made = run("index", gallery, "--index", tmp_path / "i", "--model", tmp_path / "dsa.safetensors")
+    assert made.exit_code == 0, made.stderr
+    done = run("evaluate", "--index", tmp_path / "i", *QUICK, "--protocol", "1:2", "--json")
+    assert done.exit_code == 0, done.stderr
+    (section,) = json.loads(done.stdout)["sections"]
+    assert list(section["rows"])[:2] == ["model", "matching head"]
+
+
+def test_an_index_and_another_model_are_compared_on_its_media(evaluate, run, indexed, models):
+    done = evaluate("--protocol", "1:2", "--compare", indexed, models[1])
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert f"{indexed.name} less {models[1].name}:" in lines
+    assert lines[-1].split()[:4] == ["1:2", "V-F", "U", "accuracy"]
+
+
+def test_an_index_answers_a_list_of_its_files(run, indexed, gallery, tmp_path):
+    voice = min((gallery / "Actor_01").glob("*.ogg")).name
+    line = f"Actor_01/{voice} Actor_01/face.png Actor_02/face.png\n"
+    (tmp_path / "list.txt").write_text(line)
+    options = ("--index", indexed, "--list", tmp_path / "list.txt", "--media", gallery, *QUICK)
+    done = run("evaluate", *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["sections"][0]["trials"] == 1
+    (tmp_path / "list.txt").write_text(line.replace("Actor_02", "Actor_03"))
+    (gallery_copy := tmp_path / "g" / "Actor_03").mkdir(parents=True)
+    (gallery_copy / "face.png").write_bytes((gallery / "Actor_01" / "face.png").read_bytes())
+    done = run("evaluate", "--index", indexed, "--list", tmp_path / "list.txt", *QUICK)
+    assert done.exit_code == 2
+    assert "The index has no voice of" in done.stderr
+
+
+def test_ready_scores_say_that_they_cannot_be_audited(run, tmp_path):
+    (tmp_path / "list.txt").write_text("a/1.wav a/1.jpg b/1.jpg\nb/1.wav b/1.jpg a/1.jpg\n")
+    np.save(tmp_path / "s.npy", [[1.0, 0.0], [0.0, 1.0]])
+    done = run("evaluate", "--list", tmp_path / "list.txt", "--scores", tmp_path / "s.npy")
+    assert done.exit_code == 0
+    assert "cannot be audited" in done.stderr
+    assert "ready scores" in done.stdout
+    assert "not audited" in done.stdout
+
+
+def test_a_submission_is_written(run, gallery, model, tmp_path):
+    voice = min((gallery / "Actor_01").glob("*.ogg")).name
+    (tmp_path / "fame.txt").write_text(f"t1 Actor_01/{voice} Actor_01/face.jpg\n")
+    (tmp_path / "media" / "Actor_01").mkdir(parents=True)
+    for name, own in ((voice, voice), ("face.png", "face.jpg")):
+        content = (gallery / "Actor_01" / name).read_bytes()
+        (tmp_path / "media" / "Actor_01" / own).write_bytes(content)
+    options = ("--list", tmp_path / "fame.txt", "--media", tmp_path / "media", "--model", model)
+    done = run("evaluate", *options, *QUICK, "--submission", tmp_path / "out.txt")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("1 scores are written to")
+    assert (tmp_path / "out.txt").read_text().startswith("t1 ")
+
+
+@pytest.mark.parametrize(
+    ("option", "word"), [("--by", "age"), ("--trained", "some"), ("--stratum", "X")]
+)
+def test_a_word_that_is_not_known_is_refused_with_those_that_are(evaluate, option, word):
+    done = evaluate(option, word)
+    assert done.exit_code == 2
+    assert f"'{word}' should be one or more of" in done.stderr
+
+
+def test_a_leaning_model_makes_figures_invalid_and_the_exit_code_3(evaluate, monkeypatch):
+    from avsearch.models.embedder import TorchEmbedder
+
+    honest = TorchEmbedder.embed
+
+    def leaning(self, media):
+        embedded = honest(self, media)
+        embedded.vectors[:] -= embedded.vectors.mean(0)
+        return embedded
+
+    monkeypatch.setattr(TorchEmbedder, "embed", leaning)
+    done = evaluate("--protocol", "1:2")
+    assert done.exit_code == 3
+    assert "INVALID: 1:2 V-F U: vectors, " in done.stderr
+    assert "INVALID" in done.stdout
