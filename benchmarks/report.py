@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.growth import CHANGED, Grown
 from benchmarks.machine import Machine
+from benchmarks.markdown import Row, table
 from benchmarks.measure import FILTERED, MANY, ONE, TOP, Asked, Figure
 from benchmarks.memory import Memory
 from benchmarks.opening import Opened
@@ -16,7 +17,6 @@ from benchmarks.world import DIM, QUERIES, Recipe
 
 OURS, SHIPPED = "avsearch", "FAISS as shipped"
 MIB = 2**20
-Row = Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,18 +82,6 @@ def rendered(results: Results) -> str:
         *(f"{engine} failed: {reason}" for engine, reason in results.failed.items()),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def table(head: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table, its columns padded; empty without rows."""
-    if not rows:
-        return ""
-    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
 
 
 def goals(results: Results) -> list[Row]:

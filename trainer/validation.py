@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -63,17 +64,25 @@ class Validation:
         self._model.eval()
         model = cast(Any, self._model)
         return (
-            self._embedded(model.embed_face, self._faces),
-            self._embedded(model.embed_voice, self._voices),
+            forward(model.embed_face, self._faces, self._device),
+            forward(model.embed_voice, self._voices, self._device),
         )
 
-    def _embedded(self, embed: Callable[[Tensor], Tensor], side: Side) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(side), _ROWS):
-            rows = side.rows[start : start + _ROWS]
-            inputs = torch.from_numpy(np.ascontiguousarray(side.source.gather(rows, None)))
-            parts.append(embed(inputs.to(self._device)).float().cpu().numpy())
-        return np.concatenate(parts)
+
+def forward(
+    function: Callable[..., Tensor], side: Side, device: torch.device
+) -> NDArray[np.float32]:
+    """What a function of a model gives of every item of a side, (n, ...), without chance.
+
+    It is given the items' private attributes too, where they have any and it takes them.
+    """
+    takes_private = side.private is not None and "private" in signature(function).parameters
+    parts = []
+    for start in range(0, len(side), _ROWS):
+        batch = side.batch(np.arange(start, min(start + _ROWS, len(side)))).to(device)
+        made = function(*(batch.inputs, batch.private)[: 1 + takes_private])
+        parts.append(made.float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def cross_modal_scores(

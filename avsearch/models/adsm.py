@@ -79,6 +79,7 @@ class ADSMSettings:
     gamma: float = 1.0  # of the shared centres, Eq. 5
     eta: float = 0.3  # weight of the adversary, Eq. 8-9
     turns: int = 5  # H of Algorithm 1: each H-th step trains the modality classifier
+    centred: bool = True  # go over to the centres of Eq. 2-6; without them and eta: ADSM-T
     classes: int = 2  # labels that faces and voices share: people, or values of an attribute
     identity_weight: float = 0.0  # of Eq. 1 within each modality, by person; not in the paper
     attribute_weight: float = 0.0  # of the shared classifier; not in the paper
@@ -194,11 +195,11 @@ class ADSM(nn.Module):
         return Schedule(
             epochs=30,
             batch=96,
-            critic_every=self.settings.turns,
+            critic_every=self.settings.turns if self.settings.eta else 0,
             critic_alone=True,
             warmup=6 / 30,
             drops=((9 / 30, 0.1), (12 / 30, 0.1), (15 / 30, 0.1)),
-            watched="triplet",
+            watched="triplet" if self.settings.centred else "",
             restarts=True,
         )
 

@@ -35,7 +35,9 @@ Where the paper leaves it open, or we depart from it:
 - The discriminator and the public classifiers take each item of a step once, with equal weight
   for both modalities; an attribute that is not known costs nothing.
 - Embeddings are unit vectors, so that the Euclidean distances of Eq. 16 order as the cosine does,
-  by which the index asks. The margin theta is not given: 1.
+  by which the index asks. The margin theta is not given: 1. In Eq. 16 they have the length
+  ``radius``: at unit length its soft minimum tells near others hardly from far ones, and people of
+  one gender and nationality fall together.
 - The matching classifier answers alike in any order of the candidates; see ``MatchingHead``.
 - V-F and F-V tuples are trained together, by one network.
 - Of the four rates, the matching classifier, which has none, gets that of the gender classifier.
@@ -98,6 +100,7 @@ class P2VANetSettings:
     adversary: bool = True
     candidates: int = 10  # k, of which one is the match
     margin: float = 1.0  # theta, Eq. 16
+    radius: float = 6.0  # length of the embeddings in Eq. 16
     reconstruction_weight: float = 1.5  # lambda_1, Eq. 18
     matching_weight: float = 2.0  # lambda_2
     gender_weight: float = 1.0  # lambda_3
@@ -296,7 +299,9 @@ class P2VANet(nn.Module):
         anchors, candidates = tuples.of(faces, voices)
         cost = first_cross_entropy(self.match(anchors, candidates))  # Eq. 17
         terms = {
-            "metric": lifted_structure(anchors, candidates, margin=values.margin),
+            "metric": lifted_structure(
+                values.radius * anchors, values.radius * candidates, margin=values.margin
+            ),
             "matching": values.matching_weight * cost,
         }
         if values.face_vae or values.voice_vae:

@@ -268,6 +268,15 @@ def test_the_schedule_is_that_of_section_3_5():
     assert again == pytest.approx({0: 1e-2, 2.9: 1e-2, 3: 1e-3, 6: 1e-4})
 
 
+def test_without_centres_the_triplets_never_settle():
+    assert tiny_adsm(centred=False).schedule().watched == ""
+    assert tiny_adsm().schedule().watched == "triplet"
+
+
+def test_without_an_adversary_no_step_is_the_classifiers():
+    assert tiny_adsm(eta=0.0).schedule().critic_every == 0
+
+
 # Batches that lack something.
 
 

@@ -11,11 +11,13 @@ import pytest
 import torch
 from tiny import overfit, paired_features, share_ranked_first, tiny_batch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avsearch.models import MODELS
 from avsearch.models.batch import UNKNOWN, Batch
 from avsearch.models.blocks import fuse_norms
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
+from avsearch.models.losses import lifted_structure
 from avsearch.models.p2vanet import (
     FACE,
     VOICE,
@@ -356,7 +358,7 @@ def test_terms_are_those_of_eq_18():
     logits = network.match(anchors, candidates).tolist()
     sides = (encoded.faces, batch.faces), (encoded.voices, batch.voices)
     wanted = {
-        "metric": plain.lifted_structure(anchors.tolist(), candidates.tolist(), 1.0),
+        "metric": plain.lifted_structure((6 * anchors).tolist(), (6 * candidates).tolist(), 1.0),
         "matching": 2 * plain.cross_entropy(logits, [0] * len(logits)),
         "reconstruction": 1.5 * encoded.reconstruction.item(),
         "adversary": -0.3 * network.critic_loss(encoded).item(),
@@ -471,3 +473,21 @@ def test_a_few_steps_on_a_few_pairs_rank_each_pair_first():
     totals = overfit(network, batch, steps=120)
     assert sum(totals[-5:]) < 0.7 * sum(totals[:5])
     assert share_ranked_first(network, batch) > 0.9
+
+
+def test_the_metric_parts_people_who_share_gender_and_nationality():
+    """Noisy items of 8 people in each of 8 groups: it is better to spread them than to merge."""
+    torch.manual_seed(0)
+    groups = functional.normalize(torch.randn(8, 32)).repeat_interleave(8, 0)
+    people = 0.3 * functional.normalize(torch.randn(64, 32))
+    noise = 0.2 * functional.normalize(torch.randn(2, 64, 32), dim=2)
+    labels = torch.arange(64)
+    spread = torch.ones((), requires_grad=True)
+    faces, voices = functional.normalize(groups + spread * (people + noise), dim=2)
+    tuples = draw_both_ways(labels, labels, 10).of(faces, voices)
+
+    def slope(radius: float) -> float:
+        loss = lifted_structure(*(radius * each for each in tuples), margin=1.0)
+        return torch.autograd.grad(loss, spread, retain_graph=True)[0].item()
+
+    assert slope(P2VANetSettings().radius) < 0 < slope(1.0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from worlds import paired_set
 
 from trainer.metrics import average_precision
-from trainer.validation import Validation, cross_modal_scores, first_items
+from trainer.validation import Validation, cross_modal_scores, first_items, forward
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 6))
@@ -76,3 +78,20 @@ def test_validating_twice_gives_the_same_scores_and_draws_nothing():
     assert torch.equal(torch.get_rng_state(), before)
     assert sum(model.sizes) == 2 * (100 + 100)
     assert max(model.sizes) <= 64
+
+
+def test_private_attributes_are_given_to_a_model_that_takes_them():
+    side = paired_set(people=3, each=2).faces
+    private = np.arange(6, dtype=np.float32)[:, None]
+    known = dataclasses.replace(side, private=private)
+
+    def with_private(inputs, private=None):
+        return inputs[:, :1] * 0 if private is None else private
+
+    def without(inputs):
+        return inputs
+
+    device = torch.device("cpu")
+    assert forward(with_private, known, device).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert forward(with_private, side, device).ravel().tolist() == [0] * 6
+    np.testing.assert_array_equal(forward(without, known, device), side.source.values)
