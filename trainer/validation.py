@@ -79,7 +79,8 @@ def forward(
     takes_private = side.private is not None and "private" in signature(function).parameters
     parts = []
     for start in range(0, len(side), _ROWS):
-        batch = side.batch(np.arange(start, min(start + _ROWS, len(side)))).to(device)
+        batch = side.batch(np.arange(start, min(start + _ROWS, len(side))))
+        batch = batch.each(lambda tensor: tensor.to(device))
         made = function(*(batch.inputs, batch.private)[: 1 + takes_private])
         parts.append(made.float().cpu().numpy())
     return np.concatenate(parts)
