@@ -197,7 +197,7 @@ def _trained(course: Course, name: str, seed: int) -> Any:
         seed=seed,
         device=course.device,
     )
-    trained = train(request, lambda _: _read(course.maps), lambda _: None)
+    trained = train(request, lambda sizes: _read(course.maps, sizes), lambda _: None)
     assert trained is not None  # there is one process
     return load_checkpoint(trained.checkpoint, MODELS).network.to(pick_device(course.device))
 
@@ -210,8 +210,9 @@ class NoMedia:
     voice_seconds: float = 0.0
 
 
-def _read(folder: Path) -> dict[Split, DataSet]:
-    private = folder / PRIVATE
+def _read(folder: Path, settings: Any) -> dict[Split, DataSet]:
+    """The people by side, with their private attributes where the settings take any."""
+    private = folder / PRIVATE if getattr(settings, "private", False) else None
     options = Options(face_private=private, voice_private=private)
     data = read_data([folder / MAPS], NoMedia(), folder, options)
     people = len(data.people)
@@ -222,7 +223,7 @@ def _read(folder: Path) -> dict[Split, DataSet]:
 def _tested(model: Any, course: Course) -> dict[str, Any]:
     """What every unseen person's items reach, by each way to compare."""
     chosen = SyntheticSet(**json.loads((course.maps / WORLD).read_text()))
-    unseen = Unseen.of(_read(course.maps)["test"], chosen)
+    unseen = Unseen.of(_read(course.maps, model.settings)["test"], chosen)
     device = pick_device(course.device)
     tables = {"embedding": embedding_table(model, unseen.data, device)}
     if isinstance(model, PairNetwork):

@@ -84,6 +84,7 @@ class Worker:
             self._connection.send((name, args))
             if not self._connection.poll(LIMIT_S):
                 self._process.kill()
+                self._process.join()
                 raise EngineFailed(f"it had not answered after {LIMIT_S:.0f} s")
             done, result = self._connection.recv()
         except (EOFError, OSError) as error:
