@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from avsearch.library import annotate
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
     from avsearch.search import Hit, Searcher
@@ -37,6 +38,7 @@ __all__ = [
     "RefusedFile",
     "Searcher",
     "Space",
+    "annotate",
     "ingest",
     "load_model",
     "load_reranker",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "avsearch.library": ("annotate",),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Hit", "Searcher"),

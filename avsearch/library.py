@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.recording import Heard
+from avsearch.annotation.result import Annotated
+from avsearch.annotation.run import How, annotate_with
+from avsearch.annotation.strength import FALLBACK, read_calibration
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
 from avsearch.spaces import find_weights, model_address, model_space
@@ -280,3 +288,45 @@ class _Looker:
             if not self._whole_too or self._whole.kind(file) != "picture":
                 raise
             return list(self._whole.extract(file))
+
+
+def annotate(
+    recording: Any,
+    diarization: Any,
+    index: Path | str | Index | None = None,
+    *,
+    model: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    calibration: Path | None = None,
+    least_probability: float = LEAST_PROBABILITY,
+    heard: Heard = lambda _: None,
+) -> Annotated:
+    """Name the speakers of a recording by the people of an index.
+
+    ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
+    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments. ``out``
+    is a folder for the results; a run that was stopped goes on from there. ``heard`` is told the
+    seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
+    :func:`avsearch.annotation.run.annotate_with`.
+    """
+    how = How(
+        calibration=FALLBACK if calibration is None else read_calibration(calibration),
+        least_probability=least_probability,
+        kept=out,
+        heard=heard,
+    )
+    with _at_hand(index) as opened:
+        annotated = annotate_with(
+            recording, diarization, opened, _embedder(opened, model, device), how
+        )
+    if out is not None:
+        annotated.write(out)
+    return annotated
+
+
+def _at_hand(index: Path | str | Index | None) -> AbstractContextManager[Index]:
+    """An index that is open already, and stays so, or one to be opened."""
+    if isinstance(index, Index):
+        return contextlib.nullcontext(index)
+    return open_index(None if index is None else Path(index))

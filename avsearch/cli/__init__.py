@@ -20,6 +20,7 @@ from indexer.errors import AvsearchError, BadRequest, printable
 VERBS = {
     "index": "Take faces and voices of a gallery into an index.",
     "query": "Ask an index with a face, a voice, or a person.",
+    "annotate": "Name the speakers of a recording.",
     "info": "Say what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",

@@ -1,0 +1,129 @@
+"""Names for all speakers at once: an assignment, with "unknown" where the evidence is weak."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Final
+
+import numpy as np
+
+from avsearch.annotation.assignment import assign
+from avsearch.annotation.evidence import Evidence
+from avsearch.annotation.strength import DIRECTIONS, Floats
+from indexer.types import MODALITIES
+
+KNOWN: Final = 0.5  # how likely a speaker is somebody of the index, before anything is heard
+LEAST_PROBABILITY: Final = 0.5  # of a name that is given
+SHOWN: Final = 5  # candidates that are reported of each speaker
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody of the index whom a speaker could be.
+
+    ``scores`` are cosines by direction, such as ``{"V-V": 0.81}``; ``log_likelihood_ratio`` is
+    natural, all evidence together; ``probability`` is that of being the speaker, if half of all
+    speakers are of the index and the people who got another speaker's name are not.
+    """
+
+    person: str
+    name: str | None
+    scores: dict[str, float]
+    log_likelihood_ratio: float
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """Who a speaker is. ``person`` None is unknown; ``candidates`` come best first.
+
+    ``margin`` is by how much the log-likelihood ratio of the best exceeds that of the next, None
+    where there is no next.
+    """
+
+    person: str | None
+    name: str | None
+    candidates: tuple[Candidate, ...]
+    margin: float | None
+
+    @property
+    def probability(self) -> float | None:
+        """That of the best candidate."""
+        return self.candidates[0].probability if self.candidates else None
+
+
+def decide(evidence: Evidence, least_probability: float = LEAST_PROBABILITY) -> dict[str, Decision]:
+    """Give every speaker of the evidence a person, one to one, or nobody.
+
+    The assignment maximises the probability of all names together; a name that is then less
+    likely than ``least_probability`` is not given.
+    """
+    weights = _log_weights(evidence)
+    chosen = _assigned(weights)
+    taken = [column for column in chosen if column is not None]
+    return {
+        speaker: _decision(evidence, weights[row], row, chosen[row], taken, least_probability)
+        for row, speaker in enumerate(evidence.speakers)
+    }
+
+
+def _log_weights(evidence: Evidence) -> Floats:
+    """How likely each pair is, next to the speaker being nobody of the index: a log of odds."""
+    prior = math.log(KNOWN / (1 - KNOWN) / max(1, evidence.size))
+    return evidence.ratios + prior
+
+
+def _assigned(weights: Floats) -> list[int | None]:
+    """The column of each row; None where being nobody of the index is likelier for all in all."""
+    rows, columns = weights.shape
+    nobody = np.zeros((rows, rows))
+    return [
+        int(column) if column < columns else None
+        for column in assign(np.concatenate([weights, nobody], axis=1))
+    ]
+
+
+def _decision(
+    evidence: Evidence,
+    weights: Floats,
+    row: int,
+    chosen: int | None,
+    taken: list[int],
+    least_probability: float,
+) -> Decision:
+    """One speaker's, among the people whom no other speaker was assigned."""
+    free = [at for at in range(len(weights)) if at == chosen or at not in taken]
+    free.sort(key=lambda at: (at != chosen, -weights[at]))
+    probabilities = _probabilities(weights[free])
+    candidates = tuple(
+        Candidate(
+            evidence.people[at].key,
+            evidence.people[at].name,
+            _scores_of(evidence, row, at),
+            float(evidence.ratios[row, at]),
+            float(probability),
+        )
+        for at, probability in zip(free[:SHOWN], probabilities, strict=False)
+    )
+    margin = float(weights[free[0]] - max(weights[free[1:]])) if len(free) > 1 else None
+    if chosen is None or probabilities[0] < least_probability:
+        return Decision(None, None, candidates, margin)
+    return Decision(candidates[0].person, candidates[0].name, candidates, margin)
+
+
+def _probabilities(weights: Floats) -> Floats:
+    """Of log odds next to nobody, whose own are 0."""
+    top = max(0.0, float(weights.max(initial=0.0)))
+    odds = np.exp(weights - top)
+    shares: Floats = odds / (odds.sum() + math.exp(-top))
+    return shares
+
+
+def _scores_of(evidence: Evidence, row: int, column: int) -> dict[str, float]:
+    return {
+        DIRECTIONS[mine, theirs]: float(evidence.scores[mine, theirs][row, column])
+        for mine in MODALITIES
+        for theirs in MODALITIES
+        if np.isfinite(evidence.scores[mine, theirs][row, column])
+    }

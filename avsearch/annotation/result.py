@@ -1,0 +1,157 @@
+"""What annotating came to: who the speakers are and why, and the files to write it into."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from avsearch.annotation.naming import Decision
+from avsearch.annotation.pyannotes import to_annotation
+from avsearch.annotation.rttm import write_rttm
+from avsearch.annotation.segments import label_studio
+from avsearch.annotation.tables import write_audacity, write_elan
+from avsearch.annotation.turns import Turn
+from avsearch.annotation.webvtt import write_webvtt
+from indexer.errors import BadRequest, printable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Speaker:
+    """One speaker of a recording.
+
+    ``speaker`` is the diarizer's label, ``label`` the one to write: the person's key, or the
+    diarizer's for an unknown. Of ``speech_s`` seconds ``clean_s`` were compared, those in which
+    nobody else speaks; ``dropped`` stretches were outliers. ``reason`` is a sentence.
+    """
+
+    speaker: str
+    label: str
+    decision: Decision
+    speech_s: float
+    clean_s: float
+    stretches: int
+    dropped: int
+    reason: str
+
+    @property
+    def person(self) -> str | None:
+        """The key of the person in the index; None for an unknown."""
+        return self.decision.person
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Annotated:
+    """A recording with its speakers named.
+
+    ``turns`` are the diarization's, with its labels; ``notes`` sentences on what was odd.
+    """
+
+    recording: str
+    path: Path | None
+    duration_s: float
+    turns: tuple[Turn, ...]
+    speakers: tuple[Speaker, ...]
+    model: str
+    index: Path
+    notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What to write for each of the diarizer's labels; for pyannote's ``rename_labels``."""
+        return {each.speaker: each.label for each in self.speakers}
+
+    @property
+    def named_turns(self) -> tuple[Turn, ...]:
+        """The turns by the people's keys; those of unknown speakers keep the diarizer's."""
+        labels = self.labels
+        return tuple(turn._replace(speaker=labels[turn.speaker]) for turn in self.turns)
+
+    def annotation(self) -> Any:
+        """The named turns as an ``Annotation`` of pyannote.core; BadRequest without it."""
+        return to_annotation(self.named_turns, self.recording)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON has it; ``segments`` are as WhisperX has them."""
+        path = None if self.path is None else printable(self.path)
+        return {
+            "recording": {"name": self.recording, "path": path, "duration_s": self.duration_s},
+            "index": printable(self.index),
+            "model": self.model,
+            "speakers": [_speaker_json(each) for each in self.speakers],
+            "segments": [
+                _segment_json(turn, named)
+                for turn, named in zip(self.turns, self.named_turns, strict=True)
+            ],
+            "notes": list(self.notes),
+        }
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write every format into a folder, made if there is none; the files, in a fixed order.
+
+        Each appears under its name only when it is whole.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadRequest(
+                f"{printable(folder)} cannot be a folder for the results: {error.strerror}."
+            ) from error
+        stem = self.recording.replace("/", "_").replace(os.sep, "_")
+        return [
+            _written(folder / f"{stem}{ending}", write(self)) for ending, write in WRITERS.items()
+        ]
+
+    def shown(self, label: str) -> str:
+        """The name that people read for a label."""
+        names = {each.label: each.decision.name for each in self.speakers}
+        return names.get(label) or label
+
+
+WRITERS: Final[Mapping[str, Callable[[Annotated], str]]] = {
+    ".rttm": lambda it: write_rttm(it.named_turns, it.recording),
+    ".json": lambda it: json.dumps(it.as_json(), ensure_ascii=False, indent=1) + "\n",
+    ".audacity.txt": lambda it: write_audacity(it.named_turns),
+    ".elan.txt": lambda it: write_elan(it.named_turns),
+    ".labelstudio.json": lambda it: label_studio(
+        it.named_turns,
+        it.recording if it.path is None else printable(it.path),
+        it.model,
+        it.duration_s,
+    ),
+    ".vtt": lambda it: write_webvtt(it.named_turns, it.shown),
+}
+
+
+def _speaker_json(speaker: Speaker) -> dict[str, Any]:
+    decision = speaker.decision
+    return {
+        "speaker": speaker.speaker,
+        "label": speaker.label,
+        "person": decision.person,
+        "name": decision.name,
+        "probability": decision.probability,
+        "margin": decision.margin,
+        "reason": speaker.reason,
+        "speech_s": round(speaker.speech_s, 3),
+        "clean_s": round(speaker.clean_s, 3),
+        "stretches": speaker.stretches,
+        "dropped": speaker.dropped,
+        "candidates": [dataclasses.asdict(each) for each in decision.candidates],
+    }
+
+
+def _segment_json(turn: Turn, named: Turn) -> dict[str, Any]:
+    said = {} if turn.text is None else {"text": turn.text}
+    times = {"start": turn.start_s, "end": turn.end_s}
+    return {**times, "speaker": named.speaker, "diarized": turn.speaker, **said}
+
+
+def _written(path: Path, content: str) -> Path:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(content, "utf-8", newline="\n")
+    partial.replace(path)
+    return path

@@ -1,0 +1,149 @@
+"""From a recording, its diarization and an index to names."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from avsearch.annotation.evidence import Seen, compare
+from avsearch.annotation.hearing import Listener
+from avsearch.annotation.kept import KeptVectors
+from avsearch.annotation.naming import LEAST_PROBABILITY, Decision, decide
+from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.recording import Heard, Recording, open_recording
+from avsearch.annotation.result import Annotated, Speaker
+from avsearch.annotation.speakers import Voice, voices
+from avsearch.annotation.strength import FALLBACK, Calibration
+from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
+from indexer.index import Index
+from indexer.types import Embedder, Modality
+
+LEAST_SPEECH_S: Final = 0.5  # of a speaker alone; less says nothing about a voice
+_NOBODY: Final = Decision(None, None, (), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class How:
+    """How to annotate: the strength of scores, how sure a name must be, and where to keep work.
+
+    ``kept`` is a folder for what a stopped run goes on with; None keeps nothing.
+    """
+
+    calibration: Calibration = dataclasses.field(default_factory=lambda: FALLBACK)
+    least_probability: float = LEAST_PROBABILITY
+    kept: Path | None = None
+    heard: Heard = lambda _: None
+
+
+def annotate_with(
+    source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
+) -> Annotated:
+    """Name the speakers of a recording by an index of the embedder's space.
+
+    ``source`` as :func:`avsearch.annotation.recording.open_recording` takes it, ``diarization``
+    as :func:`avsearch.annotation.reading.read_diarization`. Raises ForeignSpace for a model that
+    is not the index's own, RefusedFile for a recording that cannot be read, BadRequest for a
+    diarization that is none or of another recording.
+    """
+    how = how or How()
+    index.check_space(embedder.space)
+    recording = open_recording(source)
+    said = read_diarization(diarization, recording.name)
+    with _kept(recording, embedder, how) as kept:
+        listener = Listener(recording, embedder, kept, how.heard)
+        heard = voices(list(listener.listen(clean_stretches(said.turns))))
+    said = clipped(said, listener.duration_s)
+    evidence = compare(index, _sensed(heard), how.calibration)
+    decisions = decide(evidence, how.least_probability)
+    return Annotated(
+        recording=recording.name,
+        path=recording.path,
+        duration_s=listener.duration_s,
+        turns=said.turns,
+        speakers=_speakers(said, heard, decisions, index, how.least_probability),
+        model=embedder.space.model,
+        index=index.folder,
+        notes=said.notes,
+    )
+
+
+def _kept(
+    recording: Recording, embedder: Embedder, how: How
+) -> AbstractContextManager[KeptVectors | None]:
+    """Where vectors are kept meanwhile; nowhere for samples in memory."""
+    if how.kept is None or recording.path is None or not recording.path.is_file():
+        return contextlib.nullcontext()
+    how.kept.mkdir(parents=True, exist_ok=True)
+    found = recording.path.stat()
+    about = f"{recording.path.absolute()} {found.st_size} {found.st_mtime_ns}"
+    return KeptVectors(how.kept / f"{recording.name}.vectors.partial", embedder.space, about)
+
+
+def _sensed(heard: Mapping[str, Voice]) -> dict[str, dict[Modality, Seen]]:
+    return {
+        speaker: {"voice": Seen(voice.vector, voice.speech_s)}
+        for speaker, voice in heard.items()
+        if voice.speech_s >= LEAST_SPEECH_S
+    }
+
+
+def _speakers(
+    said: Diarization,
+    heard: Mapping[str, Voice],
+    decisions: Mapping[str, Decision],
+    index: Index,
+    least_probability: float,
+) -> tuple[Speaker, ...]:
+    keys = {who.key for who in index.people()}
+    speech = speech_of(said.turns)
+    return tuple(
+        _speaker(
+            label,
+            sum(span.duration_s for span in speech[label]),
+            heard.get(label),
+            decisions.get(label, _NOBODY),
+            f"unknown {label}" if label in keys else label,
+            least_probability,
+        )
+        for label in said.speakers
+    )
+
+
+def _speaker(
+    label: str,
+    speech_s: float,
+    voice: Voice | None,
+    decision: Decision,
+    unknown: str,
+    least_probability: float,
+) -> Speaker:
+    return Speaker(
+        speaker=label,
+        label=unknown if decision.person is None else decision.person,
+        decision=decision,
+        speech_s=speech_s,
+        clean_s=0.0 if voice is None else voice.speech_s,
+        stretches=0 if voice is None else len(voice.stretches),
+        dropped=0 if voice is None else voice.dropped,
+        reason=_reason(voice, decision, least_probability),
+    )
+
+
+def _reason(voice: Voice | None, decision: Decision, least_probability: float) -> str:
+    """Why a speaker has this name or none, in a sentence."""
+    clean_s = 0.0 if voice is None else voice.speech_s
+    if clean_s < LEAST_SPEECH_S:
+        return f"speaks alone for {clean_s:.1f} s; at least {LEAST_SPEECH_S} s are needed."
+    if not decision.candidates:
+        return "the index has nobody to compare with."
+    best = decision.candidates[0]
+    ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
+    matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
+    facts = f"{clean_s:.1f} s of speech; {best.person}: {matched}{ahead}"
+    if decision.person is not None:
+        return f"{facts}; probability {best.probability:.2f}."
+    return f"{facts}; probability {best.probability:.2f}, and {least_probability:g} is asked for."
