@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsearch.library import annotate
+    from avsearch.library import annotate, enrol
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
     from avsearch.search import Hit, Searcher
@@ -39,6 +39,7 @@ __all__ = [
     "Searcher",
     "Space",
     "annotate",
+    "enrol",
     "ingest",
     "load_model",
     "load_reranker",
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "avsearch.library": ("annotate",),
+    "avsearch.library": ("annotate", "enrol"),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Hit", "Searcher"),

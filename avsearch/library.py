@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from avsearch.annotation.enrolling import Enrolled, enrol_with
 from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
@@ -323,6 +325,40 @@ def annotate(
     if out is not None:
         annotated.write(out)
     return annotated
+
+
+def enrol(
+    recording: Path | str,
+    diarization: Any,
+    index: Path | str | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    heard: Heard = lambda _: None,
+) -> tuple[Path, Enrolled]:
+    """Add the named speakers of a recording to an index, made if there is none; its folder.
+
+    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. Raises as
+    :func:`avsearch.annotation.enrolling.enrol_with`.
+    """
+    folder = new_index(None if index is None else Path(index))
+    embedder = _embedder_of(folder, model, device)
+    notes = {"model": model_address(model or _known_model(folder))}
+    said = read_diarization(diarization, Path(recording).stem)  # before an index is made for it
+    with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
+        return folder, enrol_with(Path(recording), said, opened, embedder, names, heard)
+
+
+def _embedder_of(folder: Path, model: str | None, device: str) -> Embedder:
+    """The model of an index, or of one to be made."""
+    try:
+        with Index.open(folder) as opened:
+            return _embedder(opened, model, device)
+    except NoIndex:
+        from avsearch.models import load_model
+
+        return load_model(model, device)
 
 
 def _at_hand(index: Path | str | Index | None) -> AbstractContextManager[Index]:

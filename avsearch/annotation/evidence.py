@@ -19,14 +19,6 @@ CROSS_BESIDE: Final = 0.5  # of the other modality's evidence, where the same on
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
-    """What was heard or seen of one speaker: a unit vector (dim,), and how many seconds of it."""
-
-    vector: Vectors
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
     """Speakers against people of the index.
 
@@ -44,30 +36,29 @@ class Evidence:
 
 
 def compare(
-    index: Index, sensed: Mapping[str, Mapping[Modality, Seen]], calibration: Calibration
+    index: Index, sensed: Mapping[str, Mapping[Modality, Vectors]], calibration: Calibration
 ) -> Evidence:
-    """The evidence for every speaker of ``sensed`` and every person who could be one of them."""
+    """The evidence for every speaker and every person who could be one of them.
+
+    ``sensed`` has a unit vector (dim,) of each speaker's voice, face or both.
+    """
     speakers = list(sensed)
-    people = _candidates(index, [seen for each in sensed.values() for seen in each.values()])
+    people = _candidates(index, [vector for each in sensed.values() for vector in each.values()])
     scores = {
         (mine, theirs): _scores([sensed[label].get(mine) for label in speakers], held)
         for theirs in MODALITIES
         for held in [[_mean_of(index, who, theirs) for who in people]]
         for mine in MODALITIES
     }
-    seconds = {
-        mine: [sensed[label][mine].seconds if mine in sensed[label] else 0.0 for label in speakers]
-        for mine in MODALITIES
-    }
-    ratios = _ratios(scores, seconds, calibration, (len(speakers), len(people)))
+    ratios = _ratios(scores, calibration, (len(speakers), len(people)))
     return Evidence(speakers, people, ratios, scores, index.counts().people)
 
 
-def _candidates(index: Index, seen: Sequence[Seen]) -> list[Person]:
+def _candidates(index: Index, vectors: Sequence[Vectors]) -> list[Person]:
     """The people whose best face or voice is nearest to one of these vectors, by key."""
-    if not seen:
+    if not vectors:
         return []
-    queries = np.stack([each.vector for each in seen])
+    queries = np.stack(vectors)
     found = {
         item.person.key: item.person
         for modality in MODALITIES
@@ -86,19 +77,18 @@ def _mean_of(index: Index, who: Person, modality: Modality) -> Vectors | None:
     return weighted_mean(vectors, 1 / np.where(lengths > 0, lengths, 1.0))
 
 
-def _scores(seen: Sequence[Seen | None], held: Sequence[Vectors | None]) -> Floats:
+def _scores(sensed: Sequence[Vectors | None], held: Sequence[Vectors | None]) -> Floats:
     """(speakers, people) cosines, NaN where one of the two is not there."""
-    scores = np.full((len(seen), len(held)), np.nan)
-    for row, mine in enumerate(seen):
+    scores = np.full((len(sensed), len(held)), np.nan)
+    for row, mine in enumerate(sensed):
         for column, theirs in enumerate(held):
             if mine is not None and theirs is not None:
-                scores[row, column] = float(mine.vector @ theirs)
+                scores[row, column] = float(mine @ theirs)
     return scores
 
 
 def _ratios(
     scores: Mapping[tuple[Modality, Modality], Floats],
-    seconds: Mapping[Modality, Sequence[float]],
     calibration: Calibration,
     shape: tuple[int, int],
 ) -> Floats:
@@ -110,7 +100,7 @@ def _ratios(
     total = np.zeros(shape)
     for mine in MODALITIES:
         same, other = (
-            _calibrated(scores[mine, theirs], seconds[mine], calibration, (mine, theirs))
+            _calibrated(scores[mine, theirs], calibration, (mine, theirs))
             for theirs in (mine, MODALITIES[1 - MODALITIES.index(mine)])
         )
         weight = np.where(np.isnan(same), 1.0, CROSS_BESIDE)
@@ -119,14 +109,8 @@ def _ratios(
 
 
 def _calibrated(
-    scores: Floats,
-    seconds: Sequence[float],
-    calibration: Calibration,
-    kinds: tuple[Modality, Modality],
+    scores: Floats, calibration: Calibration, kinds: tuple[Modality, Modality]
 ) -> Floats:
     """(speakers, people) ratios; NaN where there is no score or nothing is known of its kind."""
     strength = calibration.get(DIRECTIONS[kinds])
-    if strength is None:
-        return np.full_like(scores, np.nan)
-    rows = [strength(row, each) for row, each in zip(scores, seconds, strict=True)]
-    return np.stack(rows) if rows else scores
+    return np.full_like(scores, np.nan) if strength is None else strength(scores)

@@ -53,17 +53,21 @@ class Decision:
         return self.candidates[0].probability if self.candidates else None
 
 
-def decide(evidence: Evidence, least_probability: float = LEAST_PROBABILITY) -> dict[str, Decision]:
+def decide(
+    evidence: Evidence, least_probability: float = LEAST_PROBABILITY, shown: int = SHOWN
+) -> dict[str, Decision]:
     """Give every speaker of the evidence a person, one to one, or nobody.
 
     The assignment maximises the probability of all names together; a name that is then less
-    likely than ``least_probability`` is not given.
+    likely than ``least_probability`` is not given. ``shown`` candidates are reported of each.
     """
     weights = _log_weights(evidence)
     chosen = _assigned(weights)
     taken = [column for column in chosen if column is not None]
     return {
-        speaker: _decision(evidence, weights[row], row, chosen[row], taken, least_probability)
+        speaker: _decision(
+            evidence, weights[row], row, chosen[row], taken, least_probability, shown
+        )
         for row, speaker in enumerate(evidence.speakers)
     }
 
@@ -91,6 +95,7 @@ def _decision(
     chosen: int | None,
     taken: list[int],
     least_probability: float,
+    shown: int,
 ) -> Decision:
     """One speaker's, among the people whom no other speaker was assigned."""
     free = [at for at in range(len(weights)) if at == chosen or at not in taken]
@@ -104,7 +109,7 @@ def _decision(
             float(evidence.ratios[row, at]),
             float(probability),
         )
-        for at, probability in zip(free[:SHOWN], probabilities, strict=False)
+        for at, probability in zip(free[:shown], probabilities, strict=False)
     )
     margin = float(weights[free[0]] - max(weights[free[1:]])) if len(free) > 1 else None
     if chosen is None or probabilities[0] < least_probability:

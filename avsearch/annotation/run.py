@@ -9,32 +9,32 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.evidence import Seen, compare
+from avsearch.annotation.evidence import compare
 from avsearch.annotation.hearing import Listener
 from avsearch.annotation.kept import KeptVectors
-from avsearch.annotation.naming import LEAST_PROBABILITY, Decision, decide
+from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
 from avsearch.annotation.result import Annotated, Speaker
-from avsearch.annotation.speakers import Voice, voices
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
 from avsearch.annotation.strength import FALLBACK, Calibration
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
 from indexer.index import Index
-from indexer.types import Embedder, Modality
+from indexer.types import Embedder, Modality, Vectors
 
-LEAST_SPEECH_S: Final = 0.5  # of a speaker alone; less says nothing about a voice
 _NOBODY: Final = Decision(None, None, (), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class How:
-    """How to annotate: the strength of scores, how sure a name must be, and where to keep work.
+    """How to annotate: how strong scores are, how sure a name must be, how many are shown.
 
     ``kept`` is a folder for what a stopped run goes on with; None keeps nothing.
     """
 
     calibration: Calibration = dataclasses.field(default_factory=lambda: FALLBACK)
     least_probability: float = LEAST_PROBABILITY
+    shown: int = SHOWN
     kept: Path | None = None
     heard: Heard = lambda _: None
 
@@ -58,7 +58,7 @@ def annotate_with(
         heard = voices(list(listener.listen(clean_stretches(said.turns))))
     said = clipped(said, listener.duration_s)
     evidence = compare(index, _sensed(heard), how.calibration)
-    decisions = decide(evidence, how.least_probability)
+    decisions = decide(evidence, how.least_probability, how.shown)
     return Annotated(
         recording=recording.name,
         path=recording.path,
@@ -83,9 +83,9 @@ def _kept(
     return KeptVectors(how.kept / f"{recording.name}.vectors.partial", embedder.space, about)
 
 
-def _sensed(heard: Mapping[str, Voice]) -> dict[str, dict[Modality, Seen]]:
+def _sensed(heard: Mapping[str, Voice]) -> dict[str, dict[Modality, Vectors]]:
     return {
-        speaker: {"voice": Seen(voice.vector, voice.speech_s)}
+        speaker: {"voice": voice.vector}
         for speaker, voice in heard.items()
         if voice.speech_s >= LEAST_SPEECH_S
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from avsearch.media.stretches import Span
 from indexer.types import Vectors
 
+LEAST_SPEECH_S: Final = 0.5  # of a speaker alone; less says nothing about a voice
 _FEWEST: Final = 4  # stretches among which an outlier can be told
 _DEVIATIONS: Final = 3.0  # from the median, beyond which a stretch is one
 _LARGEST_SHARE: Final = 0.25  # of a speaker's speech: if more is odd, nothing is

@@ -22,29 +22,18 @@ DIRECTIONS: Final[dict[tuple[str, str], Direction]] = {
     ("face", "voice"): "F-V",
     ("face", "face"): "F-F",
 }
-_SECONDS: Final = (1.0, 60.0)  # outside, no difference was measured
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Strength:
-    """The natural log-likelihood ratio of a cosine between two means.
+    """The natural log-likelihood ratio of a cosine: ``scale * score + offset``."""
 
-    It is ``(slope + slope_by_time x) score + offset + offset_by_time x``, x the natural
-    logarithm of the seconds that were heard or seen, held between 1 and 60.
-    """
-
-    slope: float
+    scale: float
     offset: float
-    slope_by_time: float = 0.0
-    offset_by_time: float = 0.0
 
-    def __call__(self, scores: Floats, seconds: float) -> Floats:
+    def __call__(self, scores: Floats) -> Floats:
         """Log-likelihood ratios of scores of any shape; NaN stays NaN."""
-        x = float(np.log(np.clip(seconds, *_SECONDS)))
-        ratios: Floats = (
-            (self.slope + self.slope_by_time * x) * scores + self.offset + self.offset_by_time * x
-        )
-        return ratios
+        return self.scale * scores + self.offset
 
 
 Calibration = Mapping[Direction, Strength]
@@ -61,20 +50,21 @@ FALLBACK: Final[Calibration] = {
 def read_calibration(path: Path) -> Calibration:
     """A calibration from JSON: an object a direction; BadRequest for a file that is none."""
     try:
-        values = json.loads(path.read_text("utf-8"))
-        return {key: Strength(**_numbers(values[key])) for key in values if _known(key)}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return calibration_of(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRequest(
-            f"{printable(path)} is no calibration ({error}); it is JSON, and has a slope and an "
+            f"{printable(path)} is no calibration ({error}); it is JSON, and has a scale and an "
             "offset for V-V, V-F, F-V or F-F."
         ) from error
 
 
-def _known(key: str) -> bool:
-    if key not in DIRECTIONS.values():
-        raise ValueError(f"{key!r} is no direction")
-    return True
+def calibration_of(values: Mapping[str, Any]) -> Calibration:
+    """A calibration of what JSON has: ``{"V-V": {"scale": 6.0, "offset": -3.0}}``.
 
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in values.items()}
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
+    known: dict[str, Direction] = {direction: direction for direction in DIRECTIONS.values()}
+    return {
+        known[key]: Strength(float(each["scale"]), float(each["offset"]))
+        for key, each in values.items()
+    }

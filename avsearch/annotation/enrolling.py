@@ -1,0 +1,157 @@
+"""Named speakers of a recording into an index, with the ranges in which they speak alone."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from avsearch.annotation.hearing import Listener
+from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.recording import Heard, open_recording
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
+from avsearch.annotation.turns import Diarization, clean_stretches
+from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.index import Index
+from indexer.reading import file_sha256
+from indexer.records import Asked, FileRecord, NewItem, Person, Stat
+from indexer.scan import file_fault
+from indexer.types import Embedder
+
+SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
+# What diarizers call somebody whom they do not know, and annotate leaves so.
+_ANONYMOUS: Final = re.compile(
+    r"(?:speaker|spk|unknown|cluster)?[ _-]*\d*|unknown .*", re.IGNORECASE
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What was added to an index.
+
+    ``voices`` has of each person, by key, how many stretches and seconds of speech; ``new`` are
+    those who were not in the index. ``passed_over`` says of each other label why it was.
+    """
+
+    voices: dict[str, tuple[int, float]]
+    new: tuple[str, ...]
+    passed_over: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def enrol_with(
+    path: Path,
+    diarization: Any,
+    index: Index,
+    embedder: Embedder,
+    names: Mapping[str, str] | None = None,
+    heard: Heard = lambda _: None,
+) -> Enrolled:
+    """Add the named speakers of a recording to an index of the embedder's space.
+
+    A label is the key of a person, or the name that the index has for one; ``names`` says who
+    others are. A label that is neither is a new person, unless it is such as diarizers give.
+    What the index had of the recording is replaced. Raises as
+    :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where nobody is named.
+    """
+    index.check_space(embedder.space)
+    fault = file_fault(path)
+    if fault is not None:
+        raise RefusedFile(path, fault)
+    path = path.resolve()
+    said = read_diarization(diarization, path.stem)
+    people, passed_over = _people(said, index.people(), names or {})
+    wanted = [(who, span) for who, span in clean_stretches(said.turns) if who in people]
+    listener = Listener(open_recording(path), embedder, heard=heard)
+    spoken = voices(
+        [
+            dataclasses.replace(each, speaker=people[each.speaker])
+            for each in listener.listen(wanted)
+        ]
+    )
+    enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+    for label, key in people.items():
+        if key not in enough:
+            passed_over[label] = f"speaks alone for less than {LEAST_SPEECH_S} s."
+    if not enough:
+        raise BadRequest(
+            f"Nobody named in it speaks alone for {LEAST_SPEECH_S} s in {printable(path)}."
+        )
+    known = {who.key for who in index.people()}
+    replaced = _write(index, path, enough)
+    return Enrolled(
+        {key: (len(voice.stretches), voice.speech_s) for key, voice in sorted(enough.items())},
+        tuple(sorted(enough.keys() - known)),
+        passed_over,
+        (*said.notes, *replaced),
+    )
+
+
+def _people(
+    said: Diarization, known: Sequence[Person], names: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The key of each label that names somebody, and why the others do not."""
+    strange = [label for label in names if label not in said.speakers]
+    if strange:
+        raise BadRequest(
+            f"Nobody is called {strange[0]!r} in the diarization; it has "
+            f"{', '.join(said.speakers[:10])}."
+        )
+    people, passed_over = {}, {}
+    for label in said.speakers:
+        key = _key(names.get(label, label).strip(), known)
+        if key is not None:
+            people[label] = key
+        else:
+            passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
+    if not people:
+        raise BadRequest(
+            f"No speaker has a name: {', '.join(said.speakers[:10])}; say who they are with "
+            "--name LABEL=PERSON, or in the file."
+        )
+    return people, passed_over
+
+
+def _key(label: str, known: Sequence[Person]) -> str | None:
+    """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
+    if any(who.key == label for who in known):
+        return label
+    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+    if len(called) > 1:
+        raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
+    if called:
+        return called[0]
+    return None if _ANONYMOUS.fullmatch(label) else label
+
+
+def _write(index: Index, path: Path, spoken: Mapping[str, Voice]) -> list[str]:
+    """Write the file with its items in one transaction; a note where it was known before."""
+    found = path.stat()
+    items = [
+        NewItem(key, "voice", *stretch.span, None, stretch.vector)
+        for key, voice in spoken.items()
+        for stretch in voice.stretches
+    ]
+    asked: frozenset[Asked] = frozenset(
+        (item.person, item.modality, item.start_s, item.end_s) for item in items
+    )
+    record = FileRecord(
+        path,
+        path.parent,
+        Stat(found.st_size, found.st_mtime_ns),
+        file_sha256(path),
+        SETTINGS,
+        asked,
+    )
+    with index.writing() as catalog:
+        with catalog.read() as read:
+            before = read.files_named([path]).get(path)
+        with catalog.write("enrol") as write:
+            write.put_files([(record, items)], {key: Person(key) for key in spoken})
+    if before is None:
+        return []
+    people = collections.Counter(who for who, *_ in before.asked)
+    return [f"What the index had of this recording, of {', '.join(people)}, was replaced."]
