@@ -294,12 +294,13 @@ class _Looker:
 
 def annotate(
     recording: Any,
-    diarization: Any,
+    diarization: Any = None,
     index: Path | str | Index | None = None,
     *,
     model: str | None = None,
     out: Path | None = None,
     device: str = "auto",
+    speakers: int | None = None,
     calibration: Path | None = None,
     least_probability: float = LEAST_PROBABILITY,
     heard: Heard = lambda _: None,
@@ -307,14 +308,16 @@ def annotate(
     """Name the speakers of a recording by the people of an index.
 
     ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
-    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments. ``out``
-    is a folder for the results; a run that was stopped goes on from there. ``heard`` is told the
-    seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
+    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments; None has
+    speech found and grouped, into so many ``speakers`` where that is known. ``out`` is a folder
+    for the results; a run that was stopped goes on from there. ``heard`` is told the seconds that
+    were read. Raises BadRequest, RefusedFile and ForeignSpace as
     :func:`avsearch.annotation.run.annotate_with`.
     """
     how = How(
         calibration=FALLBACK if calibration is None else read_calibration(calibration),
         least_probability=least_probability,
+        speakers=speakers,
         kept=out,
         heard=heard,
     )

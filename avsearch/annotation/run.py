@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.clustering import grouped, turns_of, windows
 from avsearch.annotation.evidence import compare
 from avsearch.annotation.hearing import Listener
 from avsearch.annotation.kept import KeptVectors
@@ -16,12 +17,19 @@ from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decid
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
 from avsearch.annotation.result import Annotated, Speaker
-from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch, Voice, voices
 from avsearch.annotation.strength import FALLBACK, Calibration
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
+from avsearch.annotation.turns import diarization as diarization_of
+from avsearch.media.speech import find_speech_in_blocks
+from indexer.errors import RefusedFile
 from indexer.index import Index
 from indexer.types import Embedder, Modality, Vectors
 
+GROUPED: Final = (
+    "No diarization was given: speech was found and grouped by likeness, which is a simple way; "
+    "a diarizer's file is better."
+)
 _NOBODY: Final = Decision(None, None, (), None)
 
 
@@ -29,12 +37,14 @@ _NOBODY: Final = Decision(None, None, (), None)
 class How:
     """How to annotate: how strong scores are, how sure a name must be, how many are shown.
 
-    ``kept`` is a folder for what a stopped run goes on with; None keeps nothing.
+    ``speakers`` is their number, where there is no diarization and it is known. ``kept`` is a
+    folder for what a stopped run goes on with; None keeps nothing.
     """
 
     calibration: Calibration = dataclasses.field(default_factory=lambda: FALLBACK)
     least_probability: float = LEAST_PROBABILITY
     shown: int = SHOWN
+    speakers: int | None = None
     kept: Path | None = None
     heard: Heard = lambda _: None
 
@@ -45,18 +55,23 @@ def annotate_with(
     """Name the speakers of a recording by an index of the embedder's space.
 
     ``source`` as :func:`avsearch.annotation.recording.open_recording` takes it, ``diarization``
-    as :func:`avsearch.annotation.reading.read_diarization`. Raises ForeignSpace for a model that
+    as :func:`avsearch.annotation.reading.read_diarization`, or None to have speech found and
+    grouped here. Raises ForeignSpace for a model that
     is not the index's own, RefusedFile for a recording that cannot be read, BadRequest for a
     diarization that is none or of another recording.
     """
     how = how or How()
     index.check_space(embedder.space)
     recording = open_recording(source)
-    said = read_diarization(diarization, recording.name)
+    said = None if diarization is None else read_diarization(diarization, recording.name)
     with _kept(recording, embedder, how) as kept:
         listener = Listener(recording, embedder, kept, how.heard)
-        heard = voices(list(listener.listen(clean_stretches(said.turns))))
-    said = clipped(said, listener.duration_s)
+        if said is None:
+            said, stretches = _diarized(recording, listener, how)
+        else:
+            stretches = list(listener.listen(clean_stretches(said.turns)))
+            said = clipped(said, listener.duration_s)
+    heard = voices(stretches)
     evidence = compare(index, _sensed(heard), how.calibration)
     decisions = decide(evidence, how.least_probability, how.shown)
     return Annotated(
@@ -69,6 +84,22 @@ def annotate_with(
         index=index.folder,
         notes=said.notes,
     )
+
+
+def _diarized(
+    recording: Recording, listener: Listener, how: How
+) -> tuple[Diarization, list[Stretch]]:
+    """Turns found and grouped here, where no diarizer did, and their stretches.
+
+    Two windows are alike enough to be of one speaker where the evidence speaks for it.
+    """
+    speech = find_speech_in_blocks(recording.stream())
+    if not speech:
+        raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
+    heard = list(listener.listen([("", window) for window in windows(speech)]))
+    strength = how.calibration.get("V-V", FALLBACK["V-V"])
+    stretches = grouped(heard, -strength.offset / strength.scale, how.speakers)
+    return diarization_of(turns_of(stretches), recording.name, [GROUPED]), stretches
 
 
 def _kept(

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     "--rttm",
     "diarization",
     metavar="FILE",
-    required=True,
     type=click.Path(readable=False, path_type=Path),
     help="Who speaks when: RTTM, JSON (WhisperX, pyannote), WebVTT, Audacity or ELAN text.",
+)
+@click.option(
+    "--speakers",
+    type=click.IntRange(min=1),
+    help="How many there are, where no file says who speaks when.",
 )
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
@@ -51,7 +55,8 @@ if TYPE_CHECKING:
 @json_option
 def command(
     recording: Path,
-    diarization: Path,
+    diarization: Path | None,
+    speakers: int | None,
     index_path: Path | None,
     model: str | None,
     out: Path | None,
@@ -61,10 +66,11 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Name the speakers of a RECORDING whose turns are known.
+    """Name the speakers of a RECORDING by the people of an index.
 
     Each speaker is compared, by what they say while nobody else does, with the voices and faces of
     the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
+    Without a diarization speech is found and grouped in a simple way.
     """
     from avsearch.annotation.naming import LEAST_PROBABILITY
     from avsearch.library import annotate
@@ -76,6 +82,7 @@ def command(
             index_path,
             model=model,
             out=out,
+            speakers=speakers,
             calibration=calibration,
             least_probability=LEAST_PROBABILITY if least_probability is None else least_probability,
             device=device,
