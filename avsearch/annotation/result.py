@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,10 @@ from typing import Any, Final
 from avsearch.annotation.naming import Decision
 from avsearch.annotation.pyannotes import to_annotation
 from avsearch.annotation.rttm import write_rttm
+from avsearch.annotation.seeing import Sight
 from avsearch.annotation.segments import label_studio
+from avsearch.annotation.sheets import contact_sheet
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
 from avsearch.annotation.tables import write_audacity, write_elan
 from avsearch.annotation.turns import Turn
 from avsearch.annotation.webvtt import write_webvtt
@@ -25,7 +28,8 @@ class Speaker:
 
     ``speaker`` is the diarizer's label, ``label`` the one to write: the person's key, or the
     diarizer's for an unknown. Of ``speech_s`` seconds ``clean_s`` were compared, those in which
-    nobody else speaks; ``dropped`` stretches were outliers. ``reason`` is a sentence.
+    nobody else speaks; ``dropped`` stretches were outliers. ``reason`` is a sentence. ``sight`` is
+    the face that is seen while they speak, in a video.
     """
 
     speaker: str
@@ -36,11 +40,54 @@ class Speaker:
     stretches: int
     dropped: int
     reason: str
+    sight: Sight | None = None
 
     @property
     def person(self) -> str | None:
         """The key of the person in the index; None for an unknown."""
         return self.decision.person
+
+
+def speaker_of(
+    label: str,
+    speech_s: float,
+    voice: Voice | None,
+    sight: Sight | None,
+    decision: Decision,
+    unknown: str,
+    least_probability: float,
+) -> Speaker:
+    """A speaker with everything that is known of them; ``unknown`` is what to call a stranger."""
+    return Speaker(
+        speaker=label,
+        label=unknown if decision.person is None else decision.person,
+        decision=decision,
+        speech_s=speech_s,
+        clean_s=0.0 if voice is None else voice.speech_s,
+        stretches=0 if voice is None else len(voice.stretches),
+        dropped=0 if voice is None else voice.dropped,
+        reason=_reason(voice, sight, decision, least_probability),
+        sight=sight,
+    )
+
+
+def _reason(
+    voice: Voice | None, sight: Sight | None, decision: Decision, least_probability: float
+) -> str:
+    """Why a speaker has this name or none, in a sentence."""
+    clean_s = 0.0 if voice is None else voice.speech_s
+    if clean_s < LEAST_SPEECH_S and sight is None:
+        return f"speaks alone for {clean_s:.1f} s; at least {LEAST_SPEECH_S} s are needed."
+    if not decision.candidates:
+        return "whoever of the index could be compared is another speaker, or there is nobody."
+    best = decision.candidates[0]
+    seen = "" if sight is None else f", {sight.seconds:.1f} s seen"
+    ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
+    matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
+    facts = f"{clean_s:.1f} s of speech{seen}; {best.person}: {matched}{ahead}"
+    if decision.person is not None:
+        return f"{facts}; probability {best.probability:.2f}."
+    return f"{facts}; probability {best.probability:.2f}, and {least_probability:g} is asked for."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,10 +147,17 @@ class Annotated:
             raise BadRequest(
                 f"{printable(folder)} cannot be a folder for the results: {error.strerror}."
             ) from error
-        stem = self.recording.replace("/", "_").replace(os.sep, "_")
-        return [
-            _written(folder / f"{stem}{ending}", write(self)) for ending, write in WRITERS.items()
+        stem = _stem(self.recording)
+        texts = [
+            _written(folder / f"{stem}{ending}", write(self).encode())
+            for ending, write in WRITERS.items()
         ]
+        sheets = [
+            _written(folder / f"{stem}.{_stem(each.speaker)}.png", contact_sheet(each.sight.views))
+            for each in self.speakers
+            if each.sight is not None
+        ]
+        return texts + sheets
 
     def shown(self, label: str) -> str:
         """The name that people read for a label."""
@@ -140,6 +194,8 @@ def _speaker_json(speaker: Speaker) -> dict[str, Any]:
         "clean_s": round(speaker.clean_s, 3),
         "stretches": speaker.stretches,
         "dropped": speaker.dropped,
+        "seen_s": 0.0 if speaker.sight is None else round(speaker.sight.seconds, 3),
+        "tracks": [] if speaker.sight is None else [list(span) for span in speaker.sight.tracks],
         "candidates": [dataclasses.asdict(each) for each in decision.candidates],
     }
 
@@ -150,8 +206,13 @@ def _segment_json(turn: Turn, named: Turn) -> dict[str, Any]:
     return {**times, "speaker": named.speaker, "diarized": turn.speaker, **said}
 
 
-def _written(path: Path, content: str) -> Path:
+def _stem(name: str) -> str:
+    """A name that a file may have."""
+    return re.sub(r"[^\w.-]", "_", name)[:100]
+
+
+def _written(path: Path, content: bytes) -> Path:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(content, "utf-8", newline="\n")
+    partial.write_bytes(content)
     partial.replace(path)
     return path

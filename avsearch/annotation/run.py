@@ -16,12 +16,15 @@ from avsearch.annotation.kept import KeptVectors
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
-from avsearch.annotation.result import Annotated, Speaker
+from avsearch.annotation.result import Annotated, Speaker, speaker_of
+from avsearch.annotation.seeing import Sight, embed_tracks, sights
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch, Voice, voices
 from avsearch.annotation.strength import FALLBACK, Calibration
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
 from avsearch.annotation.turns import diarization as diarization_of
+from avsearch.media.kinds import kind_of
 from avsearch.media.speech import find_speech_in_blocks
+from avsearch.media.tracks import EVERY_S, face_tracks
 from indexer.errors import RefusedFile
 from indexer.index import Index
 from indexer.types import Embedder, Modality, Vectors
@@ -37,13 +40,15 @@ _NOBODY: Final = Decision(None, None, (), None)
 class How:
     """How to annotate: how strong scores are, how sure a name must be, how many are shown.
 
-    ``speakers`` is their number, where there is no diarization and it is known. ``kept`` is a
-    folder for what a stopped run goes on with; None keeps nothing.
+    ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
+    there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
+    with; None keeps nothing.
     """
 
     calibration: Calibration = dataclasses.field(default_factory=lambda: FALLBACK)
     least_probability: float = LEAST_PROBABILITY
     shown: int = SHOWN
+    faces: bool = True
     speakers: int | None = None
     kept: Path | None = None
     heard: Heard = lambda _: None
@@ -72,17 +77,18 @@ def annotate_with(
             stretches = list(listener.listen(clean_stretches(said.turns)))
             said = clipped(said, listener.duration_s)
     heard = voices(stretches)
-    evidence = compare(index, _sensed(heard), how.calibration)
+    seen, blind = _seen(recording, said, embedder, how)
+    evidence = compare(index, _sensed(heard, seen), how.calibration)
     decisions = decide(evidence, how.least_probability, how.shown)
     return Annotated(
         recording=recording.name,
         path=recording.path,
         duration_s=listener.duration_s,
         turns=said.turns,
-        speakers=_speakers(said, heard, decisions, index, how.least_probability),
+        speakers=_speakers(said, heard, seen, decisions, index, how.least_probability),
         model=embedder.space.model,
         index=index.folder,
-        notes=said.notes,
+        notes=(*said.notes, *blind),
     )
 
 
@@ -114,17 +120,40 @@ def _kept(
     return KeptVectors(how.kept / f"{recording.name}.vectors.partial", embedder.space, about)
 
 
-def _sensed(heard: Mapping[str, Voice]) -> dict[str, dict[Modality, Vectors]]:
-    return {
-        speaker: {"voice": voice.vector}
-        for speaker, voice in heard.items()
-        if voice.speech_s >= LEAST_SPEECH_S
-    }
+def _seen(
+    recording: Recording, said: Diarization, embedder: Embedder, how: How
+) -> tuple[dict[str, Sight], tuple[str, ...]]:
+    """The speakers' faces, where the recording is a video; a note where it shows none."""
+    if not how.faces or recording.path is None or kind_of(recording.path) != "video":
+        return {}, ()
+    try:
+        tracks = list(face_tracks(recording.path))
+    except RefusedFile as refusal:  # it has sound, or it had been refused before
+        return {}, (f"No face was looked for: {refusal.reason}",)
+    if not tracks:
+        return {}, ("No clear face was found in the video; the voices alone were compared.",)
+    strength = how.calibration.get("F-F", FALLBACK["F-F"])
+    alike = -strength.offset / strength.scale
+    return sights(said.turns, tracks, embed_tracks(tracks, embedder), EVERY_S, alike), ()
+
+
+def _sensed(
+    heard: Mapping[str, Voice], seen: Mapping[str, Sight]
+) -> dict[str, dict[Modality, Vectors]]:
+    """What there is to compare of each speaker of whom there is enough."""
+    sensed: dict[str, dict[Modality, Vectors]] = {}
+    for speaker, voice in heard.items():
+        if voice.speech_s >= LEAST_SPEECH_S:
+            sensed.setdefault(speaker, {})["voice"] = voice.vector
+    for speaker, sight in seen.items():
+        sensed.setdefault(speaker, {})["face"] = sight.vector
+    return sensed
 
 
 def _speakers(
     said: Diarization,
     heard: Mapping[str, Voice],
+    seen: Mapping[str, Sight],
     decisions: Mapping[str, Decision],
     index: Index,
     least_probability: float,
@@ -132,49 +161,14 @@ def _speakers(
     keys = {who.key for who in index.people()}
     speech = speech_of(said.turns)
     return tuple(
-        _speaker(
+        speaker_of(
             label,
             sum(span.duration_s for span in speech[label]),
             heard.get(label),
+            seen.get(label),
             decisions.get(label, _NOBODY),
             f"unknown {label}" if label in keys else label,
             least_probability,
         )
         for label in said.speakers
     )
-
-
-def _speaker(
-    label: str,
-    speech_s: float,
-    voice: Voice | None,
-    decision: Decision,
-    unknown: str,
-    least_probability: float,
-) -> Speaker:
-    return Speaker(
-        speaker=label,
-        label=unknown if decision.person is None else decision.person,
-        decision=decision,
-        speech_s=speech_s,
-        clean_s=0.0 if voice is None else voice.speech_s,
-        stretches=0 if voice is None else len(voice.stretches),
-        dropped=0 if voice is None else voice.dropped,
-        reason=_reason(voice, decision, least_probability),
-    )
-
-
-def _reason(voice: Voice | None, decision: Decision, least_probability: float) -> str:
-    """Why a speaker has this name or none, in a sentence."""
-    clean_s = 0.0 if voice is None else voice.speech_s
-    if clean_s < LEAST_SPEECH_S:
-        return f"speaks alone for {clean_s:.1f} s; at least {LEAST_SPEECH_S} s are needed."
-    if not decision.candidates:
-        return "the index has nobody to compare with."
-    best = decision.candidates[0]
-    ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
-    matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
-    facts = f"{clean_s:.1f} s of speech; {best.person}: {matched}{ahead}"
-    if decision.person is not None:
-        return f"{facts}; probability {best.probability:.2f}."
-    return f"{facts}; probability {best.probability:.2f}, and {least_probability:g} is asked for."
