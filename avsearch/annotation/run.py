@@ -127,14 +127,14 @@ def _seen(
     if not how.faces or recording.path is None or kind_of(recording.path) != "video":
         return {}, ()
     try:
-        tracks = list(face_tracks(recording.path))
+        tracks, vectors = embed_tracks(face_tracks(recording.path), embedder)
     except RefusedFile as refusal:  # it has sound, or it had been refused before
         return {}, (f"No face was looked for: {refusal.reason}",)
     if not tracks:
         return {}, ("No clear face was found in the video; the voices alone were compared.",)
     strength = how.calibration.get("F-F", FALLBACK["F-F"])
     alike = -strength.offset / strength.scale
-    return sights(said.turns, tracks, embed_tracks(tracks, embedder), EVERY_S, alike), ()
+    return sights(said.turns, tracks, vectors, EVERY_S, alike), ()
 
 
 def _sensed(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import bisect
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from avsearch.media.stretches import Span
 from avsearch.media.tracks import Track
 from indexer.types import Embedder, Media, Vectors
 
+_AT_ONCE: Final = 32  # tracks whose pictures are in memory: at most 32 MB
 LEAST_S: Final = 1.0  # that a face is seen alone with a speaker
 LEAST_SHARE: Final = 0.5  # of the time in which a face is seen alone with the speaker
 
@@ -41,11 +43,23 @@ class Sight:
     views: tuple[Media, ...]
 
 
-def embed_tracks(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
-    """A unit vector of each track, (n, dim): the mean of its best views."""
+def embed_tracks(found: Iterable[Track], embedder: Embedder) -> tuple[list[Track], Vectors]:
+    """Tracks with a unit vector each, (n, dim): the mean of its best views.
+
+    The pictures are let go of as they are embedded; who wants one reads it from the file again.
+    """
+    tracks: list[Track] = []
+    vectors = [np.empty((0, embedder.space.dim), np.float32)]
+    while some := list(itertools.islice(found, _AT_ONCE)):
+        vectors.append(_means(some, embedder))
+        for track in some:
+            track.views = [view.without_picture() for view in track.views]
+        tracks += some
+    return tracks, np.concatenate(vectors)
+
+
+def _means(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
     media = [view.media for track in tracks for view in track.views]
-    if not media:
-        return np.empty((0, embedder.space.dim), np.float32)
     ends = np.cumsum([len(track.views) for track in tracks])
     parts = np.split(embedder.embed(media).vectors, ends[:-1])
     return np.stack([weighted_mean(part, np.ones(len(part))) for part in parts])

@@ -38,7 +38,7 @@ def from_values(value: Any) -> Diarization:
     if turns and not named:
         raise BadRequest("no segment says its speaker; run the diarization first.")
     missing = len(turns) - len(named)
-    notes = [f"{missing} segments name no speaker and were left out."] if missing else []
+    notes = [f"segments that name no speaker, left out: {missing}."] if missing else []
     return diarization(named, _recording(value), notes)
 
 
@@ -104,6 +104,8 @@ def _regions(task: Mapping[str, Any]) -> list[Any]:
 
 
 def _turn(element: Any) -> Turn | None:
+    if isinstance(element, Turn):
+        return element
     if not isinstance(element, Mapping):
         start, end, speaker = _three(element)
         return Turn(float(start), float(end), str(speaker))

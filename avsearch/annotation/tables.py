@@ -16,7 +16,7 @@ from avsearch.annotation.turns import Diarization, Turn, diarization
 from indexer.errors import BadRequest, printable
 
 ELAN_COLUMNS: Final = ("Tier", "Begin Time - ss.msec", "End Time - ss.msec", "Annotation")
-_ESCAPED: Final = re.compile(r"[\t%\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]|^ | $")
+_ESCAPED: Final = re.compile(r"[\t%\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]|^\s|\s$")
 
 
 def write_audacity(turns: Iterable[Turn]) -> str:

@@ -51,14 +51,16 @@ def diarization(
     0 or ends before it begins, and where none is left.
     """
     rounded = [_rounded(turn) for turn in turns]
-    kept = sorted(turn for turn in rounded if turn.end_s > turn.start_s)
+    kept = sorted(
+        (turn for turn in rounded if turn.end_s > turn.start_s), key=lambda turn: turn[:3]
+    )
     if not kept:
         raise BadRequest(
             "The diarization has no turn of speech; check that it is not empty, or leave it out "
             "to have the speech found and grouped."
         )
     empty = len(rounded) - len(kept)
-    said = [*notes, f"{empty} turns of no length were left out."] if empty else notes
+    said = [*notes, f"turns of no length, left out: {empty}."] if empty else notes
     return Diarization(tuple(kept), recording, tuple(said))
 
 
@@ -90,7 +92,8 @@ def clipped(said: Diarization, duration_s: float) -> Diarization:
             "the diarization is of another recording."
         )
     note = (
-        f"{len(beyond)} turns reach beyond the end of the sound at {duration_s:.2f} s; cut there."
+        f"turns that reach beyond the end of the sound at {duration_s:.2f} s, cut there: "
+        f"{len(beyond)}."
     )
     return Diarization(turns, said.recording, (*said.notes, note))
 

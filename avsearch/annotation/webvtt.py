@@ -45,7 +45,7 @@ def read_webvtt(path: Path) -> Diarization:
     cues = list(_cues(path))
     turns = [turn for turn in cues if turn is not None]
     silent = len(cues) - len(turns)
-    notes = [f"{silent} cues name no voice and were left out."] if silent else []
+    notes = [f"cues that name no voice, left out: {silent}."] if silent else []
     return diarization(turns, notes=notes)
 
 

@@ -39,6 +39,10 @@ class View:
     media: Media
     quality: float
 
+    def without_picture(self) -> View:
+        """The same, to be read from the file again."""
+        return View(dataclasses.replace(self.media, data=None), self.quality)
+
 
 @dataclasses.dataclass(slots=True)
 class Track:
