@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from indexer.types import Embedder
 SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
 # What diarizers call somebody whom they do not know, and annotate leaves so.
 _ANONYMOUS: Final = re.compile(
-    r"(?:speaker|spk|unknown|cluster)?[ _-]*\d*|unknown .*", re.IGNORECASE
+    r"(?:speaker|spk|unknown|cluster|[a-z])?[ _-]*\d*|unknown .*", re.IGNORECASE
 )
 
 
@@ -153,5 +152,5 @@ def _write(index: Index, path: Path, spoken: Mapping[str, Voice]) -> list[str]:
             write.put_files([(record, items)], {key: Person(key) for key in spoken})
     if before is None:
         return []
-    people = collections.Counter(who for who, *_ in before.asked)
-    return [f"What the index had of this recording, of {', '.join(people)}, was replaced."]
+    people = ", ".join(sorted({who for who, *_ in before.asked}))
+    return [f"What the index had of this recording, of {people}, was replaced."]

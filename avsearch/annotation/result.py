@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.files import made_folder, written
 from avsearch.annotation.naming import Decision
 from avsearch.annotation.pyannotes import to_annotation
 from avsearch.annotation.rttm import write_rttm
@@ -19,7 +20,7 @@ from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
 from avsearch.annotation.tables import write_audacity, write_elan
 from avsearch.annotation.turns import Turn
 from avsearch.annotation.webvtt import write_webvtt
-from indexer.errors import BadRequest, printable
+from indexer.errors import printable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,19 +142,14 @@ class Annotated:
 
         Each appears under its name only when it is whole.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadRequest(
-                f"{printable(folder)} cannot be a folder for the results: {error.strerror}."
-            ) from error
+        made_folder(folder)
         stem = _stem(self.recording)
         texts = [
-            _written(folder / f"{stem}{ending}", write(self).encode())
+            written(folder / f"{stem}{ending}", write(self).encode())
             for ending, write in WRITERS.items()
         ]
         sheets = [
-            _written(folder / f"{stem}.{_stem(each.speaker)}.png", contact_sheet(each.sight.views))
+            written(folder / f"{stem}.{_stem(each.speaker)}.png", contact_sheet(each.sight.views))
             for each in self.speakers
             if each.sight is not None
         ]
@@ -209,10 +205,3 @@ def _segment_json(turn: Turn, named: Turn) -> dict[str, Any]:
 def _stem(name: str) -> str:
     """A name that a file may have."""
     return re.sub(r"[^\w.-]", "_", name)[:100]
-
-
-def _written(path: Path, content: bytes) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-    return path

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from avsearch.annotation.clustering import grouped, turns_of, windows
 from avsearch.annotation.evidence import compare
+from avsearch.annotation.files import made_folder
 from avsearch.annotation.hearing import Listener
 from avsearch.annotation.kept import KeptVectors
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
@@ -114,10 +115,10 @@ def _kept(
     """Where vectors are kept meanwhile; nowhere for samples in memory."""
     if how.kept is None or recording.path is None or not recording.path.is_file():
         return contextlib.nullcontext()
-    how.kept.mkdir(parents=True, exist_ok=True)
     found = recording.path.stat()
     about = f"{recording.path.absolute()} {found.st_size} {found.st_mtime_ns}"
-    return KeptVectors(how.kept / f"{recording.name}.vectors.partial", embedder.space, about)
+    folder = made_folder(how.kept)
+    return KeptVectors(folder / f"{recording.name}.vectors.partial", embedder.space, about)
 
 
 def _seen(

@@ -74,7 +74,7 @@ def test_only_clean_speech_is_compared(annotated: Annotated) -> None:
 
 def test_reasons_say_how_much_was_heard_what_matched_and_by_how_much(annotated: Annotated) -> None:
     reasons = {each.speaker: each.reason for each in annotated.speakers}
-    assert reasons["S1"].startswith("3.0 s of speech; ann: V-V 0.99, ")
+    assert reasons["S1"].startswith("3.0 s of speech; ann: V-V 1.00, ")
     assert "before the next; probability 0." in reasons["S1"]
     assert reasons["S3"].endswith("and 0.5 is asked for.")
     assert reasons["S4"] == "speaks alone for 0.3 s; at least 0.5 s are needed."
@@ -242,7 +242,7 @@ def test_enrolling_and_then_annotating_knows_the_new_person(talk: Path, index: I
 def test_a_correction_replaces_what_was_enrolled(talk: Path, index: Index) -> None:
     enrol_with(talk, SAID, index, Ear(), {"S1": "zoe", "S2": "bob"})
     again = enrol_with(talk, SAID, index, Ear(), {"S1": "ann"})
-    assert "of bob, zoe, was replaced" in again.notes[-1].replace("zoe, bob", "bob, zoe")
+    assert again.notes[-1].endswith("of bob, zoe, was replaced.")
     assert [who.key for who in index.people()] == ["ann", "bob", "cyn"]
     ids, _ = index.vectors_of("ann", "voice")
     assert len(ids) == 3 + 2
