@@ -1,18 +1,21 @@
-"""Named speakers of a recording into an index, with the ranges in which they speak alone."""
+"""Named speakers of a recording into an index: the ranges they speak in alone, their faces."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from avsearch.annotation.hearing import Listener
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
+from avsearch.annotation.seeing import Sight, look
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
+from avsearch.annotation.strength import FALLBACK
 from avsearch.annotation.turns import Diarization, clean_stretches
+from avsearch.media.kinds import kind_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.reading import file_sha256
@@ -31,11 +34,13 @@ _ANONYMOUS: Final = re.compile(
 class Enrolled:
     """What was added to an index.
 
-    ``voices`` has of each person, by key, how many stretches and seconds of speech; ``new`` are
+    ``voices`` has of each person, by key, how many stretches and seconds of speech, ``faces`` how
+    many appearances in a video; ``new`` are
     those who were not in the index. ``passed_over`` says of each other label why it was.
     """
 
     voices: dict[str, tuple[int, float]]
+    faces: dict[str, int]
     new: tuple[str, ...]
     passed_over: dict[str, str]
     notes: tuple[str, ...]
@@ -79,14 +84,45 @@ def enrol_with(
         raise BadRequest(
             f"Nobody named in it speaks alone for {LEAST_SPEECH_S} s in {printable(path)}."
         )
+    seen, blind = _faces(path, said, people, embedder)
+    items = [*_voice_items(enough), *_face_items(seen, enough.keys())]
     known = {who.key for who in index.people()}
-    replaced = _write(index, path, enough)
+    replaced = _write(index, path, items)
     return Enrolled(
         {key: (len(voice.stretches), voice.speech_s) for key, voice in sorted(enough.items())},
+        {key: len(sight.appearances) for key, sight in sorted(seen.items()) if key in enough},
         tuple(sorted(enough.keys() - known)),
         passed_over,
-        (*said.notes, *replaced),
+        (*said.notes, *blind, *replaced),
     )
+
+
+def _faces(
+    path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder
+) -> tuple[dict[str, Sight], tuple[str, ...]]:
+    """The faces of the people of a video by their keys; a stranger's label stays what it is."""
+    if kind_of(path) != "video":
+        return {}, ()
+    turns = [turn._replace(speaker=people.get(turn.speaker, turn.speaker)) for turn in said.turns]
+    return look(path, turns, embedder, FALLBACK)
+
+
+def _voice_items(spoken: Mapping[str, Voice]) -> list[NewItem]:
+    return [
+        NewItem(key, "voice", *stretch.span, None, stretch.vector)
+        for key, voice in spoken.items()
+        for stretch in voice.stretches
+    ]
+
+
+def _face_items(seen: Mapping[str, Sight], keys: Collection[str]) -> list[NewItem]:
+    """An item an appearance: where its best view is, and the vector of the whole."""
+    return [
+        NewItem(key, "face", each.views[0].start_s, None, each.views[0].box, each.vector)
+        for key, sight in seen.items()
+        if key in keys
+        for each in sight.appearances
+    ]
 
 
 def _people(
@@ -126,14 +162,9 @@ def _key(label: str, known: Sequence[Person]) -> str | None:
     return None if _ANONYMOUS.fullmatch(label) else label
 
 
-def _write(index: Index, path: Path, spoken: Mapping[str, Voice]) -> list[str]:
+def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
     """Write the file with its items in one transaction; a note where it was known before."""
     found = path.stat()
-    items = [
-        NewItem(key, "voice", *stretch.span, None, stretch.vector)
-        for key, voice in spoken.items()
-        for stretch in voice.stretches
-    ]
     asked: frozenset[Asked] = frozenset(
         (item.person, item.modality, item.start_s, item.end_s) for item in items
     )
@@ -149,7 +180,7 @@ def _write(index: Index, path: Path, spoken: Mapping[str, Voice]) -> list[str]:
         with catalog.read() as read:
             before = read.files_named([path]).get(path)
         with catalog.write("enrol") as write:
-            write.put_files([(record, items)], {key: Person(key) for key in spoken})
+            write.put_files([(record, items)], {})
     if before is None:
         return []
     people = ", ".join(sorted({who for who, *_ in before.asked}))

@@ -18,6 +18,7 @@ from avsearch.annotation.segments import label_studio
 from avsearch.annotation.sheets import contact_sheet
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
 from avsearch.annotation.tables import write_audacity, write_elan
+from avsearch.annotation.timeline import Row, timeline
 from avsearch.annotation.turns import Turn
 from avsearch.annotation.webvtt import write_webvtt
 from indexer.errors import printable
@@ -173,11 +174,19 @@ WRITERS: Final[Mapping[str, Callable[[Annotated], str]]] = {
         it.duration_s,
     ),
     ".vtt": lambda it: write_webvtt(it.named_turns, it.shown),
+    ".svg": lambda it: timeline(it.turns, [_row_of(each) for each in it.speakers], it.duration_s),
 }
 
 
-def _speaker_json(speaker: Speaker) -> dict[str, Any]:
+def _row_of(speaker: Speaker) -> Row:
     decision = speaker.decision
+    name = decision.name or decision.person or "unknown"
+    sure = f", {decision.probability:.2f}" if decision.person and decision.probability else ""
+    return Row(speaker.speaker, f"{speaker.speaker}: {name}{sure}", decision.person is not None)
+
+
+def _speaker_json(speaker: Speaker) -> dict[str, Any]:
+    decision, sight = speaker.decision, speaker.sight
     return {
         "speaker": speaker.speaker,
         "label": speaker.label,
@@ -190,8 +199,8 @@ def _speaker_json(speaker: Speaker) -> dict[str, Any]:
         "clean_s": round(speaker.clean_s, 3),
         "stretches": speaker.stretches,
         "dropped": speaker.dropped,
-        "seen_s": 0.0 if speaker.sight is None else round(speaker.sight.seconds, 3),
-        "tracks": [] if speaker.sight is None else [list(span) for span in speaker.sight.tracks],
+        "seen_s": 0.0 if sight is None else round(sight.seconds, 3),
+        "tracks": [] if sight is None else [list(each.span) for each in sight.appearances],
         "candidates": [dataclasses.asdict(each) for each in decision.candidates],
     }
 

@@ -18,14 +18,13 @@ from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decid
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
 from avsearch.annotation.result import Annotated, Speaker, speaker_of
-from avsearch.annotation.seeing import Sight, embed_tracks, sights
+from avsearch.annotation.seeing import Sight, look
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch, Voice, voices
 from avsearch.annotation.strength import FALLBACK, Calibration
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
 from avsearch.annotation.turns import diarization as diarization_of
 from avsearch.media.kinds import kind_of
 from avsearch.media.speech import find_speech_in_blocks
-from avsearch.media.tracks import EVERY_S, face_tracks
 from indexer.errors import RefusedFile
 from indexer.index import Index
 from indexer.types import Embedder, Modality, Vectors
@@ -104,8 +103,8 @@ def _diarized(
     if not speech:
         raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
     heard = list(listener.listen([("", window) for window in windows(speech)]))
-    strength = how.calibration.get("V-V", FALLBACK["V-V"])
-    stretches = grouped(heard, -strength.offset / strength.scale, how.speakers)
+    least = how.calibration.get("V-V", FALLBACK["V-V"]).even
+    stretches = grouped(heard, least, how.speakers)
     return diarization_of(turns_of(stretches), recording.name, [GROUPED]), stretches
 
 
@@ -124,18 +123,10 @@ def _kept(
 def _seen(
     recording: Recording, said: Diarization, embedder: Embedder, how: How
 ) -> tuple[dict[str, Sight], tuple[str, ...]]:
-    """The speakers' faces, where the recording is a video; a note where it shows none."""
+    """The speakers' faces, where the recording is a video and they are wanted."""
     if not how.faces or recording.path is None or kind_of(recording.path) != "video":
         return {}, ()
-    try:
-        tracks, vectors = embed_tracks(face_tracks(recording.path), embedder)
-    except RefusedFile as refusal:  # it has sound, or it had been refused before
-        return {}, (f"No face was looked for: {refusal.reason}",)
-    if not tracks:
-        return {}, ("No clear face was found in the video; the voices alone were compared.",)
-    strength = how.calibration.get("F-F", FALLBACK["F-F"])
-    alike = -strength.offset / strength.scale
-    return sights(said.turns, tracks, vectors, EVERY_S, alike), ()
+    return look(recording.path, said.turns, embedder, how.calibration)
 
 
 def _sensed(

@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,9 +20,11 @@ import numpy as np
 from avsearch.annotation.assignment import assign
 from avsearch.annotation.clustering import cluster
 from avsearch.annotation.speakers import weighted_mean
+from avsearch.annotation.strength import FALLBACK, Calibration
 from avsearch.annotation.turns import Turn, clean_speech
 from avsearch.media.stretches import Span
-from avsearch.media.tracks import Track
+from avsearch.media.tracks import EVERY_S, Track, face_tracks
+from indexer.errors import RefusedFile
 from indexer.types import Embedder, Media, Vectors
 
 _AT_ONCE: Final = 32  # tracks whose pictures are in memory: at most 32 MB
@@ -30,17 +33,30 @@ LEAST_SHARE: Final = 0.5  # of the time in which a face is seen alone with the s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Appearance:
+    """A face through one shot: when, its unit vector (dim,), its best views, the best first."""
+
+    span: Span
+    vector: Vectors
+    views: tuple[Media, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sight:
     """The face of one speaker: a unit vector (dim,), and the seconds it was seen alone with them.
 
-    ``tracks`` are its appearances, those without the speaker's voice too, and ``views`` its best
-    pictures, the best first.
+    ``appearances`` are all of its own, those without the speaker's voice too.
     """
 
     vector: Vectors
     seconds: float
-    tracks: tuple[Span, ...]
-    views: tuple[Media, ...]
+    appearances: tuple[Appearance, ...]
+
+    @property
+    def views(self) -> list[Media]:
+        """The best view of every appearance, then the second best, and so on."""
+        ranks = itertools.zip_longest(*(each.views for each in self.appearances))
+        return [view for rank in ranks for view in rank if view is not None]
 
 
 def embed_tracks(found: Iterable[Track], embedder: Embedder) -> tuple[list[Track], Vectors]:
@@ -63,6 +79,23 @@ def _means(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
     ends = np.cumsum([len(track.views) for track in tracks])
     parts = np.split(embedder.embed(media).vectors, ends[:-1])
     return np.stack([weighted_mean(part, np.ones(len(part))) for part in parts])
+
+
+def look(
+    path: Path, turns: Sequence[Turn], embedder: Embedder, calibration: Calibration
+) -> tuple[dict[str, Sight], tuple[str, ...]]:
+    """The faces of the speakers of a video; a note where it shows none.
+
+    Two tracks are of one face where the evidence speaks for it.
+    """
+    try:
+        tracks, vectors = embed_tracks(face_tracks(path), embedder)
+    except RefusedFile as refusal:  # its sound was heard: the voices are enough
+        return {}, (f"No face was looked for: {refusal.reason}",)
+    if not tracks:
+        return {}, ("No clear face was found in the video; the voices alone were compared.",)
+    least = calibration.get("F-F", FALLBACK["F-F"]).even
+    return sights(turns, tracks, vectors, EVERY_S, least), ()
 
 
 def sights(
@@ -88,8 +121,7 @@ def sights(
         found[speaker] = Sight(
             weighted_mean(vectors[theirs], lengths[theirs]),
             together[speaker][face],
-            tuple(Span(tracks[at].start_s, tracks[at].end_s + step_s) for at in theirs),
-            _views([tracks[at] for at in theirs]),
+            tuple(_appearance(tracks[at], vectors[at], step_s) for at in theirs),
         )
     return found
 
@@ -131,11 +163,6 @@ def _matched(together: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
     }
 
 
-def _views(tracks: Sequence[Track]) -> tuple[Media, ...]:
-    """The best view of each track, then the second best, and so on, the best first in each."""
-    ranked = [
-        (rank, -view.quality, number, view.media)
-        for number, track in enumerate(tracks)
-        for rank, view in enumerate(track.views)
-    ]
-    return tuple(media for *_, media in sorted(ranked, key=lambda one: one[:3]))
+def _appearance(track: Track, vector: Vectors, step_s: float) -> Appearance:
+    span = Span(track.start_s, track.end_s + step_s)
+    return Appearance(span, vector, tuple(view.media for view in track.views))

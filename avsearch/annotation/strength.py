@@ -35,6 +35,11 @@ class Strength:
         """Log-likelihood ratios of scores of any shape; NaN stays NaN."""
         return self.scale * scores + self.offset
 
+    @property
+    def even(self) -> float:
+        """The score that speaks neither for one person nor for two."""
+        return -self.offset / self.scale
+
 
 Calibration = Mapping[Direction, Strength]
 

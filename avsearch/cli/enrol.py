@@ -72,7 +72,8 @@ def command(
     else:
         for key, (count, seconds) in enrolled.voices.items():
             new = ", new" if key in enrolled.new else ""
-            click.echo(one_line(f"{key}: {seconds:.1f} s in {count} stretches{new}"))
+            seen = f", a face in {enrolled.faces[key]} shots" if key in enrolled.faces else ""
+            click.echo(one_line(f"{key}: {seconds:.1f} s in {count} stretches{seen}{new}"))
     for note in enrolled.notes:
         warn(note)
     for label, reason in enrolled.passed_over.items():

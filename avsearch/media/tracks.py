@@ -27,8 +27,9 @@ _LEAST_OVERLAP: Final = 0.3  # of two boxes, intersection over union
 # placed and lit alike, 0.114, at least 0.053.
 _SAME_LOOK: Final = 0.045
 _LOOK_PX: Final = 16
-_CLEAR_PROBABILITY: Final = 0.95
-_CLEAR_SIDE_PX: Final = 40
+# In a video the same face comes again, so only the clear ones are taken.
+_CLEAR_PROBABILITY: Final = 0.99
+_CLEAR_SIDE_PX: Final = 48
 _VIEWS: Final = 5  # of a track that are kept to embed
 
 

@@ -98,14 +98,20 @@ def test_every_file_is_read_back_with_the_names(annotated: Annotated, tmp_path: 
         "talk.elan.txt",
         "talk.labelstudio.json",
         "talk.vtt",
+        "talk.svg",
     ]
-    for file in files[:-1]:
+    *same, captions, picture = files
+    for file in same:
         assert read_diarization(file).turns == annotated.named_turns
     called = {"ann": "Ann A.", "bob": "Bob B."}
-    assert read_diarization(files[-1]).turns == tuple(
+    assert read_diarization(captions).turns == tuple(
         turn._replace(speaker=called.get(turn.speaker, turn.speaker))
         for turn in annotated.named_turns
     )
+    drawn = picture.read_text()
+    assert drawn.count('height="18"') == len(SAID)
+    assert "S1: Ann A., 0." in drawn
+    assert "S3: unknown<" in drawn
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(f.name for f in files)
 
 

@@ -42,7 +42,7 @@ def test_the_face_that_is_seen_alone_with_a_speaker_is_theirs() -> None:
     assert found["a"].seconds == 5
     assert found["b"].seconds == 4
     np.testing.assert_array_equal(found["b"].vector, AXES[1])
-    assert found["b"].tracks == (Span(5, 9),)
+    assert [each.span for each in found["b"].appearances] == [Span(5, 9)]
 
 
 def test_tracks_that_look_alike_are_one_face() -> None:
@@ -50,7 +50,8 @@ def test_tracks_that_look_alike_are_one_face() -> None:
     tracks = [track(times(0, 4)), track(times(4, 8)), track(times(8, 12))]
     found = sights(turns, tracks, AXES[[0, 1, 0]], STEP_S, 0.5)
     assert found["a"].seconds == 8
-    assert found["a"].tracks == (Span(0, 4), Span(8, 12))
+    assert [each.span for each in found["a"].appearances] == [Span(0, 4), Span(8, 12)]
+    assert [view.start_s for view in found["a"].views] == [0, 8, 0.5, 8.5]
 
 
 def test_a_listener_who_is_shown_now_and_then_does_not_become_the_speaker() -> None:

@@ -52,7 +52,15 @@ def test_annotate_prints_a_line_a_speaker_and_writes_every_format(
     assert [line.split()[0] for line in lines[1:]] == ["SPEAKER_00", "SPEAKER_01"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"meeting{ending}"
-        for ending in (".rttm", ".json", ".audacity.txt", ".elan.txt", ".labelstudio.json", ".vtt")
+        for ending in (
+            ".rttm",
+            ".json",
+            ".audacity.txt",
+            ".elan.txt",
+            ".labelstudio.json",
+            ".vtt",
+            ".svg",
+        )
     }
     assert len(read_diarization(tmp_path / "out" / "meeting.rttm").turns) == 4
 
@@ -121,6 +129,18 @@ def test_enrol_and_info(run, copy_of_index, meeting, rttm):
     assert said["voices"].keys() == {"Actor_01", "Actor_02"}
     assert said["new"] == []
     assert json.loads(run("info", "--index", copy_of_index, "--json").stdout)["people"] == 3
+
+
+def test_a_video_enrols_faces_too(run, copy_of_index, gallery, tmp_path):
+    video = min((gallery / "bbaf2n").glob("*.mpg"))
+    said = tmp_path / "said.json"
+    said.write_text('[[0.3, 2.5, "zoe"]]')
+    done = run("enrol", video, "--rttm", said, "--index", copy_of_index, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["faces"] == {"zoe": 1}
+    done = run("query", "--person", "zoe", "--index", copy_of_index, "--want", "face", "--json")
+    assert "zoe" in {hit["person"] for hit in json.loads(done.stdout)["hits"]}
+    assert run("verify", "--index", copy_of_index).exit_code == 0
 
 
 def test_enrol_makes_an_index_where_there_is_none(run, meeting, rttm, model, tmp_path):
