@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsearch.library import annotate, enrol
+    from avsearch.annotating import annotate, enrol
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
     from avsearch.search import Hit, Searcher
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "avsearch.library": ("annotate", "enrol"),
+    "avsearch.annotating": ("annotate", "enrol"),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Hit", "Searcher"),

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from avsearch.annotation.enrolling import Enrolled, enrol_with
-from avsearch.annotation.naming import LEAST_PROBABILITY
-from avsearch.annotation.reading import read_diarization
-from avsearch.annotation.recording import Heard
-from avsearch.annotation.result import Annotated
-from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import FALLBACK, read_calibration
+from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import Faces, MediaExtractor
 from avsearch.search import Answer, By, Searcher, Want, choose_question
-from avsearch.spaces import find_weights, model_address, model_space
+from avsearch.spaces import find_weights, model_address, model_record, model_space
 from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.exchange import import_file, vector_size
@@ -60,7 +51,7 @@ def index_galleries(
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
-    source = model or _known_model(folder)
+    source = model or known_model(folder)
     embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
     notes |= {} if approximate is None else {NOTE: approximate}
@@ -106,7 +97,7 @@ def _own_space(folder: Path) -> Space | None:
         return None
 
 
-def _known_model(folder: Path) -> str | None:
+def known_model(folder: Path) -> str | None:
     """The model an index was made with, None where there is no index or it was the default."""
     try:
         with Index.open(folder) as opened:
@@ -168,15 +159,16 @@ def ask(
     """
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
-        if file is None:
-            searcher = Searcher(opened, None, reranker, approximate=approximate)
-            answer = searcher.answer(person or "", top, want, where, by)
-        else:
+        question: str | list[Media] = person or ""
+        embedder = None
+        if file is not None:
             question = _Looker(opened, warn).question(file)
-            embedder = _embedder(opened, model, device)
-            searcher = Searcher(opened, embedder, reranker, approximate=approximate)
-            answer = searcher.answer(question, top, want, where, by)
-        return answer, opened.space.model
+            embedder = index_model(opened, model, device)
+        calibrations = index_calibrations(opened, model)
+        searcher = Searcher(
+            opened, embedder, reranker, approximate=approximate, calibrations=calibrations
+        )
+        return searcher.answer(question, top, want, where, by), opened.space.model
 
 
 def ask_many(
@@ -201,8 +193,11 @@ def ask_many(
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         looker = _Looker(opened, warn)
-        embedder = _embedder(opened, model, device)
-        searcher = Searcher(opened, embedder, reranker, approximate=approximate)
+        embedder = index_model(opened, model, device)
+        calibrations = index_calibrations(opened, model)
+        searcher = Searcher(
+            opened, embedder, reranker, approximate=approximate, calibrations=calibrations
+        )
         for some in _batches(looker, files):
             questions = [each for _, each in some if not isinstance(each, RefusedFile)]
             answers = iter(searcher.answer_many(questions, top, want, where, by))
@@ -240,7 +235,7 @@ def _reranker(name: str | None, device: str) -> Reranker | None:
     return load_reranker(name, device)
 
 
-def _embedder(index: Index, model: str | None, device: str) -> Embedder:
+def index_model(index: Index, model: str | None, device: str) -> Embedder:
     """The model to ask with: the one that is named, or else the index's own."""
     noted = index.notes().get("model") or None
     if model is None and noted is not None and _is_lost(noted):
@@ -251,6 +246,16 @@ def _embedder(index: Index, model: str | None, device: str) -> Embedder:
     from avsearch.models import load_model
 
     return load_model(model or noted, device)
+
+
+def index_calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
+    """What the index's model says its scores are worth; nothing where it is not at hand."""
+    address = model or index.notes().get("model") or None
+    if address is not None and _is_lost(address):
+        return {}
+    path = find_weights(address)
+    calibrations = calibrations_of(model_record(path))
+    return calibrations if calibrations and model_space(path) == index.space else {}
 
 
 def _is_lost(address: str) -> bool:
@@ -290,82 +295,3 @@ class _Looker:
             if not self._whole_too or self._whole.kind(file) != "picture":
                 raise
             return list(self._whole.extract(file))
-
-
-def annotate(
-    recording: Any,
-    diarization: Any = None,
-    index: Path | str | Index | None = None,
-    *,
-    model: str | None = None,
-    out: Path | None = None,
-    device: str = "auto",
-    speakers: int | None = None,
-    calibration: Path | None = None,
-    least_probability: float = LEAST_PROBABILITY,
-    heard: Heard = lambda _: None,
-) -> Annotated:
-    """Name the speakers of a recording by the people of an index.
-
-    ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
-    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments; None has
-    speech found and grouped, into so many ``speakers`` where that is known. ``out`` is a folder
-    for the results; a run that was stopped goes on from there. ``heard`` is told the seconds that
-    were read. Raises BadRequest, RefusedFile and ForeignSpace as
-    :func:`avsearch.annotation.run.annotate_with`.
-    """
-    how = How(
-        calibration=FALLBACK if calibration is None else read_calibration(calibration),
-        least_probability=least_probability,
-        speakers=speakers,
-        kept=out,
-        heard=heard,
-    )
-    with _at_hand(index) as opened:
-        annotated = annotate_with(
-            recording, diarization, opened, _embedder(opened, model, device), how
-        )
-    if out is not None:
-        annotated.write(out)
-    return annotated
-
-
-def enrol(
-    recording: Path | str,
-    diarization: Any,
-    index: Path | str | None = None,
-    *,
-    names: Mapping[str, str] | None = None,
-    model: str | None = None,
-    device: str = "auto",
-    heard: Heard = lambda _: None,
-) -> tuple[Path, Enrolled]:
-    """Add the named speakers of a recording to an index, made if there is none; its folder.
-
-    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. Raises as
-    :func:`avsearch.annotation.enrolling.enrol_with`.
-    """
-    folder = new_index(None if index is None else Path(index))
-    embedder = _embedder_of(folder, model, device)
-    notes = {"model": model_address(model or _known_model(folder))}
-    said = read_diarization(diarization, Path(recording).stem)  # before an index is made for it
-    with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
-        return folder, enrol_with(Path(recording), said, opened, embedder, names, heard)
-
-
-def _embedder_of(folder: Path, model: str | None, device: str) -> Embedder:
-    """The model of an index, or of one to be made."""
-    try:
-        with Index.open(folder) as opened:
-            return _embedder(opened, model, device)
-    except NoIndex:
-        from avsearch.models import load_model
-
-        return load_model(model, device)
-
-
-def _at_hand(index: Path | str | Index | None) -> AbstractContextManager[Index]:
-    """An index that is open already, and stays so, or one to be opened."""
-    if isinstance(index, Index):
-        return contextlib.nullcontext(index)
-    return open_index(None if index is None else Path(index))

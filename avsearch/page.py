@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import html
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from PIL import Image
 from avsearch.media import SAMPLE_RATE, load_media
 from avsearch.media.images import shrink
 from indexer.errors import AvsearchError
+from indexer.files import replacing
 from indexer.types import Media
 
 THUMBNAIL = 128  # pixels, the longer side of a picture
@@ -92,12 +92,8 @@ def write_page(
     values that sum the rest up; ``sections`` stand before the questions.
     """
     page = render_page(title, notice, questions, figures, sections)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8", errors="replace")
 
 
 def render_page(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from avsearch.evidence import Calibration, Evidence, direction
 from indexer.errors import BadRequest, RefusedFile
 from indexer.index import Found, Index
 from indexer.records import Item
@@ -24,7 +25,10 @@ By = Literal["person", "item"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer. ``score`` is the embedding score, larger is nearer; ``rank`` counts from 1."""
+    """One answer. ``score`` is the embedding score, larger is nearer; ``rank`` counts from 1.
+
+    ``evidence`` is what the score is worth, where the searcher has a calibration for it.
+    """
 
     rank: int
     person: str
@@ -37,6 +41,7 @@ class Hit:
     score: float
     rerank_score: float | None
     attributes: Mapping[str, str | None]
+    evidence: Evidence | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Searcher:
     only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees;
     it compares them with the longest stretch of speech or the largest face asked with.
     ``approximate`` asks the index's approximate one, as :meth:`indexer.index.Index.search`.
+    ``calibrations`` say by direction what a score is worth (:mod:`avsearch.evidence`).
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Searcher:
         shortlist: int = 100,
         *,
         approximate: bool = False,
+        calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         if embedder is not None:
             index.check_space(embedder.space)
@@ -85,6 +92,7 @@ class Searcher:
         self.reranker = reranker
         self.shortlist = shortlist
         self.approximate = approximate
+        self.calibrations = calibrations or {}
 
     def search(
         self,
@@ -212,8 +220,19 @@ class Searcher:
                 hits = _hits(pairs)
                 if self.reranker is not None and hits:
                     hits = self._reranked(self.reranker, max(media[at], key=_size), hits)
-                answers[at] = Answer(asked[at], one, hits[:top], found.plan)
+                hits = self._weighed(hits[:top], asked[at].modality, one, where)
+                answers[at] = Answer(asked[at], one, hits, found.plan)
         return [answers[at] for at in range(len(asked))]
+
+    def _weighed(
+        self, hits: list[Hit], asked: Modality, want: Want, where: Mapping[str, str] | None
+    ) -> list[Hit]:
+        """Hits with what their scores are worth among the people who could have answered."""
+        if not self.calibrations or not hits:
+            return hits
+        modality = None if want == "any" else want
+        people = self.index.count_people(modality=modality, where=where)
+        return [_with_evidence(hit, asked, people, self.calibrations) for hit in hits]
 
     def _find(
         self, queries: Vectors, top: int, want: Want, where: Mapping[str, str] | None, by: By
@@ -288,6 +307,16 @@ def _size(item: Media) -> float:
     if item.data is not None:
         return float(item.data.size)
     return np.inf if item.end_s is None else item.end_s - item.start_s
+
+
+def _with_evidence(
+    hit: Hit, asked: Modality, people: int, calibrations: Mapping[str, Calibration]
+) -> Hit:
+    calibration = calibrations.get(direction(asked, hit.modality))
+    if calibration is None:
+        return hit
+    ratio = float(calibration(np.array(hit.score)))
+    return dataclasses.replace(hit, evidence=Evidence.of(ratio, people))
 
 
 def _finite(score: np.float32) -> float | None:

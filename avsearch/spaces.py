@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -55,6 +56,15 @@ def model_space(path: Path, *, metric: Metric = "cosine") -> Space | None:
         return Space(facts["model"], digest, int(json.loads(facts["settings"])["dim"]), metric)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def model_record(path: Path) -> dict[str, Any]:
+    """The record of a checkpoint file; empty where there is none to be read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(json.loads(file.metadata()["record"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def hash_parts(parts: Iterable[Part], settings: str) -> str:

@@ -25,11 +25,9 @@ from numpy.typing import NDArray
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import (
-    FALLBACK,
-    read_calibration,
-)
+from avsearch.annotation.strength import read_calibrations
 from avsearch.annotation.turns import Diarization
+from avsearch.evidence import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import load_model
 from avsearch.models.embedder import TorchEmbedder
@@ -85,7 +83,9 @@ def main(
     """Print the table, or fit a calibration."""
     embedder = load_model(model)
     side = "test" if target is None else "validation"
-    known = FALLBACK if calibration is None else read_calibration(calibration)
+    known = (
+        calibrations_of(embedder.record) if calibration is None else read_calibrations(calibration)
+    )
     talkers = _talkers(data, embedder, side)
     click.echo(Machine.here(["torch", "numpy"]).described())
     click.echo(f"{len(talkers)} people of the {side} side; model {embedder.space.describe()}")

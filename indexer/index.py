@@ -216,6 +216,14 @@ class Index:
                 near = way.nearest(queries, k, wanted)
             return _found(near, read)
 
+    def count_people(
+        self, *, modality: Modality | None = None, where: Mapping[str, str] | None = None
+    ) -> int:
+        """How many people could answer a :meth:`search` with this modality and filter."""
+        with self.catalog.read() as read:
+            snapshot = self._current(read)
+            return snapshot.people_among(snapshot.wanted(read, modality, where or {}))
+
     def recall(self, sample: int = 100, k: int = 10) -> Recall:
         """How much of the exact answer the approximate index finds, asked with items drawn here.
 

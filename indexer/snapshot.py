@@ -77,7 +77,7 @@ class Snapshot:
         self, queries: Vectors, k: int, wanted: Selection | None, way: FaissIndex | Nearly
     ) -> Neighbours:
         """Look deeper for the queries that have too few people yet, until all have enough."""
-        enough = min(k, self._people_among(wanted))
+        enough = min(k, self.people_among(wanted))
         ids = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         pending = np.arange(len(queries))
@@ -94,7 +94,8 @@ class Snapshot:
             if not len(pending):
                 return Neighbours(ids, scores, near.plan)
 
-    def _people_among(self, wanted: Selection | None) -> int:
+    def people_among(self, wanted: Selection | None) -> int:
+        """How many people have items among what matches; None means everything."""
         return self._people_count if wanted is None else _count_people(self._owners[wanted.rows])
 
     def _first_of_each(self, ranked: Ids) -> Ids:

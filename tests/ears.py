@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsearch.annotation.turns import Turn
+from avsearch.evidence import Calibration
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Person, Stat
 from indexer.types import Embedded, Media, Space
@@ -17,6 +18,7 @@ from indexer.types import Embedded, Media, Space
 RATE = 16_000
 BANDS = 32
 EAR = Space("ear", "feedface", BANDS, "cosine")
+CALIBRATIONS = {"V-V": Calibration(6.0, -3.0), "F-F": Calibration(6.0, -3.0)}
 PITCHES_HZ = {"ann": 300.0, "bob": 700.0, "cyn": 1500.0, "dan": 3100.0}
 
 

@@ -11,6 +11,7 @@ import pytest
 from fakes import DIM, SPACE, FakeEmbedder, FakeExtractor, fake_vector
 
 import avsearch
+from avsearch.evidence import Calibration, Evidence
 from avsearch.search import Asked, choose_question
 from indexer.errors import BadRequest, ForeignSpace, RefusedFile
 from indexer.index import Index
@@ -332,3 +333,25 @@ def test_vectors_are_answered_as_media_with_those_vectors(index):
 def test_vectors_that_do_not_fit_are_refused(index, vectors, words):
     with pytest.raises(BadRequest, match=words):
         avsearch.Searcher(index).search_vectors(vectors)
+
+
+# Evidence.
+
+
+def test_a_calibrated_score_says_what_it_is_worth_among_the_people_who_could_answer(
+    index, question
+):
+    searcher = avsearch.Searcher(index, FakeEmbedder(), calibrations={"V-F": Calibration(3, -1)})
+    for where in (None, {"gender": "f"}):
+        hits = searcher.search(question, want="any", by="item", top=90, where=where)
+        people = len({hit.person for hit in hits})
+        for hit in hits:
+            if hit.modality == "face":
+                assert hit.evidence == Evidence.of(3 * hit.score - 1, people)
+            else:
+                assert hit.evidence is None  # no calibration of V-V
+
+
+def test_without_a_calibration_nothing_is_said(index, question):
+    hits = avsearch.Searcher(index, FakeEmbedder()).search(question)
+    assert {hit.evidence for hit in hits} == {None}

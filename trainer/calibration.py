@@ -10,27 +10,18 @@ knowing nothing costs.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from avsearch.evidence import Calibration, direction
+from indexer.types import MODALITIES, Modality
+from trainer.evaluate import Embeddings
 from trainer.metrics import Bools, Floats
+from trainer.protocols.trials import Verification
 
 _STEPS = 100
 _TINY = 1e-9  # keeps the fit finite where the kinds do not overlap
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Calibration:
-    """The log-likelihood ratio of a score: ``scale * score + offset``."""
-
-    scale: float
-    offset: float
-
-    def __call__(self, scores: Floats) -> NDArray[np.float64]:
-        """Log-likelihood ratios of scores of any shape."""
-        ratios: NDArray[np.float64] = self.scale * np.asarray(scores, np.float64) + self.offset
-        return ratios
 
 
 def fit(scores: Floats, same: Bools) -> Calibration:
@@ -93,3 +84,55 @@ def _pooled(right: Floats, wrong: Floats) -> tuple[Floats, Floats]:
             blocks[-1] = [blocks[-1][0] + last[0], blocks[-1][1] + last[1]]
     pooled = np.array(blocks)
     return pooled[:, 0], pooled[:, 1]
+
+
+def calibrated(faces: Embeddings, voices: Embeddings) -> dict[str, dict[str, Any]]:
+    """A calibration of each direction that has pairs for one, as a checkpoint's record keeps it.
+
+    Across the modalities a pair of one label stands for a pair of one person. Where labels are
+    genders that is as far as validation goes: right if the model knows nothing finer, and else
+    too careful. Within a modality pairs are of people, and no item is paired with itself.
+    """
+    sides: dict[Modality, Embeddings] = {"face": faces, "voice": voices}
+    found = {}
+    for asked in MODALITIES:
+        for answer in MODALITIES:
+            scores, same = _pairs(sides[asked], sides[answer], within=asked == answer)
+            if same.any() and not same.all():
+                found[direction(asked, answer)] = _recorded(scores, same)
+    return found
+
+
+def costs(scores: Floats, same: Bools, calibration: Calibration | None) -> dict[str, float]:
+    """``minCllr`` of scores (n,) and, where there is a calibration, the ``Cllr`` it reaches."""
+    reached = {} if calibration is None else {"Cllr": cllr(calibration(scores), same)}
+    return {**reached, "minCllr": min_cllr(scores, same)}
+
+
+def direction_of(protocol: Verification) -> str:
+    """The direction of a verification, by its first trial."""
+    modalities = protocol.items.modalities
+    first, second = (int(side[0]) for side in (protocol.first, protocol.second))
+    return direction(modalities[first], modalities[second])
+
+
+def _pairs(asked: Embeddings, answers: Embeddings, *, within: bool) -> tuple[Floats, Bools]:
+    """Scores of pairs of one person, and of pairs of two, one after the other."""
+    scores = asked.vectors @ answers.vectors.T
+    apart = asked.people[:, None] != answers.people[None]
+    if within:
+        alike = np.triu(~apart, 1)
+        apart = np.triu(apart)
+    else:
+        alike = asked.labels[:, None] == answers.labels[None]
+    right, wrong = scores[alike], scores[apart]
+    return np.r_[right, wrong], np.arange(len(right) + len(wrong)) < len(right)
+
+
+def _recorded(scores: Floats, same: Bools) -> dict[str, Any]:
+    calibration = fit(scores, same)
+    return {
+        **dataclasses.asdict(calibration),
+        **costs(scores, same, calibration),
+        "pairs": [int(same.sum()), int((~same).sum())],
+    }

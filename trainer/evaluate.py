@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Vectors
-from trainer.metrics import Bools, average_precisions, people_interval, roc_auc
+from trainer.intervals import Draws
+from trainer.metrics import roc_auc
+from trainer.ranking import Ranking, rank_vectors
 
 Ints = NDArray[np.int64]
+
+_DRAWS = 2000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,10 +49,8 @@ def label_precision(queries: Embeddings, gallery: Embeddings) -> Figure:
 
     Chance is the share of the gallery that has it, averaged over the queries.
     """
-    relevant = queries.labels[:, None] == gallery.labels[None]
-    first = (queries.vectors @ gallery.vectors.T).argmax(1)
-    hits = relevant[np.arange(len(first)), first].astype(float)
-    return _figure(hits, queries, float(relevant.mean()))
+    ranking = _ranked(queries, gallery, queries.labels, gallery.labels)
+    return _figure((ranking.first == 1).astype(float), queries, ranking.relevant, gallery)
 
 
 def label_map(queries: Embeddings, gallery: Embeddings) -> Figure:
@@ -56,7 +58,7 @@ def label_map(queries: Embeddings, gallery: Embeddings) -> Figure:
 
     Queries whose label is not in the gallery have no answer and do not count.
     """
-    return _mean_precision(queries, gallery, queries.labels[:, None] == gallery.labels[None])
+    return _mean_precision(queries, gallery, queries.labels, gallery.labels)
 
 
 def person_map(queries: Embeddings, gallery: Embeddings) -> Figure:
@@ -64,7 +66,7 @@ def person_map(queries: Embeddings, gallery: Embeddings) -> Figure:
 
     Queries whose person is not in the gallery have no answer and do not count.
     """
-    return _mean_precision(queries, gallery, queries.people[:, None] == gallery.people[None])
+    return _mean_precision(queries, gallery, queries.people, gallery.people)
 
 
 def same_person_auc(side: Embeddings) -> float:
@@ -74,15 +76,25 @@ def same_person_auc(side: Embeddings) -> float:
     return roc_auc(scores, side.people[first] == side.people[second])
 
 
-def _mean_precision(queries: Embeddings, gallery: Embeddings, relevant: Bools) -> Figure:
+def _ranked(queries: Embeddings, gallery: Embeddings, asked: Ints, labels: Ints) -> Ranking:
+    return rank_vectors(queries.vectors, gallery.vectors, asked, labels, cuts=(1,))
+
+
+def _mean_precision(queries: Embeddings, gallery: Embeddings, asked: Ints, labels: Ints) -> Figure:
     """Over the queries that have an answer; NaN where none has."""
-    asked = relevant.any(1)
-    values = average_precisions((queries.vectors @ gallery.vectors.T)[asked], relevant[asked])
-    part = Embeddings(queries.vectors[asked], queries.people[asked], queries.labels[asked])
-    return _figure(values, part, float(relevant[asked].mean()) if asked.any() else float("nan"))
+    ranking = _ranked(queries, gallery, asked, labels)
+    known = ranking.relevant > 0
+    part = Embeddings(queries.vectors[known], queries.people[known], queries.labels[known])
+    return _figure(ranking.average_precision[known], part, ranking.relevant[known], gallery)
 
 
-def _figure(values: NDArray[np.float64], queries: Embeddings, chance: float) -> Figure:
-    value, lower, upper = people_interval(values, queries.people)
-    people = len(np.unique(queries.people))
-    return Figure(value, lower, upper, chance, len(values), people)
+def _figure(
+    values: NDArray[np.float64], queries: Embeddings, relevant: Ints, gallery: Embeddings
+) -> Figure:
+    """The mean over the queries; chance from how many of the gallery are right for each."""
+    if not len(values):
+        return Figure(float("nan"), float("nan"), float("nan"), float("nan"), 0, 0)
+    names, people = np.unique(queries.people, return_inverse=True)
+    lower, upper = Draws(len(names), draws=_DRAWS).mean(values, people)
+    chance = float(relevant.mean() / len(gallery.people))
+    return Figure(float(values.mean()), lower, upper, chance, len(values), len(names))

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from avsearch.evidence import calibrations_of
 from avsearch.models import load_model
 from indexer.errors import BadRequest
+from indexer.files import replacing
 from indexer.locate import open_index
 from trainer.audit import audit_embedder
 from trainer.evaluation import Section, Subject, evaluate, protocols_of
@@ -78,10 +80,9 @@ class Report:
         Raises BadRequest where what draws the page is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "report.json.partial"
         text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / "report.json")
+        with replacing(folder / "report.json") as partial:
+            partial.write_text(text, encoding="utf-8")
         try:
             from trainer.report import write_report
         except ImportError as error:
@@ -132,6 +133,7 @@ def _by_index(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         material.attributes,
         _trained_on(embedder.record),
         audit_embedder(embedder, list(material.media.values()), sample=request.sample),
+        calibrations=calibrations_of(embedder.record),
     )
     return material, [(protocol, subject) for protocol in protocols]
 
@@ -173,7 +175,13 @@ def _by_lists(request: Request) -> tuple[Material, list[tuple[Protocol, Subject]
         scorer = embedded(protocol.items, media, embedder)
         last = Material(protocol.items, scorer, attributes, media)
         checked = audit_embedder(embedder, list(media.values()), sample=request.sample)
-        subject = Subject(scorer, attributes, _trained_on(embedder.record), checked)
+        subject = Subject(
+            scorer,
+            attributes,
+            _trained_on(embedder.record),
+            checked,
+            calibrations=calibrations_of(embedder.record),
+        )
         found.append((protocol, subject))
     return last, found
 

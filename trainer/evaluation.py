@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from avsearch.evidence import Calibration
 from indexer.types import Modality
 from trainer.audit import Audit, audit, shared_people
+from trainer.calibration import costs, direction_of
 from trainer.curves import Curves, curves_of
-from trainer.judge import Judged, Oracle, by_group, largest_gap, score
+from trainer.judge import Figure, Judged, Oracle, Scored, by_group, largest_gap, score
 from trainer.protocols.generate import STRATA, Attributes, Generator
 from trainer.protocols.trials import Items, Matching, Protocol, Retrieval, Verification
 from trainer.scorers import Scorer, Scores
@@ -62,6 +64,7 @@ class Subject:
     trained_on: Sequence[str] = ()
     embedder: Audit | None = None
     audit_sample: int = 200
+    calibrations: Mapping[str, Calibration] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -117,6 +120,8 @@ def _section(protocol: Protocol, subject: Subject) -> Section:
         checked = Audit([*subject.embedder.checks, *checked.checks])
     scored = score(protocol, subject.scorer)
     rows = {"model": scored.judge(), "chance": score(protocol, _Chance()).judge()}
+    if isinstance(protocol, Verification):
+        rows["model"].figures.update(_costs(protocol, scored, subject.calibrations))
     for name, keys in ORACLES.items():
         known = [_values(subject.attributes, (key,)) for key in keys]
         rows[name] = score(protocol, Oracle(protocol.items, *known)).judge()
@@ -139,6 +144,16 @@ def _section(protocol: Protocol, subject: Subject) -> Section:
         same_recording=_same_recording(protocol),
         curves=curves_of(scored),
     )
+
+
+def _costs(
+    protocol: Verification, scored: Scored, calibrations: Mapping[str, Calibration]
+) -> dict[str, Figure]:
+    """What the scores cost as evidence, in bits."""
+    assert isinstance(scored.scores, np.ndarray)
+    calibration = calibrations.get(direction_of(protocol)) if len(protocol.same) else None
+    found = costs(scored.scores[:, 0], protocol.same, calibration)
+    return {name: Figure(value) for name, value in found.items()}
 
 
 class _Chance:

@@ -11,6 +11,7 @@ from typing import IO, Any, Self
 
 from tqdm import tqdm
 
+from indexer.files import replacing
 from trainer.loop import Progress
 
 LOG = "log.jsonl"
@@ -114,6 +115,5 @@ def _board(folder: Path, step: int) -> Any:
 
 def _keep_until(path: Path, step: int) -> None:
     kept = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(kept), "utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text("".join(kept), "utf-8")

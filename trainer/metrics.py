@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +21,6 @@ def average_precision(scores: Floats, relevant: Bools) -> float:
     precision = found / (last + 1)
     gained = np.diff(found, prepend=0)
     return float((precision * gained).sum() / found[-1]) if found[-1] else float("nan")
-
-
-def average_precisions(scores: Floats, relevant: Bools) -> NDArray[np.float64]:
-    """Average precision of every query: (q, n) and (q, n) to (q,)."""
-    return np.array([average_precision(s, r) for s, r in zip(scores, relevant, strict=True)])
 
 
 def roc_auc(scores: Floats, same: Bools) -> float:
@@ -98,29 +91,3 @@ def matching_hits(scores: Floats, truth: NDArray[np.int64]) -> NDArray[np.float6
     best = scores == scores.max(1, keepdims=True)
     right: NDArray[np.float64] = best[np.arange(len(truth)), truth] / best.sum(1)
     return right
-
-
-def people_interval(
-    values: Floats,
-    people: NDArray[np.int64],
-    *,
-    level: float = 0.95,
-    draws: int = 2000,
-    seed: int = 0,
-    statistic: Callable[[Floats], float] = lambda v: float(np.mean(v)),
-) -> tuple[float, float, float]:
-    """A statistic of per-query values and its bootstrap interval over people.
-
-    People are drawn with replacement, with all their queries, because the queries of one person
-    stand and fall together. Returns (statistic, lower, upper), all NaN where there are no values.
-    """
-    if not len(values):
-        return float("nan"), float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    groups = [values[people == person] for person in np.unique(people)]
-    drawn = [
-        statistic(np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))]))
-        for _ in range(draws)
-    ]
-    tail = (1 - level) / 2
-    return statistic(values), float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))

@@ -6,10 +6,12 @@ at least as high. Galleries of 20,000 against 20,000 queries take seconds and li
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,9 @@ from trainer.metrics import Bools, Floats
 
 Ints = NDArray[np.int64]
 
-_BLOCK_BYTES = 64 << 20  # of scores held at a time
+_BLOCK_BYTES = 64 << 20  # of scores in one block; a block a core is held, and one being made
+_TOGETHER = 128  # queries that are sorted at a time: few enough for a core's cache
+_NEVER = np.iinfo(np.int64).max  # the rank of what does not count
 CUTS = (1, 2, 5, 10, 20, 50, 100)  # the k of precision and recall at k
 
 
@@ -84,38 +88,80 @@ def rank(
     excluded: Callable[[slice], Bools] | None = None,
     cuts: Sequence[int] = CUTS,
 ) -> Ranking:
-    """Rank a gallery for queries, of which ``scores`` gives a slice's (b, g) at a time."""
+    """Rank a gallery for queries, of which ``scores`` gives a slice's (b, g) at a time.
+
+    While a block is scored, threads rank the one before it.
+    """
     members = {int(label): np.flatnonzero(gallery_labels == label) for label in set(query_labels)}
     size = max(1, _BLOCK_BYTES // (4 * max(1, len(gallery_labels))))
-    parts: list[tuple[float, int, int, Ints]] = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    cores = len(os.sched_getaffinity(0))
+    made, waiting = [_nothing(0, len(cuts))], collections.deque[Future[_Ranks]]()
+    with ThreadPoolExecutor(cores) as pool:
         for start in range(0, len(query_labels), size):
             rows = slice(start, min(start + size, len(query_labels)))
-            relevant = [members[int(label)] for label in query_labels[rows]]
-            gone = [None] * len(relevant) if excluded is None else excluded(rows)
-            parts += pool.map(_rank_one, scores(rows), relevant, gone, [cuts] * len(relevant))
-    values, first, count, found = zip(*parts, strict=True) if parts else ((), (), (), ())
-    return Ranking(
-        np.array(values, np.float64),
-        np.array(first, np.int64),
-        np.array(count, np.int64),
-        np.array(found, np.int64).reshape(len(parts), len(cuts)),
-        tuple(cuts),
-    )
+            gone = None if excluded is None else excluded(rows)
+            block = scores(rows), query_labels[rows], members, gone, tuple(cuts)
+            waiting.append(pool.submit(_rank_block, *block))
+            if len(waiting) > cores:
+                made.append(waiting.popleft().result())
+        made += [each.result() for each in waiting]
+    values, first, relevant, found = (np.concatenate(column) for column in zip(*made, strict=True))
+    return Ranking(values, first, relevant, found, tuple(cuts))
 
 
-def _rank_one(
-    scores: Floats, relevant: Ints, gone: Bools | None, cuts: Sequence[int]
-) -> tuple[float, int, int, Ints]:
-    """Average precision, first rank, count, and right answers among the first k, of a query."""
+class _Ranks(NamedTuple):
+    """What :class:`Ranking` holds, of some of its queries."""
+
+    average_precision: NDArray[np.float64]
+    first: Ints
+    relevant: Ints
+    found: Ints
+
+
+def _nothing(queries: int, cuts: int) -> _Ranks:
+    """Of queries to which nothing answers."""
+    none = np.zeros(queries, np.int64)
+    return _Ranks(np.full(queries, np.nan), none, none.copy(), np.zeros((queries, cuts), np.int64))
+
+
+def _rank_block(
+    scores: Floats,
+    labels: Ints,
+    members: Mapping[int, Ints],
+    gone: Bools | None,
+    cuts: tuple[int, ...],
+) -> _Ranks:
+    """Ranks of a block (b, g), its queries of one label together."""
+    ranks = _nothing(len(labels), len(cuts))
+    for label in np.unique(labels):
+        relevant, alike = members[int(label)], np.flatnonzero(labels == label)
+        if not len(relevant):
+            continue
+        for start in range(0, len(alike), _TOGETHER):
+            rows = alike[start : start + _TOGETHER]
+            part = _rank_alike(scores[rows], relevant, None if gone is None else gone[rows], cuts)
+            for whole, own in zip(ranks, part, strict=True):
+                whole[rows] = own
+    return ranks
+
+
+def _rank_alike(
+    scores: Floats, relevant: Ints, gone: Bools | None, cuts: tuple[int, ...]
+) -> _Ranks:
+    """Ranks of queries (b, g) that ask for the same items (m,); what is gone counts for none."""
+    present = np.full(len(scores), scores.shape[1])
     if gone is not None:
-        relevant = relevant[~gone[relevant]]
-    own = np.sort(scores[relevant])  # rising
-    if not len(own):
-        return float("nan"), 0, 0, np.zeros(len(cuts), np.int64)
-    everything = np.sort(scores if gone is None else scores[~gone])
-    as_high = len(everything) - np.searchsorted(everything, own, "left")
-    own_as_high = len(own) - np.searchsorted(own, own, "left")
-    ranks = as_high - own_as_high + np.arange(len(own), 0, -1)  # falling
-    found = np.array([(ranks <= cut).sum() for cut in cuts], np.int64)
-    return float((own_as_high / as_high).mean()), int(ranks[-1]), len(own), found
+        scores, present = np.where(gone, np.nan, scores), present - gone.sum(1)
+    own = np.sort(scores[:, relevant], 1)  # rising, and what is gone behind
+    counts = ~np.isnan(own)
+    count = counts.sum(1)
+    below = [every.searchsorted(each) for every, each in zip(np.sort(scores, 1), own, strict=True)]
+    as_high = present[:, None] - np.stack(below)
+    place = np.arange(own.shape[1])
+    new = np.pad(own[:, 1:] != own[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    own_as_high = count[:, None] - np.maximum.accumulate(np.where(new, place, 0), 1)
+    ranks = np.where(counts, as_high - own_as_high + count[:, None] - place, _NEVER)  # falling
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(counts, own_as_high / as_high, 0).sum(1) / count
+    found = np.stack([(ranks <= cut).sum(1) for cut in cuts], 1)
+    return _Ranks(precision, np.where(count, ranks.min(1), 0), count, found)

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from avsearch.models.checkpoint import save_checkpoint
+from avsearch.evidence import RECORD
+from avsearch.models import MODELS
+from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
 from indexer.errors import BadRequest, Diverged, printable
 from trainer.ahead import Ahead
 from trainer.data.sets import BatchMaker, DataSet
@@ -200,6 +202,7 @@ class _Run:
         best = self.trainer.best
         if best is None:
             raise Diverged("No validation gave a score that is a number; no checkpoint was kept.")
+        self._calibrate()
         log, curves = self.request.folder / LOG, None
         if matplotlib_is_there():
             curves = self.request.folder / CURVES
@@ -216,6 +219,13 @@ class _Run:
             log,
             curves,
         )
+
+    def _calibrate(self) -> None:
+        """Write into the best checkpoint what its scores on the validation people are worth."""
+        best = load_checkpoint(self.request.out, MODELS)
+        network = best.network.to(self.device)
+        validation = Validation(network, self.parts["validation"], self.device, VALIDATED)
+        put_record(self.request.out, {**best.record, RECORD: validation.calibrated()})
 
 
 _RECORDED = ("seed", "steps", "batch", "each", "accumulate", "clip", "precision", "rate")

@@ -7,6 +7,7 @@ is nearer. Verification is the case of one candidate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -46,20 +47,20 @@ class VectorScorer:
 
     def places(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Rows (n,) of these media; BadRequest names the first that has no vector."""
-        absent = next((path for path in paths if path not in self._places), None)
-        if absent is not None:
-            count = sum(path not in self._places for path in paths)
+        try:
+            return np.fromiter(map(self._places.__getitem__, paths), np.int64, len(paths))
+        except KeyError as error:
+            absent = sum(path not in self._places for path in paths)
             raise BadRequest(
-                f"{count} of {len(paths)} media of the list have no vector, {absent!r} the first; "
-                "compute them, or give the features by the list's own names."
-            )
-        return np.array([self._places[path] for path in paths], np.int64)
+                f"{absent} of {len(paths)} media of the list have no vector, {error.args[0]!r} the "
+                "first; compute them, or give the features by the list's own names."
+            ) from None
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
         """Dot products; a trial's does not depend on any other's."""
         asked = self.vectors[self.places(probes)]
         count = len(candidates[0]) if len(candidates) else 0
-        answers = self.vectors[self.places([path for row in candidates for path in row])]
+        answers = self.vectors[self.places(list(chain.from_iterable(candidates)))]
         products: Scores = np.einsum("nd,nkd->nk", asked, answers.reshape(len(asked), count, -1))
         return products
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 
 FORMAT = "avsearch-training-1"
 
@@ -35,11 +36,10 @@ class State:
 def write_state(path: Path, state: State) -> None:
     """Write a state under a temporary name, flush it to the disk, and rename it."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, {"format": FORMAT, "values": json.dumps(state.values)})
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"format": FORMAT, "values": json.dumps(state.values)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_state(path: Path) -> State:

@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainer.calibration import calibrated
 from trainer.data.sets import DataSet, Ints, Side
-from trainer.metrics import average_precisions, roc_auc
+from trainer.evaluate import Embeddings
+from trainer.metrics import roc_auc
+from trainer.ranking import rank
 
 _ROWS = 64  # items of one forward pass
 
@@ -42,11 +45,27 @@ class Validation:
     @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
         """Scores by name."""
+        faces, voices = self._vectors()
+        return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
+
+    @torch.inference_mode()
+    def calibrated(self) -> dict[str, Any]:
+        """What the scores of the same items are worth, as a checkpoint's record keeps it."""
+        sides = (self._faces, self._voices)
+        return calibrated(
+            *(
+                Embeddings(vectors, side.people, side.labels)
+                for vectors, side in zip(self._vectors(), sides, strict=True)
+            )
+        )
+
+    def _vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._model.eval()
         model = cast(Any, self._model)
-        faces = self._embedded(model.embed_face, self._faces)
-        voices = self._embedded(model.embed_voice, self._voices)
-        return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
+        return (
+            self._embedded(model.embed_face, self._faces),
+            self._embedded(model.embed_voice, self._voices),
+        )
 
     def _embedded(self, embed: Callable[[Tensor], Tensor], side: Side) -> NDArray[np.float32]:
         parts = []
@@ -66,8 +85,8 @@ def cross_modal_scores(
     """
     scores = voices @ faces.T  # (m, n)
     same = voice_labels[:, None] == face_labels[None]
-    voice_to_face = _mean_precision(scores, same)
-    face_to_voice = _mean_precision(scores.T, same.T)
+    voice_to_face = _mean_precision(scores, voice_labels, face_labels)
+    face_to_voice = _mean_precision(scores.T, face_labels, voice_labels)
     return {
         "score": (voice_to_face + face_to_voice) / 2,
         "voice_to_face_map": voice_to_face,
@@ -76,8 +95,8 @@ def cross_modal_scores(
     }
 
 
-def _mean_precision(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-    asked = relevant.any(1)
-    if not asked.any():
-        return float("nan")
-    return float(average_precisions(scores[asked], relevant[asked]).mean())
+def _mean_precision(scores: NDArray[np.float32], asked: Ints, labels: Ints) -> float:
+    """Over the queries that have an answer; NaN where none has."""
+    values = rank(lambda rows: scores[rows], asked, labels).average_precision
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -13,7 +13,7 @@ from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
 from avsearch.annotation.seeing import Sight, look
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
-from avsearch.annotation.strength import FALLBACK
+from avsearch.annotation.strength import Calibrations
 from avsearch.annotation.turns import Diarization, clean_stretches
 from avsearch.media.kinds import kind_of
 from indexer.errors import BadRequest, RefusedFile, printable
@@ -52,13 +52,15 @@ def enrol_with(
     index: Index,
     embedder: Embedder,
     names: Mapping[str, str] | None = None,
+    calibrations: Calibrations | None = None,
     heard: Heard = lambda _: None,
 ) -> Enrolled:
     """Add the named speakers of a recording to an index of the embedder's space.
 
     A label is the key of a person, or the name that the index has for one; ``names`` says who
     others are. A label that is neither is a new person, unless it is such as diarizers give.
-    What the index had of the recording is replaced. Raises as
+    ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
+    is replaced. Raises as
     :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where nobody is named.
     """
     index.check_space(embedder.space)
@@ -84,7 +86,7 @@ def enrol_with(
         raise BadRequest(
             f"Nobody named in it speaks alone for {LEAST_SPEECH_S} s in {printable(path)}."
         )
-    seen, blind = _faces(path, said, people, embedder)
+    seen, blind = _faces(path, said, people, embedder, calibrations or {})
     items = [*_voice_items(enough), *_face_items(seen, enough.keys())]
     known = {who.key for who in index.people()}
     replaced = _write(index, path, items)
@@ -98,13 +100,17 @@ def enrol_with(
 
 
 def _faces(
-    path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder
+    path: Path,
+    said: Diarization,
+    people: Mapping[str, str],
+    embedder: Embedder,
+    calibrations: Calibrations,
 ) -> tuple[dict[str, Sight], tuple[str, ...]]:
     """The faces of the people of a video by their keys; a stranger's label stays what it is."""
     if kind_of(path) != "video":
         return {}, ()
     turns = [turn._replace(speaker=people.get(turn.speaker, turn.speaker)) for turn in said.turns]
-    return look(path, turns, embedder, FALLBACK)
+    return look(path, turns, embedder, calibrations)
 
 
 def _voice_items(spoken: Mapping[str, Voice]) -> list[NewItem]:

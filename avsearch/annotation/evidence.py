@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avsearch.annotation.speakers import weighted_mean
-from avsearch.annotation.strength import DIRECTIONS, Calibration, Floats
+from avsearch.annotation.strength import Calibrations
+from avsearch.evidence import direction
 from indexer.index import Index
 from indexer.records import Person
 from indexer.types import MODALITIES, Modality, Vectors
+
+Floats = NDArray[np.float64]
 
 CANDIDATES: Final = 100  # people of the index who are looked at for each speaker, by best item
 CROSS_BESIDE: Final = 0.5  # of the other modality's evidence, where the same one's is there too
@@ -36,7 +40,7 @@ class Evidence:
 
 
 def compare(
-    index: Index, sensed: Mapping[str, Mapping[Modality, Vectors]], calibration: Calibration
+    index: Index, sensed: Mapping[str, Mapping[Modality, Vectors]], calibrations: Calibrations
 ) -> Evidence:
     """The evidence for every speaker and every person who could be one of them.
 
@@ -50,7 +54,7 @@ def compare(
         for held in [[_mean_of(index, who, theirs) for who in people]]
         for mine in MODALITIES
     }
-    ratios = _ratios(scores, calibration, (len(speakers), len(people)))
+    ratios = _ratios(scores, calibrations, (len(speakers), len(people)))
     return Evidence(speakers, people, ratios, scores, index.counts().people)
 
 
@@ -89,7 +93,7 @@ def _scores(sensed: Sequence[Vectors | None], held: Sequence[Vectors | None]) ->
 
 def _ratios(
     scores: Mapping[tuple[Modality, Modality], Floats],
-    calibration: Calibration,
+    calibrations: Calibrations,
     shape: tuple[int, int],
 ) -> Floats:
     """All evidence together; 0, which says nothing, where there is none.
@@ -100,7 +104,7 @@ def _ratios(
     total = np.zeros(shape)
     for mine in MODALITIES:
         same, other = (
-            _calibrated(scores[mine, theirs], calibration, (mine, theirs))
+            _calibrated(scores[mine, theirs], calibrations, (mine, theirs))
             for theirs in (mine, MODALITIES[1 - MODALITIES.index(mine)])
         )
         weight = np.where(np.isnan(same), 1.0, CROSS_BESIDE)
@@ -109,8 +113,8 @@ def _ratios(
 
 
 def _calibrated(
-    scores: Floats, calibration: Calibration, kinds: tuple[Modality, Modality]
+    scores: Floats, calibrations: Calibrations, kinds: tuple[Modality, Modality]
 ) -> Floats:
     """(speakers, people) ratios; NaN where there is no score or nothing is known of its kind."""
-    strength = calibration.get(DIRECTIONS[kinds])
-    return np.full_like(scores, np.nan) if strength is None else strength(scores)
+    known = calibrations.get(direction(*kinds))
+    return np.full_like(scores, np.nan) if known is None else known(scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 
 
 def made_folder(folder: Path) -> Path:
@@ -21,7 +22,6 @@ def made_folder(folder: Path) -> Path:
 
 def written(path: Path, content: bytes) -> Path:
     """A file with this content, in place of the one that was there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
     return path

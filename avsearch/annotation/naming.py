@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from avsearch.annotation.assignment import assign
-from avsearch.annotation.evidence import Evidence
-from avsearch.annotation.strength import DIRECTIONS, Floats
+from avsearch.annotation.evidence import Evidence, Floats
+from avsearch.evidence import direction, support
 from indexer.types import MODALITIES
 
 KNOWN: Final = 0.5  # how likely a speaker is somebody of the index, before anything is heard
@@ -23,14 +23,16 @@ class Candidate:
     """Somebody of the index whom a speaker could be.
 
     ``scores`` are cosines by direction, such as ``{"V-V": 0.81}``; ``log_likelihood_ratio`` is
-    natural, all evidence together; ``probability`` is that of being the speaker, if half of all
-    speakers are of the index and the people who got another speaker's name are not.
+    natural, all evidence together, and ``support`` is its strength in words; ``probability`` that
+    of being the speaker, if half of all speakers are of the index and the people who got another
+    speaker's name are not.
     """
 
     person: str
     name: str | None
     scores: dict[str, float]
     log_likelihood_ratio: float
+    support: str
     probability: float
 
 
@@ -107,6 +109,7 @@ def _decision(
             evidence.people[at].name,
             _scores_of(evidence, row, at),
             float(evidence.ratios[row, at]),
+            support(float(evidence.ratios[row, at])),
             float(probability),
         )
         for at, probability in zip(free[:shown], probabilities, strict=False)
@@ -127,7 +130,7 @@ def _probabilities(weights: Floats) -> Floats:
 
 def _scores_of(evidence: Evidence, row: int, column: int) -> dict[str, float]:
     return {
-        DIRECTIONS[mine, theirs]: float(evidence.scores[mine, theirs][row, column])
+        direction(mine, theirs): float(evidence.scores[mine, theirs][row, column])
         for mine in MODALITIES
         for theirs in MODALITIES
         if np.isfinite(evidence.scores[mine, theirs][row, column])

@@ -20,7 +20,7 @@ from avsearch.annotation.recording import Heard, Recording, open_recording
 from avsearch.annotation.result import Annotated, Speaker, speaker_of
 from avsearch.annotation.seeing import Sight, look
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch, Voice, voices
-from avsearch.annotation.strength import FALLBACK, Calibration
+from avsearch.annotation.strength import Calibrations, even_score
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
 from avsearch.annotation.turns import diarization as diarization_of
 from avsearch.media.kinds import kind_of
@@ -33,19 +33,23 @@ GROUPED: Final = (
     "No diarization was given: speech was found and grouped by likeness, which is a simple way; "
     "a diarizer's file is better."
 )
+UNCALIBRATED: Final = (
+    "The model carries no calibration, so that no score says how likely somebody is, and nobody is "
+    "named; give it one by avsearch evaluate --calibrate."
+)
 _NOBODY: Final = Decision(None, None, (), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class How:
-    """How to annotate: how strong scores are, how sure a name must be, how many are shown.
+    """How to annotate: what scores are worth, how sure a name must be, how many are shown.
 
     ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
     there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
     with; None keeps nothing.
     """
 
-    calibration: Calibration = dataclasses.field(default_factory=lambda: FALLBACK)
+    calibrations: Calibrations = dataclasses.field(default_factory=dict)
     least_probability: float = LEAST_PROBABILITY
     shown: int = SHOWN
     faces: bool = True
@@ -78,7 +82,7 @@ def annotate_with(
             said = clipped(said, listener.duration_s)
     heard = voices(stretches)
     seen, blind = _seen(recording, said, embedder, how)
-    evidence = compare(index, _sensed(heard, seen), how.calibration)
+    evidence = compare(index, _sensed(heard, seen), how.calibrations)
     decisions = decide(evidence, how.least_probability, how.shown)
     return Annotated(
         recording=recording.name,
@@ -88,7 +92,7 @@ def annotate_with(
         speakers=_speakers(said, heard, seen, decisions, index, how.least_probability),
         model=embedder.space.model,
         index=index.folder,
-        notes=(*said.notes, *blind),
+        notes=(*said.notes, *blind, *([] if how.calibrations else [UNCALIBRATED])),
     )
 
 
@@ -103,8 +107,7 @@ def _diarized(
     if not speech:
         raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
     heard = list(listener.listen([("", window) for window in windows(speech)]))
-    least = how.calibration.get("V-V", FALLBACK["V-V"]).even
-    stretches = grouped(heard, least, how.speakers)
+    stretches = grouped(heard, even_score(how.calibrations, "V-V"), how.speakers)
     return diarization_of(turns_of(stretches), recording.name, [GROUPED]), stretches
 
 
@@ -126,7 +129,7 @@ def _seen(
     """The speakers' faces, where the recording is a video and they are wanted."""
     if not how.faces or recording.path is None or kind_of(recording.path) != "video":
         return {}, ()
-    return look(recording.path, said.turns, embedder, how.calibration)
+    return look(recording.path, said.turns, embedder, how.calibrations)
 
 
 def _sensed(

@@ -20,7 +20,7 @@ import numpy as np
 from avsearch.annotation.assignment import assign
 from avsearch.annotation.clustering import cluster
 from avsearch.annotation.speakers import weighted_mean
-from avsearch.annotation.strength import FALLBACK, Calibration
+from avsearch.annotation.strength import Calibrations, even_score
 from avsearch.annotation.turns import Turn, clean_speech
 from avsearch.media.stretches import Span
 from avsearch.media.tracks import EVERY_S, Track, face_tracks
@@ -82,7 +82,7 @@ def _means(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
 
 
 def look(
-    path: Path, turns: Sequence[Turn], embedder: Embedder, calibration: Calibration
+    path: Path, turns: Sequence[Turn], embedder: Embedder, calibrations: Calibrations
 ) -> tuple[dict[str, Sight], tuple[str, ...]]:
     """The faces of the speakers of a video; a note where it shows none.
 
@@ -94,8 +94,7 @@ def look(
         return {}, (f"No face was looked for: {refusal.reason}",)
     if not tracks:
         return {}, ("No clear face was found in the video; the voices alone were compared.",)
-    least = calibration.get("F-F", FALLBACK["F-F"]).even
-    return sights(turns, tracks, vectors, EVERY_S, least), ()
+    return sights(turns, tracks, vectors, EVERY_S, even_score(calibrations, "F-F")), ()
 
 
 def sights(

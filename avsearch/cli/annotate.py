@@ -72,8 +72,8 @@ def command(
     the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
     Without a diarization speech is found and grouped in a simple way.
     """
+    from avsearch.annotating import annotate
     from avsearch.annotation.naming import LEAST_PROBABILITY
-    from avsearch.library import annotate
 
     with ProgressBar("s") as progress:
         annotated = annotate(

@@ -55,7 +55,7 @@ def command(
     SPEAKER_00 is passed over; any other is a new person. What the index had of this recording is
     replaced, so that a correction goes in the same way.
     """
-    from avsearch.library import enrol
+    from avsearch.annotating import enrol
 
     with ProgressBar("s") as progress:
         folder, enrolled = enrol(

@@ -16,7 +16,8 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import warn
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
+from indexer.locate import open_index
 
 if TYPE_CHECKING:
     from trainer.evaluation import Section
@@ -76,6 +77,12 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     "--audit", "sample", default=40, show_default=True, help="Media that are embedded again."
 )
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Do not evaluate: fit on the index what the model's scores are worth, and write that "
+    "into its checkpoint.",
+)
 @device_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder for report.json and report.html."
@@ -99,6 +106,7 @@ def command(
     out: Path | None,
     *,
     without_same_recording: bool,
+    calibrate: bool,
     as_json: bool,
 ) -> None:
     """Evaluate an index, or a model on a published list.
@@ -106,6 +114,9 @@ def command(
     Every figure is audited first: a score that changes with its company makes it invalid, and
     the exit code 3.
     """
+    if calibrate:
+        _calibrate(index_path, model)
+        return
     from trainer.evaluating import Request, run
 
     request = Request(
@@ -136,6 +147,19 @@ def command(
         warn(f"{section.protocol} is INVALID: {'; '.join(section.audit.faults)}.")
     if invalid:
         ctx.exit(INVALID)
+
+
+def _calibrate(index_path: Path | None, model: str | None) -> None:
+    from trainer.calibrating import calibrate_on_index
+
+    with open_index(index_path) as index:
+        path, found = calibrate_on_index(index, model)
+    rows = [
+        (way, *(f"{one[name]:.4g}" for name in ("scale", "offset", "Cllr", "minCllr")))
+        for way, one in found.items()
+    ]
+    print_table(("direction", "scale", "offset", "Cllr", "minCllr"), rows)
+    click.echo(f"Written into {printable(path)}.")
 
 
 def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:

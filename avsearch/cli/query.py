@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,19 +96,38 @@ def command(
         "approximate": approximate,
         "warn": warn,
     }
-    from avsearch.library import ask, ask_many
-
     if jsonl and files:
-        if not _print_lines(ask_many(files, **options)):
-            ctx.exit(BadRequest.exit_code)
-        return
+        _answer_many(ctx, files, options)
+    else:
+        _answer_one(files, person, options, as_json=as_json or jsonl, explain=explain)
+
+
+def _answer_many(ctx: click.Context, files: tuple[Path, ...], options: dict[str, Any]) -> None:
+    from avsearch.library import ask_many
+
+    if not _print_lines(ask_many(files, **options)):
+        ctx.exit(BadRequest.exit_code)
+
+
+def _answer_one(
+    files: tuple[Path, ...],
+    person: str | None,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+    explain: bool,
+) -> None:
+    from avsearch.library import ask
+
     answer, name = ask(files[0] if files else None, person=person, **options)
-    if as_json or jsonl:
+    if as_json:
         print_json(_contract(answer, name))
         return
     if explain:
         click.echo(_explained(answer.plan))
     _show(answer)
+    if explain:
+        click.echo(_weighed(answer))
 
 
 def _check_asked(
@@ -143,6 +162,17 @@ def _explained(plan: Plan) -> str:
     )
 
 
+def _weighed(answer: Answer) -> str:
+    """What the evidence beside the scores is, or that there is none."""
+    found = next((hit.evidence for hit in answer.hits if hit.evidence is not None), None)
+    if found is None:
+        return "evidence: the model carries no calibration for this question, so none is given"
+    return (
+        f"evidence: each as likely beforehand among {found.people} people, of whom exactly one is "
+        "right; log-likelihood ratios are natural logarithms, the words those of ENFSI"
+    )
+
+
 def _where(
     conditions: tuple[str, ...], gender: str | None, nationality: str | None
 ) -> dict[str, str]:
@@ -170,39 +200,54 @@ def _contract(answer: Answer, model: str) -> dict[str, Any]:
     }
     if asked.person is not None:
         query["person"] = asked.person
-    return {"query": query, "model": model, "hits": plain(answer.hits), "plan": plain(answer.plan)}
+    hits = [_hit_fields(hit) for hit in answer.hits]
+    return {"query": query, "model": model, "hits": hits, "plan": plain(answer.plan)}
+
+
+def _hit_fields(hit: Hit) -> dict[str, Any]:
+    """A hit as JSON has it, with the fields of its evidence where it has some."""
+    fields: dict[str, Any] = plain(hit)
+    evidence = fields.pop("evidence")
+    return fields if evidence is None else fields | {"evidence": evidence}
 
 
 def _show(answer: Answer) -> None:
     if not answer.hits:
         click.echo("Nothing in this index matches the filter.")
         return
-    header: tuple[str, ...] = ("rank", "score", "person", "name", "gender", "nationality", "file")
-    rows = [_row(hit) for hit in answer.hits]
-    if any(hit.rerank_score is not None for hit in answer.hits):
-        header = (*header[:2], "re-rank", *header[2:])
-        rows = [
-            (*row[:2], _rerank_score(hit), *row[2:])
-            for row, hit in zip(rows, answer.hits, strict=True)
-        ]
-    print_table(header, rows)
+    columns: dict[str, Callable[[Hit], str]] = {
+        "rank": lambda hit: str(hit.rank),
+        "score": lambda hit: f"{hit.score:.3f}",
+        **_optional_columns(answer.hits),
+        "person": lambda hit: hit.person,
+        "name": lambda hit: hit.name or "",
+        "gender": lambda hit: hit.attributes["gender"] or "",
+        "nationality": lambda hit: hit.attributes["nationality"] or "",
+        "file": lambda hit: printable(hit.path) + _where_in_file(hit),
+    }
+    rows = [tuple(cell(hit) for cell in columns.values()) for hit in answer.hits]
+    print_table(tuple(columns), rows)
+
+
+def _optional_columns(hits: list[Hit]) -> dict[str, Callable[[Hit], str]]:
+    """What some hits have beside their score."""
+    found: dict[str, Callable[[Hit], str]] = {}
+    if any(hit.rerank_score is not None for hit in hits):
+        found["re-rank"] = _rerank_score
+    if any(hit.evidence is not None for hit in hits):
+        found["evidence"] = _evidence
+    return found
 
 
 def _rerank_score(hit: Hit) -> str:
     return "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}"
 
 
-def _row(hit: Hit) -> tuple[str, ...]:
-    gender, nationality = (hit.attributes[key] or "" for key in ("gender", "nationality"))
-    return (
-        str(hit.rank),
-        f"{hit.score:.3f}",
-        hit.person,
-        hit.name or "",
-        gender,
-        nationality,
-        printable(hit.path) + _where_in_file(hit),
-    )
+def _evidence(hit: Hit) -> str:
+    """In words, with the probability, which says how little a word can mean in a gallery."""
+    if hit.evidence is None:
+        return ""
+    return f"{hit.evidence.support}, {hit.evidence.probability:.2g}"
 
 
 def _where_in_file(hit: Hit) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from avsearch.spaces import hash_parts
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 from indexer.types import Metric, Space
 
 FORMAT = "avsearch-1"
@@ -72,9 +73,18 @@ def save_checkpoint(
         "settings": json.dumps(dataclasses.asdict(cast(Any, network).settings)),
         "record": json.dumps(dict(record)),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def put_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Give a checkpoint another record; weights, settings and space stay what they are.
+
+    Written to a temporary name and renamed. Raises BadRequest where the file cannot be read.
+    """
+    tensors, metadata = _read(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {**metadata, "record": json.dumps(dict(record))})
 
 
 def load_checkpoint(

@@ -6,11 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from ears import EAR, RATE, Ear, conversation, index_of
+from ears import CALIBRATIONS, EAR, RATE, Ear, conversation, index_of
 
 from avsearch.annotation import run
 from avsearch.annotation.enrolling import enrol_with
@@ -36,6 +37,14 @@ SAID = [turn._replace(speaker=LABELS[turn.speaker]) for turn in SPOKEN]
 SECONDS = 9.5
 
 
+def how_to(**settings: Any) -> How:
+    return How(calibrations=CALIBRATIONS, **settings)
+
+
+def named(source: Any, said: Any, index: Index, embedder: Ear, how: How | None = None) -> Annotated:
+    return annotate_with(source, said, index, embedder, how or how_to())
+
+
 @pytest.fixture(scope="module")
 def samples() -> np.ndarray:
     return conversation(SPOKEN, SECONDS)
@@ -56,7 +65,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 @pytest.fixture
 def annotated(talk: Path, index: Index) -> Annotated:
-    return annotate_with(talk, SAID, index, Ear())
+    return named(talk, SAID, index, Ear())
 
 
 def test_known_voices_are_named_and_others_are_not(annotated: Annotated) -> None:
@@ -84,7 +93,7 @@ def test_samples_in_memory_give_the_same_as_a_file(
     samples: np.ndarray, annotated: Annotated, index: Index
 ) -> None:
     source = {"waveform": samples[None], "sample_rate": RATE, "uri": "talk"}
-    found = annotate_with(source, SAID, index, Ear())
+    found = named(source, SAID, index, Ear())
     assert found.as_json()["speakers"] == annotated.as_json()["speakers"]
     assert found.path is None
 
@@ -134,7 +143,7 @@ def test_an_annotation_of_pyannote_comes_back_renamed(talk: Path, index: Index) 
     before = Annotation(uri="talk")
     for number, turn in enumerate(SAID):
         before[Segment(turn.start_s, turn.end_s), number] = turn.speaker
-    found = annotate_with(talk, before, index, Ear())
+    found = named(talk, before, index, Ear())
     renamed = before.rename_labels(found.labels)
     assert renamed.labels() == ["S3", "S4", "ann", "bob"]
     assert list(found.annotation().itertracks(yield_label=True)) == list(
@@ -147,20 +156,26 @@ def test_a_stranger_whose_label_is_somebodys_key_is_called_unknown(
     talk: Path, index: Index
 ) -> None:
     said = [turn._replace(speaker="bob" if turn.speaker == "S3" else turn.speaker) for turn in SAID]
-    found = annotate_with(talk, said, index, Ear())
+    found = named(talk, said, index, Ear())
     assert found.labels["bob"] == "unknown bob"
     assert found.labels["S2"] == "bob"
 
 
 def test_a_name_must_be_as_likely_as_is_asked(talk: Path, index: Index) -> None:
-    found = annotate_with(talk, SAID, index, Ear(), How(least_probability=0.99))
+    found = named(talk, SAID, index, Ear(), how_to(least_probability=0.99))
     assert [each.person for each in found.speakers] == [None] * 4
     assert found.speakers[0].reason.endswith("and 0.99 is asked for.")
 
 
+def test_a_model_without_calibration_names_nobody_and_says_so(talk: Path, index: Index) -> None:
+    found = annotate_with(talk, SAID, index, Ear())
+    assert [each.person for each in found.speakers] == [None] * 4
+    assert "carries no calibration" in found.notes[-1]
+
+
 def test_an_empty_index_names_nobody(talk: Path, tmp_path: Path) -> None:
     with Index.create(tmp_path / "empty", EAR) as empty:
-        found = annotate_with(talk, SAID, empty, Ear())
+        found = named(talk, SAID, empty, Ear())
     assert [each.person for each in found.speakers] == [None] * 4
     assert found.speakers[0].reason.endswith("or there is nobody.")
 
@@ -168,31 +183,31 @@ def test_an_empty_index_names_nobody(talk: Path, tmp_path: Path) -> None:
 def test_a_model_of_another_space_is_refused(talk: Path, tmp_path: Path) -> None:
     other = Space("nose", "0", EAR.dim, "cosine")
     with Index.create(tmp_path / "other", other) as index, pytest.raises(ForeignSpace):
-        annotate_with(talk, SAID, index, Ear())
+        named(talk, SAID, index, Ear())
 
 
 def test_a_recording_that_cannot_be_read_is_refused(tmp_path: Path, index: Index) -> None:
     with pytest.raises(RefusedFile, match="there is no such file"):
-        annotate_with(tmp_path / "none.wav", SAID, index, Ear())
+        named(tmp_path / "none.wav", SAID, index, Ear())
     (tmp_path / "bad.wav").write_text("words")
     with pytest.raises(RefusedFile, match="not a sound or video"):
-        annotate_with(tmp_path / "bad.wav", SAID, index, Ear())
+        named(tmp_path / "bad.wav", SAID, index, Ear())
 
 
 def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
     talk: Path, index: Index
 ) -> None:
-    found = annotate_with(talk, [*SAID, Turn(9.0, 20.0, "S1")], index, Ear())
+    found = named(talk, [*SAID, Turn(9.0, 20.0, "S1")], index, Ear())
     assert found.turns[-1] == Turn(9.0, 9.5, "S1")
     assert "beyond the end of the sound at 9.50 s" in found.notes[0]
     with pytest.raises(BadRequest, match="of another recording"):
-        annotate_with(talk, [Turn(99.0, 100.0, "S1")], index, Ear())
+        named(talk, [Turn(99.0, 100.0, "S1")], index, Ear())
 
 
 def test_a_stopped_run_goes_on_and_comes_to_the_same(
     talk: Path, index: Index, annotated: Annotated, tmp_path: Path
 ) -> None:
-    how = How(kept=tmp_path / "out")
+    how = how_to(kept=tmp_path / "out")
 
     class Breaking(Ear):
         def embed(self, media: list) -> object:
@@ -203,12 +218,12 @@ def test_a_stopped_run_goes_on_and_comes_to_the_same(
     monkey = pytest.MonkeyPatch()
     monkey.setattr("avsearch.annotation.hearing._AT_ONCE", 2)
     with monkey.context(), pytest.raises(KeyboardInterrupt):
-        annotate_with(talk, SAID, index, Breaking(), how)
+        named(talk, SAID, index, Breaking(), how)
     ear = Ear()
-    found = annotate_with(talk, SAID, index, ear, how)
+    found = named(talk, SAID, index, ear, how)
     assert found.as_json() == annotated.as_json()
     fresh = Ear()
-    annotate_with(talk, SAID, index, fresh)
+    named(talk, SAID, index, fresh)
     assert ear.embedded == fresh.embedded - 2
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -219,27 +234,27 @@ def test_without_a_diarization_speech_is_found_and_grouped(
     """The finding of speech has its own tests; chords are none."""
     spans = [Span(0.0, 1.5), Span(2.0, 4.0), Span(4.5, 7.0), Span(7.5, 9.0)]
     monkeypatch.setattr(run, "find_speech_in_blocks", lambda blocks: spans)
-    found = annotate_with(talk, None, index, Ear())
+    found = named(talk, None, index, Ear())
     assert found.turns == tuple(
         Turn(*span, f"SPEAKER_{number:02d}")
         for span, number in zip(spans, (0, 1, 2, 0), strict=True)
     )
     assert [each.person for each in found.speakers] == ["ann", "bob", None]
     assert "a diarizer's file is better" in found.notes[0]
-    two = annotate_with(talk, None, index, Ear(), How(speakers=2))
+    two = named(talk, None, index, Ear(), how_to(speakers=2))
     assert len(two.speakers) == 2
     monkeypatch.setattr(run, "find_speech_in_blocks", lambda blocks: [])
     with pytest.raises(RefusedFile, match="no speech found"):
-        annotate_with(talk, None, index, Ear())
+        named(talk, None, index, Ear())
 
 
 def test_enrolling_and_then_annotating_knows_the_new_person(talk: Path, index: Index) -> None:
-    named = [turn._replace(speaker="dan") if turn.speaker == "S3" else turn for turn in SAID]
-    enrolled = enrol_with(talk, named, index, Ear())
+    known = [turn._replace(speaker="dan") if turn.speaker == "S3" else turn for turn in SAID]
+    enrolled = enrol_with(talk, known, index, Ear())
     assert enrolled.voices == {"dan": (1, pytest.approx(2.5))}
     assert enrolled.new == ("dan",)
     assert enrolled.passed_over.keys() == {"S1", "S2", "S4"}
-    assert annotate_with(talk, SAID, index, Ear()).labels["S3"] == "dan"
+    assert named(talk, SAID, index, Ear()).labels["S3"] == "dan"
     _, vectors = index.vectors_of("dan", "voice")
     assert len(vectors) == 1
     assert index.verify() == []

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ears import Ear, chord, index_of
+from ears import CALIBRATIONS, Ear, chord, index_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from avsearch.annotation.evidence import CROSS_BESIDE, compare
 from avsearch.annotation.speakers import Stretch, typical, voices, weighted_mean
-from avsearch.annotation.strength import FALLBACK, Strength, read_calibration
+from avsearch.annotation.strength import even_score, read_calibrations
+from avsearch.evidence import Calibration
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest
 from indexer.types import Media
@@ -60,7 +61,7 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
     rows = Ear().embed(media).vectors
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     with index_of(tmp_path / "index", ["ann", "bob", "cyn"]) as index:
-        found = compare(index, {"S0": {"voice": rows[0]}, "S1": {"voice": rows[1]}}, FALLBACK)
+        found = compare(index, {"S0": {"voice": rows[0]}, "S1": {"voice": rows[1]}}, CALIBRATIONS)
         for row in range(2):
             for column, who in enumerate(("ann", "bob", "cyn")):
                 _, held = index.vectors_of(who)
@@ -69,7 +70,7 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
                 assert found.scores["voice", "voice"][row, column] == pytest.approx(
                     cosine, abs=1e-5
                 )
-                expected = FALLBACK["V-V"].scale * cosine + FALLBACK["V-V"].offset
+                expected = CALIBRATIONS["V-V"].scale * cosine + CALIBRATIONS["V-V"].offset
                 assert found.ratios[row, column] == pytest.approx(expected, abs=1e-4)
     assert [who.key for who in found.people] == ["ann", "bob", "cyn"]
     assert found.size == 3
@@ -80,14 +81,15 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
 def test_a_direction_that_is_not_calibrated_says_nothing(tmp_path: Path) -> None:
     with index_of(tmp_path / "index", ["ann"]) as index:
         row = np.ones(32, np.float32) / np.sqrt(32)
-        found = compare(index, {"S0": {"voice": row}}, {"F-F": Strength(1, 0)})
+        found = compare(index, {"S0": {"voice": row}}, {"F-F": Calibration(1, 0)})
         assert found.ratios.tolist() == [[0.0]]
 
 
 def test_a_calibration_is_read_from_json(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text('{"V-V": {"scale": 7, "offset": -2}}')
-    assert read_calibration(path) == {"V-V": Strength(7.0, -2.0)}
+    assert read_calibrations(path) == {"V-V": Calibration(7.0, -2.0)}
+    assert even_score(read_calibrations(path), "V-V") == pytest.approx(2 / 7)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,6 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None
     path = tmp_path / "c.json"
     path.write_text(content)
     with pytest.raises(BadRequest, match="is no calibration"):
-        read_calibration(path)
+        read_calibrations(path)
     with pytest.raises(BadRequest, match="is no calibration"):
-        read_calibration(tmp_path / "none.json")
+        read_calibrations(tmp_path / "none.json")

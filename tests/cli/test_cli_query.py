@@ -11,6 +11,9 @@ import pytest
 import soundfile
 from places import change
 
+from avsearch.models.checkpoint import put_record
+from avsearch.spaces import model_record, model_space
+
 HIT = {
     "rank": int,
     "person": str,
@@ -203,7 +206,7 @@ def test_odd_sounds_and_pictures(ask, run, indexed, voice, face, tmp_path):
 
 def test_explain_says_the_plan_in_words(run, indexed, voice):
     result = run("query", voice, "--index", indexed, "--explain", "--gender", "f")
-    first, header, *rows = result.stdout.splitlines()
+    first, header, *rows, _ = result.stdout.splitlines()
     assert first == "plan: gather, 1 of 11 vectors match the filter, 16 bytes to scan"
     assert header.split() == ["rank", "score", "person", "name", "gender", "nationality", "file"]
     assert [row.split()[2] for row in rows] == ["Actor_02"]
@@ -373,3 +376,68 @@ def test_a_model_that_has_moved_is_named(run, ask, copy_of_index, voice, models,
     other = run("query", voice, *index, "--model", models[1])
     assert other.exit_code == 4
     assert "use the index's own model with --model" in other.stderr
+
+
+# Evidence.
+
+
+@pytest.fixture
+def calibrated(model, copy_of_index, tmp_path):
+    """The model with a calibration, and the index asked by it."""
+    path = tmp_path / "calibrated.safetensors"
+    shutil.copy(model, path)
+    put_record(path, {"calibration": {"V-F": {"scale": 4.0, "offset": -1.0}}})
+    return "--model", path, "--index", copy_of_index
+
+
+def test_a_calibrated_model_says_beside_each_score_what_it_is_worth(run, ask, voice, calibrated):
+    result = run("query", voice, *calibrated, "--json")
+    answer = json.loads(result.stdout_bytes)
+    assert [{**hit, "evidence": 0} for hit in answer["hits"]] == [
+        {**hit, "evidence": 0} for hit in ask(voice)["hits"]
+    ]
+    for hit in answer["hits"]:
+        found = hit["evidence"]
+        assert found["log_likelihood_ratio"] == pytest.approx(4 * hit["score"] - 1)
+        assert found["people"] == 3
+        odds = np.exp(found["log_likelihood_ratio"]) / 2
+        assert found["probability"] == pytest.approx(odds / (1 + odds))
+    table = run("query", voice, *calibrated, "--explain").stdout
+    assert f"  {found['support']}, {found['probability']:.2g}  " in table
+    assert "each as likely beforehand among 3 people" in table
+
+
+def test_without_a_calibration_only_explain_speaks_of_it(run, ask, voice, face, indexed):
+    assert "evidence" not in ask(voice)["hits"][0]
+    assert "evidence" not in run("query", voice, "--index", indexed).stdout
+    explained = run("query", voice, "--index", indexed, "--explain").stdout
+    assert explained.count("carries no calibration") == 1
+
+
+def test_evaluate_calibrates_a_model_on_an_index(run, voice, calibrated):
+    _, path, *_ = calibrated
+    space = model_space(path)
+    result = run("evaluate", "--calibrate", *calibrated)
+    assert result.exit_code == 0, result.stderr
+    assert f"Written into {path}" in result.stdout
+    record = model_record(path)["calibration"]
+    assert set(record) == {"V-F", "F-V", "V-V", "F-F"} - (set() if "F-F" in record else {"F-F"})
+    assert {"scale", "offset", "Cllr", "minCllr", "pairs"} <= set(record["V-F"])
+    assert model_space(path) == space
+    answer = json.loads(run("query", voice, *calibrated, "--json").stdout_bytes)
+    assert all("evidence" in hit for hit in answer["hits"])
+
+
+def test_a_model_is_not_calibrated_on_those_it_was_trained_on(run, calibrated):
+    _, path, *_ = calibrated
+    put_record(path, {"people": {"train": ["x/Actor_01", "x/Actor_02", "x/bbaf2n"]}})
+    result = run("evaluate", "--calibrate", *calibrated)
+    assert result.exit_code == 2
+    assert "no two people outside the model's training" in result.stderr
+    assert "calibration" not in model_record(path)
+
+
+def test_a_model_is_not_calibrated_on_an_index_of_another(run, models, indexed):
+    result = run("evaluate", "--calibrate", "--model", models[1], "--index", indexed)
+    assert result.exit_code == 4
+    assert "was not made by" in result.stderr

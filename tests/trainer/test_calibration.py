@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from trainer.calibration import Calibration, cllr, fit, min_cllr
+from avsearch.evidence import Calibration
+from trainer.calibration import calibrated, cllr, costs, fit, min_cllr
+from trainer.evaluate import Embeddings
 
 
 def gaussians(seed, count=4000, apart=2.0):
@@ -81,13 +83,72 @@ def test_the_least_cost_is_that_of_an_isotonic_regression(seed, values):
     scores = rng.integers(0, values, 60).astype(float) + 0.2 * values * same
     weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
     chance = IsotonicRegression().fit(scores, same, weights).predict(scores)
-    costs = np.where(
+    losses = np.where(
         same, -np.log2(np.maximum(chance, 1e-300)), -np.log2(np.maximum(1 - chance, 1e-300))
     )
-    assert min_cllr(scores, same) == pytest.approx((weights * costs).sum(), abs=1e-9)
+    assert min_cllr(scores, same) == pytest.approx((weights * losses).sum(), abs=1e-9)
 
 
 def test_no_calibration_that_keeps_the_order_costs_less():
     scores, same = gaussians(3)
     assert min_cllr(scores, same) <= cllr(fit(scores, same)(scores), same)
     assert min_cllr(scores, same) == pytest.approx(min_cllr(Calibration(3, 1)(scores), same))
+
+
+# Of a model's vectors, by direction.
+
+
+def sides(seed=0, people=12, each=4, noise=0.5, labels=None):
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(people), each)
+    centres = rng.standard_normal((people, 16))
+    made = []
+    for _ in range(2):
+        vectors = centres[who] + noise * rng.standard_normal((len(who), 16))
+        unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        made.append(Embeddings(unit, who, who if labels is None else labels[who]))
+    return made
+
+
+def plain_pairs(asked, answers, *, within):
+    """Scores of pairs of one label, and of pairs of two people, by plain loops."""
+    right, wrong = [], []
+    for at in range(len(asked.people)):
+        for other in range(at + 1 if within else 0, len(answers.people)):
+            value = float(asked.vectors[at] @ answers.vectors[other])
+            if within:
+                alike = asked.people[at] == answers.people[other]
+            else:
+                alike = asked.labels[at] == answers.labels[other]
+            if alike:
+                right.append(value)
+            if asked.people[at] != answers.people[other]:
+                wrong.append(value)
+    return right, wrong
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(12) % 2])
+def test_each_direction_is_fitted_on_its_own_pairs(labels):
+    faces, voices = sides(labels=labels)
+    found = calibrated(faces, voices)
+    assert set(found) == {"V-F", "F-V", "V-V", "F-F"}
+    for way, asked, answers in (("V-F", voices, faces), ("F-F", faces, faces)):
+        right, wrong = plain_pairs(asked, answers, within=way == "F-F")
+        expected = fit(np.array(right + wrong), np.arange(len(right + wrong)) < len(right))
+        assert found[way]["scale"] == pytest.approx(expected.scale, rel=1e-3)
+        assert found[way]["offset"] == pytest.approx(expected.offset, rel=1e-3)
+        assert found[way]["pairs"] == [len(right), len(wrong)]
+        assert found[way]["minCllr"] <= found[way]["Cllr"] < 1
+
+
+def test_a_direction_without_pairs_of_both_kinds_has_no_calibration():
+    faces, voices = sides(people=1)
+    assert calibrated(faces, voices) == {}
+    nobody = Embeddings(np.zeros((0, 16), np.float32), np.zeros(0, int), np.zeros(0, int))
+    assert set(calibrated(sides()[0], nobody)) == {"F-F"}
+
+
+def test_without_a_calibration_only_the_least_cost_is_known():
+    scores, same = gaussians(4)
+    assert costs(scores, same, None) == {"minCllr": min_cllr(scores, same)}
+    assert costs(scores, same, Calibration(2, -2))["Cllr"] == cllr(2 * scores - 2, same)

@@ -8,6 +8,7 @@ import pytest
 from fakes import FakeEmbedder
 from test_judge import PEOPLE, perfect, world_items
 
+from avsearch.evidence import Calibration
 from indexer.errors import BadRequest
 from indexer.types import Media
 from trainer.audit import audit_embedder
@@ -68,6 +69,17 @@ def test_groups_and_gaps_are_of_the_main_figure(items, protocols):
     assert set(section.groups) == {"gender", "nationality", "both"}
     assert set(section.groups["both"]) == {f"{g}, {n}" for g in "fm" for n in "abc"}
     assert section.gaps == {"gender": 0, "nationality": 0, "both": 0}
+
+
+def test_a_verification_says_what_its_scores_cost_as_evidence(items, protocols):
+    calibrated = Subject(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
+    plain = Subject(perfect(items), ATTRIBUTES)
+    for subject, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
+        sections = evaluate(protocols[:2], subject)
+        figures = sections[0].rows["model"].figures
+        assert list(figures)[-len(names) :] == names
+        assert all(figures[name].value == pytest.approx(0, abs=1e-9) for name in names)
+        assert "minCllr" not in sections[1].rows["model"].figures  # no verification
 
 
 def test_people_of_the_training_are_listed(items, protocols):

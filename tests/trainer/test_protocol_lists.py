@@ -145,8 +145,23 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content):
     path = tmp_path / "list.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadRequest, match="cannot be read as a list"):
+    with pytest.raises(BadRequest, match="cannot be read"):
         read_list(path, PEOPLE)
+
+
+@pytest.mark.parametrize("change", [(" ", "\t"), (" ", "  "), ("\n", " \n"), ("\n", "\r\n")])
+def test_blanks_of_any_kind_and_number_stand_between_columns(write, change):
+    plain = read_list(write(CMPC_MATCHING), PEOPLE)
+    other = read_list(write(CMPC_MATCHING.replace(*change)), PEOPLE)
+    assert other.items.paths == plain.items.paths
+    assert other.candidates.tolist() == plain.candidates.tolist()
+
+
+def test_a_line_too_short_is_not_mended_by_one_too_long(write):
+    first, second = CMPC_MATCHING.splitlines()
+    text = f"{first} {second.split()[0]}\n{' '.join(second.split()[1:])}\n"
+    with pytest.raises(BadRequest, match=r"line 1: 3 columns|line 2: 4 columns"):
+        read_list(write(text), PEOPLE)
 
 
 # People.
@@ -169,7 +184,7 @@ def test_tables_of_people_are_read_by_tab_or_comma(write, separator):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("person,name\n", "no table of VoxCeleb1 people"),
+        ("person,name\n", "no table of VoxCeleb's people"),
         ("VoxCeleb1_ID,VGGFace1_ID\nid1,Ann_A\nid1,Bob_B\n", "line 3: id1 is Bob_B here"),
         ("VoxCeleb1_ID,VGGFace1_ID\nid1\n", "line 2: 2 columns are expected, 1"),
     ],

@@ -82,6 +82,17 @@ def test_a_training_leaves_its_best_checkpoint_with_its_record(whole, parts):
     assert (record["seed"], record["steps"], record["batch"]) == (0, 24, 8)
 
 
+def test_the_checkpoint_says_what_its_scores_on_the_validation_people_are_worth(whole, parts):
+    record = load_checkpoint(whole, MODELS).record["calibration"]
+    assert set(record) == {"V-F", "F-V", "V-V", "F-F"}
+    validation = parts["validation"]
+    for one in record.values():
+        assert one["minCllr"] <= one["Cllr"]
+        assert 0 < one["pairs"][0] < one["pairs"][1]
+    assert record["V-F"]["pairs"] == record["F-V"]["pairs"]
+    assert len(validation.paired) > 1
+
+
 def test_the_checkpoint_is_a_model_of_the_datas_shape(whole):
     settings = load_checkpoint(whole, MODELS).network.settings
     assert (settings.face_features, settings.voice_features) == ((6,), (5,))

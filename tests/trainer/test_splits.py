@@ -153,7 +153,7 @@ def test_a_file_that_is_wrong_is_refused_by_line(tmp_path, text, reason):
 def test_a_file_cut_short_is_refused(tmp_path):
     path = tmp_path / "split.txt.gz"
     path.write_bytes(gzip.compress(b"ann 1\n" * 500)[:-12])
-    with pytest.raises(BadRequest, match=r"split.txt.gz cannot be read or is cut short"):
+    with pytest.raises(BadRequest, match=r"split.txt.gz cannot be read .*cut short"):
         read_split(path)
 
 

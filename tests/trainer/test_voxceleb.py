@@ -14,7 +14,8 @@ from indexer.errors import BadRequest
 from trainer.data.reading import Options, read_data
 from trainer.data.splits import read_split, split, split_by_letter
 from trainer.data.synthetic import World
-from trainer.data.voxceleb import read_meta, voxceleb_jobs
+from trainer.data.voxceleb import voxceleb_jobs
+from trainer.protocols.people import read_people
 
 WHOLE = MediaExtractor("whole")
 FIRST = """\
@@ -133,16 +134,17 @@ def test_a_tree_of_voxceleb1_is_read_and_split_by_letter(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name,gender\nann,f\n", "line must begin with VoxCeleb"),
+        ("name,gender\nann,f\n", "first line must name VoxCeleb1 ID"),
         ("VoxCeleb1 ID\tVGGFace1 ID\tGender\n", "has no column 'set'"),
-        (FIRST + "id10003\tAamir_Khan\n", "line 5: there are 2 cells where the header has 5"),
-        ("", "line must begin with VoxCeleb"),
+        (FIRST + "id10003\tAamir_Khan\n", "line 5: 5 columns are expected, 2"),
+        (FIRST.splitlines()[0], "names nobody"),
+        ("", "first line must name VoxCeleb1 ID"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path, text, reason):
     (tmp_path / "vox1_meta.csv").write_text(text)
     with pytest.raises(BadRequest, match=reason):
-        read_meta(tmp_path / "vox1_meta.csv")
+        read_people([tmp_path / "vox1_meta.csv"], ("gender", "set"))
 
 
 def test_a_root_without_anybody_is_refused(tmp_path):
@@ -158,7 +160,7 @@ def test_a_root_without_anybody_is_refused(tmp_path):
 
 def test_the_published_table_is_read_and_its_people_are_those_of_the_splits(test_data):
     lists = test_data / "lists" / "cmpc"
-    people = read_meta(lists / "vox1_meta.csv.gz")
+    people = read_people([lists / "vox1_meta.csv.gz"], ("gender", "set"))
     assert len(people) == len({one.id for one in people}) == 1251
     assert collections.Counter(one.gender for one in people) == {"m": 690, "f": 561}
     sides = read_split(lists / "Splits" / "identity_splits.txt.gz")

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.files import replacing
 from indexer.types import Media, Modality
 from trainer.data.mapped import Arrays, map_safetensors
 
@@ -165,12 +165,8 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
 
 def save_shard(path: Path, arrays: Arrays, index: str) -> None:
     """Write arrays and their index with a checksum, to a temporary name and renamed."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
+    with replacing(path) as partial:
         save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_sound_shard(path: Path) -> tuple[Arrays, str] | None:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 from indexer.people import PEOPLE, read_people
 from indexer.types import MODALITIES, Modality
 from trainer.data.mapped import Arrays, map_npz, map_safetensors
@@ -80,10 +81,9 @@ def write_feature_file(path: Path, tables: Mapping[Modality, Table]) -> None:
         for modality, table in tables.items()
         for what in ("paths", "people")
     }
-    partial = path.with_name(f"{path.name}.partial")
     arrays = {f"{one}s": np.ascontiguousarray(table.values) for one, table in tables.items()}
-    save_file(arrays, partial, lists)
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(arrays, partial, lists)
 
 
 def feature_place(path: Path) -> Place:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.errors import BadRequest, printable
-from trainer.data.lists import read_list
 from trainer.data.sets import (
     DataSet,
     labelled_by_gender,
     labelled_by_person,
     require_both,
 )
-from trainer.data.voxceleb import Celebrity, is_meta, read_meta
+from trainer.lines import read_lines
+from trainer.protocols.people import VoxPerson, is_table, read_people
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "validation", "test")
@@ -79,28 +79,27 @@ def read_split(path: Path) -> dict[str, Split]:
     BadRequest, naming the line, for anything else and for a person on two sides.
     """
     sides: dict[str, Split] = {}
-    lines = read_list(path)
-    if is_meta(lines):
-        return {one.name: _part_of(one) for one in read_meta(path)}
-    for number, line in enumerate(lines, start=1):
+    lines = read_lines(path)
+    if is_table(lines):
+        return {who.name: _part_of(who) for who in read_people([path], ("set",))}
+    for at, line in lines:
         name, _, side = line.strip().replace(",", " ").rpartition(" ")
         name = name.strip()
-        if not line.strip() or (number == 1 and side == "split"):
+        if at == 0 and side == "split":
             continue
         if side not in SIDES or not name:
-            raise BadRequest(
-                f"{printable(path)}, line {number}: {line.strip()!r} is not a name and a side; "
-                f"a side is one of {', '.join(SIDES)}."
+            one_of = ", ".join(SIDES)
+            lines.fault(
+                at, f"{line.strip()!r} is not a name and a side; a side is one of {one_of}."
             )
         if sides.setdefault(name, SIDES[side]) != SIDES[side]:
-            raise BadRequest(
-                f"{printable(path)}, line {number}: {name} is on the {sides[name]} side already; "
-                "nobody may stand on two."
+            lines.fault(
+                at, f"{name} is on the {sides[name]} side already; nobody may stand on two."
             )
     return sides
 
 
-def _part_of(person: Celebrity) -> Split:
+def _part_of(person: VoxPerson) -> Split:
     """The side of somebody of VoxCeleb2; a tenth of those who do not test validate."""
     return "test" if person.part == "test" else split_of(person.name, test=0)
 

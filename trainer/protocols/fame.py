@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
-from trainer.protocols.lines import fault, read_lines
+from indexer.files import replacing
+from trainer.lines import read_lines
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
 _NOBODY = ""  # the list does not tell who is who
@@ -37,12 +38,13 @@ def read_fame(path: Path) -> Unlabelled:
     """
     register = Register()
     trials: dict[str, tuple[int, int]] = {}
-    for number, line in read_lines(path):
+    lines = read_lines(path)
+    for at, line in lines:
         row = line.split()
         if len(row) != 3 or [modality_of(each) for each in row[1:]] != ["voice", "face"]:
-            fault(path, number, "a trial is an id, the path of a voice and the path of a face.")
+            lines.fault(at, "a trial is an id, the path of a voice and the path of a face.")
         if row[0] in trials:
-            fault(path, number, f"the id {row[0]} stands here a second time.")
+            lines.fault(at, f"the id {row[0]} stands here a second time.")
         trials[row[0]] = (
             register.add(row[1], "voice", _NOBODY),
             register.add(row[2], "face", _NOBODY),
@@ -62,6 +64,5 @@ def write_submission(path: Path, trials: Unlabelled, scores: NDArray[np.floating
     if len(scores) != len(trials.ids) or not np.isfinite(scores).all():
         raise ValueError("a submission needs a finite score for every trial")
     lines = [f"{key} {-score:.9g}\n" for key, score in zip(trials.ids, scores, strict=True)]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text("".join(lines), encoding="utf-8")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from avsearch.evidence import direction
 from indexer.errors import BadRequest
 from indexer.types import Modality
 from trainer.protocols.trials import (
@@ -20,7 +21,6 @@ from trainer.protocols.trials import (
     Matching,
     Retrieval,
     Verification,
-    direction,
 )
 
 Attributes = Mapping[str, Mapping[str, str]]  # of people by name: gender, nationality, ...

@@ -15,24 +15,32 @@ tables of :mod:`trainer.protocols.people`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import NoReturn, cast
 
 import numpy as np
 
 from indexer.errors import BadRequest, printable
-from trainer.protocols.lines import fault, read_lines
+from indexer.types import Modality
+from trainer.lines import Lines, read_lines
 from trainer.protocols.people import People
 from trainer.protocols.trials import (
+    Ints,
+    Items,
     Matching,
     Protocol,
-    Register,
     Retrieval,
     Verification,
+    items_of,
+    modalities_of,
     modality_of,
+    numbered,
 )
 
-Lines = Sequence[tuple[int, str]]
+Columns = Sequence[Sequence[str]]
 
 _VERIFICATION = "id,voice-speaker-id,face-speaker-id,label,voice-path,face-path"
 _ID_FIRST = "VoxCeleb1 ID\t"
@@ -44,167 +52,157 @@ def read_list(path: Path, people: People) -> Protocol:
 
     Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
     """
-    lines = list(read_lines(path))
-    if not lines:
+    lines = read_lines(path)
+    if not len(lines):
         raise BadRequest(f"{printable(path)} is empty; take it anew from where it was published.")
-    first = lines[0][1]
+    first = lines.texts[0]
     if first.strip() == _VERIFICATION:
-        return _Reader(path, people).labelled_pairs(lines)
+        return _labelled_pairs(lines.after(1), people)
     if first.startswith(_ID_FIRST):
-        return _Reader(path, people).tables(lines)
+        return _tables(lines, people)
     if len(lines) == 2 and _of_one_modality(first):
-        return _Reader(path, people).retrieval(lines)
+        return _retrieval(lines, people)
     if len(first.split()) == 2:
-        return _Reader(path, people).pairs(lines)
-    return _Reader(path, people).matching(lines)
+        return _pairs(lines, people)
+    return _matching(lines, people)
 
 
-class _Reader:
-    """Reads one list; keeps the file's name for what it has to say of a line."""
+def _labelled_pairs(lines: Lines, people: People) -> Verification:
+    """CMPC's verification lists; a label that contradicts the paths is a fault."""
+    cells = lines.cells(6, ",")
+    (first, second), items = _media(lines, [cells[4::6], cells[5::6]], people)
+    same = _numbers(lines, cells[3::6], 2) == 1
+    wrong = np.flatnonzero(same != items.same_person(first, second))
+    if len(wrong):
+        label = int(same[wrong[0]])
+        lines.fault(int(wrong[0]), f"label {label} contradicts the people of its paths.")
+    return Verification(_name(lines.path), items, first, second, same)
 
-    def __init__(self, path: Path, people: People) -> None:
-        self._path, self._people = path, people
-        self._register = Register()
-        self._name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
-    def labelled_pairs(self, lines: Lines) -> Verification:
-        """CMPC's verification lists; a label that contradicts the paths is a fault."""
-        first, second, same = [], [], []
-        for number, line in lines[1:]:
-            row = self._columns(number, line.split(","), 6)
-            label = self._number(number, row[3], 2)
-            voice, face = (self._item(number, path) for path in row[4:])
-            if (_person(row[4]) == _person(row[5])) != bool(label):
-                fault(self._path, number, f"label {label} contradicts the people of its paths.")
-            first.append(voice)
-            second.append(face)
-            same.append(bool(label))
-        return self._verification(first, second, same)
+def _pairs(lines: Lines, people: People) -> Verification:
+    """Wen's verification lists; whether two are the same follows from their people."""
+    cells = lines.cells(2)
+    (first, second), items = _media(lines, [cells[::2], cells[1::2]], people, known=True)
+    return Verification(_name(lines.path), items, first, second, items.same_person(first, second))
 
-    def pairs(self, lines: Lines) -> Verification:
-        """Wen's verification lists; whether two are the same follows from their people."""
-        first, second = [], []
-        for number, line in lines:
-            probe, other = self._columns(number, line.split(), 2)
-            first.append(self._known(number, probe))
-            second.append(self._known(number, other))
-        who = self._register.items().people
-        same = who[np.array(first)] == who[np.array(second)]
-        return self._verification(first, second, same.tolist())
 
-    def matching(self, lines: Lines) -> Matching:
-        """A probe and its candidates; the right one first unless a last column numbers it."""
-        head = lines[0][1].split()
-        labelled = head[-1].isdigit()
-        probes, candidates, truth = [], [], []
-        for number, line in lines:
-            row = self._columns(number, line.split(), len(head))
-            last = len(row) - labelled
-            probes.append(self._item(number, row[0]))
-            candidates.append([self._item(number, path) for path in row[1:last]])
-            truth.append(self._number(number, row[-1], last - 1) if labelled else 0)
-        found = Matching(
-            self._name,
-            self._register.items(),
-            np.array(probes, np.int64),
-            np.array(candidates, np.int64),
-            np.array(truth, np.int64),
-        )
-        self._check_truth(lines, found)
-        return found
+def _matching(lines: Lines, people: People) -> Matching:
+    """A probe and its candidates; the right one first unless a last column numbers it."""
+    head = lines.texts[0].split()
+    cells = lines.cells(len(head))
+    columns = [cells[at :: len(head)] for at in range(len(head))]
+    truth = np.zeros(len(lines), np.int64)
+    if head[-1].isdigit():
+        truth = _numbers(lines, columns.pop(), len(head) - 2)
+    (probes, *candidates), items = _media(lines, columns, people)
+    found = Matching(_name(lines.path), items, probes, np.stack(candidates, 1), truth)
+    _check_truth(lines, found)
+    return found
 
-    def retrieval(self, lines: Lines) -> Retrieval:
-        """Wen's retrieval lists: the first line asks, the second answers."""
-        queries, gallery = (
-            np.array([self._known(number, path) for path in line.split()], np.int64)
-            for number, line in lines
-        )
-        return Retrieval(self._name, self._register.items(), queries, gallery)
 
-    def tables(self, lines: Lines) -> Retrieval:
-        """CMPC's retrieval tables; this one asks and its partner beside it answers."""
-        queries = list(self._table(self._path, lines))
-        partner = self._partner()
-        gallery = list(self._table(partner, list(read_lines(partner))))
-        return Retrieval(
-            self._name,
-            self._register.items(),
-            np.array(queries, np.int64),
-            np.array(gallery, np.int64),
+def _check_truth(lines: Lines, found: Matching) -> None:
+    """Of the candidates of a line exactly the right one is of the probe's person."""
+    same = found.items.same_person(found.probes[:, None], found.candidates)
+    expected = np.arange(same.shape[1])[None] == found.truth[:, None]
+    wrong = np.flatnonzero((same != expected).any(1))
+    if len(wrong):
+        lines.fault(
+            int(wrong[0]),
+            "the candidate it calls right must be the only one of the probe's person.",
         )
 
-    def _table(self, path: Path, lines: Lines) -> Iterator[int]:
-        for number, line in lines[1:]:
-            row = line.split("\t")
-            if len(row) != 2:
-                fault(path, number, f"2 columns are expected, {len(row)} are there.")
-            yield self._add(path, number, row[1].strip(), self._people.name(row[0].strip()))
 
-    def _partner(self) -> Path:
-        if self._name not in _PARTNERS:
-            raise BadRequest(
-                f"{printable(self._path)}: of a retrieval's two tables, wav_20k and jpg_20k, this "
-                "has the name of neither; name it as it was published."
-            )
-        name = self._path.name.replace(self._name, _PARTNERS[self._name])
-        partner = self._path.with_name(name)
-        if not partner.exists():
-            raise BadRequest(f"{printable(self._path)} asks, and {name}, which answers, is absent.")
-        return partner
+def _retrieval(lines: Lines, people: People) -> Retrieval:
+    """Wen's retrieval lists: the first line asks, the second answers."""
+    sides = [line.split() for line in lines.texts]
+    (queries, gallery), items = _media(lines, sides, people, known=True)
+    return Retrieval(_name(lines.path), items, queries, gallery)
 
-    def _verification(self, first: list[int], second: list[int], same: list[bool]) -> Verification:
-        return Verification(
-            self._name,
-            self._register.items(),
-            np.array(first, np.int64),
-            np.array(second, np.int64),
-            np.array(same, bool),
+
+def _tables(lines: Lines, people: People) -> Retrieval:
+    """CMPC's retrieval tables; this one asks and its partner beside it answers."""
+    names, paths = zip(*map(_table, (lines, read_lines(_partner(lines.path)))), strict=True)
+    (queries, gallery), distinct = _numbered(paths)
+    owners = dict(zip(chain(*paths), map(people.name, chain(*names)), strict=True))
+    who = [owners[path] for path in distinct]
+    items = items_of(distinct, _modalities(lines, distinct), who, _videos(distinct))
+    return Retrieval(_name(lines.path), items, queries, gallery)
+
+
+def _table(lines: Lines) -> tuple[list[str], list[str]]:
+    """The people and the media of a retrieval table."""
+    body = lines.after(1)
+    cells = [cell.strip() for cell in body.cells(2, "\t")]
+    _modalities(body, cells[1::2])
+    return cells[::2], cells[1::2]
+
+
+def _partner(path: Path) -> Path:
+    name = _name(path)
+    if name not in _PARTNERS:
+        raise BadRequest(
+            f"{printable(path)}: of a retrieval's two tables, wav_20k and jpg_20k, this has the "
+            "name of neither; name it as it was published."
         )
+    partner = path.with_name(path.name.replace(name, _PARTNERS[name]))
+    if not partner.exists():
+        raise BadRequest(f"{printable(path)} asks, and {partner.name}, which answers, is absent.")
+    return partner
 
-    def _check_truth(self, lines: Lines, found: Matching) -> None:
-        """Of the candidates of a line exactly the right one is of the probe's person."""
-        same = found.items.same_person(found.probes[:, None], found.candidates)
-        expected = np.arange(same.shape[1])[None] == found.truth[:, None]
-        wrong = np.flatnonzero((same != expected).any(1))
-        if len(wrong):
-            fault(
-                self._path,
-                lines[wrong[0]][0],
-                "the candidate it calls right must be the only one of the probe's person.",
-            )
 
-    def _columns(self, number: int, row: list[str], count: int) -> list[str]:
-        if len(row) != count:
-            fault(self._path, number, f"{count} columns are expected, {len(row)} are there.")
-        return row
+def _media(
+    lines: Lines, columns: Columns, people: People, *, known: bool = False
+) -> tuple[list[Ints], Items]:
+    """Places of each column's media among the items, and the items.
 
-    def _number(self, number: int, text: str, below: int) -> int:
-        if not text.isdigit() or int(text) >= below:
-            fault(self._path, number, f"{text!r} is no number from 0 to {below - 1}.")
-        return int(text)
+    Where the people must be ``known``, a stranger is a fault.
+    """
+    places, paths = _numbered(columns)
+    modalities = _modalities(lines, paths)
+    names = [path.partition("/")[0] for path in paths]
+    own = {name: people.get(name) for name in dict.fromkeys(names)}
+    stranger = next((name for name, who in own.items() if who is None), None)
+    if known and stranger is not None:
+        _fault(
+            lines,
+            paths[names.index(stranger)],
+            f"{stranger!r} is in no table of people; give the list's split tables, because its "
+            "labels follow from them.",
+        )
+    called = {name: name if who is None else who.name for name, who in own.items()}
+    return places, items_of(paths, modalities, [called[name] for name in names], _videos(paths))
 
-    def _item(self, number: int, path: str) -> int:
-        known = self._register.place(path)
-        if known is not None:
-            return known
-        return self._add(self._path, number, path, self._people.name(_person(path)))
 
-    def _known(self, number: int, path: str) -> int:
-        """An item of somebody whose person a label depends on."""
-        if self._register.place(path) is None and self._people.get(_person(path)) is None:
-            fault(
-                self._path,
-                number,
-                f"{_person(path)!r} is in no table of people; give the list's split tables, "
-                "because its labels follow from them.",
-            )
-        return self._item(number, path)
+def _numbered(columns: Columns) -> tuple[list[Ints], list[str]]:
+    """Numbers of each column's values, and the values that are numbered, each once."""
+    places, distinct = numbered(list(chain.from_iterable(columns)))
+    return np.split(places, np.cumsum([len(column) for column in columns])[:-1]), distinct
 
-    def _add(self, path: Path, number: int, name: str, person: str) -> int:
-        modality = modality_of(name)
-        if modality is None:
-            fault(path, number, f"{name!r} is neither a picture nor a sound.")
-        return self._register.add(name, modality, person, _video(name))
+
+def _modalities(lines: Lines, paths: Sequence[str]) -> list[Modality]:
+    modalities = modalities_of(paths)
+    if None in modalities:
+        strange = paths[modalities.index(None)]
+        _fault(lines, strange, f"{strange!r} is neither a picture nor a sound.")
+    return cast("list[Modality]", modalities)
+
+
+def _fault(lines: Lines, path: str, reason: str) -> NoReturn:
+    """Of the first line that names a path."""
+    lines.fault(next(at for at, line in lines if path in re.split(r"[\s,]+", line)), reason)
+
+
+def _numbers(lines: Lines, texts: Sequence[str], below: int) -> Ints:
+    """Texts (n,) as numbers from 0 on."""
+    known = {str(number): number for number in range(below)}
+    if set(texts) - known.keys():
+        at = next(at for at, text in enumerate(texts) if text not in known)
+        lines.fault(at, f"{texts[at]!r} is no number from 0 to {below - 1}.")
+    return np.fromiter(map(known.__getitem__, texts), np.int64, len(texts))
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
 def _of_one_modality(line: str) -> bool:
@@ -213,15 +211,15 @@ def _of_one_modality(line: str) -> bool:
     return len(start) == 2 and start[0] == start[1] is not None
 
 
-def _person(path: str) -> str:
-    return path.split("/", 1)[0]
-
-
-def _video(path: str) -> str:
-    """The recording an item was cut from, by the layouts of VoxCeleb and of PINs; or nothing.
+def _videos(paths: Sequence[str]) -> list[str]:
+    """The recordings items were cut from, by the layouts of VoxCeleb and of PINs; or nothing.
 
     ``id10002/VIDEO/00009.wav``, ``A.R._Rahman/1.6/VIDEO/0003650.jpg``, ``Name/VIDEO/0002275.jpg``
     and ``Name/VIDEO_0000001.wav``. VGGFace's own ``Name/00000657.jpg`` tells none.
     """
-    *folders, name = path.split("/")
-    return folders[-1] if len(folders) > 1 else name.rpartition("_")[0]
+    folders, distinct = numbered([path.rpartition("/")[0] for path in paths])
+    known = [folder.rpartition("/")[2] if "/" in folder else None for folder in distinct]
+    return [
+        path.rpartition("/")[2].rpartition("_")[0] if video is None else video
+        for path, video in zip(paths, map(known.__getitem__, folders.tolist()), strict=True)
+    ]

@@ -1,28 +1,34 @@
-"""People of VoxCeleb1: their two names, gender and nationality.
+"""People of VoxCeleb: their two names, gender and nationality, from the published tables.
 
-VoxCeleb calls a person ``id10002``, VGGFace ``A.R._Rahman``; lists mix both.
+VoxCeleb1 calls a person ``id10002`` in its recordings, and VGGFace ``A.R._Rahman`` in the
+pictures; lists mix both. In VoxCeleb2 the two are ``id00012`` and ``n000012``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from indexer.errors import BadRequest, printable
-from trainer.protocols.lines import fault, read_lines
-
-_NEEDED = ("voxceleb1_id", "vggface1_id")
+from trainer.lines import Lines, read_lines
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VoxPerson:
-    """A row of ``vox1_meta.csv``; an empty value is unknown."""
+    """A row of ``vox1_meta.csv`` or ``vox2_meta.csv``; an empty value is unknown."""
 
-    id: str  # of VoxCeleb1
-    name: str  # of VGGFace
+    id: str  # of the recordings
+    picture_name: str
     gender: str = ""
     nationality: str = ""
+    part: str = dataclasses.field(default="", compare=False)  # dev or test; tables differ in it
+
+    @property
+    def name(self) -> str:
+        """What the person is called here: by VGGFace's name, or VoxCeleb2's id."""
+        return self.id if re.fullmatch(r"n\d+", self.picture_name) else self.picture_name
 
 
 class People:
@@ -30,7 +36,7 @@ class People:
 
     def __init__(self, people: Iterable[VoxPerson] = ()) -> None:
         self._people = list(people)
-        self._by_name = {key: who for who in self._people for key in (who.id, who.name)}
+        self._by_name = {key: who for who in self._people for key in (who.id, who.picture_name)}
 
     def __len__(self) -> int:
         return len(self._people)
@@ -43,52 +49,74 @@ class People:
         return self._by_name.get(name)
 
     def name(self, name: str) -> str:
-        """The VGGFace name of a person; a name that is not known stands for itself."""
+        """What a person is called here; a name that is not known stands for itself."""
         who = self._by_name.get(name)
         return name if who is None else who.name
 
     def id(self, name: str) -> str:
-        """The VoxCeleb1 id of a person; a name that is not known stands for itself."""
+        """The VoxCeleb id of a person; a name that is not known stands for itself."""
         who = self._by_name.get(name)
         return name if who is None else who.id
 
 
-def read_people(tables: Iterable[Path]) -> People:
-    """People of ``vox1_meta.csv`` or of split tables with its columns, by tab or by comma.
+def read_people(tables: Iterable[Path], needed: Sequence[str] = ()) -> People:
+    """People of meta tables or of split tables with their columns, by tab or by comma.
 
-    Raises BadRequest for a table without these columns, a line of another length, and two rows
-    that disagree about a person.
+    Raises BadRequest for a table without the two names or without a ``needed`` column, for a
+    line of another length, and for two rows that disagree about a person.
     """
     found: dict[str, VoxPerson] = {}
     for table in tables:
-        for number, who in _rows(table):
+        lines = read_lines(table)
+        for at, who in enumerate(_people(lines, needed), 1):
             known = found.setdefault(who.id, who)
             if known != who:
-                fault(table, number, f"{who.id} is {who.name} here and {known.name} elsewhere.")
+                lines.fault(at, f"{who.id} is {who.name} here and {known.name} elsewhere.")
     return People(found.values())
 
 
-def _rows(table: Path) -> Iterator[tuple[int, VoxPerson]]:
-    lines = read_lines(table)
-    header = next(lines, (0, ""))[1]
+def is_table(lines: Lines) -> bool:
+    """Whether lines are those of a table of people."""
+    return len(lines) > 0 and lines.texts[0].startswith("VoxCeleb")
+
+
+def _people(lines: Lines, needed: Sequence[str]) -> Iterator[VoxPerson]:
+    header = lines.texts[0] if len(lines) else ""
     separator = "\t" if "\t" in header else ","
-    columns = [name.strip().lower().replace(" ", "_") for name in header.split(separator)]
-    if tuple(columns[:2]) != _NEEDED:
+    columns = [cell.lower().replace(" ", "_") for cell in _cells(header, separator, 0)]
+    _check_columns(lines.path, columns, needed)
+    if len(lines) == 1:
+        raise BadRequest(f"{printable(lines.path)} names nobody; take it anew from VoxCeleb.")
+    for at, line in enumerate(lines.texts[1:], 1):
+        cells = _cells(line, separator, len(columns))
+        if len(cells) != len(columns):
+            lines.fault(at, f"{len(columns)} columns are expected, {len(cells)} are there.")
+        more = dict(zip(columns[2:], cells[2:], strict=True))
+        yield VoxPerson(
+            cells[0],
+            cells[1],
+            more.get("gender", "").lower(),
+            more.get("nationality", ""),
+            more.get("set", ""),
+        )
+
+
+def _check_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    if not re.fullmatch(r"voxceleb[12]_id vggface[12]_id", " ".join(columns[:2])):
         raise BadRequest(
-            f"{printable(table)} is no table of VoxCeleb1 people: its first line must name "
-            "VoxCeleb1 ID and VGGFace1 ID."
+            f"{printable(table)} is no table of VoxCeleb's people: its first line must name "
+            "VoxCeleb1 ID and VGGFace1 ID, or VoxCeleb2's."
         )
-    for number, line in lines:
-        values = [value.strip() for value in line.split(separator)]
-        if len(values) != len(columns):
-            fault(table, number, f"{len(columns)} columns are expected, {len(values)} are there.")
-        row = dict(zip(columns, values, strict=True))
-        yield (
-            number,
-            VoxPerson(
-                id=row["voxceleb1_id"],
-                name=row["vggface1_id"],
-                gender=row.get("gender", "").lower(),
-                nationality=row.get("nationality", ""),
-            ),
+    absent = [name for name in needed if name not in columns]
+    if absent:
+        raise BadRequest(
+            f"{printable(table)} has no column {absent[0]!r}, which VoxCeleb's tables have."
         )
+
+
+def _cells(line: str, separator: str, count: int) -> list[str]:
+    """The cells of a line; empty ones beyond so many are of separators at its end."""
+    cells = [cell.strip() for cell in line.split(separator)]
+    while len(cells) > count and not cells[-1]:
+        cells.pop()
+    return cells

@@ -6,7 +6,10 @@ however often a list repeats it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ _MODALITIES: dict[str, Modality] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "bmp", "webp"), "face"),
     **dict.fromkeys(("wav", "flac", "ogg", "opus", "mp3", "m4a"), "voice"),
 }
+_LONGEST = 1 + max(map(len, _MODALITIES))  # of an ending, with its point
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,42 +54,54 @@ class Items:
         return same
 
 
+def items_of(
+    paths: Sequence[str],
+    modalities: Sequence[Modality],
+    people: Sequence[str],
+    videos: Sequence[str],
+) -> Items:
+    """Items of different paths, with the name of each one's person and of its recording.
+
+    People are numbered in the order in which they are first named; a recording without a name is
+    not told.
+    """
+    who, names = numbered(people)
+    recordings, told = numbered(videos)
+    unknown = told.index("") if "" in told else -1
+    return Items(
+        tuple(paths),
+        tuple(modalities),
+        who,
+        tuple(names),
+        np.where(recordings == unknown, -1, recordings),
+    )
+
+
+def numbered(values: Sequence[str]) -> tuple[Ints, list[str]]:
+    """A number (n,) for each value, and the values that are numbered, each once."""
+    places: dict[str, int] = collections.defaultdict(itertools.count().__next__)
+    numbers = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+    return numbers, list(places)
+
+
 class Register:
-    """Numbers media, people and recordings in the order in which a list first names them."""
+    """Numbers media in the order in which they are first named."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
-        self._modalities: list[Modality] = []
-        self._names: dict[str, int] = {}
-        self._people: list[int] = []
-        self._recordings: dict[str, int] = {}
-        self._videos: list[int] = []
-
-    def place(self, path: str) -> int | None:
-        """The position of an item that is known already."""
-        return self._places.get(path)
+        self._rows: list[tuple[Modality, str, str]] = []
 
     def add(self, path: str, modality: Modality, person: str, video: str = "") -> int:
         """The position of an item, new or known."""
-        known = self._places.get(path)
-        if known is not None:
-            return known
-        self._places[path] = place = len(self._places)
-        self._modalities.append(modality)
-        self._people.append(self._names.setdefault(person, len(self._names)))
-        number = self._recordings.setdefault(video, len(self._recordings)) if video else -1
-        self._videos.append(number)
+        place = self._places.setdefault(path, len(self._places))
+        if place == len(self._rows):
+            self._rows.append((modality, person, video))
         return place
 
     def items(self) -> Items:
         """Everything named so far."""
-        return Items(
-            tuple(self._places),
-            tuple(self._modalities),
-            np.array(self._people, np.int64),
-            tuple(self._names),
-            np.array(self._videos, np.int64),
-        )
+        modalities, people, videos = zip(*self._rows, strict=True) if self._rows else ((), (), ())
+        return items_of(tuple(self._places), modalities, people, videos)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,9 +154,11 @@ Protocol = Verification | Matching | Retrieval
 
 def modality_of(path: str) -> Modality | None:
     """Face or voice by the ending of a file's name; None for neither."""
-    return _MODALITIES.get(path.rpartition(".")[2].lower())
+    return modalities_of([path])[0]
 
 
-def direction(probe: Modality, answer: Modality) -> str:
-    """``V-F``: a voice asks, faces answer."""
-    return f"{probe[0].upper()}-{answer[0].upper()}"
+def modalities_of(paths: Iterable[str]) -> list[Modality | None]:
+    """Face or voice by the endings of names, each different ending looked up once."""
+    endings = [path[-_LONGEST:] for path in paths]
+    known = {ending: _MODALITIES.get(ending.rpartition(".")[2].lower()) for ending in set(endings)}
+    return [known[ending] for ending in endings]

@@ -3,7 +3,8 @@
 ``python -m trainer.recipes.adsm --data DATA --out FIRST`` trains it on small inputs, from the
 galleries ``lfw``, ``librispeech``, ``ravdess``, ``urdu``, ``nemo`` and ``fsdd`` of a folder;
 ``--start FIRST --out FILE`` then trains it on inputs of the size that an index gives it. With
-``--measure`` it only prints the figures of the card for a checkpoint that is there.
+``--measure`` it only prints the figures of the card for a checkpoint that is there, and with
+``--calibrate`` it only calibrates it on the validation people that its record names.
 
 Next to nobody in this data has both a face and a voice, so faces and voices share the class
 gender, and people are kept apart within each modality. The centres of Eq. 2-6 would draw all
@@ -12,6 +13,7 @@ people of one class together and are not used: in the paper's words this is ADSM
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from avsearch.evidence import RECORD
 from avsearch.media import MediaExtractor
 from avsearch.models import MODELS, load_model
 from avsearch.models.adsm import ADSM, ADSMSettings
-from avsearch.models.checkpoint import load_checkpoint, save_checkpoint
-from indexer.types import MODALITIES, Media, Modality
+from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
+from indexer.types import MODALITIES, Media, Modality, Vectors
+from trainer.calibration import calibrated
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, label_map, label_precision, same_person_auc
 from trainer.recipes.common import Phase, Watch, embed_set, thin, train, validation_scores
 from trainer.recipes.galleries import Example, read_gallery, training_set
 from trainer.recipes.resident import BatchMaker, TrainingSet
+from trainer.validation import first_items
 
 GALLERIES = ("lfw", "librispeech", "ravdess", "urdu", "nemo", "fsdd")
 LEFT_OUT = tuple(f"ravdess/Actor_{number:02d}" for number in range(9, 17))  # both modalities
@@ -52,23 +57,35 @@ EVERY_FIRST, EVERY_LAST = 100, 70  # steps between two validations
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--start", type=click.Path(exists=True, path_type=Path), help="Go on from here.")
 @click.option("--measure", "only_measure", is_flag=True, help="Do not train.")
-def main(data: Path, out: Path, start: Path | None, *, only_measure: bool) -> None:
-    """Train the default checkpoint, or print its figures."""
+@click.option("--calibrate", "only_calibrate", is_flag=True, help="Do not train; calibrate.")
+def main(
+    data: Path, out: Path, start: Path | None, *, only_measure: bool, only_calibrate: bool
+) -> None:
+    """Train the default checkpoint, calibrate it, or print its figures."""
+    if only_calibrate:
+        people = frozenset(load_checkpoint(out, MODELS).record["people"]["validation"])
+        calibrate(read_data(data, people), out)
+        return
     examples = read_data(data)
     sides = split_people({example.person for example in examples}, LEFT_OUT)
     if not only_measure:
         fit(examples, sides, start, out)
+        validating = set(sides["validation"])
+        calibrate([example for example in examples if example.person in validating], out)
     for name, figure in measure(examples, sides["test"], out).items():
         click.echo(f"{name}: {figure}")
 
 
-def read_data(data: Path) -> list[Example]:
-    """Every face and voice of the galleries; the pictures of ``lfw`` are crops already."""
+def read_data(data: Path, wanted: Container[str] | None = None) -> list[Example]:
+    """The faces and voices of the galleries, of all people or of those ``wanted``.
+
+    The pictures of ``lfw`` are crops already.
+    """
     return [
         example
         for name in GALLERIES
         for example in read_gallery(
-            data / name, MediaExtractor("whole" if name == "lfw" else "detect")
+            data / name, MediaExtractor("whole" if name == "lfw" else "detect"), wanted
         )
     ]
 
@@ -100,6 +117,27 @@ def fit(
     save_checkpoint(out, "adsm", model, record)
 
 
+def calibrate(examples: list[Example], checkpoint: Path) -> None:
+    """Write into a checkpoint what its scores are worth, by some items of each of these people."""
+    chosen = [*_thinned(examples, "face", 4), *_thinned(examples, "voice", 10)]
+    data = training_set(chosen)
+    faces, voices = (_vectors(chosen, modality, checkpoint) for modality in MODALITIES)
+    found = calibrated(
+        Embeddings(faces, data.faces.people, data.faces.labels),
+        Embeddings(voices, data.voices.people, data.voices.labels),
+    )
+    put_record(checkpoint, {**load_checkpoint(checkpoint, MODELS).record, RECORD: found})
+    for way, one in found.items():
+        click.echo(f"{way}: {one}")
+
+
+def _thinned(examples: list[Example], modality: Modality, each: int) -> list[Example]:
+    """At most so many items of a modality of every person."""
+    own = [example for example in examples if example.modality == modality]
+    places = first_items(np.unique([one.person for one in own], return_inverse=True)[1], each)
+    return [own[at] for at in places.tolist()]
+
+
 def measure(examples: list[Example], people: list[str], checkpoint: Path) -> dict[str, object]:
     """The figures of the card, on people who took no part in the training."""
     tested = [example for example in examples if example.person in set(people)]
@@ -118,10 +156,16 @@ def measure(examples: list[Example], people: list[str], checkpoint: Path) -> dic
 def _embedded(examples: list[Example], modality: Modality, checkpoint: Path) -> Embeddings:
     """Examples of one modality embedded as an index would embed them."""
     own = [example for example in examples if example.modality == modality]
-    media = [Media(e.path, modality, data=_samples(e.data)) for e in own]
     part = training_set(own)
     side = part.faces if modality == "face" else part.voices
-    return Embeddings(load_model(checkpoint).embed(media).vectors, side.people, side.labels)
+    return Embeddings(_vectors(own, modality, checkpoint), side.people, side.labels)
+
+
+def _vectors(examples: list[Example], modality: Modality, checkpoint: Path) -> Vectors:
+    """The vectors of those of a modality, in their order."""
+    own = [example for example in examples if example.modality == modality]
+    media = [Media(one.path, modality, data=_samples(one.data)) for one in own]
+    return load_model(checkpoint).embed(media).vectors
 
 
 def _samples(data: NDArray[Any]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
@@ -15,8 +16,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from avsearch.evidence import RECORD
+from avsearch.models import MODELS
 from avsearch.models.adsm import ADSM, ADSMSettings
-from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
+from trainer.calibration import calibrated
 from trainer.data.synthetic import World
 from trainer.demo import PEOPLE as SHOWN
 from trainer.recipes.common import Phase, Watch, embed_set, train, validation_scores
@@ -43,11 +47,20 @@ PEOPLE, EACH, SEED, EVERY = 32, 2, 0, 100
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(out: Path) -> None:
-    """Train the demo's checkpoint."""
+@click.option("--calibrate", "only_calibrate", is_flag=True, help="Do not train; calibrate.")
+def main(out: Path, *, only_calibrate: bool) -> None:
+    """Train the demo's checkpoint, or calibrate it."""
     torch.manual_seed(SEED)
     world = World()
-    training, validation = render(world, TRAINING), render(world, VALIDATION)
+    validation = render(world, VALIDATION)
+    if not only_calibrate:
+        fit(world, validation, out)
+    calibrate(validation, out)
+
+
+def fit(world: World, validation: TrainingSet, out: Path) -> None:
+    """Train it, choosing the step on the validation people."""
+    training = render(world, TRAINING)
     model = ADSM(SETTINGS)
     record = {
         "recipe": "trainer.recipes.demo",
@@ -69,6 +82,19 @@ def main(out: Path) -> None:
         every=EVERY,
     )
     save_checkpoint(out, "adsm", model, record)
+
+
+def calibrate(validation: TrainingSet, out: Path) -> None:
+    """Write into a checkpoint what its scores are worth on the validation people."""
+    checkpoint = load_checkpoint(out, MODELS)
+    last = PHASES[-1]
+    sides = embed_set(
+        cast(ADSM, checkpoint.network), validation, last.face_size, last.voice_seconds
+    )
+    found = calibrated(*sides)
+    put_record(out, {**checkpoint.record, RECORD: found})
+    for way, one in found.items():
+        click.echo(f"{way}: {one}")
 
 
 def render(world: World, numbers: range) -> TrainingSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,22 @@ class Example:
     data: NDArray[Any]
 
 
-def read_gallery(gallery: Path, extractor: MediaExtractor) -> list[Example]:
+def read_gallery(
+    gallery: Path, extractor: MediaExtractor, wanted: Container[str] | None = None
+) -> list[Example]:
     """Every item of a gallery whose person's gender is known; files that are refused are left out.
 
-    Raises BadRequest for a gallery that gives nothing.
+    ``wanted`` are the people to read, by gallery and folder as in :class:`Example`; None means
+    all. Raises BadRequest for a gallery that gives nothing, unless it was asked for some.
     """
     found = scan(gallery, extractor.kind)
     genders = {key: person.gender for key, person in found.people.items()}
-    sources = [source for source in found.sources if genders.get(source.person) in LABELS]
+    sources = [
+        source
+        for source in found.sources
+        if genders.get(source.person) in LABELS
+        and (wanted is None or f"{gallery.name}/{source.person}" in wanted)
+    ]
     with ThreadPoolExecutor(2) as pool:
         read = pool.map(lambda source: list(_items(source, extractor)), sources)
         bar = tqdm(read, gallery.name, len(sources), unit="file", disable=None)
@@ -50,7 +58,7 @@ def read_gallery(gallery: Path, extractor: MediaExtractor) -> list[Example]:
             for source, items in zip(sources, bar, strict=True)
             for media in items
         ]
-    if not examples:
+    if not examples and wanted is None:
         raise BadRequest(f"{gallery} holds no media of people whose gender its people.csv gives.")
     return examples
 
