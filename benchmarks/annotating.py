@@ -26,7 +26,7 @@ from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
 from avsearch.annotation.strength import read_calibrations
-from avsearch.annotation.turns import Diarization
+from avsearch.annotation.turns import Diarization, Turn
 from avsearch.evidence import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import load_model
@@ -52,13 +52,17 @@ STEP_S = 0.01  # of speech time, for scoring
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one person's speech in one conversation, in seconds."""
+    """What became of one person's speech in one conversation, in seconds.
+
+    ``closest_s`` is where this person was the nearest of the index, named or not.
+    """
 
     person: str
     known: bool
     speech_s: float
     right_s: float
     named_s: float
+    closest_s: float
 
 
 @click.command()
@@ -202,42 +206,42 @@ def _enrol(index: Index, vectors: Mapping[str, Vectors]) -> None:
 
 
 def _rows(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
-    """Scored on a fine grid of time, over all of a person's speech, overlapped or not."""
+    """What became of everybody's speech, on a fine grid of time, overlapped speech included.
+
+    Where others speak too a name that is theirs is not counted against somebody.
+    """
     steps = round(annotated.duration_s / STEP_S) + 1
-    names = {each.label for each in annotated.speakers if each.person is not None}
-    given = {name: np.zeros(steps, bool) for name in names}
-    for turn in annotated.named_turns:
-        if turn.speaker in given:
-            given[turn.speaker][_steps(turn.start_s, turn.end_s)] = True
-    anybody = np.any(list(given.values()), axis=0) if given else np.zeros(steps, bool)
+    spoken = {who: _grid(truth.turns, who, steps) for who in truth.speakers}
+    named = [each.label for each in annotated.speakers if each.person is not None]
+    given = {label: _grid(annotated.named_turns, label, steps) for label in named}
+    nothing = np.zeros(steps, bool)
     rows = []
-    for who in truth.speakers:
-        speaks = np.zeros(steps, bool)
-        for turn in truth.turns:
-            if turn.speaker == who:
-                speaks[_steps(turn.start_s, turn.end_s)] = True
-        others = [given[w] for w in truth.speakers if w in given and w != who]
-        alone = speaks & ~_spoken_by_others(truth, who, steps)
-        right = speaks & given.get(who, np.zeros(steps, bool))
-        wrong = (alone & anybody) & ~right if others or anybody.any() else np.zeros(steps, bool)
-        rows.append(
-            Row(
-                who,
-                who in known,
-                float(speaks.sum() * STEP_S),
-                float(right.sum() * STEP_S),
-                float((right | wrong).sum() * STEP_S),
-            )
-        )
+    for who, speaks in spoken.items():
+        alone = speaks & (np.sum(list(spoken.values()), axis=0) == 1)
+        right = speaks & given.get(who, nothing)
+        wrong = alone & np.any([nothing, *given.values()], axis=0) & ~right
+        closest = speaks & np.any([nothing, *_closest(annotated, who, steps)], axis=0)
+        counts = (speaks, right, right | wrong, closest)
+        rows.append(Row(who, who in known, *(float(each.sum() * STEP_S) for each in counts)))
     return rows
 
 
-def _spoken_by_others(truth: Diarization, who: str, steps: int) -> NDArray[np.bool_]:
-    spoken = np.zeros(steps, bool)
-    for turn in truth.turns:
-        if turn.speaker != who:
-            spoken[_steps(turn.start_s, turn.end_s)] = True
-    return spoken
+def _closest(annotated: Annotated, who: str, steps: int) -> list[NDArray[np.bool_]]:
+    """When the speakers speak to whom somebody is the nearest, named or not."""
+    return [
+        _grid(annotated.turns, each.speaker, steps)
+        for each in annotated.speakers
+        if each.decision.candidates and each.decision.candidates[0].person == who
+    ]
+
+
+def _grid(turns: Sequence[Turn], speaker: str, steps: int) -> NDArray[np.bool_]:
+    """Whether a speaker speaks at each step of time."""
+    speaks = np.zeros(steps, bool)
+    for turn in turns:
+        if turn.speaker == speaker:
+            speaks[_steps(turn.start_s, turn.end_s)] = True
+    return speaks
 
 
 def _steps(start_s: float, end_s: float) -> slice:
@@ -249,7 +253,8 @@ def described(rows: Sequence[Row]) -> str:
     known, unknown = ([row for row in rows if row.known is side] for side in (True, False))
     return (
         f"known people {sum(row.speech_s for row in known) / 60:.0f} min: "
-        f"right {_share(known, 'right_s')}, named at all {_share(known, 'named_s')}; "
+        f"right {_share(known, 'right_s')}, named at all {_share(known, 'named_s')}, "
+        f"nearest, named or not, {_share(known, 'closest_s')}; "
         f"unknown people {sum(row.speech_s for row in unknown) / 60:.0f} min: "
         f"named {_share(unknown, 'named_s')}"
     )
