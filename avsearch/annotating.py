@@ -32,6 +32,7 @@ def annotate(
     out: Path | str | None = None,
     device: str = "auto",
     speakers: int | None = None,
+    faces: bool = True,
     calibration: Path | str | None = None,
     least_probability: float = LEAST_PROBABILITY,
     heard: Heard = lambda _: None,
@@ -40,10 +41,11 @@ def annotate(
 
     ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
     JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments; None has
-    speech found and grouped, into so many ``speakers`` where that is known. ``out`` is a folder
-    for the results; a run that was stopped goes on from there. ``calibration`` is a file in place
-    of what the model says of its scores. ``heard`` is told the seconds that were read. Raises
-    BadRequest, RefusedFile and ForeignSpace as :func:`avsearch.annotation.run.annotate_with`.
+    speech found and grouped, into so many ``speakers`` where that is known. ``faces`` looks at
+    those of a video. ``out`` is a folder for the results; a run that was stopped goes on from
+    there. ``calibration`` is a file in place of what the model says of its scores. ``heard`` is
+    told the seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
+    :func:`avsearch.annotation.run.annotate_with`.
     """
     folder = None if out is None else Path(out)
     with _at_hand(index) as opened:
@@ -55,6 +57,7 @@ def annotate(
             calibrations=known,
             least_probability=least_probability,
             speakers=speakers,
+            faces=faces,
             kept=folder,
             heard=heard,
         )

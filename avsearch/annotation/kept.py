@@ -1,19 +1,20 @@
-"""Vectors of a long recording, kept while it is worked on, so that a stopped run goes on."""
+"""What was made of a long recording, kept while it is worked on, so that a stopped run goes on."""
 
 from __future__ import annotations
 
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
 
 from avsearch.media.stretches import Span
-from indexer.types import Space, Vectors
+from avsearch.media.tracks import Track, View
+from indexer.types import Box, Media, Space, Vectors
 
 _TIMES: Final = struct.Struct("<dd")
 _SUM: Final = struct.Struct("<I")
@@ -76,3 +77,61 @@ class KeptVectors:
                     return
                 vector = np.frombuffer(content[_TIMES.size :], "<f4").astype(np.float32)
                 yield Span(*_TIMES.unpack(content[: _TIMES.size])), vector
+
+
+class KeptTracks:
+    """A file of the faces of a video, a line a piece of it; deleted once it is of no use.
+
+    ``about`` as of :class:`KeptVectors`. ``known`` are the tracks of the pieces that were seen to
+    their ends, with a vector (dim,) each, up to ``until_s``.
+    """
+
+    def __init__(self, path: Path, video: Path, space: Space, about: str) -> None:
+        self._path, self._video = path, video
+        self._header = json.dumps({"space": space.weights_sha256, "about": about})
+
+    def __enter__(self) -> Self:
+        self.known: list[tuple[Track, Vectors]] = []
+        self.until_s = 0.0
+        lines = self._whole_lines()
+        for line in lines:
+            piece = json.loads(line)
+            self.until_s = piece["until"]
+            self.known += [_track(self._video, each) for each in piece["tracks"]]
+        self._path.write_text("".join(f"{line}\n" for line in [self._header, *lines]), "utf-8")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._path.unlink()
+
+    def add(self, until_s: float, tracks: Sequence[tuple[Track, Vectors]]) -> None:
+        """Keep one more piece, which ends at ``until_s``."""
+        piece = {"until": until_s, "tracks": [_plain(*each) for each in tracks]}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(piece) + "\n")
+
+    def _whole_lines(self) -> list[str]:
+        """The lines after the header that were written to their ends; none of another video."""
+        if not self._path.is_file():
+            return []
+        header, *lines = self._path.read_text("utf-8", "replace").split("\n")
+        return lines[:-1] if header == self._header else []  # behind the last end is half a line
+
+
+def _plain(track: Track, vector: Vectors) -> dict[str, Any]:
+    views = [[view.media.start_s, view.media.box, view.quality] for view in track.views]
+    return {"times": track.times_s, "views": views, "vector": vector.tolist()}
+
+
+def _track(video: Path, plain: dict[str, Any]) -> tuple[Track, Vectors]:
+    views = [
+        View(Media(video, "face", start_s, box=Box(*box)), quality)
+        for start_s, box, quality in plain["views"]
+    ]
+    return Track(plain["times"], views), np.array(plain["vector"], np.float32)

@@ -13,7 +13,7 @@ from avsearch.annotation.clustering import grouped, turns_of, windows
 from avsearch.annotation.evidence import compare
 from avsearch.annotation.files import made_folder
 from avsearch.annotation.hearing import Listener
-from avsearch.annotation.kept import KeptVectors
+from avsearch.annotation.kept import KeptTracks, KeptVectors
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
@@ -117,10 +117,24 @@ def _kept(
     """Where vectors are kept meanwhile; nowhere for samples in memory."""
     if how.kept is None or recording.path is None or not recording.path.is_file():
         return contextlib.nullcontext()
-    found = recording.path.stat()
-    about = f"{recording.path.absolute()} {found.st_size} {found.st_mtime_ns}"
-    folder = made_folder(how.kept)
-    return KeptVectors(folder / f"{recording.name}.vectors.partial", embedder.space, about)
+    place = made_folder(how.kept) / f"{recording.name}.vectors.partial"
+    return KeptVectors(place, embedder.space, _about(recording.path))
+
+
+def _kept_tracks(
+    path: Path, embedder: Embedder, how: How
+) -> AbstractContextManager[KeptTracks | None]:
+    """Where the faces of a video are kept meanwhile."""
+    if how.kept is None:
+        return contextlib.nullcontext()
+    place = made_folder(how.kept) / f"{path.stem}.faces.partial"
+    return KeptTracks(place, path, embedder.space, _about(path))
+
+
+def _about(path: Path) -> str:
+    """What tells that a file is the one it was."""
+    found = path.stat()
+    return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
 
 
 def _seen(
@@ -129,7 +143,8 @@ def _seen(
     """The speakers' faces, where the recording is a video and they are wanted."""
     if not how.faces or recording.path is None or kind_of(recording.path) != "video":
         return {}, ()
-    return look(recording.path, said.turns, embedder, how.calibrations)
+    with _kept_tracks(recording.path, embedder, how) as kept:
+        return look(recording.path, said.turns, embedder, how.calibrations, kept)
 
 
 def _sensed(

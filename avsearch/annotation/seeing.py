@@ -11,7 +11,7 @@ import bisect
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,15 +19,18 @@ import numpy as np
 
 from avsearch.annotation.assignment import assign
 from avsearch.annotation.clustering import cluster
+from avsearch.annotation.kept import KeptTracks
 from avsearch.annotation.speakers import weighted_mean
 from avsearch.annotation.strength import Calibrations, even_score
 from avsearch.annotation.turns import Turn, clean_speech
+from avsearch.media.faces import FaceDetector
 from avsearch.media.stretches import Span
-from avsearch.media.tracks import EVERY_S, Track, face_tracks
+from avsearch.media.tracks import EVERY_S, Track, follow
+from avsearch.media.video import sample_frames
 from indexer.errors import RefusedFile
 from indexer.types import Embedder, Media, Vectors
 
-_AT_ONCE: Final = 32  # tracks whose pictures are in memory: at most 32 MB
+_MINUTE_S: Final = 60.0  # of a video whose pictures are in memory: 25 MB a face
 LEAST_S: Final = 1.0  # that a face is seen alone with a speaker
 LEAST_SHARE: Final = 0.5  # of the time in which a face is seen alone with the speaker
 
@@ -59,22 +62,31 @@ class Sight:
         return [view for rank in ranks for view in rank if view is not None]
 
 
-def embed_tracks(found: Iterable[Track], embedder: Embedder) -> tuple[list[Track], Vectors]:
-    """Tracks with a unit vector each, (n, dim): the mean of its best views.
+def embed_tracks(
+    path: Path, embedder: Embedder, detector: FaceDetector, kept: KeptTracks | None = None
+) -> Iterator[tuple[Track, Vectors]]:
+    """The tracks of a video with a unit vector each, (dim,): the mean of its best views.
 
-    The pictures are let go of as they are embedded; who wants one reads it from the file again.
+    A minute at a time, at whose end a track ends too. Pictures are let go of as they are
+    embedded; who wants one reads it from the file again. ``kept`` holds what a run that was
+    stopped has seen.
     """
-    tracks: list[Track] = []
-    vectors = [np.empty((0, embedder.space.dim), np.float32)]
-    while some := list(itertools.islice(found, _AT_ONCE)):
-        vectors.append(_means(some, embedder))
-        for track in some:
+    if kept is not None:
+        yield from kept.known
+    frames = sample_frames(path, EVERY_S, 0.0 if kept is None else kept.until_s)
+    for minute, some in itertools.groupby(frames, lambda frame: frame.time_s // _MINUTE_S):
+        tracks = list(follow(path, some, detector))
+        found = list(zip(tracks, _means(tracks, embedder), strict=True))
+        for track in tracks:
             track.views = [view.without_picture() for view in track.views]
-        tracks += some
-    return tracks, np.concatenate(vectors)
+        if kept is not None:
+            kept.add((minute + 1) * _MINUTE_S, found)
+        yield from found
 
 
 def _means(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
+    if not tracks:
+        return np.empty((0, embedder.space.dim), np.float32)
     media = [view.media for track in tracks for view in track.views]
     ends = np.cumsum([len(track.views) for track in tracks])
     parts = np.split(embedder.embed(media).vectors, ends[:-1])
@@ -82,18 +94,23 @@ def _means(tracks: Sequence[Track], embedder: Embedder) -> Vectors:
 
 
 def look(
-    path: Path, turns: Sequence[Turn], embedder: Embedder, calibrations: Calibrations
+    path: Path,
+    turns: Sequence[Turn],
+    embedder: Embedder,
+    calibrations: Calibrations,
+    kept: KeptTracks | None = None,
 ) -> tuple[dict[str, Sight], tuple[str, ...]]:
     """The faces of the speakers of a video; a note where it shows none.
 
     Two tracks are of one face where the evidence speaks for it.
     """
     try:
-        tracks, vectors = embed_tracks(face_tracks(path), embedder)
+        found = list(embed_tracks(path, embedder, FaceDetector(), kept))
     except RefusedFile as refusal:  # its sound was heard: the voices are enough
         return {}, (f"No face was looked for: {refusal.reason}",)
-    if not tracks:
+    if not found:
         return {}, ("No clear face was found in the video; the voices alone were compared.",)
+    tracks, vectors = [track for track, _ in found], np.stack([vector for _, vector in found])
     return sights(turns, tracks, vectors, EVERY_S, even_score(calibrations, "F-F")), ()
 
 

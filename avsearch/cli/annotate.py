@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     help="How probable a name must be.  [default: 0.5]",
 )
+@click.option("--no-faces", is_flag=True, help="Of a video, only listen to the sound.")
 @device_option
 @json_option
 def command(
@@ -64,6 +65,7 @@ def command(
     least_probability: float | None,
     device: str,
     *,
+    no_faces: bool,
     as_json: bool,
 ) -> None:
     """Name the speakers of a RECORDING by the people of an index.
@@ -86,6 +88,7 @@ def command(
             calibration=calibration,
             least_probability=LEAST_PROBABILITY if least_probability is None else least_probability,
             device=device,
+            faces=not no_faces,
             heard=lambda seconds: progress(round(seconds), 0),
         )
     if as_json:

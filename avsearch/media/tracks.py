@@ -50,9 +50,9 @@ class Track:
     """One face through one shot: the sampled times at which it was seen, and its best views."""
 
     times_s: list[float]
-    box: Box  # the last one, and how it looked
-    look: NDArray[np.float64]  # (16, 16, 3), 0 to 1
     views: list[View]
+    box: Box | None = None  # the last one, and how it looked, (16, 16, 3) from 0 to 1
+    look: NDArray[np.float64] | None = None
 
     @property
     def start_s(self) -> float:
@@ -93,13 +93,19 @@ def follow(path: Path, frames: Iterable[Frame], detector: FaceDetector) -> Itera
 
 def _continued(old: list[Track], box: Box, look: NDArray[np.float64]) -> Track:
     """The track that goes on here, taken out of ``old``, or a new one."""
-    same = [track for track in old if np.abs(track.look - look).mean() <= _SAME_LOOK]
-    track = max(same, key=lambda one: _overlap(one.box, box), default=None)
-    if track is None or _overlap(track.box, box) < _LEAST_OVERLAP:
-        return Track([], box, look, [])
+    track = max(old, key=lambda one: _nearness(one, box, look), default=None)
+    if track is None or _nearness(track, box, look) < _LEAST_OVERLAP:
+        return Track([], [], box, look)
     old[:] = [other for other in old if other is not track]
     track.box, track.look = box, look
     return track
+
+
+def _nearness(track: Track, box: Box, look: NDArray[np.float64]) -> float:
+    """How much a face overlaps a track's last one; 0 if it does not look the same."""
+    if track.box is None or track.look is None or np.abs(track.look - look).mean() > _SAME_LOOK:
+        return 0.0
+    return _overlap(track.box, box)
 
 
 def _look(crop: Picture) -> NDArray[np.float64]:

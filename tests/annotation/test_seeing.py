@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ears import Ear
+from ears import EAR, Ear
+from making import encode
 
+from avsearch.annotation.kept import KeptTracks
 from avsearch.annotation.seeing import embed_tracks, sights
 from avsearch.annotation.sheets import contact_sheet
 from avsearch.annotation.turns import Turn
@@ -28,7 +31,7 @@ def track(times_s: Sequence[float], grey: int = 100) -> Track:
     views = [
         View(Media(NOWHERE, "face", t, box=Box(0, 0, 64, 64), data=crop), 1.0) for t in times_s[:2]
     ]
-    return Track(list(times_s), Box(0, 0, 64, 64), np.zeros((16, 16, 3)), views)
+    return Track(list(times_s), views)
 
 
 def times(start_s: float, end_s: float) -> list[float]:
@@ -85,15 +88,6 @@ def test_a_face_belongs_to_one_speaker() -> None:
     assert list(found) == ["off"]
 
 
-def test_a_track_is_the_mean_of_its_views_and_lets_go_of_its_pictures() -> None:
-    tracks, vectors = embed_tracks(iter([track([0, 1], 200), track([2, 3], 30)]), Ear())
-    assert vectors.shape == (2, 32)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    assert vectors[0] @ vectors[1] < 0
-    assert all(view.media.data is None for each in tracks for view in each.views)
-    assert embed_tracks(iter([]), Ear())[1].shape == (0, 32)
-
-
 class Detector:
     """Finds what it is told, frame by frame."""
 
@@ -146,6 +140,54 @@ def test_the_largest_views_of_a_track_are_kept_with_where_they_are() -> None:
     assert [view.media.start_s for view in found.views] == [4.0, 3.5, 3.0, 2.5, 2.0]
     assert found.views[0].media.box == boxes[-1][0]
     assert (found.start_s, found.end_s) == (0, 4.0)
+
+
+def video_of(path: Path, greys: Sequence[int]) -> Path:
+    """A frame a second of each grey."""
+    return encode(path, frames=[np.full((96, 96, 3), grey, np.uint8) for grey in greys], fps=1)
+
+
+def whole(count: int) -> Detector:
+    return Detector([[Box(10, 10, 80, 80)]] * count)
+
+
+def test_a_track_is_the_mean_of_its_views_and_lets_go_of_its_pictures(tmp_path: Path) -> None:
+    video = video_of(tmp_path / "a.mp4", [220] * 4 + [30] * 4)
+    found = list(embed_tracks(video, Ear(), whole(8)))
+    assert [track.times_s for track, _ in found] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert found[0][1] @ found[1][1] < 0
+    for track, vector in found:
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        assert all(view.media.data is None for view in track.views)
+
+
+def test_a_stopped_look_goes_on_where_it_was(tmp_path: Path) -> None:
+    video = video_of(tmp_path / "a.mp4", [220] * 70 + [30] * 60)
+    expected = list(embed_tracks(video, Ear(), whole(130)))
+    assert [len(track.times_s) for track, _ in expected] == [60, 10, 50, 10]
+    kept = tmp_path / "kept"
+    with suppress(KeyboardInterrupt), KeptTracks(kept, video, EAR, "a") as keeper:
+        for track, _ in embed_tracks(video, Ear(), whole(130), keeper):
+            if track.start_s >= 60:
+                raise KeyboardInterrupt
+    with kept.open("a") as file:
+        file.write('{"until": 180.0, "tra')  # what a stop in the middle of a line leaves
+    with KeptTracks(kept, video, EAR, "a") as keeper:
+        assert keeper.until_s == 120
+        found = list(embed_tracks(video, Ear(), whole(10), keeper))
+    assert [track.times_s for track, _ in found] == [track.times_s for track, _ in expected]
+    for (_, vector), (_, as_before) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(vector, as_before, atol=1e-6)
+    assert not kept.exists()
+
+
+def test_faces_of_another_video_are_not_used(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for about in ("a", "b"):
+        with suppress(KeyboardInterrupt), KeptTracks(kept, NOWHERE, EAR, about) as keeper:
+            assert (keeper.known, keeper.until_s) == ([], 0.0)
+            keeper.add(60.0, [(track([1.0]), AXES[0])])
+            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
