@@ -14,6 +14,7 @@ import numpy as np
 
 from avsearch.media.stretches import Span
 from avsearch.media.tracks import Track, View
+from indexer.errors import AvsearchError
 from indexer.types import Box, Media, Space, Vectors
 
 _TIMES: Final = struct.Struct("<dd")
@@ -53,7 +54,7 @@ class KeptVectors:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        if kind is None:
+        if _is_over(kind):
             self._path.unlink()
 
     def add(self, span: Span, vector: Vectors) -> None:
@@ -107,7 +108,7 @@ class KeptTracks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if _is_over(kind):
             self._path.unlink()
 
     def add(self, until_s: float, tracks: Sequence[tuple[Track, Vectors]]) -> None:
@@ -122,6 +123,11 @@ class KeptTracks:
             return []
         header, *lines = self._path.read_text("utf-8", "replace").split("\n")
         return lines[:-1] if header == self._header else []  # behind the last end is half a line
+
+
+def _is_over(kind: type[BaseException] | None) -> bool:
+    """Whether nobody will go on: the work is done, or cannot be done."""
+    return kind is None or issubclass(kind, AvsearchError)
 
 
 def _plain(track: Track, vector: Vectors) -> dict[str, Any]:

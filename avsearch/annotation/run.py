@@ -58,6 +58,27 @@ class How:
     heard: Heard = lambda _: None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sensed:
+    """What was heard and seen of the speakers of a recording."""
+
+    said: Diarization
+    duration_s: float
+    voices: Mapping[str, Voice]
+    sights: Mapping[str, Sight]
+    notes: tuple[str, ...]
+
+    def vectors(self) -> dict[str, dict[Modality, Vectors]]:
+        """What there is to compare of each speaker of whom there is enough."""
+        found: dict[str, dict[Modality, Vectors]] = {}
+        for speaker, voice in self.voices.items():
+            if voice.speech_s >= LEAST_SPEECH_S:
+                found.setdefault(speaker, {})["voice"] = voice.vector
+        for speaker, sight in self.sights.items():
+            found.setdefault(speaker, {})["face"] = sight.vector
+        return found
+
+
 def annotate_with(
     source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
 ) -> Annotated:
@@ -65,14 +86,31 @@ def annotate_with(
 
     ``source`` as :func:`avsearch.annotation.recording.open_recording` takes it, ``diarization``
     as :func:`avsearch.annotation.reading.read_diarization`, or None to have speech found and
-    grouped here. Raises ForeignSpace for a model that
-    is not the index's own, RefusedFile for a recording that cannot be read, BadRequest for a
-    diarization that is none or of another recording.
+    grouped here. Raises ForeignSpace for a model that is not the index's own, RefusedFile for a
+    recording that cannot be read, BadRequest for a diarization that is none or of another
+    recording.
     """
     how = how or How()
     index.check_space(embedder.space)
     recording = open_recording(source)
     said = None if diarization is None else read_diarization(diarization, recording.name)
+    sensed = _sense(recording, said, embedder, how)
+    evidence = compare(index, sensed.vectors(), how.calibrations)
+    decisions = decide(evidence, how.least_probability, how.shown)
+    return Annotated(
+        recording=recording.name,
+        path=recording.path,
+        duration_s=sensed.duration_s,
+        turns=sensed.said.turns,
+        speakers=_speakers(sensed, decisions, index, how.least_probability),
+        model=embedder.space.model,
+        index=index.folder,
+        notes=(*sensed.notes, *([] if how.calibrations else [UNCALIBRATED])),
+    )
+
+
+def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, how: How) -> _Sensed:
+    """Listen to a recording, and look at it where it is a video."""
     with _kept(recording, embedder, how) as kept:
         listener = Listener(recording, embedder, kept, how.heard)
         if said is None:
@@ -80,20 +118,8 @@ def annotate_with(
         else:
             stretches = list(listener.listen(clean_stretches(said.turns)))
             said = clipped(said, listener.duration_s)
-    heard = voices(stretches)
-    seen, blind = _seen(recording, said, embedder, how)
-    evidence = compare(index, _sensed(heard, seen), how.calibrations)
-    decisions = decide(evidence, how.least_probability, how.shown)
-    return Annotated(
-        recording=recording.name,
-        path=recording.path,
-        duration_s=listener.duration_s,
-        turns=said.turns,
-        speakers=_speakers(said, heard, seen, decisions, index, how.least_probability),
-        model=embedder.space.model,
-        index=index.folder,
-        notes=(*said.notes, *blind, *([] if how.calibrations else [UNCALIBRATED])),
-    )
+    sights, blind = _seen(recording, said, embedder, how)
+    return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
 
 
 def _diarized(
@@ -147,38 +173,20 @@ def _seen(
         return look(recording.path, said.turns, embedder, how.calibrations, kept)
 
 
-def _sensed(
-    heard: Mapping[str, Voice], seen: Mapping[str, Sight]
-) -> dict[str, dict[Modality, Vectors]]:
-    """What there is to compare of each speaker of whom there is enough."""
-    sensed: dict[str, dict[Modality, Vectors]] = {}
-    for speaker, voice in heard.items():
-        if voice.speech_s >= LEAST_SPEECH_S:
-            sensed.setdefault(speaker, {})["voice"] = voice.vector
-    for speaker, sight in seen.items():
-        sensed.setdefault(speaker, {})["face"] = sight.vector
-    return sensed
-
-
 def _speakers(
-    said: Diarization,
-    heard: Mapping[str, Voice],
-    seen: Mapping[str, Sight],
-    decisions: Mapping[str, Decision],
-    index: Index,
-    least_probability: float,
+    sensed: _Sensed, decisions: Mapping[str, Decision], index: Index, least_probability: float
 ) -> tuple[Speaker, ...]:
     keys = {who.key for who in index.people()}
-    speech = speech_of(said.turns)
+    speech = speech_of(sensed.said.turns)
     return tuple(
         speaker_of(
             label,
             sum(span.duration_s for span in speech[label]),
-            heard.get(label),
-            seen.get(label),
+            sensed.voices.get(label),
+            sensed.sights.get(label),
             decisions.get(label, _NOBODY),
             f"unknown {label}" if label in keys else label,
             least_probability,
         )
-        for label in said.speakers
+        for label in sensed.said.speakers
     )

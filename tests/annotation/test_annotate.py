@@ -200,8 +200,10 @@ def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
     found = named(talk, [*SAID, Turn(9.0, 20.0, "S1")], index, Ear())
     assert found.turns[-1] == Turn(9.0, 9.5, "S1")
     assert "beyond the end of the sound at 9.50 s" in found.notes[0]
+    how = how_to(kept=talk.parent / "kept")
     with pytest.raises(BadRequest, match="of another recording"):
-        named(talk, [Turn(99.0, 100.0, "S1")], index, Ear())
+        named(talk, [Turn(99.0, 100.0, "S1")], index, Ear(), how)
+    assert list((talk.parent / "kept").iterdir()) == []
 
 
 def test_a_stopped_run_goes_on_and_comes_to_the_same(
