@@ -4,14 +4,19 @@
 
 Conversations of two to eight people whom the model has not seen in training, mixed from real
 recordings with overlap and noise; about a third of the people are not in the index. Reports, with
-the true turns and with damaged ones, the share of speech time of known people that gets the right
-name, a wrong one or none, and the share of speech of unknown people that gets a name. 95 %
-intervals by drawing people. ``--calibrate FILE`` fits the strength of scores on the people with
-whom the model was chosen and writes it, for ``--calibration FILE`` and ``avsearch annotate``.
+the true turns and with damaged ones, and by what the index holds, the share of speech time of known
+people that gets the right name, any name, or whose nearest person is the right one; and the share
+of speech of unknown people that gets a name. 95 % intervals by drawing people. Next to nobody in
+the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
+across modalities there is the gender to find and no more.
+
+``--calibrate FILE`` fits what a score of a speaker is worth on conversations of the people with whom
+the model was chosen and writes it, for ``--calibration FILE`` here and of ``avsearch annotate``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -22,12 +27,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN
+from avsearch.annotation.naming import LEAST_PROBABILITY
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import read_calibrations
+from avsearch.annotation.strength import Calibrations, read_calibrations
 from avsearch.annotation.turns import Diarization, Turn
-from avsearch.evidence import calibrations_of
+from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import load_model
 from avsearch.models.embedder import TorchEmbedder
@@ -36,11 +41,12 @@ from benchmarks.machine import Machine
 from indexer.index import Index
 from indexer.people import read_people
 from indexer.records import FileRecord, NewItem, Stat
-from indexer.types import Media, Vectors
+from indexer.types import Media, Modality, Vectors
 from trainer.calibration import cllr, fit
 from trainer.intervals import Draws
 from trainer.metrics import roc_auc
 
+Held = Mapping[str, Mapping[Modality, Vectors]]  # of people, by key and modality
 Pairs = tuple[NDArray[np.float64], NDArray[np.bool_]]  # scores (n,), and which fit
 
 FACES = "lfw"
@@ -87,19 +93,35 @@ def main(
     """Print the table, or fit a calibration."""
     embedder = load_model(model)
     side = "test" if target is None else "validation"
-    known = (
-        calibrations_of(embedder.record) if calibration is None else read_calibrations(calibration)
-    )
+    known = _calibrations(embedder, calibration)
     talkers = _talkers(data, embedder, side)
     click.echo(Machine.here(["torch", "numpy"]).described())
     click.echo(f"{len(talkers)} people of the {side} side; model {embedder.space.describe()}")
-    how = How(known, at_least, shown=len(talkers) if target else SHOWN)
-    bench = Bench(embedder, talkers, how, side, seed)
-    if target is not None:
-        target.write_text(json.dumps(_fitted(bench, data, worlds, conversations), indent=1) + "\n")
-        return
-    for name, rows in bench.run(worlds, conversations).items():
-        click.echo(f"{name}: {described(rows)}")
+    faces = _lent_faces(data, embedder, side, [who.key for who in talkers])
+    how = How(known, at_least) if target is None else How(shown=len(talkers))
+    bench = Bench(embedder, talkers, faces, how, seed)
+    if target is None:
+        _report(bench.run(worlds, conversations))
+    else:
+        fitted = {**known, "V-V": _fitted(bench, worlds, conversations)}
+        values = {key: dataclasses.asdict(each) for key, each in fitted.items()}
+        target.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _calibrations(embedder: TorchEmbedder, file: Path | None) -> Calibrations:
+    return calibrations_of(embedder.record) if file is None else read_calibrations(file)
+
+
+def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+    click.echo("| index holds | turns | right | named | nearest | strangers named |")
+    click.echo("|---|---|---|---|---|---|")
+    for (holds, turns), rows in runs.items():
+        click.echo(f"| {holds} | {turns} | {' | '.join(shares(rows))} |")
+    rows = next(iter(runs.values()))
+    minutes = [
+        sum(row.speech_s for row in rows if row.known is side) / 60 for side in (True, False)
+    ]
+    click.echo(f"{minutes[0]:.0f} min of known and {minutes[1]:.0f} min of unknown people each.")
 
 
 def _talkers(data: Path, embedder: TorchEmbedder, side: str) -> list[Talker]:
@@ -110,78 +132,97 @@ def _talkers(data: Path, embedder: TorchEmbedder, side: str) -> list[Talker]:
     return [talker for talker in found if talker is not None]
 
 
+def _lent_faces(
+    data: Path, embedder: TorchEmbedder, side: str, keys: Sequence[str]
+) -> dict[str, Vectors]:
+    """Face vectors (n, dim) for each of these people: of somebody of the side, of one gender."""
+    genders = {
+        f"{gallery}/{key}": person.gender
+        for gallery in (*GALLERIES, FACES)
+        for key, person in read_people(data / gallery / "people.csv").items()
+    }
+    models = [key for key in embedder.record["people"][side] if key.startswith(f"{FACES}/")]
+    lent = {}
+    for key in keys:
+        fitting = next(model for model in models if genders[model] == genders[key])
+        models.remove(fitting)
+        crops = sorted((data / fitting).glob("*.jpg"))
+        lent[key] = embedder.embed([Media(path, "face") for path in crops]).vectors
+    return lent
+
+
 class Bench:
     """People, their vectors, and conversations of theirs annotated."""
 
     def __init__(
-        self, embedder: TorchEmbedder, talkers: Sequence[Talker], how: How, side: str, seed: int
+        self,
+        embedder: TorchEmbedder,
+        talkers: Sequence[Talker],
+        faces: Mapping[str, Vectors],
+        how: How,
+        seed: int,
     ) -> None:
-        self._embedder, self._talkers, self.how = embedder, talkers, how
-        self.side = side
+        self._embedder, self._talkers, self._how = embedder, talkers, how
         self._rng = np.random.default_rng(seed)
-        self._vectors = {who.key: self._embed(who) for who in talkers}
+        voices = {who.key: self._embed(who) for who in talkers}
+        self._held: dict[str, Held] = {
+            "voices": {key: {"voice": voices[key]} for key in voices},
+            "faces": {key: {"face": faces[key]} for key in voices},
+            "both": {key: {"voice": voices[key], "face": faces[key]} for key in voices},
+        }
 
-    def run(self, worlds: int, conversations: int) -> dict[str, list[Row]]:
-        """Of each kind of diarization what became of everybody's speech."""
-        rows: dict[str, list[Row]] = {"true turns": [], "damaged turns": []}
-        for known, index in self.worlds(worlds):
-            for _ in range(conversations):
-                cast = self._cast()
-                spoken = converse(self._rng, cast, TURNS)
-                for name, turns in (
-                    ("true turns", spoken.turns),
-                    ("damaged turns", damaged(self._rng, spoken.turns)),
-                ):
-                    annotated = self._annotate(spoken.samples, anonymous(turns)[0], index)
-                    rows[name] += _rows(spoken.turns, annotated, known)
+    def run(self, worlds: int, conversations: int) -> dict[tuple[str, str], list[Row]]:
+        """What became of everybody's speech, by what the index holds and by the diarization."""
+        rows: dict[tuple[str, str], list[Row]] = {}
+        for known in self._worlds(worlds):
+            spoken = [converse(self._rng, self._cast(), TURNS) for _ in range(conversations)]
+            broken = [damaged(self._rng, each.turns) for each in spoken]
+            for holds in self._held:
+                with self._index(known, holds) as index:
+                    for each, turns in zip(spoken, broken, strict=True):
+                        for name, said in (("true", each.turns), ("damaged", turns)):
+                            found = self._annotate(each.samples, anonymous(said)[0], index)
+                            rows.setdefault((holds, name), []).extend(
+                                _rows(each.turns, found, known)
+                            )
         return rows
-
-    def worlds(self, count: int) -> Iterator[tuple[set[str], Index]]:
-        """Indexes of some of the people each."""
-        for _ in range(count):
-            number = round(KNOWN * len(self._talkers))
-            chosen = self._rng.permutation(len(self._talkers))[:number]
-            known = {self._talkers[at].key for at in chosen}
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                Index.create(Path(folder) / "index", self._embedder.space) as index,
-            ):
-                _enrol(index, {key: self._vectors[key] for key in known})
-                yield known, index
-
-    def voices(self) -> dict[str, Vectors]:
-        """The vectors (n, dim) of everybody's recordings to know them by."""
-        return self._vectors
-
-    def faces(self, data: Path) -> dict[str, Vectors]:
-        """The vectors (n, dim) of the crops of faces of the bench's side."""
-        keys = [key for key in self._embedder.record["people"][self.side] if key.startswith(FACES)]
-        crops = {key: sorted((data / key).glob("*.jpg")) for key in keys}
-        media = [Media(path, "face") for paths in crops.values() for path in paths]
-        rows = iter(self._embedder.embed(media).vectors)
-        return {key: np.stack([next(rows) for _ in paths]) for key, paths in crops.items()}
 
     def scores(self, worlds: int, conversations: int) -> Pairs:
         """Cosines of speakers with people of the index, of true turns, and whether they are one."""
         found: list[tuple[float, bool]] = []
-        for _, index in self.worlds(worlds):
-            for _ in range(conversations):
-                spoken = converse(self._rng, self._cast(), int(self._rng.integers(4, TURNS)))
-                turns, whose = anonymous(spoken.turns)
-                annotated = self._annotate(spoken.samples, turns, index)
-                found += [
-                    (candidate.scores["V-V"], candidate.person == whose[each.speaker])
-                    for each in annotated.speakers
-                    for candidate in each.decision.candidates
-                ]
+        for known in self._worlds(worlds):
+            with self._index(known, "voices") as index:
+                for _ in range(conversations):
+                    spoken = converse(self._rng, self._cast(), int(self._rng.integers(4, TURNS)))
+                    turns, whose = anonymous(spoken.turns)
+                    found += [
+                        (candidate.scores["V-V"], candidate.person == whose[each.speaker])
+                        for each in self._annotate(spoken.samples, turns, index).speakers
+                        for candidate in each.decision.candidates
+                    ]
         scores, same = zip(*found, strict=True)
         return np.array(scores), np.array(same)
+
+    def _worlds(self, count: int) -> Iterator[set[str]]:
+        """The people who are known, drawn anew each time."""
+        for _ in range(count):
+            order = self._rng.permutation(len(self._talkers))
+            yield {self._talkers[at].key for at in order[: round(KNOWN * len(order))]}
+
+    @contextlib.contextmanager
+    def _index(self, known: set[str], holds: str) -> Iterator[Index]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Index.create(Path(folder) / "index", self._embedder.space) as index,
+        ):
+            _enrol(index, {key: self._held[holds][key] for key in sorted(known)})
+            yield index
 
     def _annotate(
         self, samples: NDArray[np.float32], turns: Diarization, index: Index
     ) -> Annotated:
         recording = {"waveform": samples, "sample_rate": SAMPLE_RATE, "uri": "conversation"}
-        return annotate_with(recording, turns, index, self._embedder, self.how)
+        return annotate_with(recording, turns, index, self._embedder, self._how)
 
     def _cast(self) -> list[Talker]:
         count = int(self._rng.integers(2, 9))
@@ -193,13 +234,17 @@ class Bench:
         return self._embedder.embed(media).vectors
 
 
-def _enrol(index: Index, vectors: Mapping[str, Vectors]) -> None:
+def _enrol(index: Index, people: Held) -> None:
     files: list[tuple[FileRecord, list[NewItem]]] = []
-    for key, rows in vectors.items():
+    for key, held in people.items():
         path = Path("/") / key
         asked = frozenset({(key, None, 0.0, None)})
         record = FileRecord(path, path.parent, Stat(1, 1), "", "benchmark", asked)
-        items = [NewItem(key, "voice", float(n), None, None, row) for n, row in enumerate(rows)]
+        items = [
+            NewItem(key, modality, float(at), None, None, row)
+            for modality, rows in held.items()
+            for at, row in enumerate(rows)
+        ]
         files.append((record, items))
     with index.writing() as catalog, catalog.write("benchmark") as write:
         write.put_files(files, {})
@@ -248,16 +293,11 @@ def _steps(start_s: float, end_s: float) -> slice:
     return slice(round(start_s / STEP_S), round(end_s / STEP_S))
 
 
-def described(rows: Sequence[Row]) -> str:
-    """The shares of speech time, with their intervals."""
+def shares(rows: Sequence[Row]) -> list[str]:
+    """Of known people's speech what is right, named, nearest; of strangers' what is named."""
     known, unknown = ([row for row in rows if row.known is side] for side in (True, False))
-    return (
-        f"known people {sum(row.speech_s for row in known) / 60:.0f} min: "
-        f"right {_share(known, 'right_s')}, named at all {_share(known, 'named_s')}, "
-        f"nearest, named or not, {_share(known, 'closest_s')}; "
-        f"unknown people {sum(row.speech_s for row in unknown) / 60:.0f} min: "
-        f"named {_share(unknown, 'named_s')}"
-    )
+    columns = ("right_s", "named_s", "closest_s")
+    return [*(_share(known, column) for column in columns), _share(unknown, "named_s")]
 
 
 def _share(rows: Sequence[Row], column: str) -> str:
@@ -270,61 +310,15 @@ def _share(rows: Sequence[Row], column: str) -> str:
     return f"{counted.sum() / spoken.sum():.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _fitted(
-    bench: Bench, data: Path, worlds: int, conversations: int
-) -> dict[str, dict[str, float]]:
-    """The strength of scores in all four directions, on the people of the bench."""
-    pairs = {"V-V": bench.scores(worlds, conversations), **_face_scores(bench, data)}
-    fitted = {}
-    for direction, (scores, same) in pairs.items():
-        found = fit(scores, same)
-        click.echo(
-            f"{direction}: {int(same.sum())} pairs that fit, {int((~same).sum())} that do not, "
-            f"AUC {roc_auc(scores, same):.3f}, Cllr {cllr(found(scores), same):.3f} bits: {found}"
-        )
-        fitted[direction] = dataclasses.asdict(found)
-    return fitted
-
-
-def _face_scores(bench: Bench, data: Path) -> dict[str, Pairs]:
-    """Faces of people of the same side with each other, and with the bench's voices.
-
-    Next to nobody in the data has a face and a voice, so across modalities two of one gender
-    stand for one person, beside any two for two people: a model may know more, never less.
-    """
-    faces = bench.faces(data)
-    halves = [
-        np.stack([_unit(rows[part::2].mean(0)) for rows in faces.values() if len(rows) > 1])
-        for part in (0, 1)
-    ]
-    scores = halves[0] @ halves[1].T
-    same = np.eye(len(scores), dtype=bool)
-    genders = _genders(data)
-    voices = bench.voices()
-    across = np.array([_unit(rows.mean(0)) for rows in faces.values()])
-    heard = np.array([_unit(rows.mean(0)) for rows in voices.values()])
-    alike = np.array([[genders[v] == genders[f] for f in faces] for v in voices])
-    any_two = (heard @ across.T).ravel().astype(np.float64)
-    one = any_two[alike.ravel()]
-    pairs = np.concatenate([one, any_two]), np.arange(len(one) + len(any_two)) < len(one)
-    return {
-        "F-F": (scores.ravel().astype(np.float64), same.ravel()),
-        "V-F": pairs,
-        "F-V": pairs,
-    }
-
-
-def _unit(vector: Vectors) -> Vectors:
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def _genders(data: Path) -> dict[str, str | None]:
-    """Of everybody, by gallery and key, as the galleries' tables say."""
-    return {
-        f"{gallery}/{key}": person.gender
-        for gallery in (*GALLERIES, FACES)
-        for key, person in read_people(data / gallery / "people.csv").items()
-    }
+def _fitted(bench: Bench, worlds: int, conversations: int) -> Calibration:
+    """What the score of a speaker's voice is worth, on the people of the bench."""
+    scores, same = bench.scores(worlds, conversations)
+    found = fit(scores, same)
+    click.echo(
+        f"V-V: {int(same.sum())} pairs of one person, {int((~same).sum())} of two, "
+        f"AUC {roc_auc(scores, same):.3f}, Cllr {cllr(found(scores), same):.3f} bits: {found}"
+    )
+    return found
 
 
 if __name__ == "__main__":
