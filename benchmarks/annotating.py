@@ -10,8 +10,8 @@ of speech of unknown people that gets a name. 95 % intervals by drawing people. 
 the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
 across modalities there is the gender to find and no more.
 
-``--calibrate FILE`` fits what a score of a speaker is worth on conversations of the people with whom
-the model was chosen and writes it, for ``--calibration FILE`` here and of ``avsearch annotate``.
+``--calibrate FILE`` fits what a score of a speaker is worth, on conversations of the people with
+whom the model was chosen, and writes it for ``--calibration FILE`` here and of ``annotate``.
 """
 
 from __future__ import annotations

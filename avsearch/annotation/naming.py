@@ -41,13 +41,15 @@ class Decision:
     """Who a speaker is. ``person`` None is unknown; ``candidates`` come best first.
 
     ``margin`` is by how much the log-likelihood ratio of the best exceeds that of the next, None
-    where there is no next.
+    where there is no next. ``elsewhere`` is of an unknown speaker the person who would be likely
+    enough, and the speaker who is that person instead: one person may have been split in two.
     """
 
     person: str | None
     name: str | None
     candidates: tuple[Candidate, ...]
     margin: float | None
+    elsewhere: tuple[str, str] | None = None
 
     @property
     def probability(self) -> float | None:
@@ -64,14 +66,8 @@ def decide(
     likely than ``least_probability`` is not given. ``shown`` candidates are reported of each.
     """
     weights = _log_weights(evidence)
-    chosen = _assigned(weights)
-    taken = [column for column in chosen if column is not None]
-    return {
-        speaker: _decision(
-            evidence, weights[row], row, chosen[row], taken, least_probability, shown
-        )
-        for row, speaker in enumerate(evidence.speakers)
-    }
+    names = _Names(evidence, weights, _assigned(weights), least_probability, shown)
+    return {speaker: names.decision(row) for row, speaker in enumerate(evidence.speakers)}
 
 
 def _log_weights(evidence: Evidence) -> Floats:
@@ -90,34 +86,48 @@ def _assigned(weights: Floats) -> list[int | None]:
     ]
 
 
-def _decision(
-    evidence: Evidence,
-    weights: Floats,
-    row: int,
-    chosen: int | None,
-    taken: list[int],
-    least_probability: float,
-    shown: int,
-) -> Decision:
-    """One speaker's, among the people whom no other speaker was assigned."""
-    free = [at for at in range(len(weights)) if at == chosen or at not in taken]
-    free.sort(key=lambda at: (at != chosen, -weights[at]))
-    probabilities = _probabilities(weights[free])
-    candidates = tuple(
-        Candidate(
-            evidence.people[at].key,
-            evidence.people[at].name,
-            _scores_of(evidence, row, at),
-            float(evidence.ratios[row, at]),
-            support(float(evidence.ratios[row, at])),
-            float(probability),
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Names:
+    """Speakers with the people they were assigned, ``chosen`` (speakers,) columns or None."""
+
+    evidence: Evidence
+    weights: Floats  # (speakers, people) log odds
+    chosen: list[int | None]
+    least_probability: float
+    shown: int
+
+    def decision(self, row: int) -> Decision:
+        """One speaker's, among the people whom no other speaker was assigned."""
+        weights, chosen = self.weights[row], self.chosen[row]
+        free = [at for at in range(len(weights)) if at == chosen or at not in self.chosen]
+        free.sort(key=lambda at: -weights[at])
+        candidates = self._candidates(row, free)
+        margin = float(weights[free[0]] - weights[free[1]]) if len(free) > 1 else None
+        if chosen is None or candidates[0].probability < self.least_probability:
+            return Decision(None, None, candidates, margin, self._elsewhere(row))
+        return Decision(candidates[0].person, candidates[0].name, candidates, margin)
+
+    def _candidates(self, row: int, columns: list[int]) -> tuple[Candidate, ...]:
+        probabilities = _probabilities(self.weights[row, columns])
+        return tuple(
+            self._candidate(row, column, float(probability))
+            for column, probability in zip(columns[: self.shown], probabilities, strict=False)
         )
-        for at, probability in zip(free[:shown], probabilities, strict=False)
-    )
-    margin = float(weights[free[0]] - max(weights[free[1:]])) if len(free) > 1 else None
-    if chosen is None or probabilities[0] < least_probability:
-        return Decision(None, None, candidates, margin)
-    return Decision(candidates[0].person, candidates[0].name, candidates, margin)
+
+    def _candidate(self, row: int, column: int, probability: float) -> Candidate:
+        who, ratio = self.evidence.people[column], float(self.evidence.ratios[row, column])
+        scores = _scores_of(self.evidence, row, column)
+        return Candidate(who.key, who.name, scores, ratio, support(ratio), probability)
+
+    def _elsewhere(self, row: int) -> tuple[str, str] | None:
+        """Who would be named, were they not another speaker, and which."""
+        if not self.weights.shape[1]:
+            return None
+        best = int(np.argmax(self.weights[row]))
+        likely = _probabilities(self.weights[row])[best] >= self.least_probability
+        if best not in self.chosen or not likely:
+            return None
+        return self.evidence.people[best].key, self.evidence.speakers[self.chosen.index(best)]
 
 
 def _probabilities(weights: Floats) -> Floats:

@@ -80,16 +80,23 @@ def _reason(
     clean_s = 0.0 if voice is None else voice.speech_s
     if clean_s < LEAST_SPEECH_S and sight is None:
         return f"speaks alone for {clean_s:.1f} s; at least {LEAST_SPEECH_S} s are needed."
-    if not decision.candidates:
-        return "whoever of the index could be compared is another speaker, or there is nobody."
-    best = decision.candidates[0]
     seen = "" if sight is None else f", {sight.seconds:.1f} s seen"
+    return f"{clean_s:.1f} s of speech{seen}; {_verdict(decision, least_probability)}"
+
+
+def _verdict(decision: Decision, least_probability: float) -> str:
+    if decision.elsewhere is not None:
+        person, speaker = decision.elsewhere
+        return f"like {person}, who is {speaker}: one speaker may have been split in two."
+    if not decision.candidates:
+        return "there is nobody to compare with who is no other speaker."
+    best = decision.candidates[0]
     ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
     matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
-    facts = f"{clean_s:.1f} s of speech{seen}; {best.person}: {matched}{ahead}"
+    facts = f"{best.person}: {matched}{ahead}; probability {best.probability:.2f}"
     if decision.person is not None:
-        return f"{facts}; probability {best.probability:.2f}."
-    return f"{facts}; probability {best.probability:.2f}, and {least_probability:g} is asked for."
+        return f"{facts}."
+    return f"{facts}, and {least_probability:g} is asked for."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -194,6 +201,7 @@ def _speaker_json(speaker: Speaker) -> dict[str, Any]:
         "name": decision.name,
         "probability": decision.probability,
         "margin": decision.margin,
+        "elsewhere": decision.elsewhere,
         "reason": speaker.reason,
         "speech_s": round(speaker.speech_s, 3),
         "clean_s": round(speaker.clean_s, 3),

@@ -161,6 +161,17 @@ def test_a_stranger_whose_label_is_somebodys_key_is_called_unknown(
     assert found.labels["S2"] == "bob"
 
 
+def test_a_speaker_whom_the_diarizer_split_is_told(talk: Path, index: Index) -> None:
+    said = [turn._replace(speaker="S9") if turn.start_s == 7.5 else turn for turn in SAID]
+    found = named(talk, said, index, Ear())
+    assert found.labels["S1"] == "ann"
+    assert found.labels["S9"] == "S9"
+    reasons = {each.speaker: each.reason for each in found.speakers}
+    assert reasons["S9"].endswith("like ann, who is S1: one speaker may have been split in two.")
+    split = next(each for each in found.as_json()["speakers"] if each["speaker"] == "S9")
+    assert split["elsewhere"] == ("ann", "S1")
+
+
 def test_a_name_must_be_as_likely_as_is_asked(talk: Path, index: Index) -> None:
     found = named(talk, SAID, index, Ear(), how_to(least_probability=0.99))
     assert [each.person for each in found.speakers] == [None] * 4
@@ -177,7 +188,9 @@ def test_an_empty_index_names_nobody(talk: Path, tmp_path: Path) -> None:
     with Index.create(tmp_path / "empty", EAR) as empty:
         found = named(talk, SAID, empty, Ear())
     assert [each.person for each in found.speakers] == [None] * 4
-    assert found.speakers[0].reason.endswith("or there is nobody.")
+    assert found.speakers[0].reason.endswith(
+        "there is nobody to compare with who is no other speaker."
+    )
 
 
 def test_a_model_of_another_space_is_refused(talk: Path, tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_people_who_are_other_speakers_are_no_candidates() -> None:
     decisions = decide(evidence([[9.0, 0.0], [3.0, 0.0]]))
     assert decisions["S0"].person == "p0"
     assert [each.person for each in decisions["S1"].candidates] == ["p1"]
+    assert decisions["S1"].elsewhere == ("p0", "S0")
+    assert decisions["S0"].elsewhere is None
 
 
 def test_scores_are_reported_by_direction_where_there_are_any() -> None:
