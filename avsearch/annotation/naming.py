@@ -100,7 +100,7 @@ class _Names:
         """One speaker's, among the people whom no other speaker was assigned."""
         weights, chosen = self.weights[row], self.chosen[row]
         free = [at for at in range(len(weights)) if at == chosen or at not in self.chosen]
-        free.sort(key=lambda at: -weights[at])
+        free.sort(key=lambda at: (-weights[at], at != chosen))
         candidates = self._candidates(row, free)
         margin = float(weights[free[0]] - weights[free[1]]) if len(free) > 1 else None
         if chosen is None or candidates[0].probability < self.least_probability:
