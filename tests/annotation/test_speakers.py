@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ears import CALIBRATIONS, Ear, chord, index_of
+from ears import CALIBRATIONS, EAR, Ear, chord, index_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,6 +15,8 @@ from avsearch.annotation.strength import even_score, read_calibrations
 from avsearch.evidence import Calibration
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest
+from indexer.index import Index
+from indexer.records import FileRecord, NewItem, Stat
 from indexer.types import Media
 
 AXES = np.eye(3, dtype=np.float32)
@@ -76,6 +78,51 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
     assert found.size == 3
     assert np.isnan(found.scores["voice", "face"]).all()
     assert 0 < CROSS_BESIDE < 1
+
+
+KINDS = ("voice", "face")
+
+
+def test_evidence_of_both_modalities_is_added_and_across_them_halved(tmp_path: Path) -> None:
+    """A has both, B a voice, C a face; so have the speakers."""
+    rng = np.random.default_rng(3)
+    kinds = {"A": KINDS, "B": ("voice",), "C": ("face",)}
+    held = {(who, kind): unit(rng) for who in kinds for kind in kinds[who]}
+    sensed = {who: {kind: unit(rng) for kind in kinds[who]} for who in kinds}
+    calibrations = {
+        f"{a[0].upper()}-{b[0].upper()}": Calibration(3.0 + n, -1.0 - n)
+        for n, (a, b) in enumerate((a, b) for a in KINDS for b in KINDS)
+    }
+    with Index.create(tmp_path / "index", EAR) as index:
+        enrol(index, held)
+        found = compare(index, sensed, calibrations)
+    for row, speaker in enumerate(kinds):
+        for column, who in enumerate(kinds):
+            total = 0.0
+            for mine in kinds[speaker]:
+                for theirs in kinds[who]:
+                    known = calibrations[f"{mine[0].upper()}-{theirs[0].upper()}"]
+                    ratio = known.scale * float(sensed[speaker][mine] @ held[who, theirs])
+                    ratio += known.offset
+                    total += ratio * (0.5 if mine != theirs and mine in kinds[who] else 1.0)
+            assert found.ratios[row, column] == pytest.approx(total, abs=1e-5)
+
+
+def unit(rng: np.random.Generator) -> np.ndarray:
+    row = rng.standard_normal(EAR.dim).astype(np.float32)
+    return row / np.linalg.norm(row)
+
+
+def enrol(index: Index, held: dict[tuple[str, str], np.ndarray]) -> None:
+    files = []
+    for (who, kind), row in held.items():
+        path = Path("/") / f"{who}.{kind}"
+        record = FileRecord(
+            path, Path("/"), Stat(1, 1), "", "test", frozenset({(who, kind, 0.0, None)})
+        )
+        files.append((record, [NewItem(who, kind, 0.0, None, None, row)]))
+    with index.writing() as catalog, catalog.write("test") as write:
+        write.put_files(files, {})
 
 
 def test_a_direction_that_is_not_calibrated_says_nothing(tmp_path: Path) -> None:
