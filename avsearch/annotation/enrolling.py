@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.scan import file_fault
 from indexer.types import Embedder
 
+TOO_LITTLE: Final = f"speaks alone for less than {LEAST_SPEECH_S} s."
 SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
 # What diarizers call somebody whom they do not know, and annotate leaves so.
 _ANONYMOUS: Final = re.compile(
@@ -60,43 +61,45 @@ def enrol_with(
     A label is the key of a person, or the name that the index has for one; ``names`` says who
     others are. A label that is neither is a new person, unless it is such as diarizers give.
     ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
-    is replaced. Raises as
-    :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where nobody is named.
+    is replaced. Raises as :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where
+    nobody is named.
     """
     index.check_space(embedder.space)
-    fault = file_fault(path)
-    if fault is not None:
-        raise RefusedFile(path, fault)
-    path = path.resolve()
+    path = _plain_file(path)
     said = read_diarization(diarization, path.stem)
     people, passed_over = _people(said, index.people(), names or {})
-    wanted = [(who, span) for who, span in clean_stretches(said.turns) if who in people]
-    listener = Listener(open_recording(path), embedder, heard=heard)
-    spoken = voices(
-        [
-            dataclasses.replace(each, speaker=people[each.speaker])
-            for each in listener.listen(wanted)
-        ]
-    )
-    enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
-    for label, key in people.items():
-        if key not in enough:
-            passed_over[label] = f"speaks alone for less than {LEAST_SPEECH_S} s."
-    if not enough:
-        raise BadRequest(
-            f"Nobody named in it speaks alone for {LEAST_SPEECH_S} s in {printable(path)}."
-        )
+    spoken = _spoken(path, said, people, embedder, heard)
+    passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
+    if not spoken:
+        raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
     seen, blind = _faces(path, said, people, embedder, calibrations or {})
-    items = [*_voice_items(enough), *_face_items(seen, enough.keys())]
+    seen = {key: sight for key, sight in seen.items() if key in spoken}
     known = {who.key for who in index.people()}
-    replaced = _write(index, path, items)
+    replaced = _write(index, path, [*_voice_items(spoken), *_face_items(seen)])
     return Enrolled(
-        {key: (len(voice.stretches), voice.speech_s) for key, voice in sorted(enough.items())},
-        {key: len(sight.appearances) for key, sight in sorted(seen.items()) if key in enough},
-        tuple(sorted(enough.keys() - known)),
+        {key: (len(voice.stretches), voice.speech_s) for key, voice in sorted(spoken.items())},
+        {key: len(sight.appearances) for key, sight in sorted(seen.items())},
+        tuple(sorted(spoken.keys() - known)),
         passed_over,
         (*said.notes, *blind, *replaced),
     )
+
+
+def _plain_file(path: Path) -> Path:
+    fault = file_fault(path)
+    if fault is not None:
+        raise RefusedFile(path, fault)
+    return path.resolve()
+
+
+def _spoken(
+    path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
+) -> dict[str, Voice]:
+    """The voices of the people who speak enough, by their keys."""
+    wanted = [(people[who], span) for who, span in clean_stretches(said.turns) if who in people]
+    listener = Listener(open_recording(path), embedder, heard=heard)
+    spoken = voices(list(listener.listen(wanted)))
+    return {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
 
 
 def _faces(
@@ -121,12 +124,11 @@ def _voice_items(spoken: Mapping[str, Voice]) -> list[NewItem]:
     ]
 
 
-def _face_items(seen: Mapping[str, Sight], keys: Collection[str]) -> list[NewItem]:
+def _face_items(seen: Mapping[str, Sight]) -> list[NewItem]:
     """An item an appearance: where its best view is, and the vector of the whole."""
     return [
         NewItem(key, "face", each.views[0].start_s, None, each.views[0].box, each.vector)
         for key, sight in seen.items()
-        if key in keys
         for each in sight.appearances
     ]
 

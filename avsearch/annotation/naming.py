@@ -63,7 +63,8 @@ def decide(
     """Give every speaker of the evidence a person, one to one, or nobody.
 
     The assignment maximises the probability of all names together; a name that is then less
-    likely than ``least_probability`` is not given. ``shown`` candidates are reported of each.
+    likely than ``least_probability`` is not given, nor one that the evidence does not speak for.
+    ``shown`` candidates are reported of each.
     """
     weights = _log_weights(evidence)
     names = _Names(evidence, weights, _assigned(weights), least_probability, shown)
@@ -103,9 +104,14 @@ class _Names:
         free.sort(key=lambda at: (-weights[at], at != chosen))
         candidates = self._candidates(row, free)
         margin = float(weights[free[0]] - weights[free[1]]) if len(free) > 1 else None
-        if chosen is None or candidates[0].probability < self.least_probability:
+        best = None if chosen is None else candidates[0]
+        if best is None or not self._is_enough(best.log_likelihood_ratio, best.probability):
             return Decision(None, None, candidates, margin, self._elsewhere(row))
-        return Decision(candidates[0].person, candidates[0].name, candidates, margin)
+        return Decision(best.person, best.name, candidates, margin)
+
+    def _is_enough(self, ratio: float, probability: float) -> bool:
+        """Whether a name may be given; never against or without evidence, however few there are."""
+        return ratio > 0 and probability >= self.least_probability
 
     def _candidates(self, row: int, columns: list[int]) -> tuple[Candidate, ...]:
         probabilities = _probabilities(self.weights[row, columns])
@@ -124,8 +130,9 @@ class _Names:
         if not self.weights.shape[1]:
             return None
         best = int(np.argmax(self.weights[row]))
-        likely = _probabilities(self.weights[row])[best] >= self.least_probability
-        if best not in self.chosen or not likely:
+        probability = float(_probabilities(self.weights[row])[best])
+        ratio = float(self.evidence.ratios[row, best])
+        if best not in self.chosen or not self._is_enough(ratio, probability):
             return None
         return self.evidence.people[best].key, self.evidence.speakers[self.chosen.index(best)]
 

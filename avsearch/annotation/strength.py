@@ -12,6 +12,7 @@ from indexer.errors import BadRequest, printable
 
 Calibrations = Mapping[str, Calibration]  # by direction, such as V-V: a voice, and voices known
 
+_SHAPE: Final = "it is JSON and has a scale and an offset for V-V, V-F, F-V or F-F."
 _EVEN: Final = 0.5  # where nothing is known of a model: alike enough to be one person
 
 
@@ -30,6 +31,3 @@ def read_calibrations(path: Path) -> Calibrations:
     if not found:
         raise BadRequest(f"{printable(path)} is no calibration; {_SHAPE}")
     return found
-
-
-_SHAPE: Final = "it is JSON and has a scale and an offset for V-V, V-F, F-V or F-F."

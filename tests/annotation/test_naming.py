@@ -90,6 +90,12 @@ def test_a_probability_is_of_one_among_all_the_people_of_the_index() -> None:
     assert decision.margin is None
 
 
+def test_nobody_is_named_without_evidence_however_few_there_are() -> None:
+    for least in (0.0, 0.5):
+        (decision,) = decide(evidence([[0.0]]), least).values()
+        assert decision.person is None
+
+
 def test_a_name_must_be_as_likely_as_is_asked() -> None:
     weak = evidence([[1.5]])
     assert decide(weak, 0.5)["S0"].person == "p0"
