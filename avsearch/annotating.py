@@ -14,7 +14,7 @@ from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import read_calibrations
+from avsearch.annotation.strength import Calibrations, read_calibrations
 from avsearch.library import index_calibrations, index_model, known_model
 from avsearch.spaces import model_address
 from indexer.errors import NoIndex
@@ -49,12 +49,8 @@ def annotate(
     """
     folder = None if out is None else Path(out)
     with _at_hand(index) as opened:
-        if calibration is None:
-            known = index_calibrations(opened, model)
-        else:
-            known = read_calibrations(Path(calibration))
         how = How(
-            calibrations=known,
+            calibrations=_calibrations(opened, model, calibration),
             least_probability=least_probability,
             speakers=speakers,
             faces=faces,
@@ -90,6 +86,10 @@ def enrol(
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         known = index_calibrations(opened, model)
         return folder, enrol_with(Path(recording), said, opened, embedder, names, known, heard)
+
+
+def _calibrations(index: Index, model: str | None, file: Path | str | None) -> Calibrations:
+    return index_calibrations(index, model) if file is None else read_calibrations(Path(file))
 
 
 def _model_of(folder: Path, model: str | None, device: str) -> Embedder:
