@@ -155,7 +155,7 @@ def test_an_approximate_index_is_made_asked_and_measured(run, gallery, copy_of_i
         *("kind", "asked", "k", "recall", "exact_ms", "approximate_ms"),
     }
     assert facts["recall"]["recall"] == 1  # so few are looked at exactly
-    assert "recall    1.000 of the 10 nearest by" in run("info", *at, "--recall").stdout
+    assert "recall    1.000 of the 7 nearest by" in run("info", *at, "--recall").stdout
     query = ("query", "--person", "Actor_01", *at, "--json")
     exact, near = (json.loads(run(*query, *how).stdout) for how in ((), ("--approximate",)))
     assert exact == near
