@@ -89,7 +89,7 @@ def _verdict(decision: Decision, least_probability: float) -> str:
         person, speaker = decision.elsewhere
         return f"like {person}, who is {speaker}: one speaker may have been split in two."
     if not decision.candidates:
-        return "there is nobody to compare with who is no other speaker."
+        return "nobody of the index is left to compare with."
     best = decision.candidates[0]
     ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
     matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())

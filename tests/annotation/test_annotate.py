@@ -189,7 +189,7 @@ def test_an_empty_index_names_nobody(talk: Path, tmp_path: Path) -> None:
         found = named(talk, SAID, empty, Ear())
     assert [each.person for each in found.speakers] == [None] * 4
     assert found.speakers[0].reason.endswith(
-        "there is nobody to compare with who is no other speaker."
+        "nobody of the index is left to compare with."
     )
 
 
