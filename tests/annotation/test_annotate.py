@@ -188,9 +188,7 @@ def test_an_empty_index_names_nobody(talk: Path, tmp_path: Path) -> None:
     with Index.create(tmp_path / "empty", EAR) as empty:
         found = named(talk, SAID, empty, Ear())
     assert [each.person for each in found.speakers] == [None] * 4
-    assert found.speakers[0].reason.endswith(
-        "nobody of the index is left to compare with."
-    )
+    assert found.speakers[0].reason.endswith("nobody of the index is left to compare with.")
 
 
 def test_a_model_of_another_space_is_refused(talk: Path, tmp_path: Path) -> None:
