@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from avsearch.annotating import annotate, enrol
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
     from avsearch.search import Hit, Searcher
@@ -37,6 +38,8 @@ __all__ = [
     "RefusedFile",
     "Searcher",
     "Space",
+    "annotate",
+    "enrol",
     "ingest",
     "load_model",
     "load_reranker",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "avsearch.annotating": ("annotate", "enrol"),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Hit", "Searcher"),

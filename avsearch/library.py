@@ -51,7 +51,7 @@ def index_galleries(
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
-    source = model or _known_model(folder)
+    source = model or known_model(folder)
     embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
     notes |= {} if approximate is None else {NOTE: approximate}
@@ -97,7 +97,7 @@ def _own_space(folder: Path) -> Space | None:
         return None
 
 
-def _known_model(folder: Path) -> str | None:
+def known_model(folder: Path) -> str | None:
     """The model an index was made with, None where there is no index or it was the default."""
     try:
         with Index.open(folder) as opened:
@@ -163,8 +163,8 @@ def ask(
         embedder = None
         if file is not None:
             question = _Looker(opened, warn).question(file)
-            embedder = _embedder(opened, model, device)
-        calibrations = _calibrations(opened, model)
+            embedder = index_model(opened, model, device)
+        calibrations = index_calibrations(opened, model)
         searcher = Searcher(
             opened, embedder, reranker, approximate=approximate, calibrations=calibrations
         )
@@ -193,8 +193,8 @@ def ask_many(
     reranker = _reranker(rerank, device)
     with open_index(index) as opened:
         looker = _Looker(opened, warn)
-        embedder = _embedder(opened, model, device)
-        calibrations = _calibrations(opened, model)
+        embedder = index_model(opened, model, device)
+        calibrations = index_calibrations(opened, model)
         searcher = Searcher(
             opened, embedder, reranker, approximate=approximate, calibrations=calibrations
         )
@@ -235,7 +235,7 @@ def _reranker(name: str | None, device: str) -> Reranker | None:
     return load_reranker(name, device)
 
 
-def _embedder(index: Index, model: str | None, device: str) -> Embedder:
+def index_model(index: Index, model: str | None, device: str) -> Embedder:
     """The model to ask with: the one that is named, or else the index's own."""
     noted = index.notes().get("model") or None
     if model is None and noted is not None and _is_lost(noted):
@@ -248,7 +248,7 @@ def _embedder(index: Index, model: str | None, device: str) -> Embedder:
     return load_model(model or noted, device)
 
 
-def _calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
+def index_calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
     """What the index's model says its scores are worth; nothing where it is not at hand."""
     address = model or index.notes().get("model") or None
     if address is not None and _is_lost(address):

@@ -20,6 +20,8 @@ from indexer.errors import AvsearchError, BadRequest, printable
 VERBS = {
     "index": "Take faces and voices of a gallery into an index.",
     "query": "Ask an index with a face, a voice, or a person.",
+    "annotate": "Name the speakers of a recording.",
+    "enrol": "Add the named speakers of a recording to an index.",
     "info": "Say what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",

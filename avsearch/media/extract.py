@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from avsearch.media import faces as face_detection
 from avsearch.media import speech, stretches, video
@@ -12,15 +12,12 @@ from avsearch.media.faces import FaceDetector, crop_face
 from avsearch.media.images import ITEM_SIDE_PX, Picture, read_image, shrink
 from avsearch.media.kinds import kind_of
 from avsearch.media.sound import cut_sound, stream_sound
+from avsearch.media.tracks import face_tracks
 from indexer.errors import RefusedFile
 from indexer.types import Kind, Media, Modality
 
 Faces = Literal["detect", "whole"]
 Part = Callable[[Path], Iterator[Media]]
-
-# In a video the same face comes again, so only the clear ones are taken.
-_CLEAR_PROBABILITY: Final = 0.99
-_CLEAR_SIDE_PX: Final = 48
 
 
 class MediaExtractor:
@@ -44,8 +41,8 @@ class MediaExtractor:
         )
         return (
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
-            f"video every {video.EVERY_S} s; speech p>={speech.ONSET} in stretches of at most "
-            f"{stretches.LONGEST_S} s"
+            f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
+            f"stretches of at most {stretches.LONGEST_S} s"
         )
 
     def kind(self, path: Path) -> Kind | None:
@@ -101,27 +98,32 @@ class MediaExtractor:
             raise _joined(path, refusals)
 
     def _video_faces(self, path: Path) -> Iterator[Media]:
+        """Of each face the best view in every shot, by when it ends; or every frame, whole."""
         found = 0
-        for frame in video.sample_frames(path):
-            for media in self._faces_in(path, frame.rgb, frame.time_s):
-                found += 1
-                yield media
+        for media in self._frames(path) if self._faces == "whole" else self._best_views(path):
+            found += 1
+            yield media
         if not found:
             raise RefusedFile(
                 path,
                 "no clear face in its sampled frames; check that it shows somebody, near enough.",
             )
 
-    def _faces_in(self, path: Path, rgb: Picture, time_s: float | None = None) -> Iterator[Media]:
-        """The faces of a picture, or of a frame of a video where it has a time."""
-        start_s = time_s or 0.0
+    def _frames(self, path: Path) -> Iterator[Media]:
+        for frame in video.sample_frames(path):
+            yield Media(path, "face", frame.time_s, data=shrink(frame.rgb))
+
+    def _best_views(self, path: Path) -> Iterator[Media]:
+        for track in face_tracks(path, self._detector, video.EVERY_S):
+            yield track.views[0].media
+
+    def _faces_in(self, path: Path, rgb: Picture) -> Iterator[Media]:
+        """The faces of a picture."""
         if self._faces == "whole":
-            yield Media(path, "face", start_s, data=shrink(rgb))
+            yield Media(path, "face", data=shrink(rgb))
             return
         for face in self._detector.detect(rgb):
-            if time_s is None or _is_clear(face):
-                crop = shrink(crop_face(rgb, face.box))
-                yield Media(path, "face", start_s, box=face.box, data=crop)
+            yield Media(path, "face", box=face.box, data=shrink(crop_face(rgb, face.box)))
 
     def _voices(self, path: Path) -> Iterator[Media]:
         """The stretches of speech; the file is decoded twice, so that it may be of any length."""
@@ -130,12 +132,6 @@ class MediaExtractor:
             raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
-
-
-def _is_clear(face: face_detection.Face) -> bool:
-    box = face.box
-    side_px = min(box.right - box.left, box.bottom - box.top)
-    return face.probability >= _CLEAR_PROBABILITY and side_px >= _CLEAR_SIDE_PX
 
 
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:

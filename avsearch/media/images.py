@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from avsearch.media.files import opened
 from indexer.errors import RefusedFile
@@ -18,6 +19,7 @@ Picture = NDArray[np.uint8]
 
 MAX_PIXELS: Final = 200_000_000  # 600 MB decoded; the largest cameras stay below
 MIN_SIDE_PX: Final = 16  # below this nobody can be told from anybody
+CAPTION_PX: Final = 16
 ITEM_SIDE_PX: Final = 256  # longest side of what is handed on as a face
 
 # Rasters only. Left out are EPS, which Pillow gives to Ghostscript to run, and WMF.
@@ -77,6 +79,22 @@ def shrink(picture: Picture, longest_px: int = ITEM_SIDE_PX) -> Picture:
         return picture
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def captioned(picture: Picture, side_px: int, text: str) -> Picture:
+    """A picture as a tile (side_px + 16, side_px, 3), on white, with a line of text below it."""
+    tile = Image.new("RGB", (side_px, side_px + CAPTION_PX), "white")
+    fitted = Image.fromarray(shrink(picture, side_px))
+    tile.paste(fitted, ((side_px - fitted.width) // 2, (side_px - fitted.height) // 2))
+    ImageDraw.Draw(tile).text((2, side_px + 2), text, fill="black")
+    return np.array(tile)
+
+
+def as_png(picture: Picture) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    stored = io.BytesIO()
+    Image.fromarray(picture).save(stored, "PNG")
+    return stored.getvalue()
 
 
 def _identified(path: Path, file: BinaryIO) -> Image.Image:

@@ -53,7 +53,11 @@ def cut_sound(path: Path, spans: Sequence[Span]) -> Iterator[Samples]:
     The spans are in order of their starts. What reaches beyond the end of the sound comes
     short, or empty. Memory holds one span, not the sound. Raises RefusedFile as read_sound.
     """
-    blocks = stream_sound(path)
+    return cut_blocks(stream_sound(path), spans)
+
+
+def cut_blocks(blocks: Iterator[Samples], spans: Iterable[Span]) -> Iterator[Samples]:
+    """As cut_sound, of a sound that comes in blocks; no more of them are taken than it needs."""
     held, held_to = np.empty(0, np.float32), 0  # the last samples read, and where they end
     for span in spans:
         start, end = round(span.start_s * SAMPLE_RATE), span.end_s * SAMPLE_RATE
@@ -76,8 +80,23 @@ def stream_sound(path: Path) -> Iterator[Samples]:
 
     Raises RefusedFile as read_sound; what is wrong further on is raised when it is reached.
     """
+    return _checked(path, _native_blocks(path))
+
+
+def stream_waveform(name: Path, waveform: NDArray[Any], sample_rate: int) -> Iterator[Samples]:
+    """As stream_sound, of (samples,) or (channels, samples) floats in memory of any rate.
+
+    ``name`` is what messages call it.
+    """
+    channels = np.atleast_2d(waveform)
+    step = round(sample_rate * _BLOCK_S) or 1
+    parts = (channels[:, at : at + step].T for at in range(0, channels.shape[1], step))
+    return _checked(name, ((sample_rate, _mixed(part)) for part in parts))
+
+
+def _checked(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
     total = 0
-    for block in _resampled(path, _native_blocks(path)):
+    for block in _resampled(path, blocks):
         _require_numbers(path, block, total)
         total += len(block)
         yield block

@@ -23,15 +23,15 @@ class Frame(NamedTuple):
     rgb: Picture
 
 
-def sample_frames(path: Path, every_s: float = EVERY_S) -> Iterator[Frame]:
+def sample_frames(path: Path, every_s: float = EVERY_S, from_s: float = 0.0) -> Iterator[Frame]:
     """Frames of a video, upright, in order of time, one in memory at a time.
 
-    One every ``every_s`` seconds from the first on; closer together where a short clip would
+    One every ``every_s`` seconds from ``from_s`` on; closer together where a short clip would
     else give fewer than four. Raises RefusedFile where the file has no frame to give.
     """
     duration_s = container.duration_s(path)
     step_s = min(every_s, duration_s / AT_LEAST) if duration_s else every_s
-    for time_s, rgb in container.pictures(path, 0.0, step_s):
+    for time_s, rgb in container.pictures(path, from_s, step_s):
         yield Frame(time_s, rgb)
 
 

@@ -111,9 +111,9 @@ def test_a_talking_head_has_both(extractor: MediaExtractor, test_data: Path) -> 
     path = min((test_data / "grid").glob("*/*.mpg"))
     items = list(extractor.extract(path))
     assert {item.modality for item in items} == {"face", "voice"}
-    times = [item.start_s for item in items if item.modality == "face"]
-    assert times == sorted(set(times))
-    assert len(times) >= 3
+    (face,) = [item for item in items if item.modality == "face"]  # one shot
+    assert face.box is not None
+    assert face.data.shape == (*face.data.shape[:1] * 2, 3)
 
 
 @pytest.mark.parametrize("modality", ["face", "voice"])

@@ -1,0 +1,110 @@
+"""What the verbs annotate and enrol do, each as one call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from avsearch.annotation.enrolling import Enrolled, enrol_with
+from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.recording import Heard
+from avsearch.annotation.result import Annotated
+from avsearch.annotation.run import How, annotate_with
+from avsearch.annotation.strength import Calibrations, read_calibrations
+from avsearch.library import index_calibrations, index_model, known_model
+from avsearch.spaces import model_address
+from indexer.errors import NoIndex
+from indexer.index import Index
+from indexer.locate import new_index, open_index
+from indexer.types import Embedder
+
+
+def annotate(
+    recording: Any,
+    diarization: Any = None,
+    index: Path | str | Index | None = None,
+    *,
+    model: str | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    speakers: int | None = None,
+    faces: bool = True,
+    calibration: Path | str | None = None,
+    least_probability: float = LEAST_PROBABILITY,
+    heard: Heard = lambda _: None,
+) -> Annotated:
+    """Name the speakers of a recording by the people of an index.
+
+    ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
+    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments; None has
+    speech found and grouped, into so many ``speakers`` where that is known. ``faces`` looks at
+    those of a video. ``out`` is a folder for the results; a run that was stopped goes on from
+    there. ``calibration`` is a file in place of what the model says of its scores. ``heard`` is
+    told the seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
+    :func:`avsearch.annotation.run.annotate_with`.
+    """
+    folder = None if out is None else Path(out)
+    with _at_hand(index) as opened:
+        how = How(
+            calibrations=_calibrations(opened, model, calibration),
+            least_probability=least_probability,
+            speakers=speakers,
+            faces=faces,
+            kept=folder,
+            heard=heard,
+        )
+        embedder = index_model(opened, model, device)
+        annotated = annotate_with(recording, diarization, opened, embedder, how)
+    if folder is not None:
+        annotated.write(folder)
+    return annotated
+
+
+def enrol(
+    recording: Path | str,
+    diarization: Any,
+    index: Path | str | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    heard: Heard = lambda _: None,
+) -> tuple[Path, Enrolled]:
+    """Add the named speakers of a recording to an index, made if there is none; its folder.
+
+    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. Raises as
+    :func:`avsearch.annotation.enrolling.enrol_with`.
+    """
+    said = read_diarization(diarization, Path(recording).stem)  # before an index is made for it
+    folder = new_index(None if index is None else Path(index))
+    embedder = _model_of(folder, model, device)
+    notes = {"model": model_address(model or known_model(folder))}
+    with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
+        known = index_calibrations(opened, model)
+        return folder, enrol_with(Path(recording), said, opened, embedder, names, known, heard)
+
+
+def _calibrations(index: Index, model: str | None, file: Path | str | None) -> Calibrations:
+    return index_calibrations(index, model) if file is None else read_calibrations(Path(file))
+
+
+def _model_of(folder: Path, model: str | None, device: str) -> Embedder:
+    """The model of an index, or of one to be made."""
+    try:
+        with Index.open(folder) as opened:
+            return index_model(opened, model, device)
+    except NoIndex:
+        from avsearch.models import load_model
+
+        return load_model(model, device)
+
+
+def _at_hand(index: Path | str | Index | None) -> AbstractContextManager[Index]:
+    """An index that is open already, and stays so, or one to be opened."""
+    if isinstance(index, Index):
+        return contextlib.nullcontext(index)
+    return open_index(None if index is None else Path(index))

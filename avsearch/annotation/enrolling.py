@@ -1,0 +1,195 @@
+"""Named speakers of a recording into an index: the ranges they speak in alone, their faces."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from avsearch.annotation.hearing import Listener
+from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.recording import Heard, open_recording
+from avsearch.annotation.seeing import Sight, look
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
+from avsearch.annotation.strength import Calibrations
+from avsearch.annotation.turns import Diarization, clean_stretches
+from avsearch.media.kinds import kind_of
+from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.index import Index
+from indexer.reading import file_sha256
+from indexer.records import Asked, FileRecord, NewItem, Person, Stat
+from indexer.scan import file_fault
+from indexer.types import Embedder
+
+TOO_LITTLE: Final = f"speaks alone for less than {LEAST_SPEECH_S} s."
+SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
+# What diarizers call somebody whom they do not know, and annotate leaves so.
+_ANONYMOUS: Final = re.compile(
+    r"(?:speaker|spk|unknown|cluster|[a-z])?[ _-]*\d*|unknown .*", re.IGNORECASE
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What was added to an index.
+
+    ``voices`` has of each person, by key, how many stretches and seconds of speech, ``faces`` how
+    many appearances in a video; ``new`` are
+    those who were not in the index. ``passed_over`` says of each other label why it was.
+    """
+
+    voices: dict[str, tuple[int, float]]
+    faces: dict[str, int]
+    new: tuple[str, ...]
+    passed_over: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def enrol_with(
+    path: Path,
+    diarization: Any,
+    index: Index,
+    embedder: Embedder,
+    names: Mapping[str, str] | None = None,
+    calibrations: Calibrations | None = None,
+    heard: Heard = lambda _: None,
+) -> Enrolled:
+    """Add the named speakers of a recording to an index of the embedder's space.
+
+    A label is the key of a person, or the name that the index has for one; ``names`` says who
+    others are. A label that is neither is a new person, unless it is such as diarizers give.
+    ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
+    is replaced. Raises as :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where
+    nobody is named.
+    """
+    index.check_space(embedder.space)
+    path = _plain_file(path)
+    said = read_diarization(diarization, path.stem)
+    people, passed_over = _people(said, index.people(), names or {})
+    spoken = _spoken(path, said, people, embedder, heard)
+    passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
+    if not spoken:
+        raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
+    seen, blind = _faces(path, said, people, embedder, calibrations or {})
+    seen = {key: sight for key, sight in seen.items() if key in spoken}
+    known = {who.key for who in index.people()}
+    replaced = _write(index, path, [*_voice_items(spoken), *_face_items(seen)])
+    return Enrolled(
+        {key: (len(voice.stretches), voice.speech_s) for key, voice in sorted(spoken.items())},
+        {key: len(sight.appearances) for key, sight in sorted(seen.items())},
+        tuple(sorted(spoken.keys() - known)),
+        passed_over,
+        (*said.notes, *blind, *replaced),
+    )
+
+
+def _plain_file(path: Path) -> Path:
+    fault = file_fault(path)
+    if fault is not None:
+        raise RefusedFile(path, fault)
+    return path.resolve()
+
+
+def _spoken(
+    path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
+) -> dict[str, Voice]:
+    """The voices of the people who speak enough, by their keys."""
+    wanted = [(people[who], span) for who, span in clean_stretches(said.turns) if who in people]
+    listener = Listener(open_recording(path), embedder, heard=heard)
+    spoken = voices(list(listener.listen(wanted)))
+    return {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+
+
+def _faces(
+    path: Path,
+    said: Diarization,
+    people: Mapping[str, str],
+    embedder: Embedder,
+    calibrations: Calibrations,
+) -> tuple[dict[str, Sight], tuple[str, ...]]:
+    """The faces of the people of a video by their keys; a stranger's label stays what it is."""
+    if kind_of(path) != "video":
+        return {}, ()
+    turns = [turn._replace(speaker=people.get(turn.speaker, turn.speaker)) for turn in said.turns]
+    return look(path, turns, embedder, calibrations)
+
+
+def _voice_items(spoken: Mapping[str, Voice]) -> list[NewItem]:
+    return [
+        NewItem(key, "voice", *stretch.span, None, stretch.vector)
+        for key, voice in spoken.items()
+        for stretch in voice.stretches
+    ]
+
+
+def _face_items(seen: Mapping[str, Sight]) -> list[NewItem]:
+    """An item an appearance: where its best view is, and the vector of the whole."""
+    return [
+        NewItem(key, "face", each.views[0].start_s, None, each.views[0].box, each.vector)
+        for key, sight in seen.items()
+        for each in sight.appearances
+    ]
+
+
+def _people(
+    said: Diarization, known: Sequence[Person], names: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The key of each label that names somebody, and why the others do not."""
+    strange = [label for label in names if label not in said.speakers]
+    if strange:
+        raise BadRequest(
+            f"Nobody is called {strange[0]!r} in the diarization; it has "
+            f"{', '.join(said.speakers[:10])}."
+        )
+    people, passed_over = {}, {}
+    for label in said.speakers:
+        key = _key(names.get(label, label).strip(), known)
+        if key is not None:
+            people[label] = key
+        else:
+            passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
+    if not people:
+        raise BadRequest(
+            f"No speaker has a name: {', '.join(said.speakers[:10])}; say who they are with "
+            "--name LABEL=PERSON, or in the file."
+        )
+    return people, passed_over
+
+
+def _key(label: str, known: Sequence[Person]) -> str | None:
+    """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
+    if any(who.key == label for who in known):
+        return label
+    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+    if len(called) > 1:
+        raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
+    if called:
+        return called[0]
+    return None if _ANONYMOUS.fullmatch(label) else label
+
+
+def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
+    """Write the file with its items in one transaction; a note where it was known before."""
+    found = path.stat()
+    asked: frozenset[Asked] = frozenset(
+        (item.person, item.modality, item.start_s, item.end_s) for item in items
+    )
+    record = FileRecord(
+        path,
+        path.parent,
+        Stat(found.st_size, found.st_mtime_ns),
+        file_sha256(path),
+        SETTINGS,
+        asked,
+    )
+    with index.writing() as catalog:
+        with catalog.read() as read:
+            before = read.files_named([path]).get(path)
+        with catalog.write("enrol") as write:
+            write.put_files([(record, items)], {})
+    if before is None:
+        return []
+    people = ", ".join(sorted({who for who, *_ in before.asked}))
+    return [f"What the index had of this recording, of {people}, was replaced."]

@@ -1,0 +1,105 @@
+"""A recording to annotate: a file, or samples in memory; read in blocks, as often as needed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from avsearch.media.sound import (
+    SAMPLE_RATE,
+    Samples,
+    cut_blocks,
+    stream_sound,
+    stream_waveform,
+)
+from avsearch.media.stretches import Span
+from indexer.errors import BadRequest
+
+_IN_MEMORY: Final = "recording"
+Heard = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recording:
+    """What is annotated. ``path`` is None for samples in memory; ``name`` is its file's stem."""
+
+    name: str
+    path: Path | None
+    stream: Callable[[], Iterator[Samples]] = dataclasses.field(repr=False)
+
+    @property
+    def shown(self) -> Path:
+        """What items and messages call it."""
+        return self.path or Path(self.name)
+
+    def cut(
+        self, spans: Iterable[Span], heard: Heard = lambda _: None
+    ) -> Iterator[tuple[Span, Samples]]:
+        """Each span with its float32 (samples,) at 16 kHz, in one pass; memory holds one span.
+
+        The spans are in order of their starts. What reaches beyond the end comes short, its span
+        too. ``heard`` is told the seconds that were read, at last those of the whole recording,
+        which is read to its end. Raises RefusedFile for a sound that cannot be read.
+        """
+        blocks = _counted(self.stream(), heard)
+        wanted = list(spans)
+        for span, samples in zip(wanted, cut_blocks(blocks, wanted), strict=True):
+            end_s = min(span.end_s, span.start_s + len(samples) / SAMPLE_RATE)
+            yield (span if end_s > span.end_s - 1e-4 else Span(span.start_s, end_s)), samples
+        for _ in blocks:
+            pass
+
+
+def _counted(blocks: Iterator[Samples], heard: Heard) -> Iterator[Samples]:
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        heard(samples / SAMPLE_RATE)
+        yield block
+
+
+def open_recording(source: Any) -> Recording:
+    """A recording of a file, or of what pyannote passes around: waveform and sample_rate.
+
+    The waveform is (samples,) or (channels, samples), a tensor or an array; ``uri`` is its name.
+    Raises BadRequest for anything else.
+    """
+    if isinstance(source, Recording):
+        return source
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return Recording(path.stem, path, lambda: stream_sound(path))
+    if isinstance(source, Mapping) and "audio" in source and "waveform" not in source:
+        return open_recording(source["audio"])
+    if not isinstance(source, Mapping) or not {"waveform", "sample_rate"} <= source.keys():
+        raise BadRequest(
+            "A recording is a file, or a mapping with 'waveform' and 'sample_rate'; "
+            f"this is {type(source).__name__}."
+        )
+    return _in_memory(source)
+
+
+def _in_memory(source: Mapping[str, Any]) -> Recording:
+    name = str(source.get("uri") or _IN_MEMORY)
+    waveform = np.asarray(source["waveform"])
+    if waveform.dtype.kind not in "fiu" or not 1 <= waveform.ndim <= 2 or not waveform.size:
+        raise BadRequest(
+            f"The waveform is {waveform.dtype} of shape {waveform.shape}; "
+            "give numbers as (samples,) or (channels, samples)."
+        )
+    rate = int(source["sample_rate"])
+    floats = waveform if waveform.dtype.kind == "f" else _scaled(waveform)
+    return Recording(name, None, lambda: stream_waveform(Path(name), floats, rate))
+
+
+def _scaled(waveform: np.ndarray[Any, np.dtype[Any]]) -> Samples:
+    """Whole numbers to [-1, 1]."""
+    limits = np.iinfo(waveform.dtype)
+    middle = 0 if limits.min < 0 else (int(limits.max) + 1) // 2
+    return ((waveform.astype(np.float64) - middle) / (int(limits.max) + 1 - middle)).astype(
+        np.float32
+    )

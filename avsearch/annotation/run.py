@@ -1,0 +1,192 @@
+"""From a recording, its diarization and an index to names."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from avsearch.annotation.clustering import grouped, turns_of, windows
+from avsearch.annotation.evidence import compare
+from avsearch.annotation.files import made_folder
+from avsearch.annotation.hearing import Listener
+from avsearch.annotation.kept import KeptTracks, KeptVectors
+from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
+from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.recording import Heard, Recording, open_recording
+from avsearch.annotation.result import Annotated, Speaker, speaker_of
+from avsearch.annotation.seeing import Sight, look
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch, Voice, voices
+from avsearch.annotation.strength import Calibrations, even_score
+from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
+from avsearch.annotation.turns import diarization as diarization_of
+from avsearch.media.kinds import kind_of
+from avsearch.media.speech import find_speech_in_blocks
+from indexer.errors import RefusedFile
+from indexer.index import Index
+from indexer.types import Embedder, Modality, Vectors
+
+GROUPED: Final = (
+    "No diarization was given: speech was found and grouped by likeness, which is a simple way; "
+    "a diarizer's file is better."
+)
+UNCALIBRATED: Final = (
+    "The model carries no calibration, so that no score says how likely somebody is, and nobody is "
+    "named; give it one by avsearch evaluate --calibrate."
+)
+_NOBODY: Final = Decision(None, None, (), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class How:
+    """How to annotate: what scores are worth, how sure a name must be, how many are shown.
+
+    ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
+    there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
+    with; None keeps nothing.
+    """
+
+    calibrations: Calibrations = dataclasses.field(default_factory=dict)
+    least_probability: float = LEAST_PROBABILITY
+    shown: int = SHOWN
+    faces: bool = True
+    speakers: int | None = None
+    kept: Path | None = None
+    heard: Heard = lambda _: None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sensed:
+    """What was heard and seen of the speakers of a recording."""
+
+    said: Diarization
+    duration_s: float
+    voices: Mapping[str, Voice]
+    sights: Mapping[str, Sight]
+    notes: tuple[str, ...]
+
+    def vectors(self) -> dict[str, dict[Modality, Vectors]]:
+        """What there is to compare of each speaker of whom there is enough."""
+        found: dict[str, dict[Modality, Vectors]] = {}
+        for speaker, voice in self.voices.items():
+            if voice.speech_s >= LEAST_SPEECH_S:
+                found.setdefault(speaker, {})["voice"] = voice.vector
+        for speaker, sight in self.sights.items():
+            found.setdefault(speaker, {})["face"] = sight.vector
+        return found
+
+
+def annotate_with(
+    source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
+) -> Annotated:
+    """Name the speakers of a recording by an index of the embedder's space.
+
+    ``source`` as :func:`avsearch.annotation.recording.open_recording` takes it, ``diarization``
+    as :func:`avsearch.annotation.reading.read_diarization`, or None to have speech found and
+    grouped here. Raises ForeignSpace for a model that is not the index's own, RefusedFile for a
+    recording that cannot be read, BadRequest for a diarization that is none or of another
+    recording.
+    """
+    how = how or How()
+    index.check_space(embedder.space)
+    recording = open_recording(source)
+    said = None if diarization is None else read_diarization(diarization, recording.name)
+    sensed = _sense(recording, said, embedder, how)
+    evidence = compare(index, sensed.vectors(), how.calibrations)
+    decisions = decide(evidence, how.least_probability, how.shown)
+    return Annotated(
+        recording=recording.name,
+        path=recording.path,
+        duration_s=sensed.duration_s,
+        turns=sensed.said.turns,
+        speakers=_speakers(sensed, decisions, index, how.least_probability),
+        model=embedder.space.model,
+        index=index.folder,
+        notes=(*sensed.notes, *([] if how.calibrations else [UNCALIBRATED])),
+    )
+
+
+def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, how: How) -> _Sensed:
+    """Listen to a recording, and look at it where it is a video."""
+    with _kept(recording, embedder, how) as kept:
+        listener = Listener(recording, embedder, kept, how.heard)
+        if said is None:
+            said, stretches = _diarized(recording, listener, how)
+        else:
+            stretches = list(listener.listen(clean_stretches(said.turns)))
+            said = clipped(said, listener.duration_s)
+    sights, blind = _seen(recording, said, embedder, how)
+    return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
+
+
+def _diarized(
+    recording: Recording, listener: Listener, how: How
+) -> tuple[Diarization, list[Stretch]]:
+    """Turns found and grouped here, where no diarizer did, and their stretches.
+
+    Two windows are alike enough to be of one speaker where the evidence speaks for it.
+    """
+    speech = find_speech_in_blocks(recording.stream())
+    if not speech:
+        raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
+    heard = list(listener.listen([("", window) for window in windows(speech)]))
+    stretches = grouped(heard, even_score(how.calibrations, "V-V"), how.speakers)
+    return diarization_of(turns_of(stretches), recording.name, [GROUPED]), stretches
+
+
+def _kept(
+    recording: Recording, embedder: Embedder, how: How
+) -> AbstractContextManager[KeptVectors | None]:
+    """Where vectors are kept meanwhile; nowhere for samples in memory."""
+    if how.kept is None or recording.path is None or not recording.path.is_file():
+        return contextlib.nullcontext()
+    place = made_folder(how.kept) / f"{recording.name}.vectors.partial"
+    return KeptVectors(place, embedder.space, _about(recording.path))
+
+
+def _kept_tracks(
+    path: Path, embedder: Embedder, how: How
+) -> AbstractContextManager[KeptTracks | None]:
+    """Where the faces of a video are kept meanwhile."""
+    if how.kept is None:
+        return contextlib.nullcontext()
+    place = made_folder(how.kept) / f"{path.stem}.faces.partial"
+    return KeptTracks(place, path, embedder.space, _about(path))
+
+
+def _about(path: Path) -> str:
+    """What tells that a file is the one it was."""
+    found = path.stat()
+    return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
+
+
+def _seen(
+    recording: Recording, said: Diarization, embedder: Embedder, how: How
+) -> tuple[dict[str, Sight], tuple[str, ...]]:
+    """The speakers' faces, where the recording is a video and they are wanted."""
+    if not how.faces or recording.path is None or kind_of(recording.path) != "video":
+        return {}, ()
+    with _kept_tracks(recording.path, embedder, how) as kept:
+        return look(recording.path, said.turns, embedder, how.calibrations, kept)
+
+
+def _speakers(
+    sensed: _Sensed, decisions: Mapping[str, Decision], index: Index, least_probability: float
+) -> tuple[Speaker, ...]:
+    keys = {who.key for who in index.people()}
+    speech = speech_of(sensed.said.turns)
+    return tuple(
+        speaker_of(
+            label,
+            sum(span.duration_s for span in speech[label]),
+            sensed.voices.get(label),
+            sensed.sights.get(label),
+            decisions.get(label, _NOBODY),
+            f"unknown {label}" if label in keys else label,
+            least_probability,
+        )
+        for label in sensed.said.speakers
+    )

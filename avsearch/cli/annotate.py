@@ -1,0 +1,109 @@
+"""``avsearch annotate``: name the speakers of a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avsearch.cli.common import (
+    ProgressBar,
+    device_option,
+    index_option,
+    json_option,
+    print_json,
+    print_table,
+)
+from avsearch.cli.say import warn
+
+if TYPE_CHECKING:
+    from avsearch.annotation.result import Annotated
+
+
+@click.command("annotate")
+@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.option(
+    "--rttm",
+    "diarization",
+    metavar="FILE",
+    type=click.Path(readable=False, path_type=Path),
+    help="Who speaks when: RTTM, JSON (WhisperX, pyannote), WebVTT, Audacity or ELAN text.",
+)
+@click.option(
+    "--speakers",
+    type=click.IntRange(min=1),
+    help="How many there are, where no file says who speaks when.",
+)
+@index_option
+@click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder for the results, in every format."
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="How strong scores of the model are, as JSON.",
+)
+@click.option(
+    "--at-least",
+    "least_probability",
+    type=click.FloatRange(0, 1),
+    help="How probable a name must be.  [default: 0.5]",
+)
+@click.option("--no-faces", is_flag=True, help="Of a video, only listen to the sound.")
+@device_option
+@json_option
+def command(
+    recording: Path,
+    diarization: Path | None,
+    speakers: int | None,
+    index_path: Path | None,
+    model: str | None,
+    out: Path | None,
+    calibration: Path | None,
+    least_probability: float | None,
+    device: str,
+    *,
+    no_faces: bool,
+    as_json: bool,
+) -> None:
+    """Name the speakers of a RECORDING by the people of an index.
+
+    Each speaker is compared, by what they say while nobody else does, with the voices and faces of
+    the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
+    Without a diarization speech is found and grouped in a simple way.
+    """
+    from avsearch.annotating import annotate
+    from avsearch.annotation.naming import LEAST_PROBABILITY
+
+    with ProgressBar("s") as progress:
+        annotated = annotate(
+            recording,
+            diarization,
+            index_path,
+            model=model,
+            out=out,
+            speakers=speakers,
+            calibration=calibration,
+            least_probability=LEAST_PROBABILITY if least_probability is None else least_probability,
+            device=device,
+            faces=not no_faces,
+            heard=lambda seconds: progress(round(seconds), 0),
+        )
+    if as_json:
+        print_json(annotated.as_json())
+    else:
+        _show(annotated)
+    for note in annotated.notes:
+        warn(note)
+
+
+def _show(annotated: Annotated) -> None:
+    print_table(
+        ("speaker", "person", "speech", "reason"),
+        [
+            (each.speaker, each.person or "unknown", f"{each.speech_s:.1f} s", each.reason)
+            for each in annotated.speakers
+        ],
+    )

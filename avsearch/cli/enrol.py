@@ -1,0 +1,90 @@
+"""``avsearch enrol``: add the named speakers of a recording to an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avsearch.cli.common import (
+    ProgressBar,
+    device_option,
+    index_option,
+    json_option,
+    plain,
+    print_json,
+)
+from avsearch.cli.say import one_line, warn
+from indexer.errors import BadRequest
+
+
+@click.command("enrol")
+@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.option(
+    "--rttm",
+    "diarization",
+    metavar="FILE",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    help="Who speaks when, by name: RTTM, JSON, WebVTT, Audacity or ELAN text.",
+)
+@click.option(
+    "--name",
+    "names",
+    metavar="LABEL=PERSON",
+    multiple=True,
+    help="Who a speaker is whom the file does not name.",
+)
+@index_option
+@click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
+@device_option
+@json_option
+def command(
+    recording: Path,
+    diarization: Path,
+    names: tuple[str, ...],
+    index_path: Path | None,
+    model: str | None,
+    device: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Add the named speakers of a RECORDING to an index, by what each says alone.
+
+    A label that is a person's key, or their name in the index, is that person; one such as
+    SPEAKER_00 is passed over; any other is a new person. What the index had of this recording is
+    replaced, so that a correction goes in the same way.
+    """
+    from avsearch.annotating import enrol
+
+    with ProgressBar("s") as progress:
+        folder, enrolled = enrol(
+            recording,
+            diarization,
+            index_path,
+            names=_pairs(names),
+            model=model,
+            device=device,
+            heard=lambda seconds: progress(round(seconds), 0),
+        )
+    if as_json:
+        print_json({"index": folder, **plain(enrolled)})
+    else:
+        for key, (count, seconds) in enrolled.voices.items():
+            new = ", new" if key in enrolled.new else ""
+            seen = f", a face in {enrolled.faces[key]} shots" if key in enrolled.faces else ""
+            click.echo(one_line(f"{key}: {seconds:.1f} s in {count} stretches{seen}{new}"))
+    for note in enrolled.notes:
+        warn(note)
+    for label, reason in enrolled.passed_over.items():
+        warn(f"passed over {label}: {reason}")
+
+
+def _pairs(names: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict[str, str]()
+    for text in names:
+        label, equals, person = text.rpartition("=")
+        if not (label and equals and person):
+            raise BadRequest(f"--name {text!r} should be LABEL=PERSON.")
+        pairs[label] = person
+    return pairs

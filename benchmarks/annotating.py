@@ -1,0 +1,325 @@
+"""How much speech of scripted conversations gets the right name.
+
+``python -m benchmarks.annotating --data ../shared/data [--model FILE]``
+
+Conversations of two to eight people whom the model has not seen in training, mixed from real
+recordings with overlap and noise; about a third of the people are not in the index. Reports, with
+the true turns and with damaged ones, and by what the index holds, the share of speech time of known
+people that gets the right name, any name, or whose nearest person is the right one; and the share
+of speech of unknown people that gets a name. 95 % intervals by drawing people. Next to nobody in
+the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
+across modalities there is the gender to find and no more.
+
+``--calibrate FILE`` fits what a score of a speaker is worth, on conversations of the people with
+whom the model was chosen, and writes it for ``--calibration FILE`` here and of ``annotate``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.result import Annotated
+from avsearch.annotation.run import How, annotate_with
+from avsearch.annotation.strength import Calibrations, read_calibrations
+from avsearch.annotation.turns import Diarization, Turn
+from avsearch.evidence import Calibration, calibrations_of
+from avsearch.media import SAMPLE_RATE
+from avsearch.models import load_model
+from avsearch.models.embedder import TorchEmbedder
+from benchmarks.conversations import Talker, anonymous, converse, damaged, read_talker
+from benchmarks.machine import Machine
+from indexer.index import Index
+from indexer.people import read_people
+from indexer.records import FileRecord, NewItem, Stat
+from indexer.types import Media, Modality, Vectors
+from trainer.calibration import cllr, fit
+from trainer.intervals import Draws
+from trainer.metrics import roc_auc
+
+Held = Mapping[str, Mapping[Modality, Vectors]]  # of people, by key and modality
+Pairs = tuple[NDArray[np.float64], NDArray[np.bool_]]  # scores (n,), and which fit
+
+FACES = "lfw"
+GALLERIES = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
+KNOWN = 2 / 3  # of the people are in the index
+TURNS = 40  # of a conversation, at most
+STEP_S = 0.01  # of speech time, for scoring
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one person's speech in one conversation, in seconds.
+
+    ``closest_s`` is where this person was the nearest of the index, named or not.
+    """
+
+    person: str
+    known: bool
+    speech_s: float
+    right_s: float
+    named_s: float
+    closest_s: float
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--model", default=None, help="A shipped model's name or a checkpoint file.")
+@click.option("--worlds", default=10, show_default=True, help="Indexes, of other people each.")
+@click.option("--conversations", default=6, show_default=True, help="Of each world.")
+@click.option("--calibration", type=click.Path(exists=True, path_type=Path))
+@click.option("--calibrate", "target", type=click.Path(path_type=Path), help="Fit, and write.")
+@click.option("--at-least", default=LEAST_PROBABILITY, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    data: Path,
+    model: str | None,
+    worlds: int,
+    conversations: int,
+    calibration: Path | None,
+    target: Path | None,
+    at_least: float,
+    seed: int,
+) -> None:
+    """Print the table, or fit a calibration."""
+    embedder = load_model(model)
+    side = "test" if target is None else "validation"
+    known = _calibrations(embedder, calibration)
+    talkers = _talkers(data, embedder, side)
+    click.echo(Machine.here(["torch", "numpy"]).described())
+    click.echo(f"{len(talkers)} people of the {side} side; model {embedder.space.describe()}")
+    faces = _lent_faces(data, embedder, side, [who.key for who in talkers])
+    how = How(known, at_least) if target is None else How(shown=len(talkers))
+    bench = Bench(embedder, talkers, faces, how, seed)
+    if target is None:
+        _report(bench.run(worlds, conversations))
+    else:
+        fitted = {**known, "V-V": _fitted(bench, worlds, conversations)}
+        values = {key: dataclasses.asdict(each) for key, each in fitted.items()}
+        target.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _calibrations(embedder: TorchEmbedder, file: Path | None) -> Calibrations:
+    return calibrations_of(embedder.record) if file is None else read_calibrations(file)
+
+
+def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+    click.echo("| index holds | turns | right | named | nearest | strangers named |")
+    click.echo("|---|---|---|---|---|---|")
+    for (holds, turns), rows in runs.items():
+        click.echo(f"| {holds} | {turns} | {' | '.join(shares(rows))} |")
+    rows = next(iter(runs.values()))
+    minutes = [
+        sum(row.speech_s for row in rows if row.known is side) / 60 for side in (True, False)
+    ]
+    click.echo(f"{minutes[0]:.0f} min of known and {minutes[1]:.0f} min of unknown people each.")
+
+
+def _talkers(data: Path, embedder: TorchEmbedder, side: str) -> list[Talker]:
+    """The people of a side, as the model's record has it, who have recordings enough."""
+    keys = embedder.record["people"][side]
+    ours = [key for key in keys if key.split("/")[0] in GALLERIES]
+    found = (read_talker(data, key) for key in ours)
+    return [talker for talker in found if talker is not None]
+
+
+def _lent_faces(
+    data: Path, embedder: TorchEmbedder, side: str, keys: Sequence[str]
+) -> dict[str, Vectors]:
+    """Face vectors (n, dim) for each of these people: of somebody of the side, of one gender."""
+    genders = {
+        f"{gallery}/{key}": person.gender
+        for gallery in (*GALLERIES, FACES)
+        for key, person in read_people(data / gallery / "people.csv").items()
+    }
+    models = [key for key in embedder.record["people"][side] if key.startswith(f"{FACES}/")]
+    lent = {}
+    for key in keys:
+        fitting = next(model for model in models if genders[model] == genders[key])
+        models.remove(fitting)
+        crops = sorted((data / fitting).glob("*.jpg"))
+        lent[key] = embedder.embed([Media(path, "face") for path in crops]).vectors
+    return lent
+
+
+class Bench:
+    """People, their vectors, and conversations of theirs annotated."""
+
+    def __init__(
+        self,
+        embedder: TorchEmbedder,
+        talkers: Sequence[Talker],
+        faces: Mapping[str, Vectors],
+        how: How,
+        seed: int,
+    ) -> None:
+        self._embedder, self._talkers, self._how = embedder, talkers, how
+        self._rng = np.random.default_rng(seed)
+        voices = {who.key: self._embed(who) for who in talkers}
+        self._held: dict[str, Held] = {
+            "voices": {key: {"voice": voices[key]} for key in voices},
+            "faces": {key: {"face": faces[key]} for key in voices},
+            "both": {key: {"voice": voices[key], "face": faces[key]} for key in voices},
+        }
+
+    def run(self, worlds: int, conversations: int) -> dict[tuple[str, str], list[Row]]:
+        """What became of everybody's speech, by what the index holds and by the diarization."""
+        rows: dict[tuple[str, str], list[Row]] = {}
+        for known in self._worlds(worlds):
+            spoken = [converse(self._rng, self._cast(), TURNS) for _ in range(conversations)]
+            broken = [damaged(self._rng, each.turns) for each in spoken]
+            for holds in self._held:
+                with self._index(known, holds) as index:
+                    for each, turns in zip(spoken, broken, strict=True):
+                        for name, said in (("true", each.turns), ("damaged", turns)):
+                            found = self._annotate(each.samples, anonymous(said)[0], index)
+                            rows.setdefault((holds, name), []).extend(
+                                _rows(each.turns, found, known)
+                            )
+        return rows
+
+    def scores(self, worlds: int, conversations: int) -> Pairs:
+        """Cosines of speakers with people of the index, of true turns, and whether they are one."""
+        found: list[tuple[float, bool]] = []
+        for known in self._worlds(worlds):
+            with self._index(known, "voices") as index:
+                for _ in range(conversations):
+                    spoken = converse(self._rng, self._cast(), int(self._rng.integers(4, TURNS)))
+                    turns, whose = anonymous(spoken.turns)
+                    found += [
+                        (candidate.scores["V-V"], candidate.person == whose[each.speaker])
+                        for each in self._annotate(spoken.samples, turns, index).speakers
+                        for candidate in each.decision.candidates
+                    ]
+        scores, same = zip(*found, strict=True)
+        return np.array(scores), np.array(same)
+
+    def _worlds(self, count: int) -> Iterator[set[str]]:
+        """The people who are known, drawn anew each time."""
+        for _ in range(count):
+            order = self._rng.permutation(len(self._talkers))
+            yield {self._talkers[at].key for at in order[: round(KNOWN * len(order))]}
+
+    @contextlib.contextmanager
+    def _index(self, known: set[str], holds: str) -> Iterator[Index]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Index.create(Path(folder) / "index", self._embedder.space) as index,
+        ):
+            _enrol(index, {key: self._held[holds][key] for key in sorted(known)})
+            yield index
+
+    def _annotate(
+        self, samples: NDArray[np.float32], turns: Diarization, index: Index
+    ) -> Annotated:
+        recording = {"waveform": samples, "sample_rate": SAMPLE_RATE, "uri": "conversation"}
+        return annotate_with(recording, turns, index, self._embedder, self._how)
+
+    def _cast(self) -> list[Talker]:
+        count = int(self._rng.integers(2, 9))
+        return [self._talkers[at] for at in self._rng.permutation(len(self._talkers))[:count]]
+
+    def _embed(self, who: Talker) -> Vectors:
+        path = Path(who.key)
+        media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
+        return self._embedder.embed(media).vectors
+
+
+def _enrol(index: Index, people: Held) -> None:
+    files: list[tuple[FileRecord, list[NewItem]]] = []
+    for key, held in people.items():
+        path = Path("/") / key
+        asked = frozenset({(key, None, 0.0, None)})
+        record = FileRecord(path, path.parent, Stat(1, 1), "", "benchmark", asked)
+        items = [
+            NewItem(key, modality, float(at), None, None, row)
+            for modality, rows in held.items()
+            for at, row in enumerate(rows)
+        ]
+        files.append((record, items))
+    with index.writing() as catalog, catalog.write("benchmark") as write:
+        write.put_files(files, {})
+
+
+def _rows(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
+    """What became of everybody's speech, on a fine grid of time, overlapped speech included.
+
+    Where others speak too a name that is theirs is not counted against somebody.
+    """
+    steps = round(annotated.duration_s / STEP_S) + 1
+    spoken = {who: _grid(truth.turns, who, steps) for who in truth.speakers}
+    named = [each.label for each in annotated.speakers if each.person is not None]
+    given = {label: _grid(annotated.named_turns, label, steps) for label in named}
+    nothing = np.zeros(steps, bool)
+    rows = []
+    for who, speaks in spoken.items():
+        alone = speaks & (np.sum(list(spoken.values()), axis=0) == 1)
+        right = speaks & given.get(who, nothing)
+        wrong = alone & np.any([nothing, *given.values()], axis=0) & ~right
+        closest = speaks & np.any([nothing, *_closest(annotated, who, steps)], axis=0)
+        counts = (speaks, right, right | wrong, closest)
+        rows.append(Row(who, who in known, *(float(each.sum() * STEP_S) for each in counts)))
+    return rows
+
+
+def _closest(annotated: Annotated, who: str, steps: int) -> list[NDArray[np.bool_]]:
+    """When the speakers speak to whom somebody is the nearest, named or not."""
+    return [
+        _grid(annotated.turns, each.speaker, steps)
+        for each in annotated.speakers
+        if each.decision.candidates and each.decision.candidates[0].person == who
+    ]
+
+
+def _grid(turns: Sequence[Turn], speaker: str, steps: int) -> NDArray[np.bool_]:
+    """Whether a speaker speaks at each step of time."""
+    speaks = np.zeros(steps, bool)
+    for turn in turns:
+        if turn.speaker == speaker:
+            speaks[_steps(turn.start_s, turn.end_s)] = True
+    return speaks
+
+
+def _steps(start_s: float, end_s: float) -> slice:
+    return slice(round(start_s / STEP_S), round(end_s / STEP_S))
+
+
+def shares(rows: Sequence[Row]) -> list[str]:
+    """Of known people's speech what is right, named, nearest; of strangers' what is named."""
+    known, unknown = ([row for row in rows if row.known is side] for side in (True, False))
+    columns = ("right_s", "named_s", "closest_s")
+    return [*(_share(known, column) for column in columns), _share(unknown, "named_s")]
+
+
+def _share(rows: Sequence[Row], column: str) -> str:
+    people = {who: at for at, who in enumerate(sorted({row.person for row in rows}))}
+    places = np.array([people[row.person] for row in rows])
+    spoken = np.bincount(places, [row.speech_s for row in rows], len(people))
+    counted = np.bincount(places, [getattr(row, column) for row in rows], len(people))
+    drawn = Draws(len(people)).counts
+    low, high = np.quantile((drawn @ counted) / (drawn @ spoken), [0.025, 0.975])
+    return f"{counted.sum() / spoken.sum():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _fitted(bench: Bench, worlds: int, conversations: int) -> Calibration:
+    """What the score of a speaker's voice is worth, on the people of the bench."""
+    scores, same = bench.scores(worlds, conversations)
+    found = fit(scores, same)
+    click.echo(
+        f"V-V: {int(same.sum())} pairs of one person, {int((~same).sum())} of two, "
+        f"AUC {roc_auc(scores, same):.3f}, Cllr {cllr(found(scores), same):.3f} bits: {found}"
+    )
+    return found
+
+
+if __name__ == "__main__":
+    main()

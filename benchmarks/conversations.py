@@ -1,0 +1,141 @@
+"""Scripted conversations: real recordings of people in turns, and who speaks when."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.media import SAMPLE_RATE, read_sound
+from avsearch.media.sound import Samples
+from avsearch.media.speech import find_speech
+from avsearch.media.stretches import Span
+
+SOUNDS = (".ogg", ".wav")
+PAUSE_S = 0.5  # a longer one ends a turn
+LEVELS_DB = (-26.0, -16.0)  # of speech, root mean square to full scale
+NOISE_DB = (10.0, 30.0)  # below the speech
+OVERLAPPING = 0.15  # of the turns begin before the one before has ended
+OVERLAP_S = (0.3, 1.0)
+GAP_S = (0.0, 0.8)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Talker:
+    """Somebody who speaks: recordings to know them by, and others to take part with."""
+
+    key: str
+    enrolled: tuple[Samples, ...]
+    said: tuple[Samples, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Conversation:
+    """A sound and its true turns, by the keys of the people; the times are exact."""
+
+    samples: Samples
+    turns: Diarization
+
+
+def read_talker(data: Path, key: str, most: int = 24) -> Talker | None:
+    """A person of a gallery ``data / key``; None for one with too little speech to be split.
+
+    Every other recording is for knowing them. The only recording of somebody is cut into halves
+    at a pause, which makes them easier to know: it is the same room and day.
+    """
+    files = sorted(path for path in (data / key).iterdir() if path.suffix in SOUNDS)[:most]
+    sounds = [read_sound(path) for path in files]
+    if len(sounds) == 1:
+        sounds = _halves(sounds[0])
+    if len(sounds) < 2:
+        return None
+    return Talker(key, tuple(sounds[::2]), tuple(sounds[1::2]))
+
+
+def _halves(samples: Samples) -> list[Samples]:
+    turns = find_speech(samples)
+    if len(turns) < 2:
+        return [samples]
+    middle_s = len(samples) / SAMPLE_RATE / 2
+    cuts = [(a.end_s + b.start_s) / 2 for a, b in itertools.pairwise(turns)]
+    cut = round(min(cuts, key=lambda at: abs(at - middle_s)) * SAMPLE_RATE)
+    return [samples[:cut], samples[cut:]]
+
+
+def converse(rng: np.random.Generator, cast: Sequence[Talker], most_turns: int) -> Conversation:
+    """The cast in turns, drawn among those who have something left to say, with noise."""
+    left = {who.key: list(rng.permutation(len(who.said))) for who in cast}
+    level = {who.key: rng.uniform(*LEVELS_DB) for who in cast}
+    by_key = {who.key: who for who in cast}
+    placed: list[tuple[str, float, Samples]] = []
+    at_s, last = 0.5, ""
+    for _ in range(most_turns):
+        free = [key for key in left if left[key] and (key != last or len(cast) == 1)]
+        if not free:
+            break
+        last = str(rng.choice(free))
+        samples = _levelled(by_key[last].said[left[last].pop()], level[last])
+        overlaps = placed and rng.random() < OVERLAPPING
+        at_s = max(0.0, at_s - rng.uniform(*OVERLAP_S) if overlaps else at_s + rng.uniform(*GAP_S))
+        placed.append((last, at_s, samples))
+        at_s += len(samples) / SAMPLE_RATE
+    turns = [turn for key, start_s, samples in placed for turn in _turns(key, start_s, samples)]
+    return Conversation(_mixed(rng, placed), diarization(turns, "conversation"))
+
+
+def _levelled(samples: Samples, level_db: float) -> Samples:
+    power = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) or 1.0
+    return np.asarray(samples * (10 ** (level_db / 20) / power), np.float32)
+
+
+def _turns(key: str, start_s: float, samples: Samples) -> list[Turn]:
+    """Where somebody really speaks in a recording that begins at a time."""
+    joined: list[Span] = []
+    for span in find_speech(samples):
+        if joined and span.start_s - joined[-1].end_s <= PAUSE_S:
+            joined[-1] = Span(joined[-1].start_s, span.end_s)
+        else:
+            joined.append(span)
+    return [Turn(start_s + span.start_s, start_s + span.end_s, key) for span in joined]
+
+
+def _mixed(rng: np.random.Generator, placed: Sequence[tuple[str, float, Samples]]) -> Samples:
+    starts = [round(start_s * SAMPLE_RATE) for _, start_s, _ in placed]
+    length = max(at + len(sound) for at, (_, _, sound) in zip(starts, placed, strict=True))
+    mixed = np.zeros(length + SAMPLE_RATE // 2, np.float32)
+    for at, (_, _, sound) in zip(starts, placed, strict=True):
+        mixed[at : at + len(sound)] += sound
+    white = rng.standard_normal(len(mixed))
+    noise = white + np.concatenate([[0.0], white[:-1]])  # falls towards high frequencies
+    level_db = np.mean(LEVELS_DB) - rng.uniform(*NOISE_DB)
+    return np.asarray(mixed + noise * (10 ** (level_db / 20) / noise.std()), np.float32)
+
+
+def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
+    """The turns as a diarizer may give them.
+
+    Ends are off by a quarter of a second (standard deviation), one turn in twenty goes to
+    another speaker, turns under half a second are missed, and one speaker in five is split in two.
+    """
+    speakers = truth.speakers
+    split = {who for who in speakers if rng.random() < 0.2}
+    turns = []
+    for turn in truth.turns:
+        who = str(rng.choice(speakers)) if rng.random() < 0.05 else turn.speaker
+        half = f"{who} again" if who in split and rng.random() < 0.5 else who
+        start_s = max(0.0, turn.start_s + rng.normal(0, 0.25))
+        end_s = turn.end_s + rng.normal(0, 0.25)
+        if end_s - start_s > 0.5:
+            turns.append(Turn(start_s, end_s, half))
+    return diarization(turns or truth.turns, truth.recording)
+
+
+def anonymous(turns: Diarization) -> tuple[Diarization, Mapping[str, str]]:
+    """The turns with a diarizer's labels, and whose each label is."""
+    labels = {who: f"SPEAKER_{number:02d}" for number, who in enumerate(turns.speakers)}
+    said = tuple(turn._replace(speaker=labels[turn.speaker]) for turn in turns.turns)
+    return Diarization(said, turns.recording), {label: who for who, label in labels.items()}
