@@ -27,7 +27,8 @@ from typing import Any, Self
 
 from fakes import SPACE, FakeEmbedder, FakeExtractor
 
-from indexer import approximate, ingest
+from indexer import approximate, exchange, ingest, keeping, parquet_source
+from indexer.exchange import export_index, import_file
 from indexer.index import Index
 
 STEPS = 200  # of SQLite's machine between two points of one statement
@@ -67,6 +68,19 @@ def index(folder: Path, gallery: str, *, prune: bool = False, kind: str = "none"
         )
 
 
+def export(folder: Path, file: str) -> None:
+    """Write all of an index to a Parquet file."""
+    with Index.open(folder) as opened:
+        export_index(opened, Path(file))
+
+
+def take_in(folder: Path, file: str) -> None:
+    """Take in a Parquet file, in batches and parts that are small."""
+    exchange.group_rows = parquet_source.group_rows = lambda _: 5
+    keeping.READ_AT_ONCE = 8
+    import_file(Path(file), folder)
+
+
 def forget(folder: Path, person: str) -> None:
     """Forget somebody, unless that was done before."""
     with Index.open(folder) as opened:
@@ -79,7 +93,9 @@ def migrate(folder: Path) -> None:
     Index.open(folder).close()
 
 
-WORK: dict[str, Callable[..., None]] = {work.__name__: work for work in (index, forget, migrate)}
+WORK: dict[str, Callable[..., None]] = {
+    work.__name__: work for work in (index, export, take_in, forget, migrate)
+}
 
 
 class Process:

@@ -52,6 +52,7 @@ def stories(process: Process, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "first": _story(process, place, "first", None, ("index", {"gallery": _first(place)})),
         "update": _story(process, place, "update", *_update(process, place)),
         "forget": _story(process, place, "forget", *_forget(process, place), forgotten="bob"),
+        "import": _story(process, place, "import", None, _import(process, place)),
         "migrate": _story(process, place, "migrate", _migrate(place), ("migrate", {})),
     }
 
@@ -114,6 +115,13 @@ def _forget(
     return place / "forget-before", forgetting, after
 
 
+def _import(process: Process, place: Path) -> tuple[str, dict[str, object]]:
+    process.do("index", place / "exported", gallery=_gallery(place / "import-gallery"))
+    file = str(place / "import.parquet")
+    process.do("export", place / "exported", file=file)
+    return "take_in", {"file": file}
+
+
 def _migrate(place: Path) -> Path:
     return version1.make(place / "migrate-before").parent
 
@@ -126,7 +134,7 @@ def _copied(before: Path | None, folder: Path) -> Path:
 
 # The trials
 
-NAMES = ("first", "update", "forget", "migrate")
+NAMES = ("first", "update", "forget", "import", "migrate")
 
 
 @pytest.fixture
