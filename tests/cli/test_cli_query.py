@@ -49,7 +49,7 @@ def test_json_is_the_contract(ask, voice, gallery):
         assert len(hit["box"]) == 4
         assert list(hit["attributes"])[:2] == ["gender", "nationality"]
     assert answer["plan"].keys() == {"kind", "matching", "total", "scanned_bytes"}
-    assert (answer["plan"]["matching"], answer["plan"]["total"]) == (6, 11)
+    assert (answer["plan"]["matching"], answer["plan"]["total"]) == (3, 8)
 
 
 def test_the_other_modality_and_the_best_of_each_person_are_the_default(ask, voice, face):
@@ -64,8 +64,8 @@ def test_the_other_modality_and_the_best_of_each_person_are_the_default(ask, voi
 
 def test_a_person_is_there_once_and_every_item_by_item(ask, voice):
     every = ask(voice, "--by", "item", "--want", "any", "--top", 100)["hits"]
-    assert len(every) == 11
-    assert [hit["rank"] for hit in every] == list(range(1, 12))
+    assert len(every) == 8
+    assert [hit["rank"] for hit in every] == list(range(1, 9))
     best = ask(voice, "--want", "any")["hits"]
     firsts = {}
     for hit in every:
@@ -74,14 +74,20 @@ def test_a_person_is_there_once_and_every_item_by_item(ask, voice):
     assert ask(voice, "--by", "item", "--want", "any", "--top", 2)["hits"] == every[:2]
 
 
-def test_ten_is_the_default(ask, voice):
-    assert len(ask(voice, "--by", "item", "--want", "any")["hits"]) == 10
+def test_ten_is_the_default(run, test_data, model, tmp_path):
+    for actor in sorted((test_data / "ravdess").glob("Actor_*"))[:11]:
+        (tmp_path / "many" / actor.name).mkdir(parents=True)
+        shutil.copy(actor / "face.png", tmp_path / "many" / actor.name)
+    at = "--index", tmp_path / "index"
+    assert run("index", tmp_path / "many", *at, "--model", model).exit_code == 0
+    asked = run("query", actor / "face.png", *at, "--want", "face", "--json")
+    assert len(json.loads(asked.stdout)["hits"]) == 10
 
 
 @pytest.mark.parametrize("top", ["1000000000", "99999999999999999999999"])
 def test_any_number_may_be_asked_for(ask, voice, top):
     assert len(ask(voice, "--top", top)["hits"]) == 3
-    assert len(ask(voice, "--top", top, "--by", "item")["hits"]) == 6
+    assert len(ask(voice, "--top", top, "--by", "item")["hits"]) == 3
 
 
 def test_what_was_indexed_finds_itself(ask, voice, face):
@@ -111,7 +117,7 @@ def test_what_was_indexed_finds_itself(ask, voice, face):
 def test_filters(ask, voice, options, expected):
     answer = ask(voice, *options)
     assert sorted(people(answer)) == expected
-    assert answer["plan"]["matching"] == sum({"bbaf2n": 4}.get(who, 1) for who in expected)
+    assert answer["plan"]["matching"] == len(expected)
 
 
 def test_a_person_is_asked_with(ask):
@@ -207,7 +213,7 @@ def test_odd_sounds_and_pictures(ask, run, indexed, voice, face, tmp_path):
 def test_explain_says_the_plan_in_words(run, indexed, voice):
     result = run("query", voice, "--index", indexed, "--explain", "--gender", "f")
     first, header, *rows, _ = result.stdout.splitlines()
-    assert first == "plan: gather, 1 of 11 vectors match the filter, 16 bytes to scan"
+    assert first == "plan: gather, 1 of 8 vectors match the filter, 16 bytes to scan"
     assert header.split() == ["rank", "score", "person", "name", "gender", "nationality", "file"]
     assert [row.split()[2] for row in rows] == ["Actor_02"]
 
