@@ -198,9 +198,11 @@ def _known(protocol: Protocol, subject: Subject) -> list[tuple[str, Scorer]]:
 def _costs(
     protocol: Verification, scored: Scored, calibrations: Mapping[str, Calibration]
 ) -> dict[str, Figure]:
-    """What the scores cost as evidence, in bits."""
+    """What the scores cost as evidence, in bits; calibrations are of who somebody is."""
     assert isinstance(scored.scores, np.ndarray)
-    calibration = calibrations.get(direction_of(protocol)) if len(protocol.same) else None
+    people = protocol.items.same_person(protocol.first, protocol.second)
+    by_identity = len(people) > 0 and np.array_equal(protocol.same, people)
+    calibration = calibrations.get(direction_of(protocol)) if by_identity else None
     found = costs(scored.scores[:, 0], protocol.same, calibration)
     return {name: Figure(value) for name, value in found.items()}
 

@@ -49,7 +49,6 @@ def write_report(path: Path, report: Report) -> None:
 def _of_one(reached: Reached, whose: str) -> Iterator[Part]:
     """Everything about one contender; ``whose`` ends the headings where there are two."""
     yield _summary(reached.sections, whose)
-    yield _all_figures(reached.sections, whose)
     shared = _shared(reached.sections, whose)
     if shared is not None:
         yield shared
@@ -57,6 +56,7 @@ def _of_one(reached: Reached, whose: str) -> Iterator[Part]:
     for title, material in reached.materials.items():
         of = f": {title}" if title else ""
         yield _map(material, f"{whose}{of}")
+    yield _all_figures(reached.sections, whose)
     for section in reached.sections:
         if any(section.groups.values()):
             yield _groups(section, whose)
@@ -110,7 +110,7 @@ def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
 def _summary(sections: Sequence[Section], whose: str) -> Part:
     scorers = _scorers(sections)
     heads = [sections[0].column if name == MODEL else name for name in scorers]
-    rows: list[tuple[str, ...]] = [("protocol", "trials", "people", "figure", *heads, "audit")]
+    rows: list[tuple[str, ...]] = [("protocol", "audit", "trials", "people", "figure", *heads)]
     for section in sections:
         values = [
             _value(section.rows[name], section.main) if name in section.rows else _NONE
@@ -118,7 +118,7 @@ def _summary(sections: Sequence[Section], whose: str) -> Part:
         ]
         verdict = section.audit.verdict if section.valid else INVALID
         counts = str(section.trials), str(section.people)
-        rows.append((section.protocol, *counts, section.main, *values, verdict))
+        rows.append((section.protocol, verdict, *counts, section.main, *values))
     invalid = frozenset(at for at, section in enumerate(sections) if not section.valid)
     text = [
         "Beside the model stand a scorer without an opinion, and oracles that know the gender, or "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_a_verification_says_what_its_scores_cost_as_evidence(items, protocols):
         assert list(figures)[-len(names) :] == names
         assert all(figures[name].value == pytest.approx(0, abs=1e-9) for name in names)
         assert "minCllr" not in sections[1].rows["model"].figures  # no verification
+
+
+def test_a_calibration_says_nothing_of_pairs_that_share_a_gender(items, protocols):
+    pairs = protocols[0]
+    genders = np.array([ATTRIBUTES[items.names[who]]["gender"] for who in items.people])
+    alike = genders[pairs.first] == genders[pairs.second]
+    by_gender = dataclasses.replace(pairs, same=alike)
+    subject = Subject(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
+    assert "Cllr" not in evaluate([by_gender], subject)[0].rows["model"].figures
 
 
 def test_people_of_the_training_are_listed(items, protocols):
