@@ -50,3 +50,18 @@ def test_people_and_not_queries_are_the_units():
 
 def test_one_person_gives_an_interval_of_nought():
     assert of_mean(1, np.array([0.0, 1.0]), np.array([0, 0])) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("people", [3, 5000])  # a table of people and bins, or pair by pair
+def test_a_pair_of_one_person_counts_as_often_as_the_person(people):
+    rng = np.random.default_rng(4)
+    who = rng.integers(0, people, 60)
+    scores, same = rng.integers(0, 4, 60).astype(float), np.arange(60) % 2 == 0
+    draws = Draws(people, draws=10)
+    drawn = draws.pairs(scores, same, who, who)
+    for weights, kind in ((drawn.wrong, ~same), (drawn.right, same)):
+        expected = np.zeros((10, 4))
+        for row, counts in zip(expected, draws.counts, strict=True):
+            for score, person in zip(scores[kind], who[kind], strict=True):
+                row[int(score)] += counts[person]
+        np.testing.assert_array_equal(weights, expected)
