@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Vectors
-from trainer.intervals import Draws
+from trainer.intervals import Draws, interval
 from trainer.metrics import roc_auc
 from trainer.ranking import Ranking, rank_vectors
 
@@ -95,6 +95,6 @@ def _figure(
     if not len(values):
         return Figure(float("nan"), float("nan"), float("nan"), float("nan"), 0, 0)
     names, people = np.unique(queries.people, return_inverse=True)
-    lower, upper = Draws(len(names), draws=_DRAWS).mean(values, people)
+    lower, upper = interval(Draws(len(names), draws=_DRAWS).mean(values, people))
     chance = float(relevant.mean() / len(gallery.people))
     return Figure(float(values.mean()), lower, upper, chance, len(values), len(names))
