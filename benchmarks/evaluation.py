@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,10 +144,10 @@ def _published(folder: Path, rounds: int) -> list[tuple[str, ...]]:
     files = list_files(folder)
     people = read_people([folder / "cmpc" / "vox1_meta.csv.gz"])
     protocols = [read_list(path, people) for path in files]
-    scorer = _stand_in(protocols)
+    scorer, rows = _stand_in(protocols)
     spent = np.array(
         [
-            [_spent(*each, people, scorer) for each in zip(files, protocols, strict=True)]
+            [_spent(*each, people, scorer, rows) for each in zip(files, protocols, strict=True)]
             for _ in range(rounds)
         ]
     )
@@ -168,10 +168,10 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def _spent(
-    path: Path, known: Protocol, people: People, scorer: VectorScorer
+    path: Path, known: Protocol, people: People, scorer: VectorScorer, rows: Mapping[str, int]
 ) -> tuple[float, float]:
     """Seconds for reading a list with the bare products, and for evaluating it from its file."""
-    bare, _ = _timed(_bare, path, known, scorer.vectors)
+    bare, _ = _timed(_bare, path, known, rows, scorer.vectors)
     whole, _ = _timed(_evaluated, path, people, scorer)
     return bare, whole
 
@@ -181,9 +181,13 @@ def _evaluated(path: Path, people: People, scorer: VectorScorer) -> Judged:
     return score(read_list(path, people), scorer).judge()
 
 
-def _bare(path: Path, known: Protocol, vectors: Vectors) -> None:
-    """Unpack the text and split it into lines; multiply the vectors of trials known before."""
-    gzip.decompress(path.read_bytes()).decode().split("\n")
+def _bare(path: Path, known: Protocol, rows: Mapping[str, int], vectors: Vectors) -> None:
+    """What any program must do: unpack the text, find the rows of vectors it names, multiply.
+
+    Which of them ask and which answer is known before; nothing is checked.
+    """
+    words = gzip.decompress(path.read_bytes()).decode().replace(",", " ").split()
+    np.array([row for row in map(rows.get, words) if row is not None])
     if isinstance(known, Retrieval):
         gallery = vectors[known.gallery].T
         for start in range(0, len(known.queries), _ROWS):
@@ -196,11 +200,12 @@ def _bare(path: Path, known: Protocol, vectors: Vectors) -> None:
     np.einsum("nd,nkd->nk", vectors[first], vectors[second])
 
 
-def _stand_in(protocols: Sequence[Protocol]) -> VectorScorer:
-    """Random vectors for everything that any list names."""
+def _stand_in(protocols: Sequence[Protocol]) -> tuple[VectorScorer, dict[str, int]]:
+    """Random vectors for everything that any list names, and the row of each."""
     paths = list(dict.fromkeys(path for each in protocols for path in each.items.paths))
     drawn = np.random.default_rng(0).standard_normal((len(paths), DIM), np.float32)
-    return VectorScorer(paths, drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+    unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return VectorScorer(paths, unit), {path: row for row, path in enumerate(paths)}
 
 
 def _timed(work: Callable[..., Result], *arguments: Any) -> tuple[float, Result]:

@@ -21,6 +21,7 @@ DRAWS = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
 _TAIL = 256  # more of them among the highest false matches, where low rates are read off
+_DENSE = 64  # cells of a table of people and bins that cost less than a pair of one person
 
 Interval = tuple[float, float]
 Drawn = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
@@ -51,13 +52,22 @@ class Draws:
         return DrawnPairs(wrong, right)
 
     def _weights(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
-        """How much each draw puts into each bin, (draws, count)."""
-        weights = np.empty((len(self.counts), count))
+        """How much each draw puts into each bin, (draws, count); a pair of one person once."""
         alone = first == second
         everyone_alone = bool(alone.all())
+        if everyone_alone and self.counts.shape[1] * count <= _DENSE * len(bins):
+            return self._of_one(bins, first, count)
+        weights = np.empty((len(self.counts), count))
         for at, drawn in enumerate(self.counts.astype(float)):
             others = 1.0 if everyone_alone else np.where(alone, 1.0, drawn[second])
             weights[at] = np.bincount(bins, drawn[first] * others, count)
+        return weights
+
+    def _of_one(self, bins: Ints, people: Ints, count: int) -> Floats:
+        """The same of pairs of one person, by how many each person has in each bin."""
+        number = self.counts.shape[1]
+        held = np.bincount(people * count + bins, minlength=number * count)
+        weights: Floats = self.counts.astype(float) @ held.reshape(number, count).astype(float)
         return weights
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from trainer.metrics import (
 )
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
 from trainer.ranking import Ranking, rank
-from trainer.scorers import AllPairsScorer, ReadyScores, Scorer, Scores
+from trainer.scorers import AllPairsScorer, ReadyScores, Scorer, Scores, VectorScorer
 
 FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
 CMC_RANKS = (1, 5, 10)
@@ -114,8 +115,21 @@ def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
     if isinstance(protocol, Retrieval):
         return Scored(protocol, _rank(protocol, paths, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
+    if isinstance(scorer, VectorScorer):
+        places = _places(protocol.items, scorer, probes, candidates)
+        return Scored(protocol, scorer.products(places[probes], places[candidates]))
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
     return Scored(protocol, scores)
+
+
+def _places(items: Items, scorer: VectorScorer, *asked: Ints) -> Ints:
+    """The row of vectors (items,) of each item that is asked for; -1 for others."""
+    named = np.zeros(len(items), bool)
+    for each in asked:
+        named[each] = True
+    rows = np.full(len(items), -1)
+    rows[named] = scorer.places(list(compress(items.paths, named)))
+    return rows
 
 
 def _ready(protocol: Protocol, scores: Scores) -> Scored:

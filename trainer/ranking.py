@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -139,24 +139,25 @@ def _rank_block(
             continue
         for start in range(0, len(alike), _TOGETHER):
             rows = alike[start : start + _TOGETHER]
-            part = _rank_alike(scores[rows], relevant, None if gone is None else gone[rows], cuts)
+            part = _rank_alike(scores, rows, relevant, gone, cuts)
             for whole, own in zip(ranks, part, strict=True):
                 whole[rows] = own
     return ranks
 
 
 def _rank_alike(
-    scores: Floats, relevant: Ints, gone: Bools | None, cuts: tuple[int, ...]
+    scores: Floats, rows: Ints, relevant: Ints, gone: Bools | None, cuts: tuple[int, ...]
 ) -> _Ranks:
-    """Ranks of queries (b, g) that ask for the same items (m,); what is gone counts for none."""
-    present = np.full(len(scores), scores.shape[1])
+    """Ranks of those rows (n,) of a block that ask for the same items; what is gone counts not."""
+    own = scores[np.ix_(rows, relevant)]
     if gone is not None:
-        scores, present = np.where(gone, np.nan, scores), present - gone.sum(1)
-    own = np.sort(scores[:, relevant], 1)  # rising, and what is gone behind
+        own = np.where(gone[np.ix_(rows, relevant)], np.nan, own)
+    own.sort(1)  # rising, and what is gone behind
     counts = ~np.isnan(own)
     count = counts.sum(1)
-    below = [every.searchsorted(each) for every, each in zip(np.sort(scores, 1), own, strict=True)]
-    as_high = present[:, None] - np.stack(below)
+    as_high = np.stack(
+        [_as_high(*each) for each in zip(_sorted(scores, rows, gone), own, strict=True)]
+    )
     place = np.arange(own.shape[1])
     new = np.pad(own[:, 1:] != own[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     own_as_high = count[:, None] - np.maximum.accumulate(np.where(new, place, 0), 1)
@@ -165,3 +166,22 @@ def _rank_alike(
         precision = np.where(counts, own_as_high / as_high, 0).sum(1) / count
     found = np.stack([(ranks <= cut).sum(1) for cut in cuts], 1)
     return _Ranks(precision, np.where(count, ranks.min(1), 0), count, found)
+
+
+def _sorted(scores: Floats, rows: Ints, gone: Bools | None) -> Iterator[Floats]:
+    """Those rows of a block (b, g), each rising, without what is gone; good until the next one.
+
+    In one buffer, which stays in a core's cache: sorted together, rows wait for the memory.
+    """
+    buffer = np.empty(scores.shape[1], scores.dtype)
+    for row in rows:
+        kept = scores[row] if gone is None else scores[row, ~gone[row]]
+        rising = buffer[: len(kept)]
+        rising[:] = kept
+        rising.sort()
+        yield rising
+
+
+def _as_high(rising: Floats, own: Floats) -> Ints:
+    """How many of the scores (g,) are at least each of these (m,)."""
+    return len(rising) - rising.searchsorted(own)

@@ -17,7 +17,9 @@ from indexer.errors import BadRequest
 from indexer.types import Vectors
 
 Scores = NDArray[np.floating]
-Paths = NDArray[np.str_]
+Ints = NDArray[np.int64]
+
+_TOGETHER = 512  # trials whose vectors are copied at a time: few enough for a core's cache
 
 
 class Scorer(Protocol):
@@ -45,7 +47,7 @@ class VectorScorer:
         self._places = {path: place for place, path in enumerate(paths)}
         self._kept: tuple[Sequence[str], Vectors] | None = None
 
-    def places(self, paths: Sequence[str]) -> NDArray[np.int64]:
+    def places(self, paths: Sequence[str]) -> Ints:
         """Rows (n,) of these media; BadRequest names the first that has no vector."""
         try:
             return np.fromiter(map(self._places.__getitem__, paths), np.int64, len(paths))
@@ -58,10 +60,17 @@ class VectorScorer:
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
         """Dot products; a trial's does not depend on any other's."""
-        asked = self.vectors[self.places(probes)]
         count = len(candidates[0]) if len(candidates) else 0
-        answers = self.vectors[self.places(list(chain.from_iterable(candidates)))]
-        products: Scores = np.einsum("nd,nkd->nk", asked, answers.reshape(len(asked), count, -1))
+        answers = self.places(list(chain.from_iterable(candidates)))
+        return self.products(self.places(probes), answers.reshape(len(probes), count))
+
+    def products(self, probes: Ints, candidates: Ints) -> Scores:
+        """The same (n, k) of rows: a probe's (n,) and its candidates' (n, k)."""
+        products = np.empty(candidates.shape, self.vectors.dtype)
+        for start in range(0, len(probes), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            asked, answers = self.vectors[probes[part]], self.vectors[candidates[part]]
+            np.einsum("nd,nkd->nk", asked, answers, out=products[part])
         return products
 
     def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:

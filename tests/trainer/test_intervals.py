@@ -10,26 +10,30 @@ from hypothesis import strategies as st
 from trainer.intervals import Draws, interval
 
 
+def of_mean(people, values, owners, **options):
+    return interval(Draws(people, **options).mean(values, owners))
+
+
 def test_the_interval_holds_the_mean_and_is_decided_by_the_seed():
     rng = np.random.default_rng(0)
     values, people = rng.random(200), rng.integers(0, 30, 200)
-    lower, upper = interval(Draws(30).mean(values, people))
+    lower, upper = of_mean(30, values, people)
     assert lower < values.mean() < upper
-    assert interval(Draws(30).mean(values, people)) == (lower, upper)
-    assert interval(Draws(30, seed=1).mean(values, people)) != (lower, upper)
+    assert of_mean(30, values, people) == (lower, upper)
+    assert of_mean(30, values, people, seed=1) != (lower, upper)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(-1, 1, width=16), st.integers(0, 5)), min_size=1, max_size=20))
 def test_the_interval_lies_between_the_least_and_the_largest_value(rows):
     values, people = (np.array(column) for column in zip(*rows, strict=True))
-    lower, upper = interval(Draws(6, draws=50).mean(values, people))
+    lower, upper = of_mean(6, values, people, draws=50)
     assert values.min() - 1e-9 <= lower <= upper <= values.max() + 1e-9
 
 
 def test_the_interval_is_that_of_the_mean_where_each_person_asks_once():
     values = np.random.default_rng(2).standard_normal(400)
-    lower, upper = interval(Draws(400).mean(values, np.arange(400)))
+    lower, upper = of_mean(400, values, np.arange(400))
     error = values.std() / math.sqrt(400)
     assert upper - values.mean() == pytest.approx(1.96 * error, rel=0.15)
     assert values.mean() - lower == pytest.approx(1.96 * error, rel=0.15)
@@ -37,12 +41,27 @@ def test_the_interval_is_that_of_the_mean_where_each_person_asks_once():
 
 def test_people_and_not_queries_are_the_units():
     each = np.random.default_rng(3).standard_normal(20)
-    once = interval(Draws(20).mean(each, np.arange(20)))
-    often = interval(Draws(20).mean(np.repeat(each, 50), np.repeat(np.arange(20), 50)))
+    once = of_mean(20, each, np.arange(20))
+    often = of_mean(20, np.repeat(each, 50), np.repeat(np.arange(20), 50))
     assert often == pytest.approx(once)  # fifty times the queries, and no surer
-    lower, upper = interval(Draws(1000).mean(np.repeat(each, 50), np.arange(1000)))
+    lower, upper = of_mean(1000, np.repeat(each, 50), np.arange(1000))
     assert upper - lower < (once[1] - once[0]) / 4
 
 
 def test_one_person_gives_an_interval_of_nought():
-    assert interval(Draws(1).mean(np.array([0.0, 1.0]), np.array([0, 0]))) == (0.5, 0.5)
+    assert of_mean(1, np.array([0.0, 1.0]), np.array([0, 0])) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("people", [3, 5000])  # a table of people and bins, or pair by pair
+def test_a_pair_of_one_person_counts_as_often_as_the_person(people):
+    rng = np.random.default_rng(4)
+    who = rng.integers(0, people, 60)
+    scores, same = rng.integers(0, 4, 60).astype(float), np.arange(60) % 2 == 0
+    draws = Draws(people, draws=10)
+    drawn = draws.pairs(scores, same, who, who)
+    for weights, kind in ((drawn.wrong, ~same), (drawn.right, same)):
+        expected = np.zeros((10, 4))
+        for row, counts in zip(expected, draws.counts, strict=True):
+            for score, person in zip(scores[kind], who[kind], strict=True):
+                row[int(score)] += counts[person]
+        np.testing.assert_array_equal(weights, expected)

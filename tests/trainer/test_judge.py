@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from indexer.errors import BadRequest
 from trainer.intervals import Draws, interval
 from trainer.judge import Oracle, by_group, largest_gap, score
 from trainer.metrics import equal_error_rate, true_match_rate
@@ -141,6 +142,31 @@ def test_a_retrieval_by_any_scorer_is_that_by_its_vectors(retrieval):
     by_pairs, whole = (score(retrieval, each).judge() for each in (Hidden(), vectors))
     for name, figure in whole.figures.items():
         assert by_pairs.figures[name].value == pytest.approx(figure.value), name
+
+
+def test_trials_by_vectors_are_scored_as_by_their_paths(verification, matching):
+    vectors = blind(verification.items)
+
+    class Hidden:
+        def score(self, probes, candidates):
+            return vectors.score(probes, candidates)
+
+    for protocol in (verification, matching):
+        by_paths, by_rows = (score(protocol, each).scores for each in (Hidden(), vectors))
+        np.testing.assert_array_equal(by_rows, by_paths)
+
+
+def test_only_what_a_trial_names_needs_a_vector(verification):
+    items, known = verification.items, blind(verification.items)
+    asked = np.isin(items.people[verification.first], [0, 1]) & (
+        items.people[verification.second] == 2
+    )
+    few = [at for at, who in enumerate(items.people) if who <= 2]
+    scorer = VectorScorer([items.paths[at] for at in few], known.vectors[few])
+    scores = score(verification.take(asked), scorer).scores
+    np.testing.assert_array_equal(scores, score(verification.take(asked), known).scores)
+    with pytest.raises(BadRequest, match=r"'p3/0\.\w+' the first"):
+        score(verification, scorer)
 
 
 def test_a_query_is_no_answer_to_itself(items, voices):

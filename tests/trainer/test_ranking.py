@@ -109,6 +109,25 @@ def test_blocks_make_no_difference(monkeypatch):
         np.testing.assert_array_equal(getattr(blocks, name), getattr(whole, name))
 
 
+def test_scores_are_left_as_they_are():
+    scores = np.random.default_rng(0).standard_normal((6, 20))
+    before, labels = scores.copy(), np.arange(20) % 3
+    gone = before > 1
+    rank(lambda rows: scores[rows], labels[:6], labels, excluded=lambda rows: gone[rows])
+    rank(lambda rows: scores[rows], labels[:6], labels)
+    np.testing.assert_array_equal(scores, before)
+
+
+def test_infinite_scores_are_ranked_as_any_others():
+    scores = np.array([[np.inf, 1, -np.inf, -np.inf, np.inf]])
+    ranking = rank(lambda rows: scores[rows], np.zeros(1, int), np.array([0, 0, 0, 1, 1]))
+    places = plain_ranks(scores[0], [0, 0, 0, 1, 1], 0)
+    assert (ranking.first[0], ranking.found[0].tolist()) == (
+        places[0],
+        [sum(place <= cut for place in places) for cut in ranking.cuts],
+    )
+
+
 def test_no_queries():
     ranking = rank_vectors(np.zeros((0, 4)), np.zeros((3, 4)), np.zeros(0, int), np.zeros(3, int))
     assert ranking.average_precision.shape == (0,)
