@@ -170,11 +170,17 @@ def many(voice, tmp_path):
     return folder.parent
 
 
+def _interruptible():
+    """What a shell runs in the background ignores the interrupt, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(many, model, tmp_path):
     """A process that is in the middle of indexing, and stands still there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "avsearch", "index", many, "--model", model],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        preexec_fn=_interruptible,
     )  # fmt: skip
     folder = tmp_path / ".avsearch"
     until = time.monotonic() + 60
