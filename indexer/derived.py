@@ -60,8 +60,9 @@ class Derived:
         return snapshot.nearly or snapshot.vectors
 
     def keep(self, part: Part) -> None:
-        """Put a part on disk whose items are being written to the catalog, so that
-        :meth:`bring_forward` need not read them from there. The caller holds the write lock.
+        """Put a part on disk whose items are being written to the catalog.
+
+        :meth:`bring_forward` then need not read them from there. The caller holds the write lock.
         """
         try:
             self._ahead.append(self._cache.keep(part))
@@ -84,8 +85,10 @@ class Derived:
                 self._approximate.keep(kind, stored, revision, self._known_to(read))
             except OSError as error:  # it is only a copy: the next reader does without
                 _warn_of_disk(error)
-            finally:
-                self._ahead = []
+
+    def drop_kept(self) -> None:
+        """Forget what :meth:`keep` was given: if it was not committed, its numbers go to others."""
+        self._ahead = []
 
     def clear(self) -> None:
         """Delete all of it. The caller holds the write lock."""

@@ -279,8 +279,11 @@ class Index:
         """The catalog to write to, held by nobody else; the cache follows at the end."""
         with only_writer(self.folder):
             self._finish_forgetting()
-            yield self.catalog
-            self._derived.bring_forward()
+            try:
+                yield self.catalog
+                self._derived.bring_forward()
+            finally:
+                self._derived.drop_kept()
 
     def keep(self, part: Part) -> None:
         """Have the items of a part, which are just being written, in the cache already."""
@@ -339,9 +342,10 @@ def _exists(folder: Path) -> bool:
 
 
 def _person(read: Reader, key: str) -> Person:
-    people = {who.key: who for who in read.people().values()}
-    if key in people:
-        return people[key]
+    known = read.person(key)
+    if known is not None:
+        return known
+    people = [who.key for who in read.people().values()]
     near = difflib.get_close_matches(key, people, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "avsearch info lists who is."
     raise BadRequest(f"There is no {key!r} in this index; {hint}")

@@ -105,6 +105,11 @@ class Reader:
         files = self._count(file.c.id, true()) - refused
         return Counts(people, faces, voices, files, refused)
 
+    def person(self, key: str) -> Person | None:
+        """Somebody by key, also one whose files were all refused; None for nobody."""
+        row = self._connection.execute(select(person).where(person.c.key == key)).one_or_none()
+        return None if row is None else _person(row)
+
     def people(self) -> dict[int, Person]:
         """Everybody by row number, those whose files were all refused too."""
         rows = self._connection.execute(select(person).order_by(person.c.key))

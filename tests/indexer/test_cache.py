@@ -15,7 +15,7 @@ from indexer.cache import Cache
 from indexer.forward import brought_forward
 from indexer.index import Index
 from indexer.parts import Part
-from indexer.records import Revision
+from indexer.records import FileRecord, NewItem, Revision, Stat
 from indexer.segments import UnfitCacheError
 from indexer.vectors import prepared
 
@@ -182,3 +182,26 @@ def test_opening_reads_no_vector_and_loads_no_faiss(index, folder):
         "sys.exit('faiss' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_parts_of_a_write_that_failed_are_not_taken_for_those_of_the_next(folder):
+    """Numbers that were never committed are given again, to others."""
+    path = folder.parent / "gallery" / "ann" / "1.wav"
+    asked = frozenset({("ann", "voice", 0.0, None)})
+    record = FileRecord(path, path.parents[1], Stat(1, 1), "0" * 64, "", asked)
+
+    def write(index, vector, *, fails=False):
+        item = NewItem("ann", "voice", 0.0, None, None, vector)
+        with index.writing() as catalog, catalog.write("test") as to:
+            to.put_files([(record, [item])], {})
+            if fails:
+                index.keep(part([1]))
+                raise RuntimeError("the disk is gone")
+
+    with Index.create(folder, SPACE) as index:
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            write(index, fake_vector("before"), fails=True)
+        write(index, fake_vector("after"))
+        assert index.verify() == []
+        ((_, score),) = index.search(fake_vector("after")[None], 1).hits[0]
+        assert score == pytest.approx(1, abs=1e-6)
