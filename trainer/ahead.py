@@ -12,6 +12,7 @@ import torch
 
 from avsearch.cores import torch_alone
 from avsearch.models.batch import Batch
+from indexer import threads
 
 
 class Batches(Protocol):
@@ -85,5 +86,5 @@ class Ahead:
 
 def threads_ahead(device: torch.device) -> int:
     """How many batches to make at a time: a GPU takes as many as its process's cores can make."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = threads.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(cores, 16 if device.type == "cuda" else 4))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import threads
 from trainer.metrics import Bools, Floats
 
 Ints = NDArray[np.int64]
@@ -94,7 +94,7 @@ def rank(
     """
     members = {int(label): np.flatnonzero(gallery_labels == label) for label in set(query_labels)}
     size = max(1, _BLOCK_BYTES // (4 * max(1, len(gallery_labels))))
-    cores = len(os.sched_getaffinity(0))
+    cores = threads.cores()
     made, waiting = [_nothing(0, len(cuts))], collections.deque[Future[_Ranks]]()
     with ThreadPoolExecutor(cores) as pool:
         for start in range(0, len(query_labels), size):

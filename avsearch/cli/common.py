@@ -28,6 +28,13 @@ device_option = click.option(
     show_default=True,
     help="Where the model runs.",
 )
+faces_option = click.option(
+    "--faces",
+    type=click.Choice(["detect", "whole"]),
+    default="detect",
+    show_default=True,
+    help="Find and crop faces, or take pictures that are crops already.",
+)
 
 
 def plain(value: Any) -> Any:

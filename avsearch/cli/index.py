@@ -10,6 +10,7 @@ import click
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
+    faces_option,
     index_option,
     json_option,
     print_json,
@@ -39,13 +40,7 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
     type=click.Path(path_type=Path),
     help="CSV or Parquet naming the files: path,person,modality,start_s,end_s and attributes.",
 )
-@click.option(
-    "--faces",
-    type=click.Choice(["detect", "whole"]),
-    default="detect",
-    show_default=True,
-    help="Find and crop faces, or take pictures that are crops already.",
-)
+@faces_option
 @device_option
 @click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import device_option, json_option, print_json
+from avsearch.cli.common import device_option, faces_option, json_option, print_json
 from avsearch.cli.say import warn
 from indexer.errors import printable
 
@@ -98,13 +98,7 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
     type=click.Path(path_type=Path, file_okay=False),
     help="Where prepared inputs are kept.  [default: NAME.training/inputs]",
 )
-@click.option(
-    "--faces",
-    type=click.Choice(["detect", "whole"]),
-    default="detect",
-    show_default=True,
-    help="Find and crop faces, or take pictures that are crops already.",
-)
+@faces_option
 @click.option(
     "--face-private",
     type=click.Path(path_type=Path),

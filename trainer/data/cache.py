@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.files import replacing
+from indexer.threads import cores
 from indexer.types import Media, Modality
 from trainer.data.mapped import Arrays, map_safetensors
 
@@ -96,7 +96,7 @@ def prepare(
     work = functools.partial(_shard, face_side=face_side, folder=folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pool = ThreadPoolExecutor(threads or os.cpu_count())
+        pool = ThreadPoolExecutor(threads or cores())
         try:
             done = pool.map(work, groups)
             parts = list(tqdm(done, "prepare", len(groups), unit="shard", disable=None))
