@@ -107,7 +107,8 @@ class Reader:
 
     def person(self, key: str) -> Person | None:
         """Somebody by key, also one whose files were all refused; None for nobody."""
-        row = self._connection.execute(select(person).where(person.c.key == key)).one_or_none()
+        named = person.c.key.in_(listed([key]))  # a name may hold what SQLite cannot be handed
+        row = self._connection.execute(select(person).where(named)).one_or_none()
         return None if row is None else _person(row)
 
     def people(self) -> dict[int, Person]:
