@@ -31,22 +31,24 @@ Where the paper leaves it open, or we depart from it:
   ``attribute_weight`` adds a classifier of the classes that both modalities share, as in DIMNet.
   The paper needs neither, because its classes are people: both are 0 by default. Items whose
   class is not known take part in what needs none.
+- ``face_trunk`` and ``voice_trunk`` put nets in the place of those of Table 1 for which others
+  have published weights; an affine layer behind each brings it to the embedding.
 - On frozen features one layer and a ReLU stand for each stack of Table 1.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avsearch.models.backbones import FrozenFeatures
+from avsearch.models.backbones import FrozenFeatures, ResNet29, SpeakerLSTM
 from avsearch.models.batch import UNKNOWN, Batch, BatchSide
-from avsearch.models.blocks import SEResNeXtBlock, conv_norm
-from avsearch.models.frontends import Cepstra, scale_pixels
+from avsearch.models.blocks import CorrectedLinear, SEResNeXtBlock, conv_norm
+from avsearch.models.frontends import Cepstra, MelPowers, scale_pixels
 from avsearch.models.losses import (
     MultiModalCentres,
     SharedClassifier,
@@ -84,6 +86,11 @@ class ADSMSettings:
     identity_weight: float = 0.0  # of Eq. 1 within each modality, by person; not in the paper
     attribute_weight: float = 0.0  # of the shared classifier; not in the paper
     attribute_scale: float = 8.0  # of its cosines
+    face_trunk: Literal["table", "resnet29"] = "table"
+    face_down: int = 0  # pixels below the middle of a crop, where a resnet29 looks
+    face_hidden: int = 0  # width of the correction to its affine layer
+    voice_trunk: Literal["table", "lstm"] = "table"
+    voice_hidden: int = 0  # likewise
     face_features: tuple[int, ...] = ()  # shape of frozen features; pictures if empty
     voice_features: tuple[int, ...] = ()  # likewise; waveforms if empty
 
@@ -135,6 +142,9 @@ def features_net(shape: tuple[int, ...], settings: ADSMSettings) -> nn.Sequentia
 def _face_net(settings: ADSMSettings) -> nn.Sequential:
     if settings.face_features:
         return features_net(settings.face_features, settings)
+    if settings.face_trunk == "resnet29":
+        face = ResNet29(down=settings.face_down)
+        return nn.Sequential(face, CorrectedLinear(256, settings.dim, settings.face_hidden))
     return embedding_net(
         2,
         3,
@@ -148,6 +158,9 @@ def _face_net(settings: ADSMSettings) -> nn.Sequential:
 def _voice_net(settings: ADSMSettings) -> nn.Sequential:
     if settings.voice_features:
         return features_net(settings.voice_features, settings)
+    if settings.voice_trunk == "lstm":
+        voice = nn.Sequential(MelPowers(), SpeakerLSTM(40))
+        return nn.Sequential(voice, CorrectedLinear(256, settings.dim, settings.voice_hidden))
     return embedding_net(
         1,
         settings.cepstra,
@@ -168,7 +181,8 @@ class ADSM(nn.Module):
         self.settings = settings
         self.face_net = _face_net(settings)
         self.voice_net = _voice_net(settings)
-        self.cepstra = Cepstra(settings.cepstra)
+        table = settings.voice_trunk == "table"
+        self.cepstra = Cepstra(settings.cepstra) if table else nn.Identity()
         self.classifier = nn.Sequential(  # N_d, "a three layer fully connected neural network"
             nn.Linear(settings.dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2)
         )

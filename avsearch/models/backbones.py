@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avsearch.models.blocks import SqueezeExcitation, conv_norm
 
@@ -105,6 +106,85 @@ def resnet18(channels: int = 3, *, width: int = 64, last_stride: int = 2) -> Res
 def se_resnet34(channels: int = 1, *, width: int = 64, reduction: int = 16) -> ResNet:
     """SE-ResNet-34."""
     return ResNet(channels, (3, 4, 6, 3), width=width, reduction=reduction)
+
+
+class UnpaddedBlock(nn.Module):
+    """Residual block of two convolutions, of which one of stride 2 is not padded.
+
+    The way past it is then a mean over 2 x 2. Where the two differ in size or in channels, both
+    are filled up with noughts.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 0 if stride == 2 else 1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, H, W) to (B, channels, H / stride, W / stride)."""
+        inside = self.conv2(torch.relu(self.conv1(x)))
+        past = functional.avg_pool2d(x, 2) if self.stride == 2 else x
+        shape = [max(sizes) for sizes in zip(inside.shape[1:], past.shape[1:], strict=True)]
+        return torch.relu(_filled(inside, shape) + _filled(past, shape))
+
+
+def _filled(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """(B, c, h, w) with noughts behind, to (B, *shape)."""
+    channels, height, width = (to - now for to, now in zip(shape, maps.shape[1:], strict=True))
+    if not (channels or height or width):
+        return maps
+    return functional.pad(maps, (0, width, 0, height, 0, channels))
+
+
+class ResNet29(nn.Module):
+    """The residual network of dlib's face recognition (King, 2017): 29 layers, no normalisation.
+
+    Its published weights fit, those of its affine layers multiplied into the convolutions before
+    them. ``size`` is the side of the part of a crop that it looks at, whose middle lies ``down``
+    pixels below the crop's.
+    """
+
+    channels = 256
+
+    def __init__(self, size: int = 150, down: int = 0) -> None:
+        super().__init__()
+        self.size, self.down = size, down
+        self.conv = nn.Conv2d(3, 32, 7, 2)
+        blocks = []
+        channels = 32
+        for width, depth, stride in ((32, 3, 1), (64, 4, 2), (128, 3, 2), (256, 3, 2), (256, 1, 2)):
+            for at in range(depth):
+                blocks.append(UnpaddedBlock(channels, width, stride if at == 0 else 1))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1], H and W at least ``size``, to (B, 256)."""
+        top, left = (x.shape[2] - self.size) // 2 + self.down, (x.shape[3] - self.size) // 2
+        x = x[:, :, top : top + self.size, left : left + self.size]
+        x = functional.max_pool2d(torch.relu(self.conv(x)), 3, 2)
+        pooled: Tensor = self.blocks(x).mean((2, 3))
+        return pooled
+
+
+class SpeakerLSTM(nn.Module):
+    """Three recurrent layers and what the last one holds in the end (Wan et al., ICASSP 2018).
+
+    The generalised end-to-end encoder, with a ReLU before the unit length, as Resemblyzer has it.
+    """
+
+    channels = 256
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(bands, self.channels, 3, batch_first=True)
+        self.linear = nn.Linear(self.channels, self.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, bands, frames) to unit vectors (B, 256)."""
+        last = self.lstm(x.mT)[0][:, -1]
+        return functional.normalize(torch.relu(self.linear(last)))
 
 
 class FrozenFeatures(nn.Module):

@@ -73,6 +73,42 @@ class SEResNeXtBlock(nn.Module):
         return torch.relu(x + self.body(x))
 
 
+class CorrectedLinear(nn.Module):
+    """A linear map of standardised inputs and, if ``hidden`` is not nought, a correction to it.
+
+    The correction has two layers and begins as nought, so that what the linear map begins with
+    is kept. The inputs are taken as they are until :meth:`standardise` has seen some.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, dim_in: int, dim_out: int, hidden: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim_in))
+        self.register_buffer("deviation", torch.ones(()))
+        self.linear = nn.Linear(dim_in, dim_out)
+        self.correction: nn.Sequential | None = None
+        if hidden:
+            last = nn.Linear(hidden, dim_out)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.correction = nn.Sequential(nn.Linear(dim_in, hidden), nn.ReLU(), last)
+
+    @torch.no_grad()
+    def standardise(self, inputs: Tensor) -> None:
+        """From now on take the mean of these (n, dim_in) away and divide by their deviation."""
+        deviation, mean = torch.std_mean(inputs, 0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.mean())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim_in) to (B, dim_out)."""
+        x = (x - self.mean) / self.deviation
+        y: Tensor = self.linear(x)
+        return y if self.correction is None else y + self.correction(x)
+
+
 class SelfAttention(nn.Module):
     """Self-attention over the positions of a map (SAGAN, Zhang et al., ICML 2019, section 3).
 

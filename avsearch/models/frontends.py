@@ -18,6 +18,7 @@ WINDOW_S = 0.025  # seconds of one analysis window
 HOP_S = 0.010  # seconds between two windows
 MELS = 64
 _LOUDNESS = 0.05  # root mean square every voice is brought to
+_SPEECH_LEVEL = 10 ** (-30 / 20)  # root mean square, 30 dB below full scale
 _CEPSTRUM_SCALE = 10.0  # brings cepstra to about unit size
 
 
@@ -127,6 +128,33 @@ class LogMels(nn.Module):
             logs = torch.log(self.transform(waves) + 1e-6)
         deviation, mean = torch.std_mean(logs, 2, keepdim=True)
         return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)
+
+
+class MelPowers(nn.Module):
+    """Waveforms (B, samples) to powers in mel bands (B, bands, frames), 100 frames a second.
+
+    Windows of 25 ms every 10 ms, no logarithm, Slaney's mel scale: what the encoder of Wan et al.
+    (ICASSP 2018) was published with in Resemblyzer. Each row is brought to 30 dB below full scale.
+    """
+
+    def __init__(self, bands: int = 40) -> None:
+        super().__init__()
+        self.transform = torchaudio.transforms.MelSpectrogram(
+            SAMPLE_RATE,
+            n_fft=round(WINDOW_S * SAMPLE_RATE),
+            hop_length=round(HOP_S * SAMPLE_RATE),
+            n_mels=bands,
+            norm="slaney",
+            mel_scale="slaney",
+            pad_mode="constant",
+        )
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B, samples) in [-1, 1] to (B, bands, samples // 160)."""
+        level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
+        with _full_precision(waves):
+            powers: Tensor = self.transform(waves * (_SPEECH_LEVEL / level))
+        return powers[..., : waves.shape[1] // round(HOP_S * SAMPLE_RATE)]
 
 
 def _full_precision(waves: Tensor) -> torch.autocast:

@@ -64,6 +64,50 @@ def weighted_triplet(
     return costs.sum() / (costs > 0).sum().clamp_min(1)
 
 
+class AdditiveMargin(nn.Module):
+    """Cosine classifier that holds a margin back from the right class; AM-softmax.
+
+    Wang et al., Additive Margin Softmax for Face Verification, SPL 2018, Eq. 6.
+    """
+
+    def __init__(self, classes: int, dim: int, *, margin: float = 0.2, scale: float = 20.0) -> None:
+        super().__init__()
+        self.margin, self.scale = margin, scale
+        self.weight = nn.Parameter(torch.randn(classes, dim))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Unit vectors (n, dim) and their classes (n,) to the mean cross-entropy."""
+        cosines = embeddings @ functional.normalize(self.weight).T
+        held = self.margin * functional.one_hot(labels, len(self.weight))
+        return functional.cross_entropy(self.scale * (cosines - held), labels)
+
+
+def likeness_loss(embeddings: Tensor, taught: Tensor, labels: Tensor) -> Tensor:
+    """How far the likenesses of unit vectors are from a teacher's; no paper of the five has it.
+
+    Relational distillation (Park et al., CVPR 2019): within each class the cosines of all pairs
+    of ``embeddings`` (n, dim) and of ``taught`` (n, t) are brought to mean nought and deviation
+    one, and their squared difference is averaged, then averaged over the classes. So the teacher
+    says who is more like whom, not how far apart they lie. Nought, with a gradient of nought,
+    where no class has three items.
+    """
+    costs = []
+    for label in torch.unique(labels):
+        own = labels == label
+        if own.sum() >= 3:
+            pairs = [_standard_cosines(vectors[own]) for vectors in (embeddings, taught)]
+            costs.append((pairs[0] - pairs[1]).square().mean())
+    return torch.stack(costs).mean() if costs else embeddings.sum() * 0
+
+
+def _standard_cosines(vectors: Tensor) -> Tensor:
+    """The cosines of all pairs of unit vectors (n, dim), with mean nought and deviation one."""
+    first, second = torch.triu_indices(len(vectors), len(vectors), 1)
+    cosines = (vectors @ vectors.T)[first, second]
+    deviation, mean = torch.std_mean(cosines, correction=0)
+    return (cosines - mean) / (deviation + 1e-6)
+
+
 class MultiModalCentres(nn.Module):
     """Multi-modal centre loss, ADSM Eq. 2-5.
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from avsearch.models.batch import UNKNOWN
 from avsearch.models.losses import (
+    AdditiveMargin,
     MultiModalCentres,
     SharedClassifier,
     contrast,
     distances,
     identity_alignment,
     joint_attribute,
+    likeness_loss,
     modality_cross_entropy,
     relative_distance_stretching,
     weighted_triplet,
@@ -438,3 +440,69 @@ def test_joint_attribute_of_the_unknown_is_nought_with_no_gradient():
     cost.backward()
     assert cost.item() == 0
     assert not shares.grad.any()
+
+
+# What a teacher says, and who is who.
+
+
+def unit(n: int, dim: int = 4, seed: int = 0) -> Tensor:
+    return torch.nn.functional.normalize(points(n, dim, seed))
+
+
+def standard_cosines(vectors: Tensor) -> list[float]:
+    cosines = [
+        sum(float(a) * float(b) for a, b in zip(vectors[i], vectors[j], strict=True))
+        for i in range(len(vectors))
+        for j in range(i + 1, len(vectors))
+    ]
+    mean = sum(cosines) / len(cosines)
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in cosines) / len(cosines))
+    return [(each - mean) / (deviation + 1e-6) for each in cosines]
+
+
+@settings(deadline=None, max_examples=50)
+@given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=9), seed=SEEDS)
+def test_likeness_by_plain_loops(labels, seed):
+    own, taught = unit(len(labels), 4, seed), unit(len(labels), 6, seed + 1)
+    costs = []
+    for label in set(labels):
+        rows = [at for at, each in enumerate(labels) if each == label]
+        if len(rows) >= 3:
+            pairs = zip(standard_cosines(own[rows]), standard_cosines(taught[rows]), strict=True)
+            differences = [(a - b) ** 2 for a, b in pairs]
+            costs.append(sum(differences) / len(differences))
+    wanted = sum(costs) / len(costs) if costs else 0.0
+    found = likeness_loss(own, taught, torch.tensor(labels))
+    assert found.item() == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+
+
+def test_likeness_is_nought_where_the_teacher_is_followed_and_where_there_is_nothing_to_follow():
+    taught, labels = unit(6), torch.tensor([0, 0, 0, 1, 1, 1])
+    assert likeness_loss(taught, taught, labels).item() == pytest.approx(0, abs=1e-9)
+    alone = unit(4).requires_grad_()
+    cost = likeness_loss(alone, unit(4, seed=1), torch.tensor([0, 0, 1, 1]))
+    cost.backward()
+    assert cost.item() == 0
+    assert not alone.grad.any()
+
+
+def test_likeness_has_the_right_gradient():
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    taught = unit(7, seed=5)
+    assert has_gradient(lambda x: likeness_loss(x, taught, labels), points(7, 4))
+
+
+def test_the_additive_margin_by_plain_loops():
+    classifier = AdditiveMargin(3, 4, margin=0.3, scale=5.0).double()
+    vectors, labels = unit(5), [0, 2, 1, 1, 0]
+    centres = torch.nn.functional.normalize(classifier.weight.detach())
+    costs = []
+    for vector, label in zip(vectors, labels, strict=True):
+        logits = [
+            5 * (float(vector @ centre) - (0.3 if at == label else 0))
+            for at, centre in enumerate(centres)
+        ]
+        costs.append(math.log(sum(map(math.exp, logits))) - logits[label])
+    found = classifier(vectors, torch.tensor(labels))
+    assert found.item() == pytest.approx(sum(costs) / len(costs))
+    assert has_gradient(lambda x: classifier(x, torch.tensor(labels)), points(5, 4))

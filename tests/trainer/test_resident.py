@@ -87,18 +87,20 @@ def test_a_draw_is_balanced_and_repeats_only_where_there_are_fewer(counts, asked
     assert abs(labels[0] - labels[1]) <= 1
 
 
-def test_labels_then_people_then_items_are_equally_frequent():
+def test_labels_are_equally_frequent_and_people_by_the_root_of_their_items():
     # One label has a sixth of the people; one of its people has most of the items.
-    side = numbered([40, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9], [0, 0, *[1] * 10])
+    counts = [36, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    side = numbered(counts, [0, 0, *[1] * 10])
     sampler = PeopleSampler(side, 1, np.random.default_rng(0))
     drawn = np.concatenate([sampler.draw(10) for _ in range(400)])
     people = collections.Counter(side.people[drawn].tolist())
-    for person in (10, 11):
-        assert people[person] == pytest.approx(1000, abs=100)
-    for person in range(12, 22):
-        assert people[person] == pytest.approx(200, abs=60)
+    for of_label in (range(10, 12), range(12, 22)):
+        roots = {person: counts[person - 10] ** 0.5 for person in of_label}
+        for person, root in roots.items():
+            wanted = 2000 * root / sum(roots.values())
+            assert people[person] == pytest.approx(wanted, abs=5 * wanted**0.5)
     items = collections.Counter(i for i in drawn.tolist() if side.people[i] == 10)
-    assert len(items) == 40
+    assert len(items) == 36
 
 
 def test_the_order_of_the_labels_in_a_draw_is_random():

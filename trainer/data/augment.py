@@ -25,9 +25,14 @@ _TILTS = 8  # kinds of noise, from white to brown
 _BANK = 2**18  # samples of each
 
 
-def face(rgb: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A face (h, w, 3) turned, cut, mirrored and relit, as (3, size, size)."""
-    picture = _cut(Image.fromarray(rgb), size, rng)
+def face(
+    rgb: NDArray[np.uint8], size: int, rng: np.random.Generator, *, closest: float = 0.75
+) -> NDArray[np.uint8]:
+    """A face (h, w, 3) turned, cut, mirrored and relit, as (3, size, size).
+
+    ``closest`` is the smallest share of the side that is seen.
+    """
+    picture = _cut(Image.fromarray(rgb), size, closest, rng)
     picture = picture.convert("RGB", _relighting(picture, rng))
     if rng.random() < 0.15:
         picture = picture.filter(
@@ -36,12 +41,12 @@ def face(rgb: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
-def _cut(picture: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """A square of 75 to 105 % of the side, shifted, turned up to 10 degrees, half of them mirrored.
+def _cut(picture: Image.Image, size: int, closest: float, rng: np.random.Generator) -> Image.Image:
+    """A square of ``closest`` to 105 % of the side, shifted, turned up to 10 degrees, or mirrored.
 
     One affine map of pixels, so that they are interpolated once.
     """
-    side = picture.width * rng.uniform(0.75, 1.05)
+    side = picture.width * rng.uniform(closest, 1.05)
     slack = picture.width * 0.07
     centre = picture.width / 2 + rng.uniform(-slack, slack, 2)
     angle = rng.uniform(-0.17, 0.17)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +21,15 @@ from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
 from avsearch.models.frontends import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
+from indexer.types import Vectors
 from trainer.ahead import Ahead
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
 from trainer.loop import Course, Progress, Trainer, fit
 from trainer.recipes.resident import Side, TrainingSet
 
 _ROWS = 64
+
+Embed = Callable[[Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,20 +75,25 @@ def train(
     watch: Callable[[int, Mapping[str, float], Mapping[str, float]], None],
     *,
     every: int,
+    lessons: nn.Module | None = None,
 ) -> None:
     """Train in phases; leave the model in the best validated state of the last one.
+
+    ``lessons`` are what is learnt besides the paper's terms: a module that gives weighted terms
+    by name of what the model encodes and of the batch, and whose parameters learn with it.
 
     Scores of two phases are not compared: their inputs differ. ``watch`` is told of every
     validation: the step, the last terms, the scores.
     """
     done = 0
+    besides = [] if lessons is None else list(lessons.parameters())
     for phase in phases:
         players = Players(
-            torch.optim.AdamW(model.generator_parameters(), lr=phase.peak_rate),
+            torch.optim.AdamW([*model.generator_parameters(), *besides], lr=phase.peak_rate),
             torch.optim.AdamW(model.classifier.parameters(), lr=phase.peak_rate),
         )
         trainer = Trainer(
-            _InPhase(model, phase),
+            _InPhase(model, phase, lessons),
             Course(phase.steps, every),
             schedule=phase.schedule(model.settings.turns),
             players=players,
@@ -99,9 +108,9 @@ def train(
 class _InPhase(nn.Module):
     """A model as one phase trains it."""
 
-    def __init__(self, model: ADSM, phase: Phase) -> None:
+    def __init__(self, model: ADSM, phase: Phase, lessons: nn.Module | None) -> None:
         super().__init__()
-        self.model, self.phase = model, phase
+        self.model, self.phase, self.lessons = model, phase, lessons
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.model.encode(batch)
@@ -114,6 +123,8 @@ class _InPhase(nn.Module):
     ) -> dict[str, Tensor]:
         stage = dataclasses.replace(stage, settled=self.phase.centred)
         terms = self.model.loss_terms(encoded, batch, stage)
+        if self.lessons is not None:
+            terms |= self.lessons(encoded, batch)
         return {name: term for name, term in terms.items() if self.phase.counts(name)}
 
 
@@ -169,17 +180,25 @@ def thin(side: Side[Any], each: int, people: int) -> Side[Any]:
 def embed_set(
     model: ADSM, data: TrainingSet, face_size: int, seconds: float
 ) -> tuple[Embeddings, Embeddings]:
-    """Embeddings of all faces and, of each voice, its first window; no augmentation."""
+    """Embeddings of all faces and voices as an index would have them; no augmentation."""
     model.eval()
-    faces = [face_pixels(item, face_size) for item in data.faces.items]
-    voices = [
-        voice_windows(item.astype(np.float32) / np.float32(32768), seconds)[0]
-        for item in data.voices.items
-    ]
+    faces = in_rows(model.embed_face, [face_pixels(item, face_size) for item in data.faces.items])
+    voices = embed_voices(model.embed_voice, data.voices, seconds)
     return (
-        Embeddings(_embed(model.embed_face, faces), data.faces.people, data.faces.labels),
-        Embeddings(_embed(model.embed_voice, voices), data.voices.people, data.voices.labels),
+        Embeddings(faces, data.faces.people, data.faces.labels),
+        Embeddings(voices, data.voices.people, data.voices.labels),
     )
+
+
+def embed_voices(embed: Embed, voices: Side[NDArray[np.int16]], seconds: float) -> Vectors:
+    """Of each voice the unit mean of the vectors of its windows."""
+    windows = [
+        voice_windows(item.astype(np.float32) / np.float32(32768), seconds) for item in voices.items
+    ]
+    rows = in_rows(embed, [row for own in windows for row in own])
+    firsts = np.cumsum([0, *map(len, windows)])[:-1]
+    sums = np.add.reduceat(rows, firsts)
+    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
 
 
 def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) -> dict[str, float]:
@@ -214,10 +233,11 @@ class Watch:
         save_checkpoint(self._path, "adsm", self._model, self._record)
 
 
-def _embed(embed: Any, rows: list[NDArray[Any]]) -> NDArray[np.float32]:
-    parts = [
-        embed(torch.from_numpy(np.stack(rows[start : start + _ROWS])))
-        for start in range(0, len(rows), _ROWS)
-    ]
-    vectors: NDArray[np.float32] = torch.cat(parts).numpy()
+def in_rows(embed: Embed, rows: Iterable[NDArray[Any]]) -> Vectors:
+    """The vectors (n, dim) of many inputs, some at a time."""
+    left = iter(rows)
+    parts = []
+    while some := list(itertools.islice(left, _ROWS)):
+        parts.append(embed(torch.from_numpy(np.stack(some))))
+    vectors: Vectors = torch.cat(parts).numpy()
     return vectors

@@ -25,7 +25,7 @@ LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """One decoded item: a face (144, 144, 3) uint8 or a voice (samples,) int16 at 16 kHz."""
+    """One decoded item: a face (160, 160, 3) uint8 or a voice (samples,) int16 at 16 kHz."""
 
     person: str  # the name of the gallery, a slash, and the person's folder
     gender: str
