@@ -1,0 +1,105 @@
+"""Rows of trials asked of several contenders, in the same draws of people."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.trial_folder import Row
+from indexer.types import Modality
+from trainer.asking import Asked, Lists
+from trainer.comparing import apart
+from trainer.contenders import Contender
+from trainer.evaluating import threshold_of
+from trainer.evaluation import Section, examine
+from trainer.judge import Figure, Measured, Scored
+from trainer.protocols.people import read_people
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """What somebody reached on a row's list."""
+
+    row: Row
+    section: Section
+    scored: Scored
+    genders: Mapping[str, str]  # of people by name
+
+    @property
+    def figure(self) -> Figure:
+        """The row's figure, of all who ask."""
+        return self.measured().figure()
+
+    @property
+    def gap(self) -> Figure:
+        """The figure of women who ask less that of men."""
+        return apart(self.measured("f"), self.measured("m"))
+
+    def less(self, other: Found) -> Figure:
+        """The figure less another's; ValueError where other people were asked about."""
+        if self._names != other._names:
+            raise ValueError("figures of other people cannot be drawn together")
+        return apart(self.measured(), other.measured())
+
+    def measured(self, gender: str | None = None) -> Measured:
+        """The row's figure draw by draw, of all who ask or of those of a gender."""
+        if gender is None:
+            return self.scored.measure().figures[self.row.figure]
+        own = np.array([self.genders[name] == gender for name in self._names])
+        return self.scored.measure(own[self.scored.askers()]).figures[self.row.figure]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.scored.protocol.items.names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exam:
+    """The rows of a folder, read once, with what they ask.
+
+    ``chosen`` are pairs of other people's faces, of which thresholds come, where there are any.
+    """
+
+    media: Path
+    table: Path
+    asked: Sequence[tuple[Row, Asked]]
+    chosen: Asked | None
+    genders: Mapping[str, str]
+
+    def take(self, contender: Contender, within: Modality | None = None) -> dict[str, Found]:
+        """What a contender reaches, by title, on all rows or those within one modality."""
+        rows = [(row, asked) for row, asked in self.asked if within in (None, row.within)]
+        found = (self._ask(contender, *each) for each in tqdm(rows, contender.name, disable=None))
+        return {each.row.title: each for each in found}
+
+    def media_within(self, modality: Modality) -> dict[str, Path]:
+        """The files by name that are asked about within a modality, or choose its threshold."""
+        asked = [asked for row, asked in self.asked if row.within == modality]
+        if asked and modality == "face" and self.chosen is not None:
+            asked.append(self.chosen)
+        return {name: media.path for each in asked for name, media in each.media.items()}
+
+    def _ask(self, contender: Contender, row: Row, asked: Asked) -> Found:
+        subject = contender.subject(asked)
+        if row.within == "face" and self.chosen is not None:
+            threshold = threshold_of(contender, self.chosen, [asked])
+            subject = dataclasses.replace(subject, threshold=threshold)
+        return Found(row, *examine(asked.protocol, subject), self.genders)
+
+
+def read_exam(folder: Path, rows: Sequence[Row], chosen: Sequence[Row] = ()) -> Exam:
+    """The rows of a folder with ``media`` and the table ``people.tsv``; of ``chosen`` the first."""
+    media, table = folder / "media", folder / "people.tsv"
+    asked = [(row, _read(row, table, media)) for row in rows]
+    others = next((_read(row, table, media) for row in chosen), None)
+    genders = {who.name: who.gender for who in read_people([table])}
+    return Exam(media, table, asked, others, genders)
+
+
+def _read(row: Row, table: Path, media: Path) -> Asked:
+    (asked,) = Lists((row.list,), (table,), media, (row.answer,)).ask()
+    return asked
