@@ -29,6 +29,7 @@ from benchmarks.machine import Machine
 from benchmarks.markdown import table
 from benchmarks.trial_folder import TrialFolder
 from benchmarks.trial_lists import write_people
+from benchmarks.trial_media import Extract
 from indexer.files import replacing
 from trainer.contenders import Means, Model, ReadyVectors
 from trainer.data.splits import SPLITS, Split
@@ -68,7 +69,7 @@ def main(
 ) -> None:
     """Print the table of a checkpoint's figures on the people of a side."""
     click.echo(Machine.here(["torch", "numpy"]).described())
-    exam = prepare(out, *tested_and_others(checkpoint, data, side), seed)
+    exam = prepare(out, *people_and_others(checkpoint, data, side), seed)
     model = Model(str(checkpoint), Means(sample=AUDITED))
     ours = exam.take(model)
     theirs = beside(exam, out / "features") if compared else {}
@@ -77,7 +78,7 @@ def main(
     write(out, model.name, exam, ours, theirs)
 
 
-def tested_and_others(
+def people_and_others(
     checkpoint: Path, data: Path, side: Split
 ) -> tuple[list[Person], list[Person]]:
     """The people of a side, and people with faces to choose a threshold on."""
@@ -93,11 +94,17 @@ def _with_faces(people: Sequence[Person]) -> list[Person]:
     return [one for one in people if one.gallery == "lfw"]
 
 
-def prepare(out: Path, people: list[Person], others: list[Person], seed: int = 0) -> Exam:
+def prepare(
+    out: Path,
+    people: list[Person],
+    others: list[Person],
+    seed: int = 0,
+    extract: Extract | None = None,
+) -> Exam:
     """Write media, lists and the table of people into a folder, and read them."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = TrialFolder(out, people, seed).rows()
-    chosen = TrialFolder(out, others, seed).to_choose_on()
+    rows = TrialFolder(out, people, seed, extract).rows()
+    chosen = TrialFolder(out, others, seed, extract).to_choose_on()
     write_people(out / "people.tsv", [*people, *others])
     return read_exam(out, rows, chosen)
 
@@ -107,7 +114,9 @@ def beside(exam: Exam, folder: Path) -> Reaches:
     found: Reaches = {}
     for modality, name in teachers.OF.items():
         media = exam.media_within(modality)
-        if media:
+        if media and (absent := teachers.missing(name)) is not None:
+            click.echo(f"{absent} Its columns are left out.")
+        elif media:
             vectors = teachers.write_features(name, media, folder)
             found |= exam.take(ReadyVectors(vectors, Means()), modality)
     return found

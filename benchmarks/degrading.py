@@ -91,7 +91,8 @@ def babble(length: int, voices: Sequence[Samples], rng: Rng) -> Samples:
         / _loudness(voices[at])
         for at in chosen
     ]
-    return np.sum(talking, 0, dtype=np.float32)
+    together: Samples = np.sum(talking, 0, dtype=np.float32)
+    return together
 
 
 def _loudness(samples: Samples) -> np.float32:

@@ -26,6 +26,10 @@ from trainer.data.features import Table, write_feature_file
 Encode = Callable[[Path], NDArray[np.float32]]
 
 RESEMBLYZER, DLIB = "Resemblyzer", "dlib"
+_NEEDS = {
+    RESEMBLYZER: {"resemblyzer": "resemblyzer"},
+    DLIB: {"dlib": "dlib", "face_recognition_models": "face_recognition_models"},
+}
 _LEAST_S = 0.4  # of speech that Resemblyzer's own detector leaves; else it hears everything
 # Where a face lies in a crop of LFW, in shares of its side: left, top, right and bottom.
 _BOX = 0.2, 0.25, 0.8, 0.85
@@ -38,6 +42,8 @@ def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
 
     Raises BadRequest where the encoder is not installed.
     """
+    if (absent := missing(name)) is not None:
+        raise BadRequest(absent)
     modality, load = _ENCODERS[name]
     path = folder / f"{name.lower()}-{_digest(media)[:16]}.safetensors"
     if not path.exists():
@@ -50,6 +56,14 @@ def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
     return path
 
 
+def missing(name: str) -> str | None:
+    """What of an encoder is not installed, and how to install it; None where it is all there."""
+    for module, how in _NEEDS[name].items():
+        if importlib.util.find_spec(module) is None:
+            return f"{name} needs {module}, which is not installed: pip install {how}."
+    return None
+
+
 def _digest(media: Mapping[str, Path]) -> str:
     """The hash of all names and contents."""
     parts = [f"{name} {file_sha256(path)}" for name, path in sorted(media.items())]
@@ -58,7 +72,6 @@ def _digest(media: Mapping[str, Path]) -> str:
 
 def resemblyzer() -> Encode:
     """Resemblyzer (Wan et al., ICASSP 2018, by CorentinJ): 256 values of a voice."""
-    _require("resemblyzer", "Resemblyzer", "pip install resemblyzer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from resemblyzer import VoiceEncoder, preprocess_wav
@@ -77,8 +90,6 @@ def resemblyzer() -> Encode:
 
 def dlib_faces() -> Encode:
     """dlib's ResNet (King, 2017) on crops of LFW, turned upright by five landmarks: 128 values."""
-    _require("dlib", "dlib's face encoder", "pip install dlib face_recognition_models")
-    _require("face_recognition_models", "dlib's weights", "pip install face_recognition_models")
     import dlib
 
     weights = _folder_of("face_recognition_models") / "models"
@@ -99,11 +110,6 @@ _ENCODERS: Mapping[str, tuple[Modality, Callable[[], Encode]]] = {
     DLIB: ("face", dlib_faces),
 }
 OF: Mapping[Modality, str] = {modality: name for name, (modality, _) in _ENCODERS.items()}
-
-
-def _require(module: str, what: str, how: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise BadRequest(f"{what} is not installed; {how}, or leave --teachers out.")
 
 
 def _folder_of(module: str) -> Path:

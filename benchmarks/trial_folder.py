@@ -15,7 +15,7 @@ from benchmarks import trial_lists
 from benchmarks.degrading import WAYS
 from benchmarks.held_out import GRID, Person
 from benchmarks.trial_lists import Named
-from benchmarks.trial_media import TrialMedia
+from benchmarks.trial_media import Extract, TrialMedia
 from indexer.types import Modality
 
 SENTENCES = 10  # of an actor that ask, and as many that answer
@@ -47,10 +47,16 @@ class Row:
 class TrialFolder:
     """Makes the media and lists of some people in a folder; drawn by seed."""
 
-    def __init__(self, folder: Path, people: Sequence[Person], seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        people: Sequence[Person],
+        seed: int = 0,
+        extract: Extract | None = None,
+    ) -> None:
         self._people, self._seed = people, seed
         self._lists = folder / "lists"
-        self._media = TrialMedia(folder / "media", seed)
+        self._media = TrialMedia(folder / "media", seed, extract)
 
     def rows(self) -> list[Row]:
         """All that is asked, in the order of a table; what too few people are there for is not."""

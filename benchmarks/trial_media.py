@@ -8,26 +8,32 @@ are halves of one recording.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from PIL import Image
 
-from avsearch.media import SAMPLE_RATE, MediaExtractor
+from avsearch.media import SAMPLE_RATE, MediaExtractor, load_media
 from benchmarks.degrading import WAYS, Samples
 from benchmarks.trial_lists import Named
 from indexer.errors import RefusedFile
+from indexer.types import Media, Modality
+
+Extract = Callable[[Path, Modality], Iterator[Media]]
 
 
 class TrialMedia:
-    """Writes media into a folder and gives their names."""
+    """Writes media into a folder and gives their names.
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    ``extract`` finds the faces or the speech in a file; by default as an index does.
+    """
+
+    def __init__(self, folder: Path, seed: int, extract: Extract | None = None) -> None:
         self.folder = folder
         self._seed = seed
-        self._extractor = MediaExtractor()
+        self._extract = extract or MediaExtractor().extract
         self._spoken: dict[str, Samples] = {}  # by name
 
     def crops(self, person: str, paths: Iterable[Path]) -> list[str]:
@@ -62,14 +68,14 @@ class TrialMedia:
         return name
 
     def _face(self, name: str, path: Path) -> str:
-        media = next(iter(self._extractor.extract(path, "face")))
-        Image.fromarray(media.data).save(self._place(name))
+        face = load_media(next(iter(self._extract(path, "face"))))
+        Image.fromarray(face).save(self._place(name))
         return name
 
     def _speech(self, path: Path) -> Samples:
         """All stretches of speech one after the other; nothing where there are none."""
         try:
-            parts = [media.data for media in self._extractor.extract(path, "voice")]
+            parts = [load_media(media) for media in self._extract(path, "voice")]
         except RefusedFile:
             return np.zeros(0, np.float32)
         return np.concatenate(parts)
