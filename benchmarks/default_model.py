@@ -23,38 +23,21 @@ from pathlib import Path
 import click
 
 from benchmarks import teachers
-from benchmarks.exam import Exam, Found, read_exam
+from benchmarks.exam import Exam, Reaches, read_exam
+from benchmarks.exam_table import shown
 from benchmarks.held_out import Person, people_of_side
 from benchmarks.machine import Machine
-from benchmarks.markdown import table
 from benchmarks.trial_folder import TrialFolder
 from benchmarks.trial_lists import write_people
-from benchmarks.trial_media import Extract
+from benchmarks.trial_media import Extract, whole_recordings
 from indexer.files import replacing
 from trainer.contenders import Means, Model, ReadyVectors
 from trainer.data.splits import SPLITS, Split
 from trainer.evaluating import Reached, Report, Request
 from trainer.evaluation import MODEL
-from trainer.judge import Figure, Measured
+from trainer.judge import Measured
 
 AUDITED = 12  # media of each list that are embedded again
-_KNOWING = "knows gender"
-_HEAD = (
-    "what",
-    "figure",
-    "people",
-    "trials",
-    "reached [95 %]",
-    "women",
-    "men",
-    "women less men, points",
-    _KNOWING,
-    "lost, points",
-    "audit",
-)
-_THEIRS = ("beside", "reached [95 %]", "ours less theirs, points", "lost, points")
-
-Reaches = dict[str, Found]  # by the row's title
 
 
 @click.command()
@@ -63,13 +46,15 @@ Reaches = dict[str, Found]  # by the row's title
 @click.option("--side", type=click.Choice(SPLITS[1:]), default="test", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--teachers", "compared", is_flag=True, help="Beside Resemblyzer and dlib.")
+@click.option("--whole", is_flag=True, help="Recordings with their silences, not the speech.")
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 def main(
-    checkpoint: Path, data: Path, side: Split, out: Path, seed: int, *, compared: bool
+    checkpoint: Path, data: Path, side: Split, out: Path, seed: int, *, compared: bool, whole: bool
 ) -> None:
     """Print the table of a checkpoint's figures on the people of a side."""
     click.echo(Machine.here(["torch", "numpy"]).described())
-    exam = prepare(out, *people_and_others(checkpoint, data, side), seed)
+    people, others = people_and_others(checkpoint, data, side)
+    exam = prepare(out, people, others, seed, whole_recordings if whole else None)
     model = Model(str(checkpoint), Means(sample=AUDITED))
     ours = exam.take(model)
     theirs = beside(exam, out / "features") if compared else {}
@@ -120,55 +105,6 @@ def beside(exam: Exam, folder: Path) -> Reaches:
             vectors = teachers.write_features(name, media, folder)
             found |= exam.take(ReadyVectors(vectors, Means()), modality)
     return found
-
-
-def shown(ours: Reaches, theirs: Reaches) -> str:
-    """All figures as a table in Markdown; the teachers' columns where there are any."""
-    rows = [
-        [*_own_cells(found, ours), *(_their_cells(found, theirs) if theirs else ())]
-        for found in ours.values()
-    ]
-    return table([*_HEAD, *(_THEIRS if theirs else ())], rows)
-
-
-def _own_cells(found: Found, ours: Reaches) -> list[str]:
-    section, women, men = found.section, found.measured("f"), found.measured("m")
-    knowing = section.rows[_KNOWING].figures.get(found.row.figure)
-    return [
-        found.row.title,
-        found.row.figure,
-        str(section.people),
-        str(section.trials),
-        _text(found.figure),
-        f"{women.value:.3f}",
-        f"{men.value:.3f}",
-        _points(found.gap),
-        "" if knowing is None else f"{knowing.value:.3f}",
-        _lost(found, ours),
-        section.audit.verdict if section.valid else "INVALID",
-    ]
-
-
-def _their_cells(found: Found, theirs: Reaches) -> list[str]:
-    other = theirs.get(found.row.title)
-    if other is None or found.row.within is None:
-        return [""] * len(_THEIRS)
-    name = teachers.OF[found.row.within]
-    return [name, _text(other.figure), _points(found.less(other)), _lost(other, theirs)]
-
-
-def _lost(found: Found, all_found: Reaches) -> str:
-    """How much larger the error is than of the same voices as they were."""
-    return "" if found.row.clean is None else _points(found.less(all_found[found.row.clean]))
-
-
-def _text(figure: Figure) -> str:
-    return f"{figure.value:.3f} [{figure.lower:.3f}, {figure.upper:.3f}]"
-
-
-def _points(figure: Figure) -> str:
-    values = (f"{100 * value:+.1f}" for value in (figure.value, figure.lower, figure.upper))
-    return "{} [{}, {}]".format(*values)
 
 
 def write(out: Path, name: str, exam: Exam, ours: Reaches, theirs: Reaches) -> None:

@@ -57,6 +57,9 @@ class Found:
         return self.scored.protocol.items.names
 
 
+Reaches = dict[str, Found]  # by the row's title
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exam:
     """The rows of a folder, read once, with what they ask.
@@ -70,7 +73,7 @@ class Exam:
     chosen: Asked | None
     genders: Mapping[str, str]
 
-    def take(self, contender: Contender, within: Modality | None = None) -> dict[str, Found]:
+    def take(self, contender: Contender, within: Modality | None = None) -> Reaches:
         """What a contender reaches, by title, on all rows or those within one modality."""
         rows = [(row, asked) for row, asked in self.asked if within in (None, row.within)]
         found = (self._ask(contender, *each) for each in tqdm(rows, contender.name, disable=None))

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from avsearch.media import SAMPLE_RATE, MediaExtractor, load_media
+from avsearch.media import SAMPLE_RATE, MediaExtractor, load_media, read_sound
 from benchmarks.degrading import WAYS, Samples
 from benchmarks.trial_lists import Named
 from indexer.errors import RefusedFile
@@ -101,6 +101,14 @@ class TrialMedia:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def whole_recordings(path: Path, modality: Modality) -> Iterator[Media]:
+    """Voices as they were recorded, with all silences; faces as an index finds them."""
+    if modality == "voice":
+        yield Media(path, modality, data=read_sound(path))
+    else:
+        yield from MediaExtractor().extract(path, modality)
 
 
 def _name(person: str, path: Path, ending: str) -> str:
