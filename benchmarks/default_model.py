@@ -125,8 +125,8 @@ def _plain(reaches: Reaches) -> dict[str, object]:
                 key: dataclasses.astuple(each)
                 for key, each in found.section.rows[MODEL].figures.items()
             },
-            "women": _value(found.measured("f")),
-            "men": _value(found.measured("m")),
+            "women": _value(found.women),
+            "men": _value(found.men),
             "women less men": dataclasses.astuple(found.gap),
             "faults": found.section.faults,
         }

@@ -16,45 +16,36 @@ from trainer.comparing import apart
 from trainer.contenders import Contender
 from trainer.evaluating import threshold_of
 from trainer.evaluation import Section, examine
-from trainer.judge import Figure, Measured, Scored
+from trainer.judge import Figure, Measured
 from trainer.protocols.people import read_people
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """What somebody reached on a row's list."""
+    """What somebody reached on a row's list: its figure, of all who ask and of each gender."""
 
     row: Row
     section: Section
-    scored: Scored
-    genders: Mapping[str, str]  # of people by name
+    people: tuple[str, ...]  # whom the list names, in the order in which they are drawn
+    reached: Measured
+    women: Measured
+    men: Measured
 
     @property
     def figure(self) -> Figure:
         """The row's figure, of all who ask."""
-        return self.measured().figure()
+        return self.reached.figure()
 
     @property
     def gap(self) -> Figure:
         """The figure of women who ask less that of men."""
-        return apart(self.measured("f"), self.measured("m"))
+        return apart(self.women, self.men)
 
     def less(self, other: Found) -> Figure:
         """The figure less another's; ValueError where other people were asked about."""
-        if self._names != other._names:
+        if self.people != other.people:
             raise ValueError("figures of other people cannot be drawn together")
-        return apart(self.measured(), other.measured())
-
-    def measured(self, gender: str | None = None) -> Measured:
-        """The row's figure draw by draw, of all who ask or of those of a gender."""
-        if gender is None:
-            return self.scored.measure().figures[self.row.figure]
-        own = np.array([self.genders[name] == gender for name in self._names])
-        return self.scored.measure(own[self.scored.askers()]).figures[self.row.figure]
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self.scored.protocol.items.names
+        return apart(self.reached, other.reached)
 
 
 Reaches = dict[str, Found]  # by the row's title
@@ -91,13 +82,23 @@ class Exam:
         if row.within == "face" and self.chosen is not None:
             threshold = threshold_of(contender, self.chosen, [asked])
             subject = dataclasses.replace(subject, threshold=threshold)
-        return Found(row, *examine(asked.protocol, subject), self.genders)
+        section, scored = examine(asked.protocol, subject)
+        names = asked.protocol.items.names
+        genders = np.array([self.genders[name] for name in names])[scored.askers()]
+        reached, women, men = (
+            scored.measure(own).figures[row.figure]
+            for own in (None, genders == "f", genders == "m")
+        )
+        return Found(row, section, names, reached, women, men)
 
 
 def read_exam(folder: Path, rows: Sequence[Row], chosen: Sequence[Row] = ()) -> Exam:
-    """The rows of a folder with ``media`` and the table ``people.tsv``; of ``chosen`` the first."""
+    """The rows of a folder with ``media`` and the table ``people.tsv``.
+
+    The first of ``chosen`` gives thresholds; without one, rows of faces are left out.
+    """
     media, table = folder / "media", folder / "people.tsv"
-    asked = [(row, _read(row, table, media)) for row in rows]
+    asked = [(row, _read(row, table, media)) for row in rows if chosen or row.within != "face"]
     others = next((_read(row, table, media) for row in chosen), None)
     genders = {who.name: who.gender for who in read_people([table])}
     return Exam(media, table, asked, others, genders)

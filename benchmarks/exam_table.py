@@ -40,7 +40,7 @@ def shown(ours: Reaches, theirs: Reaches) -> str:
 
 
 def _own_cells(found: Found, ours: Reaches, theirs: Reaches) -> list[str]:
-    section, women, men = found.section, found.measured("f"), found.measured("m")
+    section = found.section
     knowing = section.rows[KNOWING].figures.get(found.row.figure)
     return [
         found.row.title,
@@ -48,8 +48,8 @@ def _own_cells(found: Found, ours: Reaches, theirs: Reaches) -> list[str]:
         str(section.people),
         str(section.trials),
         _text(found.figure),
-        f"{women.value:.3f}",
-        f"{men.value:.3f}",
+        f"{found.women.value:.3f}",
+        f"{found.men.value:.3f}",
         _points(found.gap),
         "" if knowing is None else f"{knowing.value:.3f}",
         _lost(found, ours),

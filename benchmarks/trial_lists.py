@@ -54,7 +54,7 @@ def as_many_of_two(media: Named, most: int, seed: int) -> list[Pair]:
     """
     rng, people = np.random.default_rng(seed), sorted(media)
     found: list[Pair] = []
-    for who in people:
+    for who in people if len(people) > 1 else ():
         pairs = list(itertools.combinations(media[who], 2))
         others = [other for other in people if other != who]
         for at in sorted(rng.permutation(len(pairs))[:most].tolist()):

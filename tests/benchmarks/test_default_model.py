@@ -235,6 +235,17 @@ def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
     assert (tmp_path / "report.html").is_file()
 
 
+def test_faces_are_not_told_apart_without_people_to_choose_a_threshold_on(
+    data, checkpoint, tmp_path
+):
+    people = [one for one in people_of_side(checkpoint, data, "test") if one.gallery == "lfw"]
+    assert [
+        row.title for row, _ in prepare(tmp_path, people, people[:1], extract=extract).asked
+    ] == []
+    (found,) = prepare(tmp_path, people[:2], people[2:], extract=extract).asked
+    assert found[0].title == "face to face, faces in the wild"
+
+
 def test_too_few_people_leave_rows_out(data, checkpoint, tmp_path):
     people = [one for one in people_of_side(checkpoint, data, "test") if one.gallery == "nemo"]
     rows = TrialFolder(tmp_path, people, extract=extract).rows()

@@ -95,6 +95,10 @@ def test_who_asks_and_who_answers_share_no_recording(counts, seed, each):
     assert trial_lists.split_evenly(media, each, seed) == (asking, answering)
 
 
+def test_one_person_gives_no_pairs_of_two():
+    assert trial_lists.as_many_of_two(named([3]), 2, 0) == []
+
+
 def test_the_seed_decides_what_is_drawn():
     media = named([5, 5, 5])
     made = [
