@@ -28,10 +28,14 @@ _PEAK = 0.5  # at which a telephone's quantiser is driven
 
 
 def in_noise(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:
-    """In noise at 10 dB below the voice: coloured noise, or as often a babble of ``others``."""
+    """In noise at 10 dB below the voice: coloured noise, or as often a babble of ``others``.
+
+    Where there are no others it is coloured noise.
+    """
     length = len(samples)
-    noise = babble(length, others, rng) if rng.random() < 0.5 else coloured(length, rng)
-    return with_noise(samples, noise)
+    if len(others) and rng.random() < 0.5:
+        return with_noise(samples, babble(length, others, rng))
+    return with_noise(samples, coloured(length, rng))
 
 
 def shortened(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:  # noqa: ARG001

@@ -86,7 +86,7 @@ class TrialFolder:
     def _by_gender(self, faces: Named, voices: Named) -> Iterator[Row]:
         names = _all(voices), _all(faces)
         for title, sides in (("voice to face", names), ("face to voice", names[::-1])):
-            if all(sides):
+            if min(map(len, sides)) > 1:
                 name = f"{title}, by gender"
                 path = self._write(name, sides)
                 yield Row(name, path, "mAP", answer="gender", least=LEAST_PRECISION)

@@ -26,9 +26,10 @@ def test_what_is_done_is_decided_by_the_seed_and_leaves_the_voice_as_it_was(way)
     assert not np.array_equal(one, VOICE)
 
 
+@pytest.mark.parametrize("others", [OTHERS, []])
 @pytest.mark.parametrize("seed", range(4))  # coloured noise and babble
-def test_noise_is_ten_decibels_below_the_voice(seed):
-    found = degrading.in_noise(VOICE, OTHERS, np.random.default_rng(seed))
+def test_noise_is_ten_decibels_below_the_voice(seed, others):
+    found = degrading.in_noise(VOICE, others, np.random.default_rng(seed))
     assert len(found) == len(VOICE)
     ratio = power(VOICE) / power(found - VOICE)
     assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.01)
