@@ -224,10 +224,15 @@ def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
     told = shown(ours, {})
     assert len(told.splitlines()) == 2 + len(ours)
     assert told.count("passed") == len(ours)
+    rows = told.splitlines()[2:]
+    assert ["0.95: " in row for row in rows] == [True, False, False, False, False]
+    verdict = "kept" if lost.value <= 0.05 else "missed"
+    assert ["lost 5: " in row for row in rows] == [False, False, False, True, False]
+    assert f"lost 5: {verdict}" in told
     with pytest.raises(ValueError, match="other people"):
         faces.less(worse)
     beside = shown(ours, exam.take(model, "voice"))
-    assert "Resemblyzer" in beside
+    assert "Resemblyzer: kept" in beside
     assert "+0.0 [+0.0, +0.0]" in beside  # a model is no better than itself
     write(tmp_path, model.name, exam, ours, {})
     figures = json.loads((tmp_path / "figures.json").read_text())["ours"]
