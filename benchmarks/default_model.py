@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from trainer.contenders import Means, Model, ReadyVectors
 from trainer.data.splits import SPLITS, Split
 from trainer.evaluating import Reached, Report, Request
 from trainer.evaluation import MODEL
-from trainer.judge import Measured
+from trainer.judge import Figure
 
 AUDITED = 12  # media of each list that are embedded again
 
@@ -115,27 +116,28 @@ def write(out: Path, name: str, exam: Exam, ours: Reaches, theirs: Reaches) -> N
     Report(request, sys.argv, [reached]).write(out)
     told = {"ours": _plain(ours), "theirs": _plain(theirs)}
     with replacing(out / "figures.json") as partial:
-        partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def _plain(reaches: Reaches) -> dict[str, object]:
     return {
         title: {
             "figures": {
-                key: dataclasses.astuple(each)
-                for key, each in found.section.rows[MODEL].figures.items()
+                key: _numbers(each) for key, each in found.section.rows[MODEL].figures.items()
             },
-            "women": _value(found.women),
-            "men": _value(found.men),
-            "women less men": dataclasses.astuple(found.gap),
+            "women": _numbers(found.women.figure()),
+            "men": _numbers(found.men.figure()),
+            "women less men": _numbers(found.gap),
             "faults": found.section.faults,
         }
         for title, found in reaches.items()
     }
 
 
-def _value(measured: Measured) -> tuple[float, ...]:
-    return dataclasses.astuple(measured.figure())
+def _numbers(figure: Figure) -> list[float | None]:
+    """A figure and the ends of its interval; None for what there is not."""
+    values = dataclasses.astuple(figure)
+    return [value if math.isfinite(value) else None for value in values]
 
 
 if __name__ == "__main__":
