@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from trainer.intervals import interval
-from trainer.judge import Figure, Scored
+from trainer.judge import Figure, Measured, Scored
 
 SMALLER_IS_BETTER = ("EER",)
 
@@ -34,14 +34,19 @@ def differences(first: Scored, second: Scored) -> dict[str, Difference]:
     found = {}
     for name, one in ones.items():
         other = others[name]
-        with np.errstate(invalid="ignore"):
-            apart = Figure(one.value - other.value, *interval(one.drawn - other.drawn))
-        found[name] = Difference(one.value, other.value, apart, _better(name, apart))
+        difference = apart(one, other)
+        found[name] = Difference(one.value, other.value, difference, _better(name, difference))
     return found
 
 
-def _better(name: str, apart: Figure) -> int:
+def apart(one: Measured, other: Measured) -> Figure:
+    """The first less the second, in the same draws of the same people."""
+    with np.errstate(invalid="ignore"):
+        return Figure(one.value - other.value, *interval(one.drawn - other.drawn))
+
+
+def _better(name: str, difference: Figure) -> int:
     """Which scorer is better beyond doubt of the interval."""
-    if not (apart.lower > 0 or apart.upper < 0):
+    if not (difference.lower > 0 or difference.upper < 0):
         return 0
-    return 1 if (apart.lower > 0) != (name in SMALLER_IS_BETTER) else 2
+    return 1 if (difference.lower > 0) != (name in SMALLER_IS_BETTER) else 2

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avsearch.models import load_model, load_reranker
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.locate import open_index
 from trainer.asking import (
@@ -37,7 +39,7 @@ from trainer.contenders import (
     contender_of,
 )
 from trainer.evaluation import Section, Subject, examine
-from trainer.judge import Scored
+from trainer.judge import Scored, score
 from trainer.material import (
     Material,
     embedded,
@@ -45,7 +47,9 @@ from trainer.material import (
     material_of_features,
     media_under,
 )
+from trainer.metrics import best_threshold
 from trainer.protocols.fame import write_submission
+from trainer.protocols.trials import Verification
 from trainer.scorers import VectorScorer
 
 Progress = Callable[[int, int], None]
@@ -70,6 +74,7 @@ class Request:
     answers: tuple[str, ...] = ("identity",)
     trained: tuple[str, ...] = (EVERYBODY,)
     without_same_recording: bool = False
+    threshold_list: Path | None = None
     sample: int = 40
     seed: int = 0
     device: str = "auto"
@@ -156,12 +161,12 @@ def run(request: Request, progress: Progress | None = None) -> Report:
     """Evaluate; raises BadRequest for what cannot be evaluated."""
     contenders = _contenders(request)
     questions = _asked(request, contenders)
+    thresholds = _thresholds(request, contenders, questions)
     reached = [Reached(each.name, [], {}) for each in contenders]
     compared = []
     for done, asked in enumerate(questions, 1):
         scored = [
-            _reach(each, contender, asked)
-            for each, contender in zip(reached, contenders, strict=True)
+            _reach(*each, asked) for each in zip(reached, contenders, thresholds, strict=True)
         ]
         if len(scored) == 2:
             valid = all(each.sections[-1].valid for each in reached)
@@ -270,9 +275,43 @@ def _common(request: Request, contenders: Sequence[Contender]) -> Material:
     return own[0] if len(paths) == len(own[0].items) else restricted(own[0], paths)
 
 
-def _reach(reached: Reached, contender: Contender, asked: Asked) -> Scored:
+def _thresholds(
+    request: Request, contenders: Sequence[Contender], questions: Sequence[Asked]
+) -> list[float | None]:
+    """Each contender's threshold, by a list of pairs of other people; None where none is named."""
+    if request.threshold_list is None:
+        return [None] * len(contenders)
+    path, tables = request.threshold_list, request.tables
+    (chosen,) = Lists((path,), tables, request.media).ask()
+    return [threshold_of(contender, chosen, questions) for contender in contenders]
+
+
+def threshold_of(contender: Contender, chosen: Asked, questions: Sequence[Asked]) -> float:
+    """The threshold that is best for a contender on pairs of people of whom nothing else is asked.
+
+    Raises BadRequest where ``chosen`` asks no such pairs, or somebody of ``questions`` is in them.
+    """
+    name = "The threshold" if chosen.list is None else printable(chosen.list)
+    if not isinstance(chosen.protocol, Verification):
+        raise BadRequest(f"{name} must ask of pairs whether they are one person.")
+    tested = {who for asked in questions for who in asked.protocol.items.names}
+    both = sorted(tested & set(chosen.protocol.items.names))
+    if both:
+        raise BadRequest(
+            f"{name} has {both[0]} and {len(both) - 1} others who are evaluated too; a threshold "
+            "is chosen on other people."
+        )
+    scores = score(chosen.protocol, contender.subject(chosen).scorer).scores
+    assert isinstance(scores, np.ndarray)
+    found = best_threshold(scores[:, 0], chosen.protocol.same)
+    if math.isnan(found):
+        raise BadRequest(f"{name} needs pairs of one person and pairs of two.")
+    return found
+
+
+def _reach(reached: Reached, contender: Contender, threshold: float | None, asked: Asked) -> Scored:
     """A contender's section on what is asked, and its vectors to be drawn; its scores."""
-    subject = contender.subject(asked)
+    subject = dataclasses.replace(contender.subject(asked), threshold=threshold)
     section, scored = examine(asked.protocol, subject)
     reached.sections.append(section)
     title = "" if asked.list is None else asked.list.name

@@ -105,7 +105,7 @@ class Subject:
 
     ``embedder`` is what the audit of the embedder found; None where vectors came ready, of which
     only the comparison can be audited. ``contents`` tells which media are copies, where media are
-    at hand.
+    at hand. From ``threshold`` on, which other people's pairs gave, two are called the same.
     """
 
     scorer: Scorer | ReadyScores
@@ -118,6 +118,7 @@ class Subject:
     contents: Contents | None = None
     notes: Sequence[str] = ()
     calibrations: Mapping[str, Calibration] = dataclasses.field(default_factory=dict)
+    threshold: float | None = None
 
 
 def evaluate(
@@ -137,7 +138,7 @@ def evaluate(
 def examine(protocol: Protocol, subject: Subject) -> tuple[Section, Scored]:
     """A protocol audited, scored and judged, and the scores of the subject itself."""
     audits = _audits(protocol, subject)
-    scored = score(protocol, subject.scorer)
+    scored = dataclasses.replace(score(protocol, subject.scorer), threshold=subject.threshold)
     rows = {MODEL: scored.judge()}
     if isinstance(protocol, Verification):
         rows[MODEL].figures.update(_costs(protocol, scored, subject.calibrations))

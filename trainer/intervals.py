@@ -42,6 +42,15 @@ class Draws:
             means: Drawn = (self.counts @ sums) / (self.counts @ sizes)
         return means
 
+    def mean_of_pairs(self, values: Floats, first: Ints, second: Ints) -> Drawn:
+        """The mean of values (n,), each of a pair of these people; of one person once."""
+        alone, means = first == second, np.empty(len(self.counts))
+        for at, drawn in enumerate(self.counts.astype(float)):
+            weights = drawn[first] * np.where(alone, 1.0, drawn[second])
+            with np.errstate(invalid="ignore"):
+                means[at] = (weights @ values) / weights.sum()
+        return means
+
     def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> DrawnPairs:
         """Scored pairs (n,) of these people, as each draw weighs them."""
         bins = _bins(scores, same)

@@ -26,6 +26,7 @@ from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval,
 from trainer.ranking import Ranking, rank
 from trainer.scorers import AllPairsScorer, ReadyScores, Scorer, Scores, VectorScorer
 
+ACCURACY = "accuracy"
 FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
 CMC_RANKS = (1, 5, 10)
 
@@ -83,10 +84,15 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scored:
-    """A protocol with the scores of its trials, so that groups need no second scoring."""
+    """A protocol with the scores of its trials, so that groups need no second scoring.
+
+    Where there is a ``threshold``, which must come from other people, verification has an
+    accuracy: pairs are called the same from it on.
+    """
 
     protocol: Protocol
     scores: Scores | Ranking
+    threshold: float | None = None
 
     def judge(self, asked: Bools | None = None) -> Judged:
         """Figures with intervals over all trials, or those (n,) that are ``asked``."""
@@ -99,7 +105,7 @@ class Scored:
             return _measure_retrieval(self.protocol, self.scores, asked)
         assert isinstance(self.scores, np.ndarray)
         if isinstance(self.protocol, Verification):
-            return _measure_verification(self.protocol, self.scores[:, 0], asked)
+            return _measure_verification(self.protocol, self.scores[:, 0], asked, self.threshold)
         return _measure_matching(self.protocol, self.scores, asked)
 
     def askers(self) -> Ints:
@@ -232,12 +238,15 @@ def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
     return lambda rows: protocol.queries[rows, None] == protocol.gallery[None]
 
 
-def _measure_verification(protocol: Verification, scores: Floats, asked: Bools | None) -> Measures:
+def _measure_verification(
+    protocol: Verification, scores: Floats, asked: Bools | None, threshold: float | None
+) -> Measures:
     kept = np.ones(len(scores), bool) if asked is None else asked
     people = protocol.items.people
     scores, same = scores[kept], protocol.same[kept]
     first, second = people[protocol.first[kept]], people[protocol.second[kept]]
-    drawn = Draws(len(protocol.items.names)).pairs(scores, same, first, second)
+    draws = Draws(len(protocol.items.names))
+    drawn = draws.pairs(scores, same, first, second)
     figures = {
         "AUC": Measured(roc_auc(scores, same), drawn.auc()),
         "EER": Measured(equal_error_rate(scores, same), drawn.eer()),
@@ -245,6 +254,9 @@ def _measure_verification(protocol: Verification, scores: Floats, asked: Bools |
     for rate in FALSE_MATCHES:
         value = true_match_rate(scores, same, rate)
         figures[f"TMR at FMR {rate:g}"] = Measured(value, drawn.true_match_rate(rate))
+    if threshold is not None and len(scores):
+        hits = ((scores.astype(float) >= threshold) == same).astype(float)
+        figures[ACCURACY] = Measured(float(hits.mean()), draws.mean_of_pairs(hits, first, second))
     return Measures(protocol.name, len(scores), len(np.unique(first)), figures)
 
 
@@ -252,7 +264,7 @@ def _measure_matching(protocol: Matching, scores: Scores, asked: Bools | None) -
     kept = np.ones(len(scores), bool) if asked is None else asked
     hits = matching_hits(scores[kept], protocol.truth[kept])
     people = protocol.items.people[protocol.probes[kept]]
-    figures = {"accuracy": _mean(hits, people, Draws(len(protocol.items.names)))}
+    figures = {ACCURACY: _mean(hits, people, Draws(len(protocol.items.names)))}
     return Measures(protocol.name, len(hits), len(np.unique(people)), figures)
 
 

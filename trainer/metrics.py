@@ -71,6 +71,21 @@ def equal_error_rate(scores: Floats, same: Bools) -> float:
     return float(false_match[after - 1] + share * (false_match[after] - false_match[after - 1]))
 
 
+def best_threshold(scores: Floats, same: Bools) -> float:
+    """A threshold by which most pairs are told right, where from it on they are called the same.
+
+    ``scores`` and ``same`` are (n,). Half way between the two scores it keeps apart; infinite where
+    it is best to call none the same. NaN where either kind is missing.
+    """
+    if same.all() or not same.any():
+        return float("nan")
+    values, places = np.unique(np.asarray(scores, float), return_inverse=True)
+    accepted = np.cumsum(np.bincount(places[same], minlength=len(values))[::-1])[::-1]
+    rejected = np.cumsum(np.bincount(places[~same], minlength=len(values)))
+    ends = np.r_[values[:1], (values[1:] + values[:-1]) / 2, np.inf]
+    return float(ends[np.argmax(np.r_[accepted, 0] + np.r_[0, rejected])])
+
+
 def true_match_rate(scores: Floats, same: Bools, false_match_rate: float) -> float:
     """The largest true match rate of any threshold whose false match rate is no larger than asked.
 

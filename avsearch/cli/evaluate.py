@@ -107,6 +107,11 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     help="Leave right answers of the asker's own recording out.",
 )
 @click.option(
+    "--threshold-list",
+    type=click.Path(path_type=Path),
+    help="A list of other people's pairs; at its best threshold each verification has an accuracy.",
+)
+@click.option(
     "--audit", "sample", default=40, show_default=True, help="Media that are embedded again."
 )
 @click.option("--seed", default=0, show_default=True)

@@ -158,3 +158,21 @@ def test_a_leaning_model_makes_figures_invalid_and_the_exit_code_3(evaluate, mon
     assert done.exit_code == 3
     assert "INVALID: 1:2 V-F U: vectors, " in done.stderr
     assert "INVALID" in done.stdout
+
+
+def test_pairs_have_an_accuracy_where_a_list_of_others_gives_the_threshold(run, tmp_path):
+    names = [f"p{who}/{take}.wav" for who in range(4) for take in range(2)]
+    vectors = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
+    np.savez(tmp_path / "own.npz", voices=vectors, voice_paths=np.array(names))
+    rows = [f"p{at}\tp{at}\tf\tPeru\tdev" for at in range(4)]
+    header = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
+    (tmp_path / "people.tsv").write_text("\n".join([header, *rows]) + "\n")
+    for name, (one, other) in {"tested": (0, 1), "others": (2, 3)}.items():
+        pairs = [f"p{one}/0.wav p{who}/1.wav" for who in (one, other, one)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(pairs) + "\n")
+    words = ["--list", tmp_path / "tested.txt", "--people", tmp_path / "people.tsv"]
+    words += ["--features", tmp_path / "own.npz", "--threshold-list", tmp_path / "others.txt"]
+    done = run("evaluate", *words, "--json")
+    assert done.exit_code == 0, done.stderr
+    (section,) = json.loads(done.stdout)["sections"]
+    assert section["rows"]["model"]["figures"]["accuracy"]["value"] == 1

@@ -53,6 +53,14 @@ def listed(tmp_path):
     return tmp_path / "match.txt"
 
 
+def write_pairs(path, people):
+    """A list of pairs of a voice and a face, as many of one person as of two."""
+    rows = [(at, other) for at in people for other in (at, people[at == people[0]])]
+    lines = [f"p{one}/0.wav p{other}/0.jpg" for one, other in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 @pytest.fixture
 def meta(tmp_path):
     """The table of people, under both of their names."""
@@ -359,3 +367,40 @@ def test_pickled_trials_are_a_list_like_any_other(features, tmp_path):
         "trials F-V",
     ]
     assert [next(iter(s.rows["model"].figures.values())).value for s in report.sections] == [1] * 3
+
+
+# A threshold of other people.
+
+
+def test_pairs_have_an_accuracy_at_the_threshold_that_is_best_for_other_people(
+    features, meta, tmp_path
+):
+    tested = write_pairs(tmp_path / "tested.txt", [0, 1, 2, 3, 4, 5])
+    others = write_pairs(tmp_path / "others.txt", [10, 11, 12])
+    asked = {"lists": (tested,), "tables": (meta,), "features": features[0]}
+    assert "accuracy" not in run(Request(**asked)).sections[0].rows["model"].figures
+    (section,) = run(Request(**asked, threshold_list=others)).sections
+    assert accuracy(section) == 1
+    report = run(
+        Request(
+            lists=(tested,),
+            tables=(meta,),
+            compare=tuple(map(str, features)),
+            threshold_list=others,
+        )
+    )
+    assert report.compared[0].differences["accuracy"].first == 1
+    assert report.compared[0].differences["accuracy"].second < 1
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [([3, 10, 11], "has p3 and 0 others who are evaluated too"), (None, "must ask of pairs")],
+)
+def test_a_threshold_of_those_who_are_tested_or_of_no_pairs_is_refused(
+    features, meta, listed, tmp_path, people, said
+):
+    tested = write_pairs(tmp_path / "tested.txt", [0, 1, 2, 3])
+    others = listed if people is None else write_pairs(tmp_path / "others.txt", people)
+    with pytest.raises(BadRequest, match=said):
+        run(Request(lists=(tested,), tables=(meta,), features=features[0], threshold_list=others))

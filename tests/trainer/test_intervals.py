@@ -65,3 +65,24 @@ def test_a_pair_of_one_person_counts_as_often_as_the_person(people):
             for score, person in zip(scores[kind], who[kind], strict=True):
                 row[int(score)] += counts[person]
         np.testing.assert_array_equal(weights, expected)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1, 1, width=16), st.integers(0, 3), st.integers(0, 3)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_pair_of_two_people_counts_as_often_as_both_were_drawn(rows):
+    values, first, second = (np.array(column) for column in zip(*rows, strict=True))
+    draws = Draws(4, draws=20)
+    found = draws.mean_of_pairs(values, first, second)
+    for counts, mean in zip(draws.counts, found, strict=True):
+        kept = [
+            value
+            for value, one, other in rows
+            for _ in range(counts[one] * (1 if one == other else counts[other]))
+        ]
+        assert mean == pytest.approx(np.mean(kept)) if kept else np.isnan(mean)

@@ -336,3 +336,14 @@ def test_scorers_of_known_worth_get_it_on_every_published_list(lists, people, na
         figure = main_figure(score(protocol, scorer).judge())
         assert figure.value == pytest.approx(expected, abs=tolerance)
         assert figure.lower <= figure.value <= figure.upper
+
+
+def test_a_threshold_gives_verification_an_accuracy_and_without_one_there_is_none(
+    verification, items
+):
+    scored = score(verification, blind(items))
+    assert "accuracy" not in scored.judge().figures
+    told = dataclasses.replace(scored, threshold=0.0).judge().figures["accuracy"]
+    right = (scored.scores[:, 0] >= 0) == verification.same
+    assert told.value == pytest.approx(right.mean())
+    assert told.lower < told.value < told.upper

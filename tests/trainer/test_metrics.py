@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trainer.metrics import (
     average_precision,
+    best_threshold,
     equal_error_rate,
     matching_hits,
     roc_auc,
@@ -180,3 +181,17 @@ def test_a_matching_is_right_where_the_right_candidate_alone_scores_highest():
     scores = np.array([[2.0, 1, 0], [1, 2, 0], [2, 2, 0], [1, 1, 1], [0, 1, 1]])
     truth = np.array([0, 0, 0, 2, 0])
     assert matching_hits(scores, truth).tolist() == [1, 0, 1 / 2, 1 / 3, 0]
+
+
+@settings(max_examples=200)
+@given(ROWS)
+def test_no_threshold_tells_more_pairs_right_than_the_best(rows):
+    scores, same = columns(rows)
+    found = best_threshold(scores.astype(np.float32), same)
+    if same.all() or not same.any():
+        assert math.isnan(found)
+        return
+    tried = [*scores.tolist(), math.inf]
+    most = max(((scores >= one) == same).sum() for one in tried)
+    assert ((scores >= found) == same).sum() == most
+    assert found not in scores or found == scores.min()  # it lies between two of them
