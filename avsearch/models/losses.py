@@ -73,7 +73,8 @@ class AdditiveMargin(nn.Module):
     def __init__(self, classes: int, dim: int, *, margin: float = 0.2, scale: float = 20.0) -> None:
         super().__init__()
         self.margin, self.scale = margin, scale
-        self.weight = nn.Parameter(torch.randn(classes, dim))
+        # About unit length, so that the steps of Adam turn them fast enough.
+        self.weight = nn.Parameter(torch.randn(classes, dim) / math.sqrt(dim))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Unit vectors (n, dim) and their classes (n,) to the mean cross-entropy."""
@@ -238,7 +239,8 @@ class SharedClassifier(nn.Module):
     def __init__(self, classes: int, dim: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(classes, dim))
+        # About unit length, so that the steps of Adam turn them fast enough.
+        self.weight = nn.Parameter(torch.randn(classes, dim) / math.sqrt(dim))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of unit embeddings (n, dim) with labels (n,)."""

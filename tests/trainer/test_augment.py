@@ -135,7 +135,7 @@ def test_a_short_voice_is_repeated_from_a_random_sample_on():
     samples = np.arange(100, dtype=np.int16)
     generator, firsts = rng(), set()
     for _ in range(20):
-        stretch = augment._stretch(samples, 250, generator)
+        stretch = augment.stretch(samples, 250 / 16_000, generator) * 32768
         firsts.add(int(stretch[0]))
         for one, other in itertools.pairwise(stretch.tolist()):
             assert other == (one + 1) % 100

@@ -83,9 +83,7 @@ def voice(
     samples: NDArray[np.int16], seconds: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """A stretch of a voice through a random channel with noise, (seconds * 16000,) float32."""
-    length = round(seconds * SAMPLE_RATE)
-    wave = _stretch(samples, length, rng).astype(np.float32)
-    wave *= np.float32(1 / 32768)
+    wave = stretch(samples, seconds, rng)
     if rng.random() < 0.8:
         wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng))
     if rng.random() < 0.7:
@@ -93,14 +91,17 @@ def voice(
     return wave
 
 
-def _stretch(
-    samples: NDArray[np.int16], length: int, rng: np.random.Generator
-) -> NDArray[np.int16]:
-    """A random stretch; a shorter voice is repeated from a random sample on."""
+def stretch(
+    samples: NDArray[np.int16], seconds: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A random stretch as it is, float32; a shorter voice is repeated from a random sample on."""
+    length = round(seconds * SAMPLE_RATE)
     if len(samples) > length:
         start = rng.integers(len(samples) - length)
-        return samples[start : start + length]
-    return np.resize(np.roll(samples, -rng.integers(len(samples))), length)
+        chosen = samples[start : start + length]
+    else:
+        chosen = np.resize(np.roll(samples, -rng.integers(len(samples))), length)
+    return chosen.astype(np.float32) * np.float32(1 / 32768)
 
 
 def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:

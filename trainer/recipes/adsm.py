@@ -76,18 +76,19 @@ SETTINGS = ADSMSettings(
     voice_trunk="lstm",
     voice_seconds=1.6,
     attribute_weight=1.0,
-    turns=2,
+    turns=3,
 )
 IDENTITY = {"face": 0.5, "voice": 1.0}  # weights of telling people apart
 LIKENESS = {"face": 2.0, "voice": 1.0}  # weights of the teachers' likenesses
-HEADS = Phase(600, 210, 1.6, peak_rate=1e-3, warmup=50)
+HEADS = Phase(1200, 210, 1.6, peak_rate=1e-3, warmup=50)
 WHOLE = Phase(300, 210, 1.6, peak_rate=1e-4, warmup=20)
 FACE_PEOPLE, VOICE_PEOPLE, EACH = 24, 24, 3  # of a batch
 WIDER = 2  # times as many people on features, which cost next to nothing
-FACE_COPIES, VOICE_COPIES = 3, 10  # of every item, augmented, for the layers behind the trunks
+# Of every item, for the layers behind the trunks; all augmented but some of the voices.
+FACE_COPIES, VOICE_COPIES, CLEAN_COPIES = 3, 12, 4
 CLOSEST = 0.9  # of a face's crop that is seen
 SEED = 0
-EVERY = 100  # steps between two validations
+EVERY = 150  # steps between two validations
 
 
 @click.command()
@@ -242,12 +243,16 @@ def features(model: ADSM, data: TrainingSet) -> Features:
         changed = (augment.face(one, size, rng, closest=CLOSEST) for one in data.faces.items)
         return in_rows(lambda rows: model.face_net[0](scale_pixels(rows)), changed)
 
-    def one_more_of_voices() -> Vectors:
-        changed = (augment.voice(one, seconds, rng) for one in data.voices.items)
+    def one_more_of_voices(*, clean: bool) -> Vectors:
+        change = augment.stretch if clean else augment.voice
+        changed = (change(one, seconds, rng) for one in data.voices.items)
         return in_rows(model.voice_net[0], changed)
 
     faces = [one_more_of_faces() for _ in tqdm(range(FACE_COPIES), "faces", disable=None)]
-    voices = [one_more_of_voices() for _ in tqdm(range(VOICE_COPIES), "voices", disable=None)]
+    voices = [
+        one_more_of_voices(clean=at < CLEAN_COPIES)
+        for at in tqdm(range(VOICE_COPIES), "voices", disable=None)
+    ]
     return Features(data, np.stack(faces), np.stack(voices))
 
 
