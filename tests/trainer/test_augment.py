@@ -163,20 +163,45 @@ def test_channels_differ_and_some_are_telephones():
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=SEEDS, level=st.floats(1e-3, 1.0))
-def test_noise_is_5_to_30_decibels_below_the_voice(seed, level):
+@given(seed=SEEDS, level=st.floats(1e-3, 1.0), decibels=st.floats(-30, 5))
+def test_noise_is_brought_to_so_many_decibels_of_the_voice(seed, level, decibels):
     wave = (level * rng(2).standard_normal(4000)).astype(np.float32)
-    noise = augment._noise(wave, rng(seed))
-    decibels = 20 * np.log10(np.linalg.norm(noise) / np.linalg.norm(wave))
-    assert -30.1 < decibels < -4.9
+    noise = augment._below(wave, augment._coloured(4000, rng(seed)), decibels)
+    found = 20 * np.log10(np.linalg.norm(noise) / np.linalg.norm(wave))
+    assert found == pytest.approx(decibels, abs=0.01)
 
 
 def test_noise_is_never_twice_the_same_and_lies_lower_the_browner_it_is():
-    noises = [augment._noise(np.ones(4000, np.float32), rng(seed)) for seed in range(100)]
+    noises = [augment._coloured(4000, rng(seed)) for seed in range(100)]
     assert len({noise.tobytes() for noise in noises}) == 100
     spectra = [np.abs(np.fft.rfft(noise)) for noise in noises]
     tilts = [spectrum[1000:].mean() / spectrum[50:250].mean() for spectrum in spectra]
     assert min(tilts) < 0.3 < 0.8 < max(tilts) < 1.3
+
+
+def test_a_babble_is_of_some_of_the_others_equally_loud():
+    tones = [np.round(a * np.sin(np.arange(16_000) * f)) for a, f in ((9000, 0.3), (90, 0.7))]
+    together = augment._babble([tone.astype(np.int16) for tone in tones], 0.5, rng())
+    spectrum = np.abs(np.fft.rfft(together))
+    first, second = (spectrum[round(f / np.pi * (len(spectrum) - 1))] for f in (0.3, 0.7))
+    assert first == pytest.approx(second, rel=0.2)
+    assert first > 20 * np.median(spectrum)
+
+
+def test_voices_are_talked_over_only_where_there_are_others():
+    speech = (3000 * np.sin(np.arange(16_000) * 0.2)).astype(np.int16)
+    other = (3000 * np.sin(np.arange(16_000) * 1.5)).astype(np.int16)
+    at = round(1.5 / np.pi * 4000)
+
+    def heard(others) -> int:
+        waves = [augment.voice(speech, 0.5, rng(seed), others=others) for seed in range(60)]
+        spectra = [np.abs(np.fft.rfft(wave)) for wave in waves]
+        around = [np.r_[each[at - 40 : at - 5], each[at + 5 : at + 40]].max() for each in spectra]
+        peaks = [each[at - 2 : at + 3].max() for each in spectra]
+        return sum(peak > 5 * noise for peak, noise in zip(peaks, around, strict=True))
+
+    assert heard(()) == 0
+    assert heard([other]) > 10
 
 
 @settings(deadline=None, max_examples=20)

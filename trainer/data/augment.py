@@ -7,6 +7,7 @@ beside the model, so what they cost is what a training is slower by where no cor
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ _HOP = _BLOCK - 2 * _REACH
 
 _TILTS = 8  # kinds of noise, from white to brown
 _BANK = 2**18  # samples of each
+_TALKERS = 5  # of a babble
 
 
 def face(
@@ -80,14 +82,26 @@ def _relighting(picture: Image.Image, rng: np.random.Generator) -> tuple[float, 
 
 
 def voice(
-    samples: NDArray[np.int16], seconds: float, rng: np.random.Generator
+    samples: NDArray[np.int16],
+    seconds: float,
+    rng: np.random.Generator,
+    *,
+    telephone: float = 0.2,
+    loudest_noise_db: float = -5.0,
+    others: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.float32]:
-    """A stretch of a voice through a random channel with noise, (seconds * 16000,) float32."""
+    """A stretch of a voice through a random channel with noise, (seconds * 16000,) float32.
+
+    ``telephone`` is the share of the channels that are one; noise is between 30 dB below the
+    voice and ``loudest_noise_db``. Half of the noise is a babble of ``others``, where there are.
+    """
     wave = stretch(samples, seconds, rng)
     if rng.random() < 0.8:
-        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng))
+        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng, telephone))
     if rng.random() < 0.7:
-        wave += _noise(wave, rng)
+        talked_over = len(others) > 0 and rng.random() < 0.5
+        noise = _babble(others, seconds, rng) if talked_over else _coloured(len(wave), rng)
+        wave += _below(wave, noise, rng.uniform(-30, loudest_noise_db))
     return wave
 
 
@@ -104,12 +118,12 @@ def stretch(
     return chosen.astype(np.float32) * np.float32(1 / 32768)
 
 
-def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _channel(bins: int, rng: np.random.Generator, telephone: float = 0.2) -> NDArray[np.float32]:
     """Smooth random gains of up to 10 dB over frequency, and now and then a telephone's band."""
     hertz = np.linspace(0, SAMPLE_RATE / 2, bins, dtype=np.float32)
     knots = rng.uniform(-10, 10, 9)
     decibels = np.interp(hertz, np.linspace(0, SAMPLE_RATE / 2, 9), knots).astype(np.float32)
-    if rng.random() < 0.2:
+    if rng.random() < telephone:
         decibels -= 60 * ((hertz < 300) | (hertz > 3400))
     gains: NDArray[np.float32] = np.exp(decibels * np.float32(np.log(10) / 20))
     return gains
@@ -134,13 +148,32 @@ def _window() -> NDArray[np.float64]:
     return np.hanning(2 * _REACH + 1)
 
 
-def _noise(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise between white and brown at 5 to 30 dB below a wave (n,)."""
+def _below(
+    wave: NDArray[np.float32], noise: NDArray[np.float32], decibels: float
+) -> NDArray[np.float32]:
+    """Noise (n,) brought to so many decibels above a wave (n,); below it where negative."""
+    ratio = 10 ** (decibels / 20)
+    loudness = max(float(np.linalg.norm(noise)), 1e-6)
+    return noise * np.float32(ratio * np.linalg.norm(wave) / loudness)
+
+
+def _coloured(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Noise (length,) between white and brown."""
     row = _noise_bank()[rng.integers(_TILTS)]
-    start = rng.integers(max(1, _BANK - len(wave)))
-    noise = np.resize(row[start : start + len(wave)], len(wave))
-    ratio = 10 ** (-rng.uniform(5, 30) / 20)
-    return noise * np.float32(ratio * np.linalg.norm(wave) / np.linalg.norm(noise))
+    start = rng.integers(max(1, _BANK - length))
+    return np.resize(row[start : start + length], length)
+
+
+def _babble(
+    others: Sequence[NDArray[np.int16]], seconds: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Some of these voices at a time, equally loud."""
+    chosen = rng.choice(len(others), min(_TALKERS, len(others)), replace=False)
+    voices = [stretch(others[at], seconds, rng) for at in chosen]
+    together: NDArray[np.float32] = np.sum(
+        [one / max(float(np.linalg.norm(one)), 1e-6) for one in voices], 0, dtype=np.float32
+    )
+    return together
 
 
 @functools.cache

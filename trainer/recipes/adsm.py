@@ -15,6 +15,7 @@ augmented media, then everything learns on the media.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -52,7 +53,7 @@ from trainer.recipes.common import (
     validation_scores,
 )
 from trainer.recipes.galleries import Example, read_gallery, training_set
-from trainer.recipes.resident import BatchMaker, Side, TrainingSet, batch_side
+from trainer.recipes.resident import BatchMaker, Changed, Side, TrainingSet, batch_side
 from trainer.recipes.teachers import (
     FACE_FILE,
     VOICE_FILE,
@@ -81,9 +82,9 @@ SETTINGS = ADSMSettings(
 IDENTITY = {"face": 0.5, "voice": 1.0}  # weights of telling people apart
 LIKENESS = {"face": 2.0, "voice": 1.0}  # weights of the teachers' likenesses
 HEADS = Phase(1200, 210, 1.6, peak_rate=1e-3, warmup=50)
-WHOLE = Phase(300, 210, 1.6, peak_rate=1e-4, warmup=20)
-FACE_PEOPLE, VOICE_PEOPLE, EACH = 24, 24, 3  # of a batch
-WIDER = 2  # times as many people on features, which cost next to nothing
+WHOLE = Phase(300, 210, 1.6, peak_rate=2e-4, warmup=20)
+FACE_PEOPLE, VOICE_PEOPLE, EACH = 16, 40, 3  # of a batch
+FEATURE_PEOPLE = 48  # of either, in a batch of features, which cost next to nothing
 # Of every item, for the layers behind the trunks; all augmented but some of the voices.
 FACE_COPIES, VOICE_COPIES, CLEAN_COPIES = 3, 12, 4
 CLOSEST = 0.9  # of a face's crop that is seen
@@ -151,6 +152,7 @@ def fit(examples: list[Example], sides: dict[Split, list[str]], out: Path) -> No
         each=EACH,
         seed=SEED,
         closest=CLOSEST,
+        voice=poor_recordings(training),
     )
     train(model, (WHOLE,), batches, validate, watch, every=EVERY, lessons=lessons)
     save_checkpoint(out, "adsm", model, record)
@@ -184,6 +186,13 @@ def taught(data: TrainingSet, model: ADSM, face_teacher: nn.Linear) -> TrainingS
     )
 
 
+def poor_recordings(data: TrainingSet) -> Changed:
+    """Voices through telephones and among others, more often than a training has them elsewhere."""
+    return functools.partial(
+        augment.voice, telephone=0.4, loudest_noise_db=0.0, others=data.voices.items
+    )
+
+
 class Lessons(nn.Module):
     """What is learnt besides the paper's: who is who within a modality, and whom a teacher likens.
 
@@ -213,8 +222,8 @@ class Features(BatchMaker):
     def __init__(self, data: TrainingSet, faces: Vectors, voices: Vectors) -> None:
         super().__init__(
             data,
-            face_people=WIDER * FACE_PEOPLE,
-            voice_people=WIDER * VOICE_PEOPLE,
+            face_people=FEATURE_PEOPLE,
+            voice_people=FEATURE_PEOPLE,
             each=EACH,
             seed=SEED,
         )
@@ -238,13 +247,14 @@ def features(model: ADSM, data: TrainingSet) -> Features:
     """Augmented copies of the data as the trunks see them."""
     rng = np.random.default_rng(SEED)
     size, seconds = SETTINGS.face_size, SETTINGS.voice_seconds
+    poorly = poor_recordings(data)
 
     def one_more_of_faces() -> Vectors:
         changed = (augment.face(one, size, rng, closest=CLOSEST) for one in data.faces.items)
         return in_rows(lambda rows: model.face_net[0](scale_pixels(rows)), changed)
 
     def one_more_of_voices(*, clean: bool) -> Vectors:
-        change = augment.stretch if clean else augment.voice
+        change = augment.stretch if clean else poorly
         changed = (change(one, seconds, rng) for one in data.voices.items)
         return in_rows(model.voice_net[0], changed)
 
