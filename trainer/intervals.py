@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ DRAWS = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
 _TAIL = 256  # more of them among the highest false matches, where low rates are read off
-_DENSE = 64  # cells of a table of people and bins that cost less than a pair of one person
+_TOGETHER = 128  # pairs that are weighed at a time: few enough for a core's cache
 
 Interval = tuple[float, float]
 Drawn = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
@@ -43,32 +44,41 @@ class Draws:
         return means
 
     def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> DrawnPairs:
-        """Scored pairs (n,) of these people, as each draw weighs them."""
-        bins = _bins(scores, same)
-        count = int(bins.max(initial=0)) + 1
+        """Scored pairs (n,) of these people, as each draw weighs them; sorted ones are quickest."""
+        rising = np.argsort(scores, kind="stable")
+        same = same[rising]
+        bins = _bins(scores[rising], same)
+        first, second = first[rising], second[rising]
         wrong, right = (
-            self._weights(bins[kind], first[kind], second[kind], count) for kind in (~same, same)
+            self._weights(bins[kind], first[kind], second[kind], int(bins.max(initial=0)) + 1)
+            for kind in (~same, same)
         )
         return DrawnPairs(wrong, right)
 
     def _weights(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
-        """How much each draw puts into each bin, (draws, count); a pair of one person once."""
-        alone = first == second
-        everyone_alone = bool(alone.all())
-        if everyone_alone and self.counts.shape[1] * count <= _DENSE * len(bins):
-            return self._of_one(bins, first, count)
-        weights = np.empty((len(self.counts), count))
-        for at, drawn in enumerate(self.counts.astype(float)):
-            others = 1.0 if everyone_alone else np.where(alone, 1.0, drawn[second])
-            weights[at] = np.bincount(bins, drawn[first] * others, count)
-        return weights
+        """How much each draw puts into each of the rising bins, (draws, count).
 
-    def _of_one(self, bins: Ints, people: Ints, count: int) -> Floats:
-        """The same of pairs of one person, by how many each person has in each bin."""
-        number = self.counts.shape[1]
-        held = np.bincount(people * count + bins, minlength=number * count)
-        weights: Floats = self.counts.astype(float) @ held.reshape(number, count).astype(float)
-        return weights
+        A pair counts as often as both were drawn, one of a single person as often as that one.
+        """
+        times = self._times(len(bins))
+        others = np.where(first == second, len(times) - 1, second)
+        weights = np.zeros((count, times.shape[1]), times.dtype)
+        for start in range(0, len(bins), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            own = np.arange(bins[start], bins[part][-1] + 1)
+            held = (own[:, None] == bins[part]).astype(times.dtype)
+            weights[own[0] : own[-1] + 1] += held @ (times[first[part]] * times[others[part]])
+        return np.ascontiguousarray(weights.T, float)
+
+    def _times(self, pairs: int) -> Floats:
+        """How often each draw has each person, (n + 1, draws), and at the end once whoever it is.
+
+        In float32 where sums over so many pairs are exact in it.
+        """
+        most = pairs * int(self.counts.max(initial=0)) ** 2
+        ones = np.ones((len(self.counts), 1), int)
+        kind = np.float32 if most < 2**24 else np.float64
+        return np.ascontiguousarray(np.hstack([self.counts, ones]).T, kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,40 +90,57 @@ class DrawnPairs:
 
     def auc(self) -> Drawn:
         """The area under the ROC; pairs in one bin count half."""
-        below = np.cumsum(self.wrong, 1) - self.wrong / 2
+        every = self._missed[:, -1] * self._rejected[:, -1]
+        below = np.einsum("db,db->d", self.right, self._rejected[:, :-1])
+        tied = np.einsum("db,db->d", self.right, self.wrong)
         with np.errstate(invalid="ignore"):
-            areas: Drawn = (self.right * below).sum(1) / (self.right.sum(1) * self.wrong.sum(1))
+            areas: Drawn = (below + tied / 2) / every
         return areas
 
     def eer(self) -> Drawn:
         """The equal error rate."""
         with np.errstate(invalid="ignore"):
-            missed = self._missed
-            gap = missed - (1 - self._rejected)  # rises from -1 to 1
-            after = np.argmax(gap >= 0, 1)[:, None]
-            low, high = (np.take_along_axis(gap, at, 1) for at in (after - 1, after))
-            rates = [np.take_along_axis(missed, at, 1) for at in (after - 1, after)]
-            crossed: Drawn = (rates[0] - low / (high - low) * (rates[1] - rates[0]))[:, 0]
+            after = self._first(lambda at: self._gap(at) >= 0)
+            low, high = self._gap(after - 1), self._gap(after)
+            rates = [_share(self._missed, at) for at in (after - 1, after)]
+            crossed: Drawn = rates[0] - low / (high - low) * (rates[1] - rates[0])
         return crossed
 
     def true_match_rate(self, false_match_rate: float) -> Drawn:
         """The largest true match rate at no larger a false match rate; thresholds between bins."""
-        # Sums of shares end a rounding away from 1.
-        allowed = 1 - self._rejected <= false_match_rate + 1e-12
-        first = np.argmax(allowed, 1)[:, None]
-        found = 1 - np.take_along_axis(self._missed, first, 1)[:, 0]
-        rates: Drawn = np.where(allowed.any(1), found, np.nan)
+        with np.errstate(invalid="ignore"):
+            # Sums of shares end a rounding away from 1.
+            first = self._first(
+                lambda at: 1 - _share(self._rejected, at) <= false_match_rate + 1e-12
+            )
+            found = 1 - _share(self._missed, first)
+        rates: Drawn = np.where(self._rejected[:, -1] > 0, found, np.nan)
         return rates
+
+    def _gap(self, thresholds: Ints) -> Drawn:
+        """False non-match less false match rate at thresholds (draws,); it rises from -1 to 1."""
+        gap: Drawn = _share(self._missed, thresholds) - (1 - _share(self._rejected, thresholds))
+        return gap
+
+    def _first(self, holds: Callable[[Ints], Bools]) -> Ints:
+        """The first threshold (draws,) of which ``holds``, as of all after it; the last if none."""
+        low, high = np.zeros(len(self.right), int), np.full(len(self.right), self.right.shape[1])
+        while (low < high).any():
+            middle = (low + high) // 2
+            held = holds(middle)
+            low = np.where(held, low, np.minimum(middle + 1, high))
+            high = np.where(held, middle, high)
+        return low
 
     @functools.cached_property
     def _missed(self) -> Floats:
-        """The false non-match rate at each threshold between bins, (draws, bins + 1)."""
-        return _rising(self.right)
+        """The weight of the matching pairs below each threshold between bins, (draws, bins + 1)."""
+        return _below(self.right)
 
     @functools.cached_property
     def _rejected(self) -> Floats:
-        """The true non-match rate at each threshold, (draws, bins + 1)."""
-        return _rising(self.wrong)
+        """The weight of the others below each, (draws, bins + 1)."""
+        return _below(self.wrong)
 
 
 def interval(values: Drawn) -> Interval:
@@ -126,12 +153,16 @@ def interval(values: Drawn) -> Interval:
     return float(low), float(high)
 
 
-def _rising(weights: Floats) -> Floats:
-    """Share (draws, bins + 1) of the weight that lies below each bin's end, from nought on."""
-    shares = np.zeros((weights.shape[0], weights.shape[1] + 1))
-    np.cumsum(weights, 1, out=shares[:, 1:])
-    with np.errstate(invalid="ignore"):
-        shares /= shares[:, -1:]
+def _below(weights: Floats) -> Floats:
+    """The weight (draws, bins + 1) that lies below each bin's end, from nought on."""
+    sums = np.zeros((weights.shape[0], weights.shape[1] + 1))
+    np.cumsum(weights, 1, out=sums[:, 1:])
+    return sums
+
+
+def _share(below: Floats, thresholds: Ints) -> Drawn:
+    """Of all weight that below thresholds (draws,)."""
+    shares: Drawn = below[np.arange(len(below)), thresholds] / below[:, -1]
     return shares
 
 
@@ -144,18 +175,18 @@ def _counts(people: int, draws: int, seed: int) -> Ints:
     return counts
 
 
-def _bins(scores: Floats, same: Bools) -> Ints:
-    """Numbers (n,) of some thousand bins at most; equal scores share one.
+def _bins(rising: Floats, same: Bools) -> Ints:
+    """Numbers (n,) of some thousand bins at most of rising scores; equal ones share one.
 
     Scores may be minus infinity, where there is nothing to compare.
     """
-    values, places = np.unique(scores, return_inverse=True)
-    if len(values) <= _BINS:
-        return places
-    finite = np.isfinite(scores)
-    ends = np.quantile(scores[finite], np.linspace(0, 1, _BINS + 1)[1:-1])
-    wrong = scores[finite & ~same]
+    new = rising[1:] != rising[:-1]
+    if np.count_nonzero(new) < _BINS:
+        return np.cumsum(np.r_[0, new][: len(rising)])
+    finite = np.isfinite(rising)
+    ends = np.quantile(rising[finite], np.linspace(0, 1, _BINS + 1)[1:-1])
+    wrong = rising[finite & ~same]
     if len(wrong):
         tail = np.quantile(wrong, 1 - np.geomspace(1e-5, 0.1, _TAIL))
         ends = np.concatenate([ends, tail])
-    return np.searchsorted(np.unique(ends), scores, "right")
+    return np.searchsorted(np.unique(ends), rising, "right")

@@ -233,7 +233,9 @@ def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
 
 
 def _measure_verification(protocol: Verification, scores: Floats, asked: Bools | None) -> Measures:
-    kept = np.ones(len(scores), bool) if asked is None else asked
+    kept = np.argsort(scores)  # rising, as every figure would have to sort them
+    if asked is not None:
+        kept = kept[asked[kept]]
     people = protocol.items.people
     scores, same = scores[kept], protocol.same[kept]
     first, second = people[protocol.first[kept]], people[protocol.second[kept]]
