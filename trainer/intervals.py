@@ -22,7 +22,7 @@ DRAWS = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
 _TAIL = 256  # more of them among the highest false matches, where low rates are read off
-_TOGETHER = 128  # pairs that are weighed at a time: few enough for a core's cache
+_TOGETHER = 40  # pairs that are weighed at a time: few enough for a product in one thread
 
 Interval = tuple[float, float]
 Drawn = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
@@ -49,52 +49,70 @@ class Draws:
         same = same[rising]
         bins = _bins(scores[rising], same)
         first, second = first[rising], second[rising]
-        wrong, right = (
-            self._weights(bins[kind], first[kind], second[kind], int(bins.max(initial=0)) + 1)
+        rejected, missed = (
+            self._below(bins[kind], first[kind], second[kind], int(bins.max(initial=0)) + 1)
             for kind in (~same, same)
         )
-        return DrawnPairs(wrong, right)
+        return DrawnPairs(rejected, missed)
 
-    def _weights(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
-        """How much each draw puts into each of the rising bins, (draws, count).
+    def _below(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
+        """The weight that each draw puts below each threshold of rising bins, (count + 1, draws).
 
         A pair counts as often as both were drawn, one of a single person as often as that one.
         """
-        times = self._times(len(bins))
-        others = np.where(first == second, len(times) - 1, second)
-        weights = np.zeros((count, times.shape[1]), times.dtype)
-        for start in range(0, len(bins), _TOGETHER):
+        others = np.where(first == second, len(self._times) - 1, second)
+        stops = np.append(bins[_TOGETHER::_TOGETHER], count)  # where the next pairs come in
+        sums = np.zeros((count + 2, len(self.counts)))  # at the end of all
+        room = np.empty((2, _TOGETHER, len(self.counts)), self._times.dtype)
+        for start, stop in zip(range(0, len(bins), _TOGETHER), stops.tolist(), strict=False):
             part = slice(start, start + _TOGETHER)
-            own = np.arange(bins[start], bins[part][-1] + 1)
-            held = (own[:, None] == bins[part]).astype(times.dtype)
-            weights[own[0] : own[-1] + 1] += held @ (times[first[part]] * times[others[part]])
-        return np.ascontiguousarray(weights.T, float)
+            weights = self._products(first[part], others[part], room)
+            rows = slice(int(bins[start]) + 1, stop + 2)
+            below = bins[part] < np.arange(rows.start, rows.stop)[:, None]
+            sums[rows] = sums[rows.start] + below.astype(weights.dtype) @ weights
+        return sums[:-1]
 
-    def _times(self, pairs: int) -> Floats:
+    def _products(self, first: Ints, second: Ints, room: Floats) -> Floats:
+        """How often each draw has pairs (n,), (n, draws), in ``room`` (2, n or more, draws).
+
+        Few at a time: new memory for them would cost more than they do.
+        """
+        pair = room[:, : len(first)]
+        for who, out in zip((first, second), pair, strict=True):
+            np.take(self._times, who, 0, out=out, mode="clip")  # other modes copy once more
+        products: Floats = np.multiply(pair[0], pair[1], out=pair[0])
+        return products
+
+    @functools.cached_property
+    def _times(self) -> Floats:
         """How often each draw has each person, (n + 1, draws), and at the end once whoever it is.
 
-        In float32 where sums over so many pairs are exact in it.
+        In float32 where that gives sums over so many pairs exactly.
         """
-        most = pairs * int(self.counts.max(initial=0)) ** 2
-        ones = np.ones((len(self.counts), 1), int)
-        kind = np.float32 if most < 2**24 else np.float64
-        return np.ascontiguousarray(np.hstack([self.counts, ones]).T, kind)
+        exact = _TOGETHER * int(self.counts.max(initial=0)) ** 2 < 2**24
+        times = np.ones((self.counts.shape[1] + 1, len(self.counts)), "f4" if exact else "f8")
+        times[:-1] = self.counts.T
+        return times
 
 
 @dataclasses.dataclass(frozen=True)
 class DrawnPairs:
-    """Weights of pairs that do not match and that do, (draws, bins), the scores rising by bin."""
+    """What lies below each threshold between bins of rising scores, (bins + 1, draws).
 
-    wrong: Floats
-    right: Floats
+    ``rejected`` is the weight of the pairs that do not match, ``missed`` of those that do.
+    """
+
+    rejected: Floats
+    missed: Floats
 
     def auc(self) -> Drawn:
         """The area under the ROC; pairs in one bin count half."""
-        every = self._missed[:, -1] * self._rejected[:, -1]
-        below = np.einsum("db,db->d", self.right, self._rejected[:, :-1])
-        tied = np.einsum("db,db->d", self.right, self.wrong)
+        # Twice the area: a trapezoid a bin, summed by parts.
+        every = self.missed[-1] * self.rejected[-1]
+        above = np.einsum("bd,bd->d", self.missed[1:], self.rejected[:-1])
+        below = np.einsum("bd,bd->d", self.missed[:-1], self.rejected[1:])
         with np.errstate(invalid="ignore"):
-            areas: Drawn = (below + tied / 2) / every
+            areas: Drawn = (every + above - below) / 2 / every
         return areas
 
     def eer(self) -> Drawn:
@@ -102,45 +120,34 @@ class DrawnPairs:
         with np.errstate(invalid="ignore"):
             after = self._first(lambda at: self._gap(at) >= 0)
             low, high = self._gap(after - 1), self._gap(after)
-            rates = [_share(self._missed, at) for at in (after - 1, after)]
+            rates = [_share(self.missed, at) for at in (after - 1, after)]
             crossed: Drawn = rates[0] - low / (high - low) * (rates[1] - rates[0])
         return crossed
 
     def true_match_rate(self, false_match_rate: float) -> Drawn:
         """The largest true match rate at no larger a false match rate; thresholds between bins."""
+        most = false_match_rate + 1e-12  # sums of shares end a rounding away from 1
         with np.errstate(invalid="ignore"):
-            # Sums of shares end a rounding away from 1.
-            first = self._first(
-                lambda at: 1 - _share(self._rejected, at) <= false_match_rate + 1e-12
-            )
-            found = 1 - _share(self._missed, first)
-        rates: Drawn = np.where(self._rejected[:, -1] > 0, found, np.nan)
+            first = self._first(lambda at: 1 - _share(self.rejected, at) <= most)
+            found = 1 - _share(self.missed, first)
+        rates: Drawn = np.where(self.rejected[-1] > 0, found, np.nan)
         return rates
 
     def _gap(self, thresholds: Ints) -> Drawn:
         """False non-match less false match rate at thresholds (draws,); it rises from -1 to 1."""
-        gap: Drawn = _share(self._missed, thresholds) - (1 - _share(self._rejected, thresholds))
+        gap: Drawn = _share(self.missed, thresholds) - (1 - _share(self.rejected, thresholds))
         return gap
 
     def _first(self, holds: Callable[[Ints], Bools]) -> Ints:
         """The first threshold (draws,) of which ``holds``, as of all after it; the last if none."""
-        low, high = np.zeros(len(self.right), int), np.full(len(self.right), self.right.shape[1])
+        bins, draws = len(self.missed) - 1, self.missed.shape[1]
+        low, high = np.zeros(draws, int), np.full(draws, bins)
         while (low < high).any():
             middle = (low + high) // 2
             held = holds(middle)
             low = np.where(held, low, np.minimum(middle + 1, high))
             high = np.where(held, middle, high)
         return low
-
-    @functools.cached_property
-    def _missed(self) -> Floats:
-        """The weight of the matching pairs below each threshold between bins, (draws, bins + 1)."""
-        return _below(self.right)
-
-    @functools.cached_property
-    def _rejected(self) -> Floats:
-        """The weight of the others below each, (draws, bins + 1)."""
-        return _below(self.wrong)
 
 
 def interval(values: Drawn) -> Interval:
@@ -153,16 +160,9 @@ def interval(values: Drawn) -> Interval:
     return float(low), float(high)
 
 
-def _below(weights: Floats) -> Floats:
-    """The weight (draws, bins + 1) that lies below each bin's end, from nought on."""
-    sums = np.zeros((weights.shape[0], weights.shape[1] + 1))
-    np.cumsum(weights, 1, out=sums[:, 1:])
-    return sums
-
-
 def _share(below: Floats, thresholds: Ints) -> Drawn:
     """Of all weight that below thresholds (draws,)."""
-    shares: Drawn = below[np.arange(len(below)), thresholds] / below[:, -1]
+    shares: Drawn = below[thresholds, np.arange(below.shape[1])] / below[-1]
     return shares
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.intervals import Drawn, Draws, interval
 from trainer.metrics import (
@@ -111,13 +110,13 @@ def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
     """Every trial of a protocol scored once."""
     if isinstance(scorer, ReadyScores):
         return _ready(protocol, scorer.scores)
-    paths = np.array(protocol.items.paths, object)
     if isinstance(protocol, Retrieval):
-        return Scored(protocol, _rank(protocol, paths, scorer))
+        return Scored(protocol, _rank(protocol, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
     if isinstance(scorer, VectorScorer):
         places = _places(protocol.items, scorer, probes, candidates)
         return Scored(protocol, scorer.products(places[probes], places[candidates]))
+    paths = np.array(protocol.items.paths, object)
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
     return Scored(protocol, scores)
 
@@ -208,7 +207,8 @@ def _candidates(protocol: Verification | Matching) -> Ints:
     return protocol.candidates
 
 
-def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
+def _rank(protocol: Retrieval, scorer: Scorer) -> Ranking:
+    paths = np.array(protocol.items.paths, object)
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:

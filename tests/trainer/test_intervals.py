@@ -62,13 +62,14 @@ def test_a_pair_counts_as_often_as_its_people_were_drawn(people, together, monke
     scores, same = rng.integers(0, 4, 60).astype(float), np.arange(60) % 2 == 0
     draws = Draws(people, draws=10)
     drawn = draws.pairs(scores, same, first, second)
-    for weights, kind in ((drawn.wrong, ~same), (drawn.right, same)):
+    for below, kind in ((drawn.rejected, ~same), (drawn.missed, same)):
         expected = np.zeros((10, 4))
         for row, counts in zip(expected, draws.counts, strict=True):
             for at in np.flatnonzero(kind):
                 one, other = first[at], second[at]
                 row[int(scores[at])] += counts[one] if one == other else counts[one] * counts[other]
-        np.testing.assert_array_equal(weights, expected)
+        np.testing.assert_array_equal(np.diff(below, axis=0).T, expected)
+        assert not below[0].any()
 
 
 def test_draws_without_either_kind_of_pairs_give_no_figure():
