@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ DRAWS = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
 _TAIL = 256  # more of them among the highest false matches, where low rates are read off
-_DENSE = 64  # cells of a table of people and bins that cost less than a pair of one person
+_TOGETHER = 40  # pairs that are weighed at a time: few enough for a product in one thread
 
 Interval = tuple[float, float]
 Drawn = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
@@ -52,77 +53,110 @@ class Draws:
         return means
 
     def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> DrawnPairs:
-        """Scored pairs (n,) of these people, as each draw weighs them."""
-        bins = _bins(scores, same)
-        count = int(bins.max(initial=0)) + 1
-        wrong, right = (
-            self._weights(bins[kind], first[kind], second[kind], count) for kind in (~same, same)
+        """Scored pairs (n,) of these people, as each draw weighs them; sorted ones are quickest."""
+        rising = np.argsort(scores, kind="stable")
+        same = same[rising]
+        bins = _bins(scores[rising], same)
+        first, second = first[rising], second[rising]
+        rejected, missed = (
+            self._below(bins[kind], first[kind], second[kind], int(bins.max(initial=0)) + 1)
+            for kind in (~same, same)
         )
-        return DrawnPairs(wrong, right)
+        return DrawnPairs(rejected, missed)
 
-    def _weights(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
-        """How much each draw puts into each bin, (draws, count); a pair of one person once."""
-        alone = first == second
-        everyone_alone = bool(alone.all())
-        if everyone_alone and self.counts.shape[1] * count <= _DENSE * len(bins):
-            return self._of_one(bins, first, count)
-        weights = np.empty((len(self.counts), count))
-        for at, drawn in enumerate(self.counts.astype(float)):
-            others = 1.0 if everyone_alone else np.where(alone, 1.0, drawn[second])
-            weights[at] = np.bincount(bins, drawn[first] * others, count)
-        return weights
+    def _below(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
+        """The weight that each draw puts below each threshold of rising bins, (count + 1, draws).
 
-    def _of_one(self, bins: Ints, people: Ints, count: int) -> Floats:
-        """The same of pairs of one person, by how many each person has in each bin."""
-        number = self.counts.shape[1]
-        held = np.bincount(people * count + bins, minlength=number * count)
-        weights: Floats = self.counts.astype(float) @ held.reshape(number, count).astype(float)
-        return weights
+        A pair counts as often as both were drawn, one of a single person as often as that one.
+        """
+        others = np.where(first == second, len(self._times) - 1, second)
+        stops = np.append(bins[_TOGETHER::_TOGETHER], count)  # where the next pairs come in
+        sums = np.zeros((count + 2, len(self.counts)))  # at the end of all
+        room = np.empty((2, _TOGETHER, len(self.counts)), self._times.dtype)
+        for start, stop in zip(range(0, len(bins), _TOGETHER), stops.tolist(), strict=False):
+            part = slice(start, start + _TOGETHER)
+            weights = self._products(first[part], others[part], room)
+            rows = slice(int(bins[start]) + 1, stop + 2)
+            below = bins[part] < np.arange(rows.start, rows.stop)[:, None]
+            sums[rows] = sums[rows.start] + below.astype(weights.dtype) @ weights
+        return sums[:-1]
+
+    def _products(self, first: Ints, second: Ints, room: Floats) -> Floats:
+        """How often each draw has pairs (n,), (n, draws), in ``room`` (2, n or more, draws).
+
+        Few at a time: new memory for them would cost more than they do.
+        """
+        pair = room[:, : len(first)]
+        for who, out in zip((first, second), pair, strict=True):
+            np.take(self._times, who, 0, out=out, mode="clip")  # other modes copy once more
+        products: Floats = np.multiply(pair[0], pair[1], out=pair[0])
+        return products
+
+    @functools.cached_property
+    def _times(self) -> Floats:
+        """How often each draw has each person, (n + 1, draws), and at the end once whoever it is.
+
+        In float32 where that gives sums over so many pairs exactly.
+        """
+        exact = _TOGETHER * int(self.counts.max(initial=0)) ** 2 < 2**24
+        times = np.ones((self.counts.shape[1] + 1, len(self.counts)), "f4" if exact else "f8")
+        times[:-1] = self.counts.T
+        return times
 
 
 @dataclasses.dataclass(frozen=True)
 class DrawnPairs:
-    """Weights of pairs that do not match and that do, (draws, bins), the scores rising by bin."""
+    """What lies below each threshold between bins of rising scores, (bins + 1, draws).
 
-    wrong: Floats
-    right: Floats
+    ``rejected`` is the weight of the pairs that do not match, ``missed`` of those that do.
+    """
+
+    rejected: Floats
+    missed: Floats
 
     def auc(self) -> Drawn:
         """The area under the ROC; pairs in one bin count half."""
-        below = np.cumsum(self.wrong, 1) - self.wrong / 2
+        # Twice the area: a trapezoid a bin, summed by parts.
+        every = self.missed[-1] * self.rejected[-1]
+        above = np.einsum("bd,bd->d", self.missed[1:], self.rejected[:-1])
+        below = np.einsum("bd,bd->d", self.missed[:-1], self.rejected[1:])
         with np.errstate(invalid="ignore"):
-            areas: Drawn = (self.right * below).sum(1) / (self.right.sum(1) * self.wrong.sum(1))
+            areas: Drawn = (every + above - below) / 2 / every
         return areas
 
     def eer(self) -> Drawn:
         """The equal error rate."""
         with np.errstate(invalid="ignore"):
-            missed = self._missed
-            gap = missed - (1 - self._rejected)  # rises from -1 to 1
-            after = np.argmax(gap >= 0, 1)[:, None]
-            low, high = (np.take_along_axis(gap, at, 1) for at in (after - 1, after))
-            rates = [np.take_along_axis(missed, at, 1) for at in (after - 1, after)]
-            crossed: Drawn = (rates[0] - low / (high - low) * (rates[1] - rates[0]))[:, 0]
+            after = self._first(lambda at: self._gap(at) >= 0)
+            low, high = self._gap(after - 1), self._gap(after)
+            rates = [_share(self.missed, at) for at in (after - 1, after)]
+            crossed: Drawn = rates[0] - low / (high - low) * (rates[1] - rates[0])
         return crossed
 
     def true_match_rate(self, false_match_rate: float) -> Drawn:
         """The largest true match rate at no larger a false match rate; thresholds between bins."""
-        # Sums of shares end a rounding away from 1.
-        allowed = 1 - self._rejected <= false_match_rate + 1e-12
-        first = np.argmax(allowed, 1)[:, None]
-        found = 1 - np.take_along_axis(self._missed, first, 1)[:, 0]
-        rates: Drawn = np.where(allowed.any(1), found, np.nan)
+        most = false_match_rate + 1e-12  # sums of shares end a rounding away from 1
+        with np.errstate(invalid="ignore"):
+            first = self._first(lambda at: 1 - _share(self.rejected, at) <= most)
+            found = 1 - _share(self.missed, first)
+        rates: Drawn = np.where(self.rejected[-1] > 0, found, np.nan)
         return rates
 
-    @functools.cached_property
-    def _missed(self) -> Floats:
-        """The false non-match rate at each threshold between bins, (draws, bins + 1)."""
-        return _rising(self.right)
+    def _gap(self, thresholds: Ints) -> Drawn:
+        """False non-match less false match rate at thresholds (draws,); it rises from -1 to 1."""
+        gap: Drawn = _share(self.missed, thresholds) - (1 - _share(self.rejected, thresholds))
+        return gap
 
-    @functools.cached_property
-    def _rejected(self) -> Floats:
-        """The true non-match rate at each threshold, (draws, bins + 1)."""
-        return _rising(self.wrong)
+    def _first(self, holds: Callable[[Ints], Bools]) -> Ints:
+        """The first threshold (draws,) of which ``holds``, as of all after it; the last if none."""
+        bins, draws = len(self.missed) - 1, self.missed.shape[1]
+        low, high = np.zeros(draws, int), np.full(draws, bins)
+        while (low < high).any():
+            middle = (low + high) // 2
+            held = holds(middle)
+            low = np.where(held, low, np.minimum(middle + 1, high))
+            high = np.where(held, middle, high)
+        return low
 
 
 def interval(values: Drawn) -> Interval:
@@ -135,12 +169,9 @@ def interval(values: Drawn) -> Interval:
     return float(low), float(high)
 
 
-def _rising(weights: Floats) -> Floats:
-    """Share (draws, bins + 1) of the weight that lies below each bin's end, from nought on."""
-    shares = np.zeros((weights.shape[0], weights.shape[1] + 1))
-    np.cumsum(weights, 1, out=shares[:, 1:])
-    with np.errstate(invalid="ignore"):
-        shares /= shares[:, -1:]
+def _share(below: Floats, thresholds: Ints) -> Drawn:
+    """Of all weight that below thresholds (draws,)."""
+    shares: Drawn = below[thresholds, np.arange(below.shape[1])] / below[-1]
     return shares
 
 
@@ -153,18 +184,18 @@ def _counts(people: int, draws: int, seed: int) -> Ints:
     return counts
 
 
-def _bins(scores: Floats, same: Bools) -> Ints:
-    """Numbers (n,) of some thousand bins at most; equal scores share one.
+def _bins(rising: Floats, same: Bools) -> Ints:
+    """Numbers (n,) of some thousand bins at most of rising scores; equal ones share one.
 
     Scores may be minus infinity, where there is nothing to compare.
     """
-    values, places = np.unique(scores, return_inverse=True)
-    if len(values) <= _BINS:
-        return places
-    finite = np.isfinite(scores)
-    ends = np.quantile(scores[finite], np.linspace(0, 1, _BINS + 1)[1:-1])
-    wrong = scores[finite & ~same]
+    new = rising[1:] != rising[:-1]
+    if np.count_nonzero(new) < _BINS:
+        return np.cumsum(np.r_[0, new][: len(rising)])
+    finite = np.isfinite(rising)
+    ends = np.quantile(rising[finite], np.linspace(0, 1, _BINS + 1)[1:-1])
+    wrong = rising[finite & ~same]
     if len(wrong):
         tail = np.quantile(wrong, 1 - np.geomspace(1e-5, 0.1, _TAIL))
         ends = np.concatenate([ends, tail])
-    return np.searchsorted(np.unique(ends), scores, "right")
+    return np.searchsorted(np.unique(ends), rising, "right")

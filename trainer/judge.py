@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.intervals import Drawn, Draws, interval
 from trainer.metrics import (
@@ -117,13 +116,13 @@ def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
     """Every trial of a protocol scored once."""
     if isinstance(scorer, ReadyScores):
         return _ready(protocol, scorer.scores)
-    paths = np.array(protocol.items.paths, object)
     if isinstance(protocol, Retrieval):
-        return Scored(protocol, _rank(protocol, paths, scorer))
+        return Scored(protocol, _rank(protocol, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
     if isinstance(scorer, VectorScorer):
         places = _places(protocol.items, scorer, probes, candidates)
         return Scored(protocol, scorer.products(places[probes], places[candidates]))
+    paths = np.array(protocol.items.paths, object)
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
     return Scored(protocol, scores)
 
@@ -214,7 +213,8 @@ def _candidates(protocol: Verification | Matching) -> Ints:
     return protocol.candidates
 
 
-def _rank(protocol: Retrieval, paths: NDArray[np.object_], scorer: Scorer) -> Ranking:
+def _rank(protocol: Retrieval, scorer: Scorer) -> Ranking:
+    paths = np.array(protocol.items.paths, object)
     gallery = paths[protocol.gallery].tolist()
 
     def scores(rows: slice) -> Floats:
@@ -241,7 +241,9 @@ def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
 def _measure_verification(
     protocol: Verification, scores: Floats, asked: Bools | None, threshold: float | None
 ) -> Measures:
-    kept = np.ones(len(scores), bool) if asked is None else asked
+    kept = np.argsort(scores)  # rising, as every figure would have to sort them
+    if asked is not None:
+        kept = kept[asked[kept]]
     people = protocol.items.people
     scores, same = scores[kept], protocol.same[kept]
     first, second = people[protocol.first[kept]], people[protocol.second[kept]]

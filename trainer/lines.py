@@ -6,11 +6,13 @@ import dataclasses
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, compress, count
 from pathlib import Path
 from typing import NoReturn
 
 from indexer.errors import BadRequest, printable
+
+_END = "\0"  # between the cells of two lines that are split together
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,11 +39,13 @@ class Lines:
         Raises BadRequest for a line of another number of cells.
         """
         mark = separator or " "
-        text = mark.join(self.texts)
-        cells = text.split(mark)
-        alike = {line.count(mark) for line in self.texts} == {columns - 1}
-        if alike and (separator or (text.isprintable() and "" not in cells)):
-            return cells
+        text = f"{mark}{_END}{mark}".join(self.texts)
+        cells = text.split(separator)
+        ends = [_END] * (len(self.texts) - 1)
+        if text.count(_END) == len(ends) and cells[columns :: columns + 1] == ends:
+            del cells[columns :: columns + 1]
+            if len(cells) == columns * len(self.texts):
+                return cells
         rows = [line.split(separator) for line in self.texts]
         if set(map(len, rows)) - {columns}:
             at = next(at for at, row in enumerate(rows) if len(row) != columns)
@@ -65,8 +69,8 @@ def read_lines(path: Path) -> Lines:
             f"{printable(path)} cannot be read ({_reason(error)}); take it anew from where it "
             "was published."
         ) from error
-    numbers = [number for number, line in enumerate(texts, 1) if line and not line.isspace()]
-    return Lines(path, [texts[number - 1] for number in numbers], numbers)
+    filled = list(map(str.strip, texts))  # nothing of a blank line
+    return Lines(path, [*compress(texts, filled)], [*compress(count(1), filled)])
 
 
 def _text(path: Path) -> str:

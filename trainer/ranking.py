@@ -20,7 +20,9 @@ from trainer.metrics import Bools, Floats
 
 Ints = NDArray[np.int64]
 
-_BLOCK_BYTES = 64 << 20  # of scores in one block; a block a core is held, and one being made
+# Of scores in one block; a block a core is held, and one being made. From 32 MiB on the C library
+# gives each back to the system, which then has to clear the next one.
+_BLOCK_BYTES = 31 << 20
 _TOGETHER = 128  # queries that are sorted at a time: few enough for a core's cache
 _NEVER = np.iinfo(np.int64).max  # the rank of what does not count
 CUTS = (1, 2, 5, 10, 20, 50, 100)  # the k of precision and recall at k

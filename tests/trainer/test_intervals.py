@@ -52,19 +52,33 @@ def test_one_person_gives_an_interval_of_nought():
     assert of_mean(1, np.array([0.0, 1.0]), np.array([0, 0])) == (0.5, 0.5)
 
 
-@pytest.mark.parametrize("people", [3, 5000])  # a table of people and bins, or pair by pair
-def test_a_pair_of_one_person_counts_as_often_as_the_person(people):
+@pytest.mark.parametrize("people", [1, 3, 5000])
+@pytest.mark.parametrize("together", [1, 7, 128])
+def test_a_pair_counts_as_often_as_its_people_were_drawn(people, together, monkeypatch):
+    monkeypatch.setattr("trainer.intervals._TOGETHER", together)
     rng = np.random.default_rng(4)
-    who = rng.integers(0, people, 60)
+    first, second = rng.integers(0, people, (2, 60))
+    second[::3] = first[::3]  # a pair of one person counts as often as the person
     scores, same = rng.integers(0, 4, 60).astype(float), np.arange(60) % 2 == 0
     draws = Draws(people, draws=10)
-    drawn = draws.pairs(scores, same, who, who)
-    for weights, kind in ((drawn.wrong, ~same), (drawn.right, same)):
+    drawn = draws.pairs(scores, same, first, second)
+    for below, kind in ((drawn.rejected, ~same), (drawn.missed, same)):
         expected = np.zeros((10, 4))
         for row, counts in zip(expected, draws.counts, strict=True):
-            for score, person in zip(scores[kind], who[kind], strict=True):
-                row[int(score)] += counts[person]
-        np.testing.assert_array_equal(weights, expected)
+            for at in np.flatnonzero(kind):
+                one, other = first[at], second[at]
+                row[int(scores[at])] += counts[one] if one == other else counts[one] * counts[other]
+        np.testing.assert_array_equal(np.diff(below, axis=0).T, expected)
+        assert not below[0].any()
+
+
+def test_draws_without_either_kind_of_pairs_give_no_figure():
+    draws = Draws(3, draws=50)
+    here = draws.counts[:, 0] > 0  # of whom the only pair that matches is
+    drawn = draws.pairs(np.array([0.0, 1.0]), np.array([False, True]), *np.array([[1, 0], [2, 0]]))
+    other = (draws.counts[:, 1:] > 0).all(1)
+    for figure in (drawn.auc(), drawn.eer(), drawn.true_match_rate(0.1)):
+        np.testing.assert_array_equal(np.isfinite(figure), here & other)
 
 
 @settings(deadline=None, max_examples=30)

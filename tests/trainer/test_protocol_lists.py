@@ -125,6 +125,9 @@ def test_a_compressed_list_is_the_plain_one(write, tmp_path):
     [
         ("", "is empty"),
         (CMPC_MATCHING + "id1/V/1.wav Ann_A/1/V/1.jpg\n", "line 3: 3 columns are expected, 2"),
+        (CMPC_MATCHING + "\n \nid1/V/1.wav\n", "line 5: 3 columns are expected, 1"),
+        (CMPC_MATCHING.replace("Ann_A/1.6/VIDEO2/0001.jpg\n", "\0 a.jpg\n"), "line 2: 3 .*, 4"),
+        (CMPC_MATCHING.replace("id1/VIDEO1/00001.wav ", "\0 "), r"line 1: '\\x00' is neither"),
         (CMPC_MATCHING.replace(".wav", ".txt"), "line 1: .* is neither a picture nor a sound"),
         (CMPC_MATCHING.replace("id1", "id2"), "line 1: the candidate it calls right must be"),
         (LABELLED_MATCHING.replace(" 1\n", " 2\n"), "line 1: '2' is no number from 0 to 1"),

@@ -38,6 +38,7 @@ from trainer.protocols.trials import (
     modalities_of,
     modality_of,
     numbered,
+    recordings,
 )
 
 Columns = Sequence[Sequence[str]]
@@ -125,7 +126,8 @@ def _tables(lines: Lines, people: People) -> Retrieval:
     (queries, gallery), distinct = _numbered(paths)
     owners = dict(zip(chain(*paths), map(people.name, chain(*names)), strict=True))
     who = [owners[path] for path in distinct]
-    items = items_of(distinct, _modalities(lines, distinct), who, _videos(distinct))
+    videos = list(map(_video, map(_origin, distinct)))
+    items = items_of(distinct, _modalities(lines, distinct), who, videos)
     return Retrieval(_name(lines.path), items, queries, gallery)
 
 
@@ -159,18 +161,28 @@ def _media(
     """
     places, paths = _numbered(columns)
     modalities = _modalities(lines, paths)
-    names = [path.partition("/")[0] for path in paths]
-    own = {name: people.get(name) for name in dict.fromkeys(names)}
-    stranger = next((name for name, who in own.items() if who is None), None)
-    if known and stranger is not None:
+    origins, distinct = numbered(list(map(_origin, paths)))
+    owners, names = numbered([origin.partition("/")[0] for origin in distinct])
+    if known:
+        _check_known(lines, paths, owners[origins], names, people)
+    who, called = numbered(list(map(people.name, names)))
+    videos = recordings(list(map(_video, distinct)))
+    own = who[owners][origins], tuple(called), videos[origins]
+    return places, Items(tuple(paths), tuple(modalities), *own)
+
+
+def _check_known(
+    lines: Lines, paths: Sequence[str], owners: Ints, names: Sequence[str], people: People
+) -> None:
+    """Everybody is in a table; ``owners`` are numbers (n,) into their names, one a path."""
+    stranger = next((at for at, name in enumerate(names) if people.get(name) is None), None)
+    if stranger is not None:
         _fault(
             lines,
-            paths[names.index(stranger)],
-            f"{stranger!r} is in no table of people; give the list's split tables, because its "
-            "labels follow from them.",
+            paths[int(np.argmax(owners == stranger))],
+            f"{names[stranger]!r} is in no table of people; give the list's split tables, because "
+            "its labels follow from them.",
         )
-    called = {name: name if who is None else who.name for name, who in own.items()}
-    return places, items_of(paths, modalities, [called[name] for name in names], _videos(paths))
 
 
 def _numbered(columns: Columns) -> tuple[list[Ints], list[str]]:
@@ -211,15 +223,20 @@ def _of_one_modality(line: str) -> bool:
     return len(start) == 2 and start[0] == start[1] is not None
 
 
-def _videos(paths: Sequence[str]) -> list[str]:
-    """The recordings items were cut from, by the layouts of VoxCeleb and of PINs; or nothing.
+def _origin(path: str) -> str:
+    """The person an item is of and, where its path tells it, the recording: all but its number.
 
-    ``id10002/VIDEO/00009.wav``, ``A.R._Rahman/1.6/VIDEO/0003650.jpg``, ``Name/VIDEO/0002275.jpg``
-    and ``Name/VIDEO_0000001.wav``. VGGFace's own ``Name/00000657.jpg`` tells none.
+    By the layouts of VoxCeleb and of PINs: ``id10002/VIDEO/00009.wav``,
+    ``A.R._Rahman/1.6/VIDEO/0003650.jpg``, ``Name/VIDEO/0002275.jpg`` and
+    ``Name/VIDEO_0000001.wav``. VGGFace's own ``Name/00000657.jpg`` tells no recording.
     """
-    folders, distinct = numbered([path.rpartition("/")[0] for path in paths])
-    known = [folder.rpartition("/")[2] if "/" in folder else None for folder in distinct]
-    return [
-        path.rpartition("/")[2].rpartition("_")[0] if video is None else video
-        for path, video in zip(paths, map(known.__getitem__, folders.tolist()), strict=True)
-    ]
+    folder = path.rpartition("/")[0]
+    if "/" in folder:
+        return folder
+    stem = path.rpartition("_")[0]
+    return stem if "/" in stem else folder or path
+
+
+def _video(origin: str) -> str:
+    """The recording of an origin; or nothing."""
+    return origin.rpartition("/")[2] if "/" in origin else ""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
+import operator
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,7 +25,7 @@ _MODALITIES: dict[str, Modality] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "bmp", "webp"), "face"),
     **dict.fromkeys(("wav", "flac", "ogg", "opus", "mp3", "m4a"), "voice"),
 }
-_LONGEST = 1 + max(map(len, _MODALITIES))  # of an ending, with its point
+_ENDING = operator.itemgetter(slice(-1 - max(map(len, _MODALITIES)), None))  # with its point
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,15 +68,14 @@ def items_of(
     not told.
     """
     who, names = numbered(people)
-    recordings, told = numbered(videos)
+    return Items(tuple(paths), tuple(modalities), who, tuple(names), recordings(videos))
+
+
+def recordings(videos: Sequence[str]) -> Ints:
+    """A number (n,) for the name of each recording; -1 for one that has none."""
+    numbers, told = numbered(videos)
     unknown = told.index("") if "" in told else -1
-    return Items(
-        tuple(paths),
-        tuple(modalities),
-        who,
-        tuple(names),
-        np.where(recordings == unknown, -1, recordings),
-    )
+    return np.where(numbers == unknown, -1, numbers)
 
 
 def numbered(values: Sequence[str]) -> tuple[Ints, list[str]]:
@@ -186,7 +187,10 @@ def modality_of(path: str) -> Modality | None:
 
 
 def modalities_of(paths: Iterable[str]) -> list[Modality | None]:
-    """Face or voice by the endings of names, each different ending looked up once."""
-    endings = [path[-_LONGEST:] for path in paths]
-    known = {ending: _MODALITIES.get(ending.rpartition(".")[2].lower()) for ending in set(endings)}
-    return [known[ending] for ending in endings]
+    """Face or voice by the endings of names."""
+    return list(map(_of_ending, map(_ENDING, paths)))
+
+
+@functools.lru_cache
+def _of_ending(ending: str) -> Modality | None:
+    return _MODALITIES.get(ending.rpartition(".")[2].lower())

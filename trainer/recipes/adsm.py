@@ -76,20 +76,21 @@ SETTINGS = ADSMSettings(
     face_hidden=256,
     voice_trunk="lstm",
     voice_seconds=1.6,
-    attribute_weight=1.0,
+    voice_hidden=64,
+    attribute_weight=3.0,
     turns=3,
 )
-IDENTITY = {"face": 0.5, "voice": 1.0}  # weights of telling people apart
+IDENTITY = {"face": 0.1, "voice": 1.0}  # weights of telling people apart
 LIKENESS = {"face": 2.0, "voice": 1.0}  # weights of the teachers' likenesses
-HEADS = Phase(1200, 210, 1.6, peak_rate=1e-3, warmup=50)
-WHOLE = Phase(300, 210, 1.6, peak_rate=2e-4, warmup=20)
+HEADS = Phase(900, 210, 1.6, peak_rate=1e-3, warmup=50)
+WHOLE = Phase(300, 210, 1.6, peak_rate=1e-4, warmup=20)
 FACE_PEOPLE, VOICE_PEOPLE, EACH = 16, 40, 3  # of a batch
 FEATURE_PEOPLE = 48  # of either, in a batch of features, which cost next to nothing
 # Of every item, for the layers behind the trunks; all augmented but some of the voices.
 FACE_COPIES, VOICE_COPIES, CLEAN_COPIES = 3, 12, 4
 CLOSEST = 0.9  # of a face's crop that is seen
 SEED = 0
-EVERY = 150  # steps between two validations
+EVERY_HEADS, EVERY_WHOLE = 300, 50  # steps between two validations
 
 
 @click.command()
@@ -144,7 +145,9 @@ def fit(examples: list[Example], sides: dict[Split, list[str]], out: Path) -> No
     lessons = Lessons(
         1 + int(max(training.faces.people.max(), training.voices.people.max())), model.settings.dim
     )
-    train(without_trunks(model), (HEADS,), seen, validate, watch, every=EVERY, lessons=lessons)
+    train(
+        without_trunks(model), (HEADS,), seen, validate, watch, every=EVERY_HEADS, lessons=lessons
+    )
     batches = BatchMaker(
         training,
         face_people=FACE_PEOPLE,
@@ -154,7 +157,7 @@ def fit(examples: list[Example], sides: dict[Split, list[str]], out: Path) -> No
         closest=CLOSEST,
         voice=poor_recordings(training),
     )
-    train(model, (WHOLE,), batches, validate, watch, every=EVERY, lessons=lessons)
+    train(model, (WHOLE,), batches, validate, watch, every=EVERY_WHOLE, lessons=lessons)
     save_checkpoint(out, "adsm", model, record)
 
 
