@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from tiny import SETTINGS, face, lived_adsm, tiny_batch, voice
 
 from avsearch import spaces
-from avsearch.models import MODELS, TorchEmbedder, load_model, pick_device
+from avsearch.models import MODELS, load_model
 from avsearch.models.checkpoint import load_checkpoint, save_checkpoint, weights_hash
+from avsearch.models.embedder import TorchEmbedder, pick_device
 from avsearch.spaces import find_weights, model_space
 from indexer.errors import BadRequest
 

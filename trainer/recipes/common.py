@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from avsearch.models.adsm import ADSM
 from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
-from avsearch.models.frontends import face_pixels, voice_windows
+from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
 from trainer.ahead import Ahead
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
