@@ -32,6 +32,8 @@ VERBS = {
     "demo": "Show it all on a small synthetic world.",
 }
 
+_OF_TORCH = ("torch", "torchaudio", "torchvision")  # which searching goes without
+
 
 class _Verbs(click.Group):
     """Loads a verb's file only when that verb is asked for, so that help is fast."""
@@ -83,6 +85,13 @@ def main() -> None:
         code = _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("Stopped; what was finished is kept.", 130)
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_TORCH:
+            raise
+        code = _complain(
+            f"this needs {error.name}, which is not installed: pip install 'avsearch[torch]'.",
+            BadRequest.exit_code,
+        )
     except BrokenPipeError:
         _let_go_of_output()
         code = 0

@@ -25,7 +25,7 @@ SIZES: Final[dict[Modality, str]] = {"face": "face_size", "voice": "voice_second
 
 def branch_path(checkpoint: Path, modality: Modality) -> Path:
     """Where the branch of a modality lies."""
-    return checkpoint.with_suffix(f".{modality}.onnx")
+    return checkpoint.parent / f"{checkpoint.stem}.{modality}.onnx"
 
 
 def space_facts(space: Space) -> dict[str, str]:

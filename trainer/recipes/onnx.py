@@ -14,7 +14,7 @@ import click
 import torch
 from torch import Tensor, nn
 
-from avsearch.models.checkpoint import Checkpoint
+from avsearch.models.checkpoint import Checkpoint, put_record
 from avsearch.models.inputs import SAMPLE_RATE
 from avsearch.models.onnx import SIZES, branch_path, space_facts
 from avsearch.models.pairs import PairNetwork
@@ -37,8 +37,9 @@ def main(models: tuple[str, ...]) -> None:
 def write_branches(path: Path) -> list[Path]:
     """Write the branches of a checkpoint beside it; their files.
 
-    Raises BadRequest where the checkpoint cannot be loaded, or is of a model that does more than
-    embed, which would be lost.
+    A checkpoint that does not say the hash of its weights is made to, so that whether the files
+    fit is told at once. Raises BadRequest where the checkpoint cannot be loaded, or is of a model
+    that does more than embed, which would be lost.
     """
     checkpoint = of_media(path)
     if isinstance(checkpoint.network, PairNetwork) or hasattr(checkpoint.network, "match"):
@@ -46,6 +47,7 @@ def write_branches(path: Path) -> list[Path]:
             f"{printable(path)} holds a model called {checkpoint.space.model!r}, which does more "
             "than embed; it is run by torch alone."
         )
+    put_record(path, checkpoint.record)
     return [_write_branch(path, checkpoint, modality) for modality in MODALITIES]
 
 
