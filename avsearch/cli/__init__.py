@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import keyword
@@ -32,6 +33,9 @@ VERBS = {
     "demo": "Show it all on a small synthetic world.",
 }
 
+_GARBAGE = (
+    50_000  # objects made between two searches for cycles: imports make many, and none to free
+)
 _OF_TORCH = ("torch", "torchaudio", "torchvision")  # which searching goes without
 
 
@@ -76,6 +80,7 @@ def main() -> None:
     if not sys.warnoptions:  # what decoders say of odd files helps nobody who cannot mend them
         warnings.simplefilter("ignore")
     _take_any_text()
+    gc.set_threshold(_GARBAGE)
     try:
         code = group.main(prog_name="avsearch", standalone_mode=False)
         _flush_output()
