@@ -1,4 +1,4 @@
-"""Threads that share the cores: each runs torch alone.
+"""Threads that share the cores, each working alone, where torch is loaded too.
 
 Several small pieces of work, one a core, take less time than one after the other with all cores
 at each: torch's helper threads wait for each other busily at every layer, and while one of them
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from indexer import threads
 
 Result = TypeVar("Result")
 Argument = TypeVar("Argument")
@@ -43,28 +46,39 @@ def torch_alone() -> None:
 
 def _submit(work: Callable[..., Result], *arguments: object) -> Future[Result]:
     with _making:
-        pool = _pool()
+        pool = _torch_pool() if sys.modules.get("torch") else _pool()
     return pool.submit(work, *arguments)
 
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
+    """A thread a core, for as long as nobody has loaded torch."""
+    return ThreadPoolExecutor(threads.cores(), "core")
+
+
+@functools.cache
+def _torch_pool() -> ThreadPoolExecutor:
     """As many threads as torch would use by itself where this is first called."""
     import torch
 
-    threads = torch.get_num_threads()
-    born = threading.Barrier(threads + 1)
+    count = torch.get_num_threads()
+    born = threading.Barrier(count + 1)
 
     def begin() -> None:
         torch_alone()
         born.wait()
 
-    pool = ThreadPoolExecutor(threads, "core", initializer=begin)
-    for _ in range(threads):  # a thread is born with a task, as long as none is idle
+    pool = ThreadPoolExecutor(count, "core", initializer=begin)
+    for _ in range(count):  # a thread is born with a task, as long as none is idle
         pool.submit(int)
     born.wait()
-    torch.set_num_threads(threads)  # what new threads begin with: the last one set anywhere
+    torch.set_num_threads(count)  # what new threads begin with: the last one set anywhere
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+def _forget_pools() -> None:
+    _pool.cache_clear()
+    _torch_pool.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_pools)  # threads do not survive a fork

@@ -1,4 +1,7 @@
-"""What the verbs of the command line do, each as one call."""
+"""What the verbs of the command line do, each as one call.
+
+What only some of them need is imported inside of those, because asking has to begin at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import Faces, MediaExtractor
@@ -13,13 +17,14 @@ from avsearch.search import Answer, By, Searcher, Want, choose_question
 from avsearch.spaces import find_weights, model_address, model_record, model_space
 from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
-from indexer.exchange import import_file, vector_size
-from indexer.importing import Imported
 from indexer.index import Index
-from indexer.ingest import IngestReport, Progress, ingest
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
 from indexer.types import Embedded, Embedder, Media, Metric, Reranker, Space
+
+if TYPE_CHECKING:
+    from indexer.importing import Imported
+    from indexer.ingest import IngestReport, Progress
 
 Warn = Callable[[str], None]
 
@@ -45,6 +50,8 @@ def index_galleries(
     leaves it as it is. Raises BadRequest for a gallery, manifest, model or device that cannot be
     used, ForeignSpace for a model that is not the index's own.
     """
+    from indexer.ingest import ingest
+
     if manifest is not None and len(galleries) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
     extractor = MediaExtractor(faces)
@@ -121,6 +128,8 @@ def import_vectors(
     avsearch's, or any name for another, whose vectors are compared by ``metric``. Raises what
     :func:`indexer.exchange.import_file` does.
     """
+    from indexer.exchange import import_file, vector_size
+
     if model is not None and space is not None:
         raise BadRequest("The vectors are of --model or of --space; name one of the two.")
     folder = new_index(index)

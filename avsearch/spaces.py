@@ -15,6 +15,7 @@ from indexer.types import Metric, Space
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT = "adsm"
+WEIGHTS_HASH = "weights_sha256"  # where a checkpoint file says the hash of its own weights
 
 Part = tuple[
     str, str, tuple[int, ...], bytes
@@ -45,17 +46,21 @@ def model_address(name: str | Path | None) -> str:
 def model_space(path: Path, *, metric: Metric = "cosine") -> Space | None:
     """The space of a checkpoint file, the one its loading gives.
 
-    None where that cannot be told: loading it says what is wrong.
+    None where that cannot be told: loading it says what is wrong. What the file says of its
+    weights is believed here, and proved when they are loaded; where it says nothing they are read.
     """
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata()
-            arrays = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
-            parts = ((key, f"torch.{a.dtype}", a.shape, a.tobytes()) for key, a in arrays)
-            digest = hash_parts(parts, facts["settings"])
+            digest = facts.get(WEIGHTS_HASH) or _hash_of(file, facts["settings"])
         return Space(facts["model"], digest, int(json.loads(facts["settings"])["dim"]), metric)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _hash_of(file: Any, settings: str) -> str:
+    arrays = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
+    return hash_parts(((k, f"torch.{a.dtype}", a.shape, a.tobytes()) for k, a in arrays), settings)
 
 
 def model_record(path: Path) -> dict[str, Any]:

@@ -34,8 +34,7 @@ from avsearch.annotation.strength import Calibrations, read_calibrations
 from avsearch.annotation.turns import Diarization, Turn
 from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import SAMPLE_RATE
-from avsearch.models import load_model
-from avsearch.models.embedder import TorchEmbedder
+from avsearch.models import TrainedEmbedder, load_model
 from benchmarks.conversations import Talker, anonymous, converse, damaged, read_talker
 from benchmarks.machine import Machine
 from indexer.index import Index
@@ -108,7 +107,7 @@ def main(
         target.write_text(json.dumps(values, indent=1) + "\n")
 
 
-def _calibrations(embedder: TorchEmbedder, file: Path | None) -> Calibrations:
+def _calibrations(embedder: TrainedEmbedder, file: Path | None) -> Calibrations:
     return calibrations_of(embedder.record) if file is None else read_calibrations(file)
 
 
@@ -124,7 +123,7 @@ def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
     click.echo(f"{minutes[0]:.0f} min of known and {minutes[1]:.0f} min of unknown people each.")
 
 
-def _talkers(data: Path, embedder: TorchEmbedder, side: str) -> list[Talker]:
+def _talkers(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
     """The people of a side, as the model's record has it, who have recordings enough."""
     keys = embedder.record["people"][side]
     ours = [key for key in keys if key.split("/")[0] in GALLERIES]
@@ -133,7 +132,7 @@ def _talkers(data: Path, embedder: TorchEmbedder, side: str) -> list[Talker]:
 
 
 def _lent_faces(
-    data: Path, embedder: TorchEmbedder, side: str, keys: Sequence[str]
+    data: Path, embedder: TrainedEmbedder, side: str, keys: Sequence[str]
 ) -> dict[str, Vectors]:
     """Face vectors (n, dim) for each of these people: of somebody of the side, of one gender."""
     genders = {
@@ -156,7 +155,7 @@ class Bench:
 
     def __init__(
         self,
-        embedder: TorchEmbedder,
+        embedder: TrainedEmbedder,
         talkers: Sequence[Talker],
         faces: Mapping[str, Vectors],
         how: How,

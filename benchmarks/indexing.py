@@ -25,7 +25,7 @@ from avsearch.cores import on_all_cores
 from avsearch.library import index_galleries
 from avsearch.media import Faces, MediaExtractor, read_image
 from avsearch.media.faces import FaceDetector
-from avsearch.models import load_model
+from avsearch.models import load_torch_model
 from avsearch.models.embedder import TorchEmbedder
 from indexer.types import Media
 
@@ -42,7 +42,7 @@ ALONE = 200  # pictures of a measurement of one stage
 def main(crops: Path, photos: Path, count: int, model: str | None) -> None:
     """Print both tables."""
     click.echo(f"{os.cpu_count()} cores, torch {torch.__version__} on {torch.get_num_threads()}")
-    embedder = load_model(model)
+    embedder = load_torch_model(model, "cpu")
     _whole(crops, count, model, embedder)
     _detected(photos, model, embedder)
 

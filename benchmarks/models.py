@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from avsearch.cores import on_all_cores
 from avsearch.models import MODELS
 from avsearch.models.blocks import fuse_norms
-from avsearch.models.frontends import SAMPLE_RATE
+from avsearch.models.inputs import SAMPLE_RATE
 from benchmarks.machine import Machine
 from benchmarks.measure import Figure
 

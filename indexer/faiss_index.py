@@ -41,9 +41,7 @@ class FaissIndex:
     def __init__(
         self, dim: int, metric: Metric, device: Device = "cpu", parts: Iterable[Part] = ()
     ) -> None:
-        faiss = faiss_scan.import_faiss()
-        if device == "cuda":
-            faiss_scan.check_gpu(faiss)
+        faiss_scan.require_faiss(device)
         self._dim, self._metric, self._device = dim, metric, device
         self._set(list(parts))
 

@@ -1,11 +1,13 @@
 """Candidates by FAISS: for a few queries from the codes, and for any number on GPUs.
 
-The only file that imports FAISS, at the first search. Nothing of its settings is changed.
+The only file that imports FAISS, when there is something to scan. Nothing of its settings is
+changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,13 +19,14 @@ from indexer.codes import MIDDLE, Codes, Floats, float_error
 from indexer.errors import BadRequest
 from indexer.stretch import Stretch
 from indexer.types import Metric, Vectors
-from indexer.vectors import Mask, Rows, lengths_of
+from indexer.vectors import Device, Mask, Rows, lengths_of
 
 SPARE = 256  # candidates asked for beyond k: what rounding to bytes leaves open, as a rule
 SMALLEST_PIECE = 16384  # rows that are worth a thread of their own
 GPU_DEEPEST = 2048  # FAISS answers with no more neighbours than this on a GPU
 HALF_EPS = 2.0**-11  # float16 rounds by at most this share
 HALF_LARGEST = 60000.0  # float16 overflows a little above
+_MISSING = "The index needs faiss, which is not installed: pip install 'avsearch[search]'."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class GpuCopy:
 
     def __init__(self, vectors: Vectors, metric: Metric) -> None:
         faiss = import_faiss()
-        check_gpu(faiss)
+        _check_gpu(faiss)
         self._metric = metric
         self._longest = float(lengths_of(vectors).max(initial=0))
         self._count = len(vectors)
@@ -194,19 +197,25 @@ class GpuCopy:
         return np.asarray(halves + float_error(dim, reach))
 
 
+def require_faiss(device: Device) -> None:
+    """Raises BadRequest where FAISS is not installed, or has no GPU although one was asked for."""
+    if importlib.util.find_spec("faiss") is None:
+        raise BadRequest(_MISSING)
+    if device == "cuda":
+        _check_gpu(import_faiss())
+
+
 def import_faiss() -> types.ModuleType:
     """FAISS; BadRequest that says what to install where it is missing."""
     try:
         import faiss
     except ImportError as error:
-        raise BadRequest(
-            "The index needs faiss, which is not installed: pip install 'avsearch[cpu]'."
-        ) from error
+        raise BadRequest(_MISSING) from error
     module: types.ModuleType = faiss
     return module
 
 
-def check_gpu(faiss: types.ModuleType) -> None:
+def _check_gpu(faiss: types.ModuleType) -> None:
     """Raises BadRequest where FAISS has no GPU to search on."""
     if not hasattr(faiss, "StandardGpuResources"):
         raise BadRequest(

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from avsearch.evidence import calibrations_of
-from avsearch.models import load_model
+from avsearch.models import TrainedEmbedder, load_model
 from avsearch.models.embedder import TorchEmbedder
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
@@ -232,7 +232,7 @@ def _called_after(location: Path) -> str:
     return printable(Path(folder.parent.name if folder.name == FOLDER else folder.name))
 
 
-def _own_model(index: Index, address: str | None, device: str) -> TorchEmbedder:
+def _own_model(index: Index, address: str | None, device: str) -> TrainedEmbedder:
     embedder = load_model(address or index.notes().get("model") or None, device)
     if embedder.space != index.space:
         raise BadRequest("The model at hand is not the index's own; name that with --model.")
@@ -240,7 +240,7 @@ def _own_model(index: Index, address: str | None, device: str) -> TorchEmbedder:
 
 
 def _audited_subject(
-    asked: Asked, scorer: VectorScorer, embedder: TorchEmbedder, found: Audit, means: Means
+    asked: Asked, scorer: VectorScorer, embedder: TrainedEmbedder, found: Audit, means: Means
 ) -> Subject:
     """Vectors of a model whose record and whose further ways to score are at hand."""
     columns, notes = _re_ranked(means.reranker, asked, scorer)
@@ -262,10 +262,12 @@ def _called(names: Sequence[str], people: People) -> list[str]:
     return [people.name(name) for name in names]
 
 
-def _head(embedder: TorchEmbedder, asked: Asked, scorer: VectorScorer) -> list[Column]:
+def _head(embedder: TrainedEmbedder, asked: Asked, scorer: VectorScorer) -> list[Column]:
     """The model's matching head, for trials of several candidates."""
     matched = not isinstance(asked.protocol, Verification | Retrieval)
-    if not matched or not hasattr(embedder.network, "match"):
+    if not matched or not isinstance(embedder, TorchEmbedder):
+        return []  # a model that has one is run by torch
+    if not hasattr(embedder.network, "match"):
         return []
     head = HeadScorer(embedder.network, embedder.device, scorer)
     return [Column(MATCHING_HEAD, head, alone=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import keyword
@@ -31,6 +32,11 @@ VERBS = {
     "evaluate": "Measure a model or an index, honestly.",
     "demo": "Show it all on a small synthetic world.",
 }
+
+_GARBAGE = (
+    50_000  # objects made between two searches for cycles: imports make many, and none to free
+)
+_OF_TORCH = ("torch", "torchaudio", "torchvision")  # which searching goes without
 
 
 class _Verbs(click.Group):
@@ -74,6 +80,7 @@ def main() -> None:
     if not sys.warnoptions:  # what decoders say of odd files helps nobody who cannot mend them
         warnings.simplefilter("ignore")
     _take_any_text()
+    gc.set_threshold(_GARBAGE)
     try:
         code = group.main(prog_name="avsearch", standalone_mode=False)
         _flush_output()
@@ -83,6 +90,13 @@ def main() -> None:
         code = _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("Stopped; what was finished is kept.", 130)
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_TORCH:
+            raise
+        code = _complain(
+            f"this needs {error.name}, which is not installed: pip install 'avsearch[torch]'.",
+            BadRequest.exit_code,
+        )
     except BrokenPipeError:
         _let_go_of_output()
         code = 0

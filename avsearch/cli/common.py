@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from avsearch.cli.say import one_line
 from indexer.errors import printable
@@ -68,6 +67,8 @@ class ProgressBar:
     """A bar on standard error while it is a terminal; nothing otherwise."""
 
     def __init__(self, unit: str) -> None:
+        from tqdm import tqdm  # no verb that only asks has a bar
+
         tqdm.monitor_interval = 0  # no thread beside it: we tell it often enough
         self._bar = tqdm(unit=unit, disable=None, leave=False)
 

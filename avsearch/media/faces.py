@@ -1,15 +1,17 @@
-"""Pictures to face boxes and square face crops. The only importer of facenet_pytorch."""
+"""Pictures to face boxes and square face crops."""
 
 from __future__ import annotations
 
 import math
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from avsearch import runtime
 from avsearch.cores import on_one_core
 from avsearch.media.images import Picture, shrink
+from indexer.errors import BadRequest
 from indexer.types import Box
 
 LEAST_PROBABILITY: Final = 0.95  # MTCNN's own, of being a face
@@ -32,8 +34,15 @@ class Face(NamedTuple):
     probability: float
 
 
+class Networks(Protocol):
+    """The networks of MTCNN, whoever runs them."""
+
+    def detect(self, rgb: Picture) -> tuple[Any, Any]:
+        """Corners (n, 4) and probabilities (n,) of faces in a picture."""
+
+
 class FaceDetector:
-    """Finds faces with MTCNN, on the CPU.
+    """Finds faces with MTCNN, on the CPU, by onnxruntime or by torch.
 
     The networks are loaded when the first picture comes. Any number of threads may share one
     detector.
@@ -41,7 +50,7 @@ class FaceDetector:
 
     def __init__(self, least_probability: float = LEAST_PROBABILITY) -> None:
         self._least_probability = least_probability
-        self._networks: Any = None
+        self._networks: Networks | None = None
         self._loading = threading.Lock()
 
     def detect(self, rgb: Picture) -> list[Face]:
@@ -53,9 +62,7 @@ class FaceDetector:
         small = shrink(rgb, LONGEST_SIDE_PX)
         if min(small.shape[:2]) < SMALLEST_FACE_PX:
             return []
-        boxes, probabilities = on_one_core(self._detect, small)
-        if boxes is None:
-            return []
+        boxes, probabilities = on_one_core(self._loaded().detect, small)
         factor = max(rgb.shape) / max(small.shape)
         faces = [
             Face(_clipped(corners * factor, rgb), float(probability))
@@ -64,20 +71,27 @@ class FaceDetector:
         ]
         return sorted(faces, key=lambda face: -_area(face.box))
 
-    def _detect(self, rgb: Picture) -> tuple[Any, Any]:
-        import torch
-
-        with torch.inference_mode():
-            boxes, probabilities = self._loaded().detect(rgb)
-        return boxes, probabilities
-
-    def _loaded(self) -> Any:
+    def _loaded(self) -> Networks:
         with self._loading:
             if self._networks is None:
-                from facenet_pytorch import MTCNN
-
-                self._networks = MTCNN(keep_all=True, min_face_size=SMALLEST_FACE_PX).eval()
+                self._networks = _networks()
             return self._networks
+
+
+def _networks() -> Networks:
+    """MTCNN as it can be run here; BadRequest where it cannot."""
+    if runtime.is_installed():
+        from avsearch.media.mtcnn import Mtcnn
+
+        return Mtcnn(SMALLEST_FACE_PX)
+    if not (runtime.can_import("torch") and runtime.can_import("facenet_pytorch")):
+        raise BadRequest(
+            "Finding faces needs onnxruntime, which is not installed: "
+            "pip install 'avsearch[search]'."
+        )
+    from avsearch.media.mtcnn_torch import TorchMtcnn
+
+    return TorchMtcnn(SMALLEST_FACE_PX)
 
 
 def crop_face(rgb: Picture, box: Box, margin: float = MARGIN) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import threading
@@ -99,10 +100,8 @@ def as_png(picture: Picture) -> bytes:
 
 def _identified(path: Path, file: BinaryIO) -> Image.Image:
     """The picture with its header read and nothing decoded."""
-    Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
     try:
-        return _open_unchecked(file, formats)
+        return _recognised(file)
     except UnidentifiedImageError as error:
         raise RefusedFile(
             path, "it is not a picture of a known format; check what it really is."
@@ -111,6 +110,22 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
         raise RefusedFile(
             path, f"the picture's header is damaged ({error}); copy or export it again."
         ) from error
+
+
+def _recognised(file: BinaryIO) -> Image.Image:
+    """The picture in one of our formats; UnidentifiedImageError where it is in none.
+
+    Pillow's readers take long to import, so the rare formats' are when none of the others knows it.
+    """
+    Image.preinit()
+    with contextlib.suppress(UnidentifiedImageError):
+        return _open_unchecked(file, _registered())
+    Image.init()
+    return _open_unchecked(file, _registered())
+
+
+def _registered() -> list[str]:
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _open_unchecked(file: BinaryIO, formats: list[str]) -> Image.Image:

@@ -10,7 +10,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from avsearch.media import container
 from avsearch.media.files import opened
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
@@ -114,7 +113,9 @@ def _resampled(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Sa
     for block_rate, block in blocks:
         if resampler is None:
             _require_sane_rate(path, block_rate)
-            resampler, rate = container.Resampler(block_rate, SAMPLE_RATE), block_rate
+            from avsearch.media.container import Resampler  # PyAV takes long to import
+
+            resampler, rate = Resampler(block_rate, SAMPLE_RATE), block_rate
         if block_rate != rate:
             raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first.")
         if len(ready := resampler.push(block)):
@@ -132,7 +133,9 @@ def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
         try:
             sound = soundfile.SoundFile(file.fileno(), closefd=False)
         except soundfile.LibsndfileError:
-            yield from _gathered(container.sound_track(path))
+            from avsearch.media.container import sound_track
+
+            yield from _gathered(sound_track(path))
             return
         with sound:
             yield from _soundfile_blocks(path, sound)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsearch.cores import on_one_core
+from avsearch.media.silero import FRAME, State, load_silero
 from avsearch.media.sound import SAMPLE_RATE, Samples
 from avsearch.media.stretches import Span
-
-if TYPE_CHECKING:
-    from avsearch.media.silero import State
 
 # As Silero VAD's own defaults, but for shorter turns: a spoken digit is one.
 ONSET: Final = 0.5  # probability at which speech begins
 OFFSET: Final = 0.35  # and below which it ends
-FRAME: Final = 512  # samples, 32 ms; the network knows no other
 _SHORTEST_PAUSE: Final = 1600  # samples, 100 ms; a shorter dip is part of the turn
 _SHORTEST_TURN: Final = 1600  # samples, 100 ms
 _PAD: Final = 480  # samples, 30 ms, left standing at either end
@@ -59,20 +56,9 @@ class _Counted:
 
 def _probabilities(blocks: Iterable[Samples]) -> Iterator[NDArray[np.float32]]:
     """How likely each 32 ms are speech, those of the lead-in first."""
-    import torch
-
-    from avsearch.media.silero import load_silero
-
-    model = load_silero()
-
-    def step(block: Samples, state: State) -> tuple[NDArray[np.float32], State]:
-        with torch.inference_mode():
-            probabilities, state = model(torch.from_numpy(block), state)
-        return probabilities.numpy(), state
-
-    state = model.start()
+    model, state = load_silero(), State.start()
     for block in _whole_frames(blocks):
-        probabilities, state = on_one_core(step, block, state)
+        probabilities, state = on_one_core(model, block, state)
         yield probabilities
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from avsearch.media import container
 from avsearch.media.images import Picture
 from indexer.errors import NotInFile
 
@@ -29,6 +28,8 @@ def sample_frames(path: Path, every_s: float = EVERY_S, from_s: float = 0.0) -> 
     One every ``every_s`` seconds from ``from_s`` on; closer together where a short clip would
     else give fewer than four. Raises RefusedFile where the file has no frame to give.
     """
+    from avsearch.media import container  # PyAV takes long to import
+
     duration_s = container.duration_s(path)
     step_s = min(every_s, duration_s / AT_LEAST) if duration_s else every_s
     for time_s, rgb in container.pictures(path, from_s, step_s):
@@ -41,6 +42,8 @@ def read_frame(path: Path, time_s: float) -> Picture:
     For the time of a frame from sample_frames it is that frame. Raises RefusedFile as
     sample_frames; NotInFile for a time beyond the end of the video.
     """
+    from avsearch.media import container
+
     found = next(container.pictures(path, max(0.0, time_s - _CLOCK_S), math.inf), None)
     if found is None:
         raise NotInFile(path, f"the video has no frame at {time_s:g} s; name a time inside it.")

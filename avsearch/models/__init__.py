@@ -1,40 +1,65 @@
-"""The models of the papers, one readable file each, and the way to a trained one."""
+"""The models of the papers, one readable file each, and the way to a trained one.
+
+Importing this loads no torch, and neither does a model whose ONNX files lie beside it, where
+onnxruntime is installed and no GPU is to be used.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from avsearch import products
-from avsearch.models.acienet import ACIENet
-from avsearch.models.adsm import ADSM
-from avsearch.models.aicanet import AICANet
-from avsearch.models.checkpoint import Checkpoint, load_checkpoint
-from avsearch.models.dsanet import DSANet
-from avsearch.models.embedder import TorchEmbedder, pick_device
-from avsearch.models.p2vanet import P2VANet
-from avsearch.models.pairs import PairNetwork
-from avsearch.models.reranker import TorchReranker
+from avsearch import runtime
 from avsearch.spaces import find_weights
 from indexer.errors import BadRequest, printable
+from indexer.types import Embedder
 
-MODELS: dict[str, type[Any]] = {
-    "acienet": ACIENet,
-    "adsm": ADSM,
-    "aicanet": AICANet,
-    "dsanet": DSANet,
-    "p2vanet": P2VANet,
-}
+if TYPE_CHECKING:
+    from avsearch.models.embedder import TorchEmbedder
+    from avsearch.models.reranker import TorchReranker
+    from avsearch.models.trained import MODELS
+
+__all__ = ["MODELS", "TrainedEmbedder", "load_model", "load_reranker", "load_torch_model"]
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
-def load_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:
+class TrainedEmbedder(Embedder, Protocol):
+    """An embedder made by training."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What its checkpoint says of its training."""
+
+
+def load_model(name: str | Path | None = None, device: str = "auto") -> TrainedEmbedder:
     """A trained model: the default, one that is shipped by its name, or a checkpoint file.
 
-    ``device`` is ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. Raises BadRequest where
-    there is no such model or device, or the file is not a checkpoint of a model that takes media.
+    ``device`` is ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. On a CPU onnxruntime
+    runs it, where that is installed and the files are there (:mod:`avsearch.models.onnx`), else
+    torch; the space is the same. Raises BadRequest where there is no such model or device, the
+    file is not a checkpoint of a model that takes media, or what would run it is not installed.
     """
-    products.use()  # torch is loaded: let searches have its fast products too
-    return TorchEmbedder(_load(find_weights(name)), pick_device(device))
+    if device not in DEVICES:
+        raise BadRequest(f"There is no device {device!r}; ask for auto, cpu or cuda.")
+    path = find_weights(name)
+    if device == "cpu" or (device == "auto" and not _has_gpu()):
+        from avsearch.models.onnx import find_onnx
+
+        found = find_onnx(path)
+        if found is not None:
+            return found
+    return load_torch_model(path, device)
+
+
+def load_torch_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:
+    """As :func:`load_model`, run by torch in any case."""
+    path = find_weights(name)
+    _require_torch(path)
+    from avsearch.models.trained import torch_embedder
+
+    return torch_embedder(path, device)
 
 
 def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
@@ -43,23 +68,43 @@ def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
     Raises BadRequest as :func:`load_model` does, and for a model that compares no pairs.
     """
     path = find_weights(name, kind="re-ranker")
-    checkpoint = _load(path)
-    if not isinstance(checkpoint.network, PairNetwork):
-        pairs = " or ".join(key for key, kind in MODELS.items() if issubclass(kind, PairNetwork))
-        raise BadRequest(
-            f"{printable(path)} holds a model called {checkpoint.space.model!r}, which embeds and "
-            f"does not re-rank; name a checkpoint of {pairs}."
-        )
-    return TorchReranker(checkpoint, pick_device(device))
+    _require_torch(path)
+    from avsearch.models.trained import torch_reranker
+
+    return torch_reranker(path, device)
 
 
-def _load(path: Path) -> Checkpoint:
-    """The checkpoint of a model that takes media; BadRequest where it takes features instead."""
-    checkpoint = load_checkpoint(path, MODELS)
-    settings = checkpoint.network.settings
-    if getattr(settings, "face_features", ()) or getattr(settings, "voice_features", ()):
+def _require_torch(path: Path) -> None:
+    """Say what to install where torch is missing."""
+    if runtime.can_import("torch"):
+        return
+    if not runtime.is_installed():
         raise BadRequest(
-            f"{printable(path)} was trained on features that another encoder computed and cannot "
-            "read media; name a model trained on media."
+            "A model is run by onnxruntime or torch, and neither is installed: "
+            "pip install 'avsearch[search]' or 'avsearch[cpu]'."
         )
-    return checkpoint
+    raise BadRequest(
+        f"{printable(path)} has no ONNX files of its own beside it, and torch, which can do "
+        "without them, is not installed: pip install 'avsearch[torch]'."
+    )
+
+
+def _has_gpu() -> bool:
+    """Whether torch has a GPU to use; asked of the driver first, since importing torch is slow."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    if not runtime.can_import("torch"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MODELS":
+        from avsearch.models.trained import MODELS
+
+        return MODELS
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from avsearch.spaces import hash_parts
+from avsearch.spaces import WEIGHTS_HASH, hash_parts
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.types import Metric, Space
@@ -73,8 +73,7 @@ def save_checkpoint(
         "settings": json.dumps(dataclasses.asdict(cast(Any, network).settings)),
         "record": json.dumps(dict(record)),
     }
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata)
+    _write(path, tensors, metadata)
 
 
 def put_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -83,8 +82,14 @@ def put_record(path: Path, record: Mapping[str, Any]) -> None:
     Written to a temporary name and renamed. Raises BadRequest where the file cannot be read.
     """
     tensors, metadata = _read(path)
+    _write(path, tensors, {**metadata, "record": json.dumps(dict(record))})
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write whole or not at all; what a file said of its weights before is not said anew."""
+    digest = metadata.get(WEIGHTS_HASH) or weights_hash(tensors, metadata["settings"])
     with replacing(path) as partial:
-        save_file(tensors, partial, {**metadata, "record": json.dumps(dict(record))})
+        save_file(tensors, partial, {**metadata, WEIGHTS_HASH: digest})
 
 
 def load_checkpoint(
@@ -92,8 +97,8 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a model; parameters come back as float32.
 
-    Raises BadRequest where the file is missing, is no checkpoint of ours, is cut short, or does
-    not fit the model it names.
+    Raises BadRequest where the file is missing, is no checkpoint of ours, is cut short or
+    changed, or does not fit the model it names.
     """
     tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT or not metadata.keys() >= _KEYS:
@@ -119,6 +124,11 @@ def load_checkpoint(
             f"{printable(path)} does not fit the model {name!r} of this version; train it again."
         ) from error
     digest = weights_hash(tensors, metadata["settings"])
+    if metadata.get(WEIGHTS_HASH, digest) != digest:
+        raise BadRequest(
+            f"{printable(path)} holds other weights than it says, so it was changed or damaged; "
+            "copy it again, or train it again."
+        )
     space = Space(name, digest, cast(Any, network).settings.dim, metric)
     return Checkpoint(network.eval(), space, record)
 

@@ -1,16 +1,16 @@
-"""A trained network as an embedder: media in, vectors out, each item alone."""
+"""A network that torch runs as an embedder: media in, vectors out, each item alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from avsearch.models.checkpoint import Checkpoint
-from avsearch.models.forward import Forward, Rows
+from avsearch.models.forward import Forward
+from avsearch.models.torch_passes import TorchPasses
 from indexer.errors import BadRequest
-from indexer.types import Embedded, Media, Space, Vectors
+from indexer.types import Embedded, Media, Space
 
 
 def pick_device(name: str) -> torch.device:
@@ -34,23 +34,13 @@ class TorchEmbedder:
         self.space: Space = checkpoint.space
         self.record = checkpoint.record
         self.device = device
-        self.forward = Forward(checkpoint.network, device)
-        self.network = self.forward.network
+        passes = TorchPasses(checkpoint.network, device)
+        self.network = passes.network
+        self._forward = Forward(passes)
 
     def embed(self, media: Sequence[Media]) -> Embedded:
         """Vectors (n, dim) of media; what cannot be read is refused by position.
 
         A voice longer than the model's window is the mean of windows that cover it.
         """
-        vectors = np.full((len(media), self.space.dim), np.nan, np.float32)
-        rows = self.forward.run("embed", media)
-        if len(rows.places):
-            _mean_rows(vectors, rows)
-        return Embedded(vectors, rows.refusals)
-
-
-def _mean_rows(vectors: Vectors, rows: Rows) -> None:
-    """Write the unit mean of each item's rows at its place."""
-    firsts = np.flatnonzero(np.diff(rows.places, prepend=-1))
-    sums = np.add.reduceat(rows.values, firsts)
-    vectors[rows.places[firsts]] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        return self._forward.embed(media, self.space.dim)

@@ -1,26 +1,48 @@
-"""Media through a trained network: read on all cores, as many rows at a time as fill them."""
+"""Media through a network of any runtime: read on all cores, as many rows a pass as fill one.
+
+Knows arrays and no torch: a pass is torch's (:mod:`avsearch.models.torch_passes`) or ONNX's
+(:mod:`avsearch.models.onnx`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from avsearch.cores import on_all_cores
 from avsearch.media.load import load_media
-from avsearch.models.blocks import fuse_norms
-from avsearch.models.frontends import face_pixels, voice_windows
+from avsearch.models.inputs import face_pixels, voice_windows
 from indexer.errors import RefusedFile
-from indexer.types import MODALITIES, Media, Modality
+from indexer.types import MODALITIES, Embedded, Media, Modality, Vectors
 
 Function = Literal["embed", "feature_map"]  # of a network, for each modality
 
-_ROWS = 32  # rows of one forward pass: enough to fill a core, little memory
+_ROWS = 32  # rows of one forward pass at most: enough to fill a core, little memory
+
+
+class Passes(Protocol):
+    """A network that a runtime has ready."""
+
+    @property
+    def face_size(self) -> int:
+        """Pixels a side of the faces that it takes."""
+
+    @property
+    def voice_seconds(self) -> float:
+        """Length of the voices that it takes."""
+
+    @property
+    def on_cores(self) -> bool:
+        """Whether several passes at once, a core each, take less time than one after the other."""
+
+    def run(
+        self, function: Function, modality: Modality, rows: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """One forward pass: faces (B, 3, size, size) uint8 or voices (B, samples) to (B, ...)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +67,21 @@ class _Chunk:
 
 
 class Forward:
-    """A network on a device, ready for media."""
+    """Takes media through a network's passes."""
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.device = device
-        fuse_norms(network)
-        self.network = cast(Any, network.to(device))
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
+
+    def embed(self, media: Sequence[Media], dim: int) -> Embedded:
+        """Vectors (n, dim) of media; what cannot be read is refused by position.
+
+        A voice longer than the network's window is the unit mean of windows that cover it.
+        """
+        vectors = np.full((len(media), dim), np.nan, np.float32)
+        rows = self.run("embed", media)
+        if len(rows.places):
+            _mean_rows(vectors, rows)
+        return Embedded(vectors, rows.refusals)
 
     def run(self, function: Function, media: Sequence[Media]) -> Rows:
         """``embed_face`` and ``embed_voice``, or the maps, of media: a row a face or a window."""
@@ -66,7 +97,7 @@ class Forward:
         ]
         if not chunks:
             return Rows(np.empty((0, 0), np.float32), np.empty(0, np.int64), refusals)
-        values = np.concatenate(self._forward_all(function, chunks))
+        values = np.concatenate(self._all(function, chunks))
         return Rows(values, np.concatenate([chunk.places for chunk in chunks]), refusals)
 
     def _read(self, item: Media) -> Sequence[NDArray[Any]] | str:
@@ -79,24 +110,16 @@ class Forward:
         except RefusedFile as error:
             return error.reason
         if item.modality == "face":
-            return [face_pixels(data, self.network.settings.face_size)]
-        return list(voice_windows(data, self.network.settings.voice_seconds))
+            return [face_pixels(data, self.passes.face_size)]
+        return list(voice_windows(data, self.passes.voice_seconds))
 
-    def _forward_all(
-        self, function: Function, chunks: Sequence[_Chunk]
-    ) -> list[NDArray[np.float32]]:
-        def forward(chunk: _Chunk) -> NDArray[np.float32]:
-            return self._forward(function, chunk)
+    def _all(self, function: Function, chunks: Sequence[_Chunk]) -> list[NDArray[np.float32]]:
+        def one(chunk: _Chunk) -> NDArray[np.float32]:
+            return self.passes.run(function, chunk.modality, np.stack(chunk.rows))
 
-        if self.device.type == "cpu" and len(chunks) > 1:
-            return on_all_cores(forward, chunks)
-        return [forward(chunk) for chunk in chunks]
-
-    @torch.inference_mode()
-    def _forward(self, function: Function, chunk: _Chunk) -> NDArray[np.float32]:
-        call: Callable[[Tensor], Tensor] = getattr(self.network, f"{function}_{chunk.modality}")
-        rows = torch.from_numpy(np.stack(chunk.rows)).to(self.device)
-        return cast(NDArray[np.float32], call(rows).cpu().numpy())
+        if self.passes.on_cores and len(chunks) > 1:
+            return on_all_cores(one, chunks)
+        return [one(chunk) for chunk in chunks]
 
 
 def _chunks(
@@ -107,3 +130,10 @@ def _chunks(
     for start in range(0, len(found), _ROWS):
         places, rows = zip(*found[start : start + _ROWS], strict=True)
         yield _Chunk(modality, np.array(places), rows)
+
+
+def _mean_rows(vectors: Vectors, rows: Rows) -> None:
+    """Write the unit mean of each item's rows at its place."""
+    firsts = np.flatnonzero(np.diff(rows.places, prepend=-1))
+    sums = np.add.reduceat(rows.values, firsts)
+    vectors[rows.places[firsts]] = sums / np.linalg.norm(sums, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What stands between decoded media and a network: sizes, scales, cepstra.
+"""What the networks begin with: scales of pixels, cepstra and spectra of voices.
 
 Every function here works on one item at a time or treats each row of a batch alone, so that
 no vector depends on its neighbours.
@@ -6,14 +6,12 @@ no vector depends on its neighbours.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torchaudio
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16_000  # Hz
+from avsearch.models.inputs import SAMPLE_RATE
+
 WINDOW_S = 0.025  # seconds of one analysis window
 HOP_S = 0.010  # seconds between two windows
 MELS = 64
@@ -22,30 +20,10 @@ _SPEECH_LEVEL = 10 ** (-30 / 20)  # root mean square, 30 dB below full scale
 _CEPSTRUM_SCALE = 10.0  # brings cepstra to about unit size
 
 
-def face_pixels(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A face crop (h, w, 3) as (3, size, size) RGB; smaller and larger crops are resampled."""
-    if rgb.shape[:2] != (size, size):
-        rgb = np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1))
-
-
 def scale_pixels(pixels: Tensor) -> Tensor:
     """uint8 (B, 3, h, w) to float32 in [-1, 1], channels last, which convolutions prefer."""
     scaled = pixels.float().mul_(2 / 255).sub_(1)
     return scaled.contiguous(memory_format=torch.channels_last)
-
-
-def voice_windows(samples: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
-    """Cut a voice into windows of one length, (w, seconds * 16000).
-
-    A shorter voice is repeated to fill its window; a longer one becomes as many windows, evenly
-    spread, as cover it.
-    """
-    length = round(seconds * SAMPLE_RATE)
-    if len(samples) <= length:
-        return np.resize(samples, (1, length))
-    starts = np.linspace(0, len(samples) - length, -(-len(samples) // length)).astype(int)
-    return np.stack([samples[start : start + length] for start in starts])
 
 
 class Cepstra(nn.Module):
@@ -86,20 +64,17 @@ class Spectrogram(nn.Module):
     deviation one, so that neither level nor length of its neighbours matters.
     """
 
-    window: Tensor
-
     def __init__(self, bins: int = 224, frames_per_s: int = 50) -> None:
         super().__init__()
-        self.n_fft = 2 * (bins - 1)  # 446 samples, 28 ms
+        n_fft = 2 * (bins - 1)  # 446 samples, 28 ms
         self.hop = SAMPLE_RATE // frames_per_s
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.transform = torchaudio.transforms.Spectrogram(n_fft, hop_length=self.hop, power=1)
+        self.transform.register_buffer("window", self.transform.window, persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
         """(B, samples) in [-1, 1] to (B, 1, bins, samples // hop)."""
         with _full_precision(waves):
-            spectrum = torch.stft(
-                waves, self.n_fft, self.hop, window=self.window, return_complex=True
-            ).abs()
+            spectrum = self.transform(waves)
         logs = torch.log(spectrum[..., : waves.shape[1] // self.hop] + 1e-4)
         deviation, mean = torch.std_mean(logs, (1, 2), keepdim=True)
         return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)

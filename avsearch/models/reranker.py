@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avsearch.models.checkpoint import Checkpoint
 from avsearch.models.forward import Forward, Rows
+from avsearch.models.torch_passes import TorchPasses
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media, Vectors
 
@@ -32,7 +33,8 @@ class TorchReranker:
     ) -> None:
         self.name = checkpoint.space.model
         self.record = checkpoint.record
-        self.forward = Forward(checkpoint.network, device)
+        self.passes = TorchPasses(checkpoint.network, device)
+        self.forward = Forward(self.passes)
         self.maps = KeptMaps(memory)
 
     def score(self, query: Media, candidates: Sequence[Media]) -> Vectors:
@@ -59,9 +61,9 @@ class TorchReranker:
     @torch.inference_mode()
     def _interact(self, query: Media, own: Map, others: Sequence[Map | str]) -> Vectors:
         """Scores (k,) of a query's map against those of candidates."""
-        asked = torch.from_numpy(own)[None].to(self.forward.device)
-        shown = torch.from_numpy(np.stack(others)).to(self.forward.device)
-        scores: Vectors = self.forward.network.interact(asked, shown, query.modality).cpu().numpy()
+        asked = torch.from_numpy(own)[None].to(self.passes.device)
+        shown = torch.from_numpy(np.stack(others)).to(self.passes.device)
+        scores: Vectors = self.passes.network.interact(asked, shown, query.modality).cpu().numpy()
         return scores
 
     def _maps(self, media: Sequence[Media]) -> list[Map | str]:

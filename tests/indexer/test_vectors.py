@@ -263,5 +263,5 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(BadRequest, match=r"pip install 'avsearch\[cpu\]'"):
+    with pytest.raises(BadRequest, match=r"pip install 'avsearch\[search\]'"):
         FaissIndex(4, "cosine")

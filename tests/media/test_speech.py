@@ -9,10 +9,15 @@ import pytest
 import torch
 from making import tone
 
-from avsearch.media import silero
-from avsearch.media.silero import load_silero
+from avsearch import runtime
+from avsearch.media import silero, silero_torch
+from avsearch.media.silero import FRAME, OnnxSilero, Silero, State
+from avsearch.media.silero_torch import TorchSilero
 from avsearch.media.sound import SAMPLE_RATE, read_sound
-from avsearch.media.speech import FRAME, find_speech, find_speech_in_blocks
+from avsearch.media.speech import find_speech, find_speech_in_blocks
+from indexer.errors import BadRequest
+
+RUNTIMES: list[Silero] = [OnnxSilero(), TorchSilero()]
 
 
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.5])
@@ -55,20 +60,51 @@ def test_speech_is_found_in_every_voice(test_data: Path) -> None:
             assert find_speech(read_sound(path)), path
 
 
-def test_the_probabilities_are_the_packages_own(sentence: np.ndarray) -> None:
+@pytest.mark.parametrize("ours", RUNTIMES, ids=["onnx", "torch"])
+def test_the_probabilities_are_the_packages_own(ours: Silero, sentence: np.ndarray) -> None:
     samples = torch.from_numpy(sentence[: len(sentence) // FRAME * FRAME])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import silero_vad
 
         theirs = silero_vad.load_silero_vad().audio_forward(samples[None], SAMPLE_RATE)[0]
-    ours, _ = load_silero()(samples, load_silero().start())
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    found, _ = ours(samples.numpy(), State.start())
+    np.testing.assert_allclose(found, theirs, atol=1e-4)
+
+
+def test_both_carry_the_same_state_from_block_to_block(sentence: np.ndarray) -> None:
+    blocks = sentence[: len(sentence) // (5 * FRAME) * 5 * FRAME].reshape(5, -1)
+    states = [State.start(), State.start()]
+    for block in blocks[:, : blocks.shape[1] // FRAME * FRAME]:
+        found = [one(block, state) for one, state in zip(RUNTIMES, states, strict=True)]
+        states = [state for _, state in found]
+        np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
+        for one, other in zip(*states, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("missing", "kind"),
+    [((), OnnxSilero), (("torch", "silero_vad"), OnnxSilero), (("onnxruntime",), TorchSilero)],
+)
+def test_onnxruntime_is_preferred_and_torch_does_without(
+    missing: tuple[str, ...], kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "can_import", lambda package: package not in missing)
+    assert isinstance(silero._load.__wrapped__(), kind)
+
+
+def test_where_neither_is_installed_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "can_import", lambda package: package == "torch")
+    with pytest.raises(BadRequest, match=r"pip install 'avsearch\[search\]'"):
+        silero._load.__wrapped__()
 
 
 def test_loading_leaves_torch_as_it_was() -> None:
     torch.set_num_threads(2)
-    silero._packaged_weights()
+    silero_torch._packaged_weights()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     assert threads == 2

@@ -12,8 +12,14 @@ from safetensors.torch import load_file, save_file
 from tiny import SETTINGS, face, lived_adsm, tiny_batch, voice
 
 from avsearch import spaces
-from avsearch.models import MODELS, TorchEmbedder, load_model, pick_device
-from avsearch.models.checkpoint import load_checkpoint, save_checkpoint, weights_hash
+from avsearch.models import MODELS, load_model
+from avsearch.models.checkpoint import (
+    load_checkpoint,
+    put_record,
+    save_checkpoint,
+    weights_hash,
+)
+from avsearch.models.embedder import TorchEmbedder, pick_device
 from avsearch.spaces import find_weights, model_space
 from indexer.errors import BadRequest
 
@@ -241,6 +247,14 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, name):
     assert "no checkpoint" in refusal(tmp_path / name)
 
 
+def test_weights_that_are_not_those_it_was_saved_with_are_refused(path):
+    tensors = load_file(path)
+    key = next(key for key in sorted(tensors) if tensors[key].is_floating_point())
+    tensors[key][0] += 1
+    save_file(tensors, path, metadata(path))
+    assert "other weights than it says" in refusal(path)
+
+
 # Spaces, told without torch.
 
 
@@ -249,6 +263,16 @@ def test_the_space_of_a_file_is_that_of_the_model_in_it(tmp_path, half):
     save_checkpoint(tmp_path / "a.safetensors", "adsm", lived_adsm(3), RECORD, half=half)
     told = model_space(tmp_path / "a.safetensors")
     assert told == load_checkpoint(tmp_path / "a.safetensors", MODELS).space
+
+
+def test_the_space_of_a_file_that_does_not_say_its_hash_is_told_from_its_weights(path):
+    space = model_space(path)
+    assert metadata(path)["weights_sha256"] == space.weights_sha256
+    rewrite(path, weights_sha256=None)
+    assert model_space(path) == space
+    assert load_checkpoint(path, MODELS).space == space
+    put_record(path, RECORD)
+    assert metadata(path)["weights_sha256"] == space.weights_sha256
 
 
 def test_of_what_is_no_checkpoint_no_space_is_told(path, tmp_path):

@@ -9,7 +9,7 @@ from tiny import NOWHERE, SAMPLES, face, lived_adsm, tiny_adsm, voice
 
 from avsearch.models.checkpoint import Checkpoint
 from avsearch.models.embedder import TorchEmbedder
-from avsearch.models.frontends import voice_windows
+from avsearch.models.inputs import voice_windows
 from indexer.types import MODALITIES, Media, Space
 
 SPACE = Space("adsm", "0" * 64, 16, "cosine")

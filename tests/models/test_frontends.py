@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import voice_noise
 
-from avsearch.models.frontends import Cepstra, face_pixels, scale_pixels, voice_windows
+from avsearch.models.frontends import Cepstra, scale_pixels
+from avsearch.models.inputs import face_pixels, voice_windows
 
 RNG = np.random.default_rng(0)
 

@@ -71,7 +71,7 @@ def test_scores_depend_neither_on_order_nor_on_number(reranker, faces, query, ch
 
 
 def test_each_pair_is_scored_by_the_network(reranker, faces, query):
-    network = reranker.forward.network
+    network = reranker.passes.network
     with torch.inference_mode():
         pixels = torch.from_numpy(faces[0].data).movedim(2, 0)[None]
         face_map = network.feature_map_face(pixels)

@@ -20,7 +20,7 @@ from worlds import TINY, left_by, paired_parts, request, silent, write_features
 from avsearch.models import MODELS, load_model, load_reranker
 from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
-from avsearch.models.frontends import SAMPLE_RATE
+from avsearch.models.inputs import SAMPLE_RATE
 from avsearch.models.pairs import PairNetwork
 from avsearch.models.training import Schedule
 from indexer.errors import Diverged

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from avsearch.models.frontends import SAMPLE_RATE
+from avsearch.models.inputs import SAMPLE_RATE
 
 _GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue (ITU-R BT.601)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.models.frontends import face_pixels, voice_windows
+from avsearch.models.inputs import face_pixels, voice_windows
 from trainer.data import augment
 from trainer.data.sets import Ints, Source
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from avsearch.models.adsm import ADSM
 from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
-from avsearch.models.frontends import face_pixels, voice_windows
+from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
 from indexer.types import Vectors
 from trainer.ahead import Ahead

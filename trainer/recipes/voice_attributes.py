@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from avsearch.models import MODELS
-from avsearch.models.frontends import SAMPLE_RATE
+from avsearch.models.inputs import SAMPLE_RATE
 from indexer.errors import AvsearchError, BadRequest
 from trainer.data.features import Table, write_feature_file
 from trainer.data.reading import read_data

@@ -1,0 +1,123 @@
+"""The command line in processes that cannot import torch, beside this one, where torch embeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from avsearch import runtime
+from avsearch.media import silero, speech
+
+Done = subprocess.CompletedProcess[bytes]
+TORCH = ("torch", "torchaudio", "torchvision", "facenet_pytorch", "silero_vad")
+PROGRAM = f"""
+import sys
+sys.modules.update(dict.fromkeys({TORCH!r}))  # None there: importing them raises
+from avsearch.cli import main
+main()
+"""
+ALL = ("--want", "any", "--by", "item")
+
+
+def without_torch(*arguments: Any) -> Done:
+    """Run the command line where torch is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def answer(*arguments: Any) -> Any:
+    """What it prints with --json; it must have nothing to complain of."""
+    done = without_torch(*arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def _by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process torch does what onnxruntime would."""
+    monkeypatch.setattr(runtime, "can_import", lambda package: package != "onnxruntime")
+    monkeypatch.setattr(speech, "load_silero", silero._load.__wrapped__)
+
+
+@pytest.fixture(scope="module")
+def place(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the gallery, made without torch."""
+    place = tmp_path_factory.mktemp("onnx") / "index"
+    report = answer("index", gallery, "--index", place, "--model", "demo")
+    assert (report["people"], report["faces"], report["refused"]) == (3, 3, [])
+    return place
+
+
+@pytest.mark.usefixtures("_by_torch")
+def test_indexing_and_asking_without_torch_give_what_they_give_with_it(
+    run: Callable[..., Result], place: Path, gallery: Path, voice: Path, face: Path, tmp_path: Path
+) -> None:
+    assert run("index", gallery, "--index", tmp_path / "i", "--model", "demo").exit_code == 0
+    for file in (voice, face):
+        ours = answer("query", file, "--index", place, *ALL)
+        for index in (tmp_path / "i", place):  # an index made with one is asked with the other
+            theirs = json.loads(run("query", file, "--index", index, *ALL, "--json").stdout_bytes)
+            assert ours["query"] == theirs["query"]
+            assert scores(ours) == pytest.approx(scores(theirs), abs=1e-3)
+
+
+def scores(found: dict[str, Any]) -> dict[str, float]:
+    """The score of each place, to a pixel and a hundredth of a second."""
+    return {_place(hit): hit["score"] for hit in found["hits"]}
+
+
+def _place(hit: dict[str, Any]) -> str:
+    box = np.round(hit["box"] or []).tolist()
+    return f"{hit['path']} {hit['start_s']:.2f} {box}"
+
+
+def test_recordings_are_annotated_without_torch(place: Path, voice: Path) -> None:
+    done = without_torch("annotate", voice, "--index", place, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["speakers"]
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_what_needs_torch_says_so_in_a_sentence(verb: str, place: Path, tmp_path: Path) -> None:
+    arguments = {
+        "train": ["--model", "adsm", "--data", tmp_path, "--out", tmp_path / "a.safetensors"],
+        "evaluate": ["--index", place],
+    }
+    done = without_torch(verb, *arguments[verb])
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line == (
+        "avsearch: this needs torch, which is not installed: pip install 'avsearch[torch]'."
+    )
+
+
+def test_a_re_ranker_says_that_it_needs_torch(place: Path, voice: Path, models: list[Path]) -> None:
+    done = without_torch("query", voice, "--index", place, "--rerank", models[0])
+    assert done.returncode == 2
+    assert "pip install 'avsearch[torch]'" in done.stderr.decode()
+
+
+def test_where_onnxruntime_is_torch_is_not_imported_even_if_it_is_there(
+    place: Path, voice: Path
+) -> None:
+    arguments = ["query", str(voice), "--index", str(place)]
+    program = (
+        "import sys; from avsearch.cli import group;"
+        f"group.main({arguments!r}, standalone_mode=False);"
+        f"sys.exit(bool({set(TORCH)!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

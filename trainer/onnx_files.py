@@ -1,0 +1,149 @@
+"""Networks of torch as ONNX files: one operation after the other, weights in half the bytes.
+
+Needs the package ``onnx``. The same network gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional
+
+from indexer.errors import BadRequest
+from indexer.files import replacing
+
+OPSET = 17
+_PRODUCER = "avsearch"
+
+
+def write_onnx(
+    path: Path,
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    free: Mapping[str, Mapping[int, str]],
+    facts: Mapping[str, str],
+) -> None:
+    """Write an evaluated network; ``inputs`` are examples by name, ``facts`` what the file says.
+
+    ``free`` names the axes, by input or output, that may have any length. Weights that float16
+    holds exactly are stored as such, so that nothing of them is lost. Written to a temporary
+    name and renamed. Raises BadRequest where ``onnx`` is not installed.
+    """
+    onnx = _import_onnx()
+    model = onnx.load_from_string(_traced(_without_fourier(network), inputs, outputs, free))
+    model.producer_name, model.producer_version = _PRODUCER, ""
+    _halve(onnx, model.graph)
+    for key, value in facts.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as partial:
+        partial.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise BadRequest(
+            "Making ONNX files needs the package onnx, which is not installed: "
+            "pip install 'avsearch[train]'."
+        ) from error
+    return onnx
+
+
+def _traced(
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> bytes:
+    """The network as it is, nothing folded: onnxruntime does that when it loads it."""
+    file: Any = io.BytesIO()  # which torch takes, and does not say so
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, about every shape that it takes as fixed
+        torch.onnx.export(
+            network,
+            tuple(inputs.values()),
+            file,
+            dynamo=False,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: dict(axes) for name, axes in free.items()},
+            opset_version=OPSET,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+    return bytes(file.getvalue())
+
+
+def _halve(onnx: Any, graph: Any) -> None:
+    """Store as float16, and cast when the file is loaded, what loses nothing by it."""
+    for tensor in list(graph.initializer):
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or not _fits_half(values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        cast = onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+
+
+def _fits_half(values: np.ndarray[Any, np.dtype[np.float32]]) -> bool:
+    with np.errstate(over="ignore"):
+        return np.array_equal(values.astype(np.float16).astype(np.float32), values)
+
+
+def _without_fourier(network: nn.Module) -> nn.Module:
+    """A copy in which every Fourier transform is a convolution: ONNX has no complex numbers."""
+    network = copy.deepcopy(network)
+    for name, part in list(network.named_modules()):
+        if isinstance(part, torchaudio.transforms.Spectrogram):
+            *above, own = name.split(".")
+            setattr(network.get_submodule(".".join(above)), own, WindowedCosines(part))
+    return network
+
+
+class WindowedCosines(nn.Module):
+    """What a Spectrogram of torchaudio computes, by the definition of the Fourier transform."""
+
+    basis: Tensor
+
+    def __init__(self, of: torchaudio.transforms.Spectrogram) -> None:
+        super().__init__()
+        if not of.center or not of.onesided or of.normalized or of.pad or of.power not in (1, 2):
+            raise NotImplementedError("a spectrogram of a kind that no front end has")
+        self.n_fft, self.hop, self.power = of.n_fft, of.hop_length, of.power
+        self.pad_mode = of.pad_mode
+        self.before = (of.n_fft - of.win_length) // 2  # of the window, which stands in the middle
+        self.after = of.n_fft - of.win_length - self.before
+        self.register_buffer("basis", _basis(of.n_fft, of.window, self.before))
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B, samples) to (B, n_fft // 2 + 1, frames) of magnitudes, or of their squares."""
+        around = (self.n_fft // 2,) * 2
+        padded = functional.pad(waves.unsqueeze(1), around, mode=self.pad_mode)
+        within = functional.pad(padded, (-self.before, -self.after))
+        parts = functional.conv1d(within, self.basis, stride=self.hop)
+        real, imaginary = parts.chunk(2, 1)
+        power = real.square() + imaginary.square()
+        return power if self.power == 2 else power.sqrt()
+
+
+def _basis(n_fft: int, window: Tensor, before: int) -> Tensor:
+    """Cosines and sines under a window: (2 * (n_fft // 2 + 1), 1, len(window)) float32."""
+    times = torch.arange(before, before + len(window), dtype=torch.float64)
+    angles = torch.outer(torch.arange(n_fft // 2 + 1, dtype=torch.float64), times)
+    angles = angles.remainder(n_fft) * (2 * torch.pi / n_fft)
+    waves = torch.cat([angles.cos(), -angles.sin()]) * window.double()
+    return waves.unsqueeze(1).float()
