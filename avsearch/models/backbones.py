@@ -183,7 +183,7 @@ class SpeakerLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, bands, frames) to unit vectors (B, 256)."""
-        last = self.lstm(x.mT)[0][:, -1]
+        last = self.lstm(x.transpose(1, 2))[0][:, -1]
         return functional.normalize(torch.relu(self.linear(last)))
 
 

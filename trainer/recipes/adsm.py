@@ -35,7 +35,8 @@ from avsearch.models.backbones import ResNet29, SpeakerLSTM
 from avsearch.models.batch import Batch, BatchSide
 from avsearch.models.blocks import CorrectedLinear
 from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
-from avsearch.models.frontends import face_pixels, scale_pixels
+from avsearch.models.frontends import scale_pixels
+from avsearch.models.inputs import face_pixels
 from avsearch.models.losses import AdditiveMargin, likeness_loss
 from indexer.types import MODALITIES, Media, Modality, Vectors
 from trainer.calibration import calibrated
