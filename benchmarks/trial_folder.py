@@ -114,7 +114,7 @@ class TrialFolder:
         first, second = (self._media.halves(readers, part) for part in (1, 2))
         title = "voice to voice, halves of recordings"
         for way, answering in self._clean_and_degraded(second, readers):
-            trials = trial_lists.halves(first, answering)
+            trials = trial_lists.crossed(first, answering)
             if len(readers) > 1:
                 yield self._of_voices(title, way, trials)
 

@@ -25,21 +25,6 @@ QUESTIONS = 120  # that a person asks in 1:2 matching
 _TABLE = "VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality", "Set"
 
 
-def halves(first: Named, second: Named) -> list[Pair]:
-    """Every first half with its own second half and with all second halves of other people.
-
-    ``first`` and ``second`` have the halves of the same recordings at the same places.
-    """
-    return [
-        (one, other)
-        for asker, own in first.items()
-        for at, one in enumerate(own)
-        for who, theirs in second.items()
-        for place, other in enumerate(theirs)
-        if who != asker or place == at
-    ]
-
-
 def crossed(asking: Named, answering: Named) -> list[Pair]:
     """Every name that asks with every one that answers, of the same and of other people."""
     asked = itertools.chain.from_iterable(asking.values())

@@ -28,17 +28,13 @@ COUNTS = st.lists(st.integers(1, 5), min_size=2, max_size=6)
 SEEDS = st.integers(0, 5)
 
 
-@given(COUNTS)
-def test_a_first_half_meets_its_own_second_half_and_everyone_elses_and_no_other(counts):
-    first, second = named(counts, "1.wav"), named(counts, "2.wav")
-    found = trial_lists.halves(first, second)
-    expected = set()
-    for who, own in first.items():
-        for at, one in enumerate(own):
-            expected.add((one, second[who][at]))
-            expected |= {(one, two) for other in second if other != who for two in second[other]}
-    assert set(found) == expected
-    assert len(found) == len(expected)
+@given(COUNTS, COUNTS)
+def test_everything_that_asks_meets_everything_that_answers(asking, answering):
+    found = trial_lists.crossed(named(asking, "1.wav"), named(answering, "2.wav"))
+    assert len(found) == len(set(found)) == sum(asking) * sum(answering)
+    assert {one for one, _ in found} == {
+        each for own in named(asking, "1.wav").values() for each in own
+    }
 
 
 @given(COUNTS, SEEDS, st.integers(1, 4))
