@@ -86,7 +86,7 @@ def _when_needed(folder: Path, model: str | None, device: str) -> Embedder:
     """
 
     def load() -> Embedder:
-        from avsearch.models import load_model  # torch, only once all else is in order
+        from avsearch.models import load_model  # what runs it, only once all else is in order
 
         return load_model(model, device)
 
@@ -138,7 +138,7 @@ def import_vectors(
         return folder, import_file(file, folder, space=told, progress=progress)
     if model is None:
         return folder, import_file(file, folder, progress=progress)
-    from avsearch.models import load_model  # torch, only once all else is in order
+    from avsearch.models import load_model  # what runs it, only once all else is in order
 
     made_by, notes = load_model(model, "cpu").space, {"model": model_address(model)}
     return folder, import_file(file, folder, space=made_by, notes=notes, progress=progress)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from indexer.errors import BadRequest, printable
 
 _NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost message has no other
+_BITS = 63  # of the largest number that a size or a place in a file can be
 _METADATA: Final = 14  # ModelProto.metadata_props, messages of a key (1) and a value (2)
+_LARGEST: Final = 1 << 16  # bytes of a key, a value or both that are read of a file that is none
 MANY: Final = 16  # runs, more than a picture of any size takes
 _SILENT: Final = 4  # onnxruntime says what is fatal and no more: errors are raised as well
 
@@ -91,7 +93,7 @@ def metadata(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             pairs = [dict(_fields(io.BytesIO(entry))) for _, entry in _fields(file, _METADATA)]
         return {pair[1].decode(): pair[2].decode() for pair in pairs}
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, OverflowError):
         return {}
 
 
@@ -103,7 +105,7 @@ def _fields(message: BinaryIO, wanted: int | None = None) -> Iterator[tuple[int,
         if size is None or kind not in (_NUMBER, _BYTES):
             raise ValueError("this is no message of ONNX")
         if kind == _BYTES and wanted in (None, number):
-            yield number, message.read(size)
+            yield number, message.read(min(size, _LARGEST))
         elif kind == _BYTES:
             message.seek(size, os.SEEK_CUR)
 
@@ -111,7 +113,7 @@ def _fields(message: BinaryIO, wanted: int | None = None) -> Iterator[tuple[int,
 def _varint(message: BinaryIO) -> int | None:
     """The next number, 7 bits a byte, the lowest first; None at the message's end."""
     value, shift = 0, 0
-    while byte := message.read(1):
+    while shift < _BITS and (byte := message.read(1)):
         value |= (byte[0] & 127) << shift
         if byte[0] < 128:
             return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -20,6 +22,20 @@ def test_torch_uses_one_core_inside_and_what_it_used_before_outside():
     thread.start()
     thread.join()
     assert in_new_thread == [before]
+
+
+def test_threads_are_shared_without_torch_and_with_it_once_it_is_loaded():
+    program = """
+import sys
+from avsearch.cores import on_all_cores
+assert on_all_cores(abs, [-1, 2]) == [1, 2]
+assert "torch" not in sys.modules
+import torch
+torch.set_num_threads(2)
+assert set(on_all_cores(lambda _: torch.get_num_threads(), range(8))) == {1}
+assert torch.get_num_threads() == 2
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_results_come_in_the_order_of_the_arguments():

@@ -17,6 +17,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.onnx.utils import register_custom_op_symbolic
 
 from indexer.errors import BadRequest
 from indexer.files import replacing
@@ -69,6 +70,7 @@ def _traced(
     free: Mapping[str, Mapping[int, str]],
 ) -> bytes:
     """The network as it is, nothing folded: onnxruntime does that when it loads it."""
+    register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which torch forgot
     file: Any = io.BytesIO()  # which torch takes, and does not say so
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, about every shape that it takes as fixed
@@ -85,6 +87,12 @@ def _traced(
             training=torch.onnx.TrainingMode.PRESERVE,
         )
     return bytes(file.getvalue())
+
+
+def _transposed(graph: Any, matrices: Any) -> Any:
+    """The last two axes exchanged."""
+    *others, rows, columns = range(matrices.type().dim())
+    return graph.op("Transpose", matrices, perm_i=[*others, columns, rows])
 
 
 def _halve(onnx: Any, graph: Any) -> None:

@@ -1,6 +1,6 @@
 """Files to arrays: pictures, sounds and videos in; face crops and stretches of speech out.
 
-Importing this is cheap: the detectors and torch are loaded when the first face or voice is
+Importing this is cheap: the detectors and what runs them are loaded when the first face or voice is
 looked for. Every third-party decoder is imported in one file only.
 """
 

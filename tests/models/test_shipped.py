@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from avsearch import runtime
 from avsearch.media import MediaExtractor
 from avsearch.models import load_model
+from avsearch.models.onnx import OnnxEmbedder, branch_path
 from avsearch.spaces import WEIGHTS, model_space
 from indexer.types import Media
 
@@ -28,6 +30,27 @@ def test_a_checkpoint_is_small_has_a_card_and_says_whom_it_saw(path):
     assert people["train"]
     assert not set(people["train"]) & set(people["validation"])
     assert not set(people["train"]) & set(people.get("test", []))
+
+
+def test_onnx_files_are_of_the_weights_beside_them():
+    beside = [path for path in SHIPPED if branch_path(path, "face").exists()]
+    assert "demo" in [path.stem for path in beside]
+    for path in beside:
+        found = load_model(path.stem, "cpu")
+        assert isinstance(found, OnnxEmbedder), f"python -m trainer.recipes.onnx {path.stem}"
+        assert found.space == model_space(path)
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "silero"])
+def test_networks_of_others_are_shipped_with_their_licence(name):
+    card = (WEIGHTS / f"{name}.md").read_text()
+    assert "Not ours" in card
+    assert "MIT License" in card
+    files = list(WEIGHTS.glob(f"{name}*.onnx"))
+    assert files
+    assert sum(file.stat().st_size for file in files) < 3e6
+    for file in files:
+        assert "MIT License" in runtime.metadata(file)["source"]
 
 
 @pytest.fixture(scope="module")

@@ -235,7 +235,7 @@ class Remembering(nn.Module):
         self.mels, self.memory = LogMels(20), nn.LSTM(20, 8, 2, batch_first=True)
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
-        steps, _ = self.memory(self.mels(waves).squeeze(1).transpose(1, 2))
+        steps, _ = self.memory(self.mels(waves).squeeze(1).mT)
         return nn.functional.normalize(steps[:, -1])
 
 

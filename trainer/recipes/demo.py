@@ -24,6 +24,7 @@ from trainer.calibration import calibrated
 from trainer.data.synthetic import World
 from trainer.demo import PEOPLE as SHOWN
 from trainer.recipes.common import Phase, Watch, embed_set, train, validation_scores
+from trainer.recipes.onnx import write_branches
 from trainer.recipes.resident import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
 
 VALIDATION = range(max(SHOWN) + 1, max(SHOWN) + 61)
@@ -82,6 +83,7 @@ def fit(world: World, validation: TrainingSet, out: Path) -> None:
         every=EVERY,
     )
     save_checkpoint(out, "adsm", model, record)
+    write_branches(out)
 
 
 def calibrate(validation: TrainingSet, out: Path) -> None:
