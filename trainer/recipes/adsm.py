@@ -2,7 +2,7 @@
 
 ``python -m trainer.recipes.adsm --data DATA --out FILE`` trains it from the galleries ``lfw``,
 ``librispeech``, ``ravdess``, ``urdu``, ``nemo`` and ``fsdd`` of a folder, and calibrates it on
-the validation people; ``--calibrate`` only calibrates the one that is there. The teachers'
+the validation people and writes its ONNX files; ``--calibrate`` does not train it. The teachers'
 weights come from ``pip install --no-deps face_recognition_models resemblyzer``.
 
 Next to nobody in this data has both a face and a voice, so faces and voices share the class
@@ -54,6 +54,7 @@ from trainer.recipes.common import (
     validation_scores,
 )
 from trainer.recipes.galleries import Example, read_gallery, training_set
+from trainer.recipes.onnx import write_branches
 from trainer.recipes.resident import BatchMaker, Changed, Side, TrainingSet, batch_side
 from trainer.recipes.teachers import (
     FACE_FILE,
@@ -105,6 +106,7 @@ def main(data: Path, out: Path, *, only_calibrate: bool) -> None:
         fit(examples, split({example.person for example in examples}), out)
     people = frozenset(load_checkpoint(out, MODELS).record["people"]["validation"])
     calibrate(read_data(data, people), out)
+    write_branches(out)
 
 
 def read_data(data: Path, wanted: Container[str] | None = None) -> list[Example]:
