@@ -31,12 +31,7 @@ BATCH = 16  # of a core
 GPU_BATCH = 256
 GPU_PASSES = 10  # of a round
 
-
-@click.command()
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--model", "names", multiple=True, default=tuple(MODELS), show_default=True)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option(
+precision_option = click.option(
     "--precision",
     "precisions",
     multiple=True,
@@ -44,6 +39,13 @@ GPU_PASSES = 10  # of a round
     type=click.Choice(["float32", "bfloat16", "float16"]),
     show_default=True,
 )
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--model", "names", multiple=True, default=tuple(MODELS), show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@precision_option
 def main(rounds: int, names: tuple[str, ...], device: str, precisions: tuple[str, ...]) -> None:
     """Print the table."""
     click.echo(Machine.here(["torch", "numpy"]).described())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from indexer.errors import BadRequest
 from indexer.reading import file_sha256
 from indexer.types import Modality, Vectors
 from trainer.data.features import Table, write_feature_file
+from trainer.recipes.teachers import FACE_FILE, teacher_file
 
 Encode = Callable[[Path], NDArray[np.float32]]
 
@@ -38,8 +39,7 @@ _LEAST_S = 0.4  # of speech that Resemblyzer's own detector leaves; else it hear
 # of what dlib's own detector finds in 149 of them.
 _BOX = 0.225, 0.2875, 0.7875, 0.85
 _DOUBLED = 1  # times that a crop is enlarged before dlib looks for a face of 80 pixels or more
-_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
-_LANDMARKS = "shape_predictor_5_face_landmarks.dat"
+_LANDMARKS = "models/shape_predictor_5_face_landmarks.dat"
 
 
 def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
@@ -101,10 +101,10 @@ def dlib_faces() -> Encode:
     """
     import dlib
 
-    weights = _folder_of("face_recognition_models") / "models"
+    package, weights = FACE_FILE
     detector: Any = dlib.get_frontal_face_detector()
-    landmarks: Any = dlib.shape_predictor(str(weights / _LANDMARKS))
-    network: Any = dlib.face_recognition_model_v1(str(weights / _MODEL))
+    landmarks: Any = dlib.shape_predictor(str(teacher_file(package, _LANDMARKS)))
+    network: Any = dlib.face_recognition_model_v1(str(teacher_file(package, weights)))
 
     def encode(path: Path) -> NDArray[np.float32]:
         rgb = np.ascontiguousarray(read_image(path))
@@ -120,10 +120,3 @@ _ENCODERS: Mapping[str, tuple[Modality, Callable[[], Encode]]] = {
     DLIB: ("face", dlib_faces),
 }
 OF: Mapping[Modality, str] = {modality: name for name, (modality, _) in _ENCODERS.items()}
-
-
-def _folder_of(module: str) -> Path:
-    """Where a package lies; importing this one would need setuptools."""
-    spec = importlib.util.find_spec(module)
-    places: Sequence[str] = (spec and spec.submodule_search_locations) or ()
-    return Path(places[0])

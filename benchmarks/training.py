@@ -27,7 +27,7 @@ import torch
 
 from avsearch.models import MODELS
 from avsearch.models.batch import Batch, BatchSide
-from benchmarks.models import noise
+from benchmarks.models import noise, precision_option
 from trainer.ahead import Ahead, threads_ahead
 from trainer.data.reading import read_data
 from trainer.data.sets import BatchMaker, DataSet
@@ -42,14 +42,6 @@ EACH = 2  # items of a person in a batch
 SIZES = click.Choice(["small", "paper"])
 
 device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
-precision_option = click.option(
-    "--precision",
-    "precisions",
-    multiple=True,
-    default=("float32",),
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    show_default=True,
-)
 
 
 @click.group()

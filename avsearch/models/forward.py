@@ -135,5 +135,14 @@ def _chunks(
 def _mean_rows(vectors: Vectors, rows: Rows) -> None:
     """Write the unit mean of each item's rows at its place."""
     firsts = np.flatnonzero(np.diff(rows.places, prepend=-1))
-    sums = np.add.reduceat(rows.values, firsts)
-    vectors[rows.places[firsts]] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    vectors[rows.places[firsts]] = unit_means(rows.values, firsts)
+
+
+def unit_means(rows: NDArray[np.float32], firsts: NDArray[np.int64]) -> Vectors:
+    """The unit means (n, dim) of rows (r, dim), of which those of an item lie together.
+
+    ``firsts`` (n,) are where each item's rows begin.
+    """
+    sums = np.add.reduceat(rows, firsts)
+    means: Vectors = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return means

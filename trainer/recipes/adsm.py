@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm import tqdm
 
 from avsearch.evidence import RECORD
@@ -101,11 +102,15 @@ EVERY_HEADS, EVERY_WHOLE = 300, 50  # steps between two validations
 @click.option("--calibrate", "only_calibrate", is_flag=True, help="Do not train; calibrate.")
 def main(data: Path, out: Path, *, only_calibrate: bool) -> None:
     """Train the default checkpoint, or calibrate it."""
-    if not only_calibrate:
+    if only_calibrate:
+        people = frozenset(load_checkpoint(out, MODELS).record["people"]["validation"])
+        examples = read_data(data, people)
+    else:
         examples = read_data(data)
-        fit(examples, split({example.person for example in examples}), out)
-    people = frozenset(load_checkpoint(out, MODELS).record["people"]["validation"])
-    calibrate(read_data(data, people), out)
+        sides = split({example.person for example in examples})
+        fit(examples, sides, out)
+        people = frozenset(sides["validation"])
+    calibrate([example for example in examples if example.person in people], out)
     write_branches(out)
 
 
@@ -179,17 +184,24 @@ def taught(data: TrainingSet, model: ADSM, face_teacher: nn.Linear) -> TrainingS
 
     Taken from a face's is the mean of all, which says nothing of who it is.
     """
-    faces = in_rows(
-        lambda rows: model.face_net[0](scale_pixels(rows)),
-        (face_pixels(item, SETTINGS.face_size) for item in data.faces.items),
+    faces = face_trunk_of(
+        model, (face_pixels(item, SETTINGS.face_size) for item in data.faces.items)
     )
-    described = face_teacher(torch.from_numpy(faces)).numpy()
-    described -= described.mean(0)
-    voices = embed_voices(model.voice_net[0], data.voices, SETTINGS.voice_seconds)
+    described = face_teacher(torch.from_numpy(faces))
     return TrainingSet(
-        dataclasses.replace(data.faces, taught=_unit(described)),
-        dataclasses.replace(data.voices, taught=_unit(voices)),
+        dataclasses.replace(
+            data.faces, taught=functional.normalize(described - described.mean(0)).numpy()
+        ),
+        dataclasses.replace(
+            data.voices,
+            taught=embed_voices(model.voice_net[0], data.voices, SETTINGS.voice_seconds),
+        ),
     )
+
+
+def face_trunk_of(model: ADSM, pixels: Iterable[NDArray[np.uint8]]) -> Vectors:
+    """What the trunk for faces makes (n, 256) of pictures (3, size, size)."""
+    return in_rows(lambda rows: model.face_net[0](scale_pixels(rows)), pixels)
 
 
 def poor_recordings(data: TrainingSet) -> Changed:
@@ -257,7 +269,7 @@ def features(model: ADSM, data: TrainingSet) -> Features:
 
     def one_more_of_faces() -> Vectors:
         changed = (augment.face(one, size, rng, closest=CLOSEST) for one in data.faces.items)
-        return in_rows(lambda rows: model.face_net[0](scale_pixels(rows)), changed)
+        return face_trunk_of(model, changed)
 
     def one_more_of_voices(*, clean: bool) -> Vectors:
         change = augment.stretch if clean else poorly
@@ -300,10 +312,6 @@ def without_trunks(model: ADSM) -> ADSM:
     behind.voice_net = nn.Sequential(model.voice_net[1])
     behind.classifier, behind.attribute = model.classifier, model.attribute
     return behind
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def calibrate(examples: list[Example], checkpoint: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from avsearch.models.adsm import ADSM
 from avsearch.models.batch import Batch
 from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.forward import unit_means
 from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
 from indexer.types import Vectors
@@ -197,8 +198,7 @@ def embed_voices(embed: Embed, voices: Side[NDArray[np.int16]], seconds: float) 
     ]
     rows = in_rows(embed, [row for own in windows for row in own])
     firsts = np.cumsum([0, *map(len, windows)])[:-1]
-    sums = np.add.reduceat(rows, firsts)
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
+    return unit_means(rows, firsts)
 
 
 def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) -> dict[str, float]:
