@@ -9,10 +9,6 @@ trains every variant of `benchmarks.variants` with every seed, several at a time
 ``VARIANT-SEED.json`` with what it reaches on 100 unseen people; runs that are there already are
 left out. ``python -m benchmarks.ablations table RUNS`` prints the figures, and of each ordering
 that a paper reports whether it holds here.
-
-The private attributes are what a table of such might say of these people: twelve yes-or-no
-answers about a face, of which one in ten is wrong, and 384 measures of a voice in which the noise
-outweighs the person three to one. They are drawn anew for every item.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ import functools
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,25 +34,15 @@ from avsearch.models.embedder import pick_device
 from avsearch.models.pairs import PairNetwork
 from benchmarks import markdown
 from benchmarks.machine import Machine
+from benchmarks.mapped_world import MAPS, MappedWorld
 from benchmarks.unseen import ACCURACY, PRECISION, Unseen, embedding_table, interaction_table
 from benchmarks.variants import ORDERINGS, VARIANTS, Ordering
-from indexer.types import Modality
-from trainer.data.features import Table, read_feature_file, write_feature_file
-from trainer.data.reading import Options, read_data
-from trainer.data.sets import DataSet
-from trainer.data.splits import Split, split
-from trainer.data.synthetic import World
-from trainer.data.synthetic_maps import write_maps
-from trainer.data.synthetic_set import SyntheticSet
+from trainer.data.synthetic_maps import CROWD, STEPS
 from trainer.intervals import DRAWS, Draws, Interval
 from trainer.request import Request
 from trainer.run import train
 
-VALIDATED, TESTED = 60, 100  # people
 EACH = 2  # items of a person in a batch
-MAPS, PRIVATE, WORLD = "features.safetensors", "private.safetensors", "world.json"
-WRONG = 0.1  # share of the answers about a face
-VOICE_MEASURES, VOICE_NOISE = 384, 3.0
 
 Floats = NDArray[np.float64]
 
@@ -66,50 +52,16 @@ def main() -> None:
     """Train the papers' models with parts left out, and compare them."""
 
 
-# Maps and attributes.
-
-
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--people", default=660, show_default=True)
 @click.option("--takes", default=8, show_default=True, help="Faces of a person, and voices.")
-@click.option("--crowd", default=200, show_default=True, help="People the trunks learn from.")
-@click.option("--steps", default=400, show_default=True, help="Of training the trunks.")
+@click.option("--crowd", default=CROWD, show_default=True, help="People the trunks learn from.")
+@click.option("--steps", default=STEPS, show_default=True, help="Of training the trunks.")
 def maps(out: Path, people: int, takes: int, crowd: int, steps: int) -> None:
     """Write the maps of people and their private attributes."""
-    out.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    chosen = SyntheticSet(people=people, takes=takes)
-    path = write_maps(out, chosen, crowd=crowd, steps=steps, cache=out / "cache")
-    write_private(path, chosen, out / PRIVATE)
-    (out / WORLD).write_text(json.dumps({"people": people, "takes": takes}))
-    click.echo(f"{path} holds {people} people, made in {time.perf_counter() - started:.0f} s")
-
-
-def write_private(maps_file: Path, chosen: SyntheticSet, out: Path) -> None:
-    """Private attributes of every item of a file of maps."""
-    world, rng = World(chosen.world, chosen.seed), np.random.default_rng(chosen.seed)
-    measure: dict[Modality, Callable[[Floats, np.random.Generator], NDArray[np.float32]]]
-    measure = {"face": _face_answers, "voice": _voice_measures}
-    tables: dict[Modality, Table] = {}
-    for modality, table in read_feature_file(maps_file).items():
-        people = [world.person(int(key[1:])) for key in table.people]
-        traits = np.array([getattr(person, f"{modality}_traits") for person in people])
-        tables[modality] = Table(measure[modality](traits, rng), table.paths, table.people)
-    write_feature_file(out, tables)
-
-
-def _face_answers(traits: Floats, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Whether each of six traits (n, 6) is more than a little, and more than much: (n, 12)."""
-    answers = np.concatenate([traits > -0.5, traits > 0.5], 1)
-    return (answers ^ (rng.random(answers.shape) < WRONG)).astype(np.float32)
-
-
-def _voice_measures(traits: Floats, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Mixtures of the traits (n, dims) in noise, (n, 384)."""
-    mixed = traits @ rng.standard_normal((traits.shape[1], VOICE_MEASURES))
-    mixed /= np.sqrt(traits.shape[1])
-    return (mixed + VOICE_NOISE * rng.standard_normal(mixed.shape)).astype(np.float32)
+    made = MappedWorld.made(out, people, takes, crowd, steps)
+    click.echo(f"{out / MAPS} holds {people} people, made in {made.minutes:.1f} min")
 
 
 # Runs.
@@ -197,33 +149,15 @@ def _trained(course: Course, name: str, seed: int) -> Any:
         seed=seed,
         device=course.device,
     )
-    trained = train(request, lambda sizes: _read(course.maps, sizes), lambda _: None)
+    trained = train(request, MappedWorld(course.maps).read, lambda _: None)
     assert trained is not None  # there is one process
     return load_checkpoint(trained.checkpoint, MODELS).network.to(pick_device(course.device))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NoMedia:
-    """The sizes of media, which maps have not."""
-
-    face_size: int = 0
-    voice_seconds: float = 0.0
-
-
-def _read(folder: Path, settings: Any) -> dict[Split, DataSet]:
-    """The people by side, with their private attributes where the settings take any."""
-    private = folder / PRIVATE if getattr(settings, "private", False) else None
-    options = Options(face_private=private, voice_private=private)
-    data = read_data([folder / MAPS], NoMedia(), folder, options)
-    people = len(data.people)
-    sides = [max(2, count * people // 660) for count in (VALIDATED, TESTED)]
-    return split(data, f"last:{sides[0]},{sides[1]}")
-
-
 def _tested(model: Any, course: Course) -> dict[str, Any]:
     """What every unseen person's items reach, by each way to compare."""
-    chosen = SyntheticSet(**json.loads((course.maps / WORLD).read_text()))
-    unseen = Unseen.of(_read(course.maps, model.settings)["test"], chosen)
+    there = MappedWorld(course.maps)
+    unseen = Unseen.of(there.read(model.settings)["test"], there.world)
     device = pick_device(course.device)
     tables = {"embedding": embedding_table(model, unseen.data, device)}
     if isinstance(model, PairNetwork):

@@ -1,14 +1,17 @@
 """The five models on people of the synthetic world whom they have never seen.
 
-``python -m benchmarks.papers draw --cache FOLDER --processes 16`` draws the people once; then,
-one process a model, side by side where there are cores for it,
+``python -m benchmarks.ablations maps --out MAPS`` draws the people and makes frozen feature maps of
+them, by trunks that know other people; then, one process a model,
 
-``taskset -c 0,1 python -m benchmarks.papers train --model NAME --cache FOLDER --out FOLDER``
+``python -m benchmarks.papers train --model NAME --maps MAPS --out RUNS``
 
-trains the small form of a model on 500 people for ``--minutes`` with ``--threads``, keeps the
-checkpoint that 60 others score best, and writes what it reaches on 100 more to ``NAME.json``.
-``--precision bfloat16`` is faster on processors that multiply it. ``python -m benchmarks.papers
-table FOLDER`` prints the table of all such files.
+trains the small form of a model on 500 people for at most ``--minutes`` with ``--threads``, keeps
+the checkpoint that 60 others score best, and writes what it reaches on 100 more to ``NAME.json``.
+``python -m benchmarks.papers table RUNS`` prints the table of all such files.
+
+``python -m benchmarks.papers draw --cache FOLDER --processes 16``, and ``--cache FOLDER`` in place
+of ``--maps``, train the models with their own trunks on the media. ``--precision bfloat16`` is
+faster on processors that multiply it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import click
 import numpy as np
@@ -31,6 +34,7 @@ from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.pairs import PairNetwork
 from benchmarks import markdown
 from benchmarks.machine import Machine
+from benchmarks.mapped_world import TESTED, TRAINED, VALIDATED, MappedWorld, sides
 from benchmarks.unseen import (
     ACCURACY,
     AUC,
@@ -51,7 +55,6 @@ from trainer.request import Request
 from trainer.run import Trained, fitted, train
 from trainer.settings import make_settings
 
-TRAINED, VALIDATED, TESTED = 500, 60, 100  # people
 FACE_SIZE = 64  # pixels a side, of all models, so that all share what is drawn
 PART = 20  # people drawn by a process at a time
 PROBED = 16  # steps by which the rate of training is measured
@@ -72,12 +75,19 @@ class Recipe:
 
 
 PAIRS = {"voice_seconds": "2.5", "candidates": "6"}
-RECIPES = {
+RECIPES = {  # on media
     "adsm": Recipe(6000, 96, 2, rate=10.0, words={"voice_seconds": "2"}),
     "dsanet": Recipe(6000, 96, 2, rate=0.2),
     "p2vanet": Recipe(6000, 96, 2, rate=0.2),
     "acienet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
     "aicanet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
+}
+MAP_RECIPES = {
+    "adsm": Recipe(1500, 96, 2, rate=3.0),
+    "dsanet": Recipe(1500, 96, 2, rate=0.2),
+    "p2vanet": Recipe(1500, 96, 2, rate=0.2, words={"private": "false"}),
+    "acienet": Recipe(800, 64, 2, rate=0.5, words={"candidates": "6"}),
+    "aicanet": Recipe(800, 64, 2, rate=0.5, words={"candidates": "6"}),
 }
 
 
@@ -96,13 +106,12 @@ class Drawn:
     cache: Path
     world: SyntheticSet
     split: str
+    minutes: ClassVar[float] = 0.0  # of making maps
 
     @classmethod
     def of(cls, cache: Path, takes: int, people: int) -> Drawn:
-        """With fewer people than usual the sides shrink alike."""
-        whole = TRAINED + VALIDATED + TESTED
-        sides = [max(2, count * people // whole) for count in (VALIDATED, TESTED)]
-        return cls(cache, SyntheticSet(people=people, takes=takes), f"last:{sides[0]},{sides[1]}")
+        """So many people with so many faces and voices each."""
+        return cls(cache, SyntheticSet(people=people, takes=takes), sides(people))
 
     def places(self) -> list[str]:
         """The people in parts, each of which is drawn by one process."""
@@ -119,15 +128,17 @@ class Drawn:
         return split(read_data(self.places(), sizes, self.cache), self.split)
 
 
+Source = Drawn | MappedWorld
+
+
 @click.group()
 def main() -> None:
     """Train the papers' models on the synthetic world and test them on unseen people."""
 
 
 def _of_people(command: Any) -> Any:
-    """The options that say which people there are and where they lie."""
+    """The options that say which people are drawn."""
     for option in (
-        click.option("--cache", type=click.Path(path_type=Path), required=True),
         click.option(
             "--takes", default=8, show_default=True, help="Faces of a person, and voices."
         ),
@@ -139,6 +150,7 @@ def _of_people(command: Any) -> Any:
 
 @main.command()
 @_of_people
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--processes", default=2, show_default=True)
 def draw(cache: Path, takes: int, people: int, processes: int) -> None:
     """Draw and prepare the people, and say how long it took."""
@@ -158,6 +170,8 @@ def _draw(place: str, cache: Path) -> None:
 
 @main.command("train")
 @_of_people
+@click.option("--cache", type=click.Path(path_type=Path), help="Of drawn people.")
+@click.option("--maps", type=click.Path(path_type=Path, exists=True), help="In place of media.")
 @click.option("--model", "name", type=click.Choice(list(MODELS)), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder.")
 @click.option("--minutes", default=18.0, show_default=True, help="Of training, at most.")
@@ -170,7 +184,8 @@ def _draw(place: str, cache: Path) -> None:
 @click.option("--rate", type=float, help="Instead of the recipe's.")
 @click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help="Besides the recipe's.")
 def train_one(
-    cache: Path,
+    cache: Path | None,
+    maps: Path | None,
     takes: int,
     people: int,
     name: str,
@@ -184,27 +199,34 @@ def train_one(
 ) -> None:
     """Train one model, test it, and write NAME.json."""
     torch.set_num_threads(threads)
-    drawn = Drawn.of(cache, takes, people)
-    recipe = _changed(RECIPES[name], changes, words)
+    source = _source(cache, maps, takes, people)
+    recipe = _changed((MAP_RECIPES if maps else RECIPES)[name], changes, words)
     request = _request(name, recipe, out, seed, precision)
-    step_s = seconds_a_step(request, drawn)
+    step_s = seconds_a_step(request, source)
     steps = max(1, min(recipe.steps, int(RESERVE * 60 * minutes / step_s)))
     request = dataclasses.replace(request, steps=steps, every=max(1, steps // VALIDATIONS))
     started = time.perf_counter()
-    trained = train(request, drawn.read, lambda _: None)
+    trained = train(request, source.read, lambda _: None)
     assert trained is not None  # there is one process
     told = {
         "threads": threads,
         "precision": precision,
         "minutes": (time.perf_counter() - started) / 60,
+        "minutes of maps": source.minutes,
         "seconds_a_step": step_s,
         "recipe": dataclasses.asdict(recipe),
-        "takes": takes,
+        "takes": source.world.takes,
         "people": dict(trained.people),
         "machine": Machine.here(["torch", "numpy"]).described(),
     }
-    (out / f"{name}.json").write_text(json.dumps(told | _tested(trained, drawn), indent=1))
+    (out / f"{name}.json").write_text(json.dumps(told | _tested(trained, source), indent=1))
     click.echo(f"{name}: {steps} steps, {told['minutes']:.1f} min, {trained.scores}")
+
+
+def _source(cache: Path | None, maps: Path | None, takes: int, people: int) -> Source:
+    if (cache is None) == (maps is None):
+        raise click.UsageError("give --cache or --maps")
+    return Drawn.of(cache, takes, people) if cache else MappedWorld(cast(Path, maps))
 
 
 def _changed(recipe: Recipe, changes: Mapping[str, Any], words: tuple[str, ...]) -> Recipe:
@@ -229,11 +251,11 @@ def _request(name: str, recipe: Recipe, out: Path, seed: int, precision: Any) ->
     )
 
 
-def seconds_a_step(request: Request, drawn: Drawn) -> float:
+def seconds_a_step(request: Request, source: Source) -> float:
     """How long a step takes here and now, with data that comes in."""
     kind = MODELS[request.model]
     settings = make_settings(kind.Settings, request.words, small=True)
-    data = drawn.read(settings)["train"]
+    data = source.read(settings)["train"]
     course = Course(steps=10**6, every=10**6, precision=request.precision)
     trainer = Trainer(kind(fitted(settings, data)), course)
     assert request.batch is not None
@@ -249,10 +271,10 @@ def _timed(trainer: Trainer, batches: Ahead) -> float:
     return time.perf_counter() - started
 
 
-def _tested(trained: Trained, drawn: Drawn) -> dict[str, Any]:
+def _tested(trained: Trained, source: Source) -> dict[str, Any]:
     """What the kept checkpoint reaches on the test people, by each way to compare."""
     model: Any = load_checkpoint(trained.checkpoint, MODELS).network
-    unseen = Unseen.of(drawn.read(model.settings)["test"], drawn.world)
+    unseen = Unseen.of(source.read(model.settings)["test"], source.world)
     device = torch.device("cpu")
     tables = {"embedding": embedding_table(model, unseen.data, device)}
     if isinstance(model, PairNetwork):
@@ -321,7 +343,8 @@ def _costs(run: Mapping[str, Any], way: str) -> list[str]:
     share = f"{100 * min(run['shares'][way].values()):.0f} %"
     if way != "embedding":
         return [share, "", ""]
-    return [share, f"{run['minutes']:.1f}", f"{run['parameters'] / 1e6:.2f}"]
+    minutes = run["minutes"] + run["minutes of maps"]
+    return [share, f"{minutes:.1f}", f"{run['parameters'] / 1e6:.2f}"]
 
 
 if __name__ == "__main__":

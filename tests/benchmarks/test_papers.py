@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.mapped_world import MappedWorld
 from benchmarks.papers import Drawn, Sizes, main
 
 FEW = ["--people", "12", "--takes", "2"]
@@ -65,3 +66,22 @@ def test_a_training_that_would_take_too_long_is_made_shorter(cache, tmp_path):
     small = ["--set", "voice_seconds=0.5", "--set", "face_size=32"]
     run("train", "--model", "adsm", "--cache", cache, *FEW, *words, *small, "--out", tmp_path)
     assert json.loads((tmp_path / "adsm.json").read_text())["steps"] < 10
+
+
+def test_a_model_of_maps_takes_as_long_as_both_trainings(tmp_path):
+    MappedWorld.made(tmp_path / "maps", 12, 2, 4, 2)
+    quick = ["--steps", "2", "--batch", "4", "--threads", "1"]
+    run("train", "--model", "dsanet", "--maps", tmp_path / "maps", *quick, "--out", tmp_path)
+    told = json.loads((tmp_path / "dsanet.json").read_text())
+    assert told["people"]["test"]
+    minutes = [cell.strip() for cell in run("table", tmp_path).splitlines()[4].split("|")][-3]
+    assert float(minutes) == round(told["minutes"] + told["minutes of maps"], 1)
+
+
+def test_people_are_drawn_or_mapped_but_not_both(tmp_path):
+    both = ["--cache", str(tmp_path), "--maps", str(tmp_path)]
+    for given in ([], both):
+        asked = ["train", "--model", "adsm", "--out", str(tmp_path), *given]
+        refused = CliRunner().invoke(main, asked)
+        assert refused.exit_code == 2
+        assert "give --cache or --maps" in refused.stderr

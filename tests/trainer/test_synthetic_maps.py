@@ -44,12 +44,12 @@ def test_the_same_world_gives_the_same_maps(written, tmp_path):
     assert (tmp_path / "people.csv").read_text() == (written.parent / "people.csv").read_text()
 
 
-def test_trunks_learn_the_names_of_their_crowd(written):
+def test_trunks_learn_who_the_people_of_their_crowd_are(written):
     spec = dataclasses.replace(SET, people=3, first=1_000_000).spec
     sizes = SimpleNamespace(face_size=112, voice_seconds=2.5)
     crowd = labelled_by_person(read_data([spec], sizes, written.parent / "cache"))
     torch.manual_seed(0)
-    trunks = {"face": Trunk("face", 3), "voice": Trunk("voice", 3)}
+    trunks = {"face": Trunk("face", 3, 4), "voice": Trunk("voice", 3, 4)}
     rows = np.arange(6)
     before = [trunks[one].loss(crowd.side(one).batch(rows)).item() for one in ("face", "voice")]
     train_trunks(trunks, crowd, 12)
