@@ -12,11 +12,11 @@ from contents import contents
 from fakes import SPACE, fake_vector
 from places import change, everything
 
-from indexer import migrations
+from indexer import migrations, schema
 from indexer.errors import BadRequest, IndexBusy, LaterIndex
 from indexer.index import Index
 from indexer.lock import only_writer
-from indexer.version import VERSION
+from indexer.version import TABLES, VERSION
 
 BACKUP = "catalog.sqlite.v1-backup"
 
@@ -162,3 +162,7 @@ def test_the_chain_of_migrations_ends_at_the_version_of_the_tables():
 
     script = ScriptDirectory(migrations.__path__[0])
     assert script.get_heads() == [VERSION]
+
+
+def test_a_file_is_known_by_the_tables_that_it_is_made_with():
+    assert frozenset(schema.metadata.tables) == TABLES
