@@ -269,6 +269,7 @@ body {
 h1 { margin: 0 0 1rem; font-size: 1.9rem; line-height: 1.2; }
 h2 { margin: 0 0 1rem; font-size: 1.2rem; }
 p { margin: 0; }
+section > p + p { margin-top: .5rem; }
 .notice {
   padding: .75rem 1rem; border-left: .3rem solid currentColor; border-radius: .4rem;
   background: var(--note); color: var(--note-ink);

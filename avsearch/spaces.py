@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,13 @@ def model_record(path: Path) -> dict[str, Any]:
             return dict(json.loads(file.metadata()["record"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return {}
+
+
+def people_of(record: Mapping[str, Any], side: str) -> list[str]:
+    """People of a side of a checkpoint's data; names of galleries before a slash are dropped."""
+    people = record.get("people", {})
+    names = people.get(side, []) if isinstance(people, dict) else []
+    return [str(name).rpartition("/")[2] for name in names]
 
 
 def hash_parts(parts: Iterable[Part], settings: str) -> str:

@@ -18,9 +18,6 @@ def done(part: str) -> None:
 import numpy as np  # noqa: E402 - imports are what is measured
 
 done("import numpy")
-import sqlalchemy  # noqa: E402, F401
-
-done("import sqlalchemy")
 import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 

@@ -1,9 +1,10 @@
 """How fast the program starts and answers a first question, beside importing torch.
 
-``python -m benchmarks.startup`` starts processes in turns. With ``--index INDEX`` and FILEs it asks
-that index with each file too: as it is installed, and where onnxruntime is not, so that torch does
-what it would have done; and says where the time of the first goes. Seconds are those of the clock
-and, beside a machine that has other work, those of the processor.
+``python -m benchmarks.startup`` starts processes in turns, after one of each that is not counted:
+it reads files from the disk and leaves the bytecode that an installed program has. With ``--index
+INDEX`` and FILEs it asks that index with each file too: as it is installed, and where onnxruntime
+is not, so that torch does what it would have done; and says where the time of the first goes.
+Seconds are those of the clock and, beside a machine that has other work, those of the processor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +34,7 @@ BARE = {
 WITHOUT_ONNX = (  # None there: importing it raises
     "import sys; sys.modules['onnxruntime'] = None; from avsearch.cli import main; main()"
 )
+WITH_BYTECODE = {key: said for key, said in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -46,9 +49,14 @@ class Started:
     def run(self) -> None:
         """Start it once more; raises CalledProcessError where it fails."""
         started, before = time.perf_counter(), _of_children()
-        subprocess.run([sys.executable, *self.command], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, *self.command]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=WITH_BYTECODE)
         self.seconds.append(time.perf_counter() - started)
         self.processor.append(_of_children() - before)
+
+    def forget_first(self) -> None:
+        """Have the first time not counted."""
+        del self.seconds[0], self.processor[0]
 
 
 @click.command()
@@ -62,9 +70,11 @@ def main(files: tuple[Path, ...], index: Path | None, rounds: int) -> None:
     click.echo(Machine.here(["torch", "onnxruntime", "numpy", "sqlalchemy"]).described() + "\n")
     started = [Started(name, command) for name, command in BARE.items()]
     started += [each for file in files for each in _questions(file, str(index))]
-    for _ in range(rounds):  # in turns, so that a slow moment of the machine hits all of them
+    for _ in range(rounds + 1):  # in turns, so that a slow moment of the machine hits all of them
         for each in started:
             each.run()
+    for each in started:
+        each.forget_first()
     rows = [(each.name, _said(each.seconds), _said(each.processor)) for each in started]
     click.echo(table(("what", "seconds", "of the processor"), rows))
     for file in files:
@@ -82,7 +92,9 @@ def _parts(file: Path, index: str, rounds: int) -> list[tuple[str, str]]:
     """What each part of a question takes, in order, over several processes."""
     command = [sys.executable, "-m", "benchmarks.first_question", str(file), index]
     runs = [
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        json.loads(
+            subprocess.run(command, check=True, capture_output=True, env=WITH_BYTECODE).stdout
+        )
         for _ in range(rounds)
     ]
     return [(part, _said([1e3 * run[part] for run in runs])) for part in runs[0]]
@@ -90,8 +102,8 @@ def _parts(file: Path, index: str, rounds: int) -> list[tuple[str, str]]:
 
 def _of_children() -> float:
     """Processor seconds of the processes that this one has waited for."""
-    times = os.times()
-    return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # finer than os.times
+    return used.ru_utime + used.ru_stime
 
 
 def _said(values: Sequence[float]) -> str:

@@ -1,35 +1,34 @@
 """The catalog: everything the index knows, in one SQLite file.
 
 SQLite is the truth, vectors included. A :class:`Reader` sees one revision from its first
-question to its last; a :class:`indexer.writer.Writer` makes the next revision in one
-transaction. Deleted content is overwritten with zeros (``secure_delete``).
+question to its last, and so does a :class:`Lookup`, which is all that a search needs; a
+:class:`indexer.writer.Writer` makes the next revision in one transaction. Deleted content is
+overwritten with zeros (``secure_delete``).
+
+SQLAlchemy, which takes longer to import than a query to answer, is imported where more is asked
+for.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, insert, select
-
-from indexer import migrations, schema
-from indexer.database import (
-    ADVICE,
-    check_length,
-    engine_of,
-    in_words,
-    remove,
-    undisturbed,
-    writable,
-)
-from indexer.errors import AvsearchError, BadRequest, IndexDamaged, LaterIndex, printable
+from indexer import migrations
+from indexer.database import Connections, check_length, in_words, remove, undisturbed, writable
+from indexer.errors import AvsearchError, BadRequest, LaterIndex, printable
 from indexer.lock import only_writer
-from indexer.reader import Reader
+from indexer.lookup import Lookup
 from indexer.types import Space
-from indexer.writer import Writer
+from indexer.version import VERSION, space_of, version_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from indexer.reader import Reader
+    from indexer.writer import Writer
 
 NAME = "catalog.sqlite"
 
@@ -37,10 +36,11 @@ NAME = "catalog.sqlite"
 class Catalog:
     """One catalog file, open. Made by :meth:`create` or :meth:`open`."""
 
-    def __init__(self, path: Path, engine: Engine, space: Space) -> None:
+    def __init__(self, path: Path, connections: Connections, space: Space) -> None:
         self.path = path
         self.space = space
-        self._engine = engine
+        self._connections = connections
+        self._made: Engine | None = None
 
     @classmethod
     def create(cls, path: Path, space: Space, notes: Mapping[str, str]) -> Catalog:
@@ -48,13 +48,13 @@ class Catalog:
 
         The caller holds the write lock and knows that there is none yet.
         """
+        from indexer.creating import create_catalog
+
         unfinished = path.with_suffix(".new")
         for database in (unfinished, path):
             remove(database)
         with in_words(path):
-            engine = engine_of(unfinished, new=True)
-            _set_up(engine, space, notes)
-            engine.dispose()
+            create_catalog(unfinished, space, notes)
         unfinished.replace(path)
         return cls.open(path)
 
@@ -69,20 +69,28 @@ class Catalog:
         of an earlier version and somebody else writes, or nothing may be written.
         """
         check_length(path)
-        engine = engine_of(path)
+        connections = Connections(path)
         try:
             with in_words(path), undisturbed(path):
-                _bring_forward(engine, path)
-                with engine.begin() as connection:
-                    space = _space(connection, path)
+                _bring_forward(connections, path)
+                with connections.reading() as driver:
+                    space = space_of(driver, path)
         except AvsearchError:
-            engine.dispose()
+            connections.close()
             raise
-        return cls(path, engine, space)
+        return cls(path, connections, space)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._engine.dispose()
+        self._connections.close()
+        if self._made is not None:
+            self._made.dispose()
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Lookup]:
+        """Ask one revision what a search asks; else as :meth:`read`."""
+        with in_words(self.path), undisturbed(self.path), self._connections.reading() as driver:
+            yield Lookup(driver, self.path, self.space)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Reader]:
@@ -91,7 +99,9 @@ class Catalog:
         Raises IndexBusy in the one case in which that cannot be had: somebody begins to write
         while somebody who may not write to the folder, and so can leave no lock there, reads.
         """
-        with in_words(self.path), undisturbed(self.path), self._engine.begin() as connection:
+        from indexer.reader import Reader
+
+        with in_words(self.path), undisturbed(self.path), self._engine().begin() as connection:
             yield Reader(connection, self.path, self.space)
 
     @contextlib.contextmanager
@@ -101,7 +111,9 @@ class Catalog:
         ``what`` is a word for the history, and never holds a person's name. The caller holds
         the write lock.
         """
-        with in_words(self.path), self._engine.begin() as connection:
+        from indexer.writer import Writer
+
+        with in_words(self.path), self._engine().begin() as connection:
             writer = Writer(connection, self.path, self.space)
             yield writer
             writer.drop_people_without_files()
@@ -109,7 +121,9 @@ class Catalog:
 
     def prove(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
         """Complete the note of a forgetting; what the index answers with stays as it is."""
-        with in_words(self.path), self._engine.begin() as connection:
+        from indexer.writer import Writer
+
+        with in_words(self.path), self._engine().begin() as connection:
             Writer(connection, self.path, self.space).prove(number, bytes_searched, clean=clean)
         self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -117,31 +131,24 @@ class Catalog:
         """Write the file anew without free pages, and empty the write-ahead log."""
         self._outside_transactions("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def _engine(self) -> Engine:
+        from indexer.engine import engine_of
+
+        if self._made is None:
+            self._made = engine_of(self.path)
+        return self._made
+
     def _outside_transactions(self, *statements: str) -> None:
-        with in_words(self.path), contextlib.closing(self._engine.raw_connection()) as raw:
+        with in_words(self.path), contextlib.closing(self._engine().raw_connection()) as raw:
             cursor = raw.cursor()
             for statement in statements:
                 cursor.execute(statement)
             cursor.close()
 
 
-def _set_up(engine: Engine, space: Space, notes: Mapping[str, str]) -> None:
-    with contextlib.closing(engine.raw_connection()) as raw:
-        raw.cursor().execute("PRAGMA journal_mode = WAL")
-    facts = {"version": schema.VERSION, "space": json.dumps(dataclasses.asdict(space))}
-    rows = [{"key": key, "value": value} for key, value in facts.items()]
-    with engine.begin() as connection:
-        schema.metadata.create_all(connection)
-        connection.execute(insert(schema.meta), rows)
-        connection.execute(insert(schema.version).values(version_num=schema.VERSION))
-        writer = Writer(connection, Path(), space)
-        writer.put_notes(notes)
-        writer.bump_revision("create")
-
-
-def _bring_forward(engine: Engine, path: Path) -> None:
+def _bring_forward(connections: Connections, path: Path) -> None:
     """Give a catalog of an earlier version the tables of this one, all of them or none."""
-    if not _is_earlier(engine, path):
+    if not _is_earlier(connections, path):
         return
     if not writable(path):
         raise BadRequest(
@@ -149,15 +156,14 @@ def _bring_forward(engine: Engine, path: Path) -> None:
             "to this one first: run avsearch info on it once as somebody who may write there."
         )
     with only_writer(path.parent):
-        if _is_earlier(engine, path):  # still: another may have been quicker
-            migrations.back_up(path, str(_version(engine, path)))
-            with engine.begin() as connection:
-                migrations.upgrade(connection)
+        if _is_earlier(connections, path):  # still: another may have been quicker
+            migrations.back_up(path, str(_version(connections, path)))
+            migrations.upgrade(path)
 
 
-def _is_earlier(engine: Engine, path: Path) -> bool:
+def _is_earlier(connections: Connections, path: Path) -> bool:
     """Whether the tables are of an earlier version; LaterIndex for those of a later one."""
-    found, known = _version(engine, path), int(schema.VERSION)
+    found, known = _version(connections, path), int(VERSION)
     if found > known:
         raise LaterIndex(
             f"{printable(path)} was made by a later version of avsearch (its tables are of "
@@ -166,34 +172,6 @@ def _is_earlier(engine: Engine, path: Path) -> bool:
     return found < known
 
 
-def _version(engine: Engine, path: Path) -> int:
-    with engine.begin() as connection:
-        tables = _tables(connection)
-        if not tables.issuperset(migrations.FIRST_TABLES):
-            raise _foreign(path)
-        kept = select(schema.meta.c.value).where(schema.meta.c.key == "version")
-        if schema.version.name in tables:
-            kept = select(schema.version.c.version_num)
-        said = connection.execute(kept).scalar() or ""
-    if not said.isdecimal():
-        raise IndexDamaged(f"{printable(path)} does not say the version of its tables; {ADVICE}.")
-    return int(said)
-
-
-def _space(connection: Connection, path: Path) -> Space:
-    """The space written in a catalog, once its tables are seen to be ours."""
-    if not _tables(connection).issuperset(schema.metadata.tables):
-        raise _foreign(path)
-    facts = {row.key: row.value for row in connection.execute(select(schema.meta))}
-    try:
-        return Space(**json.loads(facts["space"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise IndexDamaged(f"{printable(path)} does not say its space; {ADVICE}.") from error
-
-
-def _tables(connection: Connection) -> set[str]:
-    return set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
-
-
-def _foreign(path: Path) -> IndexDamaged:
-    return IndexDamaged(f"{printable(path)} is a database, but not an index of avsearch; {ADVICE}.")
+def _version(connections: Connections, path: Path) -> int:
+    with connections.reading() as driver:
+        return version_of(driver, path)

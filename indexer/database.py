@@ -1,19 +1,13 @@
-"""One SQLite file, opened: its connections, their locks, and its errors in words."""
+"""One SQLite file, opened: connections of its driver, their locks, and its errors in words."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool
 
 from indexer.errors import AvsearchError, BadRequest, IndexBusy, IndexDamaged, printable
 
@@ -24,20 +18,47 @@ _PAGE_SIZE_AT = 16  # in the header of every file of SQLite, two bytes; 1 stands
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON")
 
 
-def engine_of(path: Path, *, new: bool = False) -> Engine:
-    """Connections to a database; ``new`` makes the file where there is none.
+class Connections:
+    """Connections to read a database with, kept to be used again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._spare: list[sqlite3.Connection] = []
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: whatever is written meanwhile, what is read is of one moment."""
+        connection = self._spare.pop() if self._spare else connect(self._path)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.rollback()
+            # What was read without locks may be of the past: such a connection is not used twice.
+            if writable(self._path):
+                self._spare.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        while self._spare:
+            self._spare.pop().close()
+
+
+def connect(path: Path, *, new: bool = False) -> sqlite3.Connection:
+    """A connection that begins no transaction by itself; ``new`` makes a file that is missing.
 
     Where the folder may not be written to and nobody writes, the file is read without locks.
     """
-    engine = create_engine(
-        "sqlite://",
-        creator=_connector(path, new=new),
-        # What was read without locks may be of the past: such a connection is not used twice.
-        poolclass=QueuePool if writable(path) else NullPool,
-        json_serializer=lambda value: json.dumps(value, ensure_ascii=False),
+    mode = "rwc" if new else "ro&immutable=1" if _lockless(path) else "rw"
+    address = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
     )
-    event.listen(engine, "begin", _begin)
-    return engine
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    return connection
 
 
 def writable(path: Path) -> bool:
@@ -81,8 +102,8 @@ def in_words(path: Path) -> Iterator[None]:
     """Turn what SQLite raises for reasons a user can cause into sentences."""
     try:
         yield
-    except (sqlite3.Error, DBAPIError) as error:
-        said = _sentence(path, error.orig if isinstance(error, DBAPIError) else error)
+    except sqlite3.Error as error:
+        said = _sentence(path, error)
         if said is None:
             raise
         raise said from error
@@ -109,32 +130,11 @@ def _state(path: Path) -> tuple[object, ...]:
     return (found.st_ino, found.st_size, found.st_mtime_ns, _lockless(path))
 
 
-def _connector(path: Path, *, new: bool) -> Callable[[], sqlite3.Connection]:
-    address = f"file:{urllib.parse.quote(os.fsencode(path))}?mode="
-
-    def connect() -> sqlite3.Connection:
-        mode = "rwc" if new else "ro&immutable=1" if _lockless(path) else "rw"
-        connection = sqlite3.connect(
-            address + mode, uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
-        )
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-        return connection
-
-    return connect
-
-
-def _begin(connection: Connection) -> None:
-    """Begin in SQLite too: Python's driver would wait for the first change."""
-    raw: Any = connection.connection.driver_connection
-    raw.execute("BEGIN")
-
-
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
-def _sentence(path: Path, error: Any) -> AvsearchError | None:
+def _sentence(path: Path, error: sqlite3.Error) -> AvsearchError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
     if code in _DAMAGED:
         return IndexDamaged(f"{printable(path)} is damaged or not a database ({error}); {ADVICE}.")

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.approximate import ApproximateFile, kind_of
 from indexer.cache import Cache
@@ -14,14 +15,17 @@ from indexer.errors import BadRequest, printable
 from indexer.faiss_index import FaissIndex
 from indexer.forward import brought_forward
 from indexer.lock import only_writer
+from indexer.lookup import Lookup
 from indexer.nearly import Nearly
 from indexer.parts import Part
-from indexer.reader import Reader
 from indexer.records import Revision
 from indexer.segments import UnfitCacheError
 from indexer.snapshot import Snapshot
 from indexer.vectors import Device
 from indexer.verify import problems
+
+if TYPE_CHECKING:
+    from indexer.reader import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +40,7 @@ class Derived:
         self.held: Snapshot | None = None  # the revision searched last
         self._ahead: list[Part] = []  # of items that are being written to the catalog
 
-    def snapshot(self, read: Reader) -> Snapshot:
+    def snapshot(self, read: Lookup) -> Snapshot:
         """The revision being read, ready to search; if it was not on disk it is put there."""
         revision = read.revision()
         if self.held is None or self.held.revision != revision:
@@ -44,7 +48,7 @@ class Derived:
             self.held = Snapshot(revision, FaissIndex(space.dim, space.metric, self._device, parts))
         return self.held
 
-    def nearly(self, read: Reader, snapshot: Snapshot) -> FaissIndex | Nearly:
+    def nearly(self, read: Lookup, snapshot: Snapshot) -> FaissIndex | Nearly:
         """What an approximate search asks: the vectors themselves where no file can be used.
 
         Raises BadRequest where the index is not noted to have an approximate one.
@@ -71,7 +75,7 @@ class Derived:
 
     def bring_forward(self) -> None:
         """Bring what is on disk up to date. The caller holds the write lock."""
-        with self._catalog.read() as read:
+        with self._catalog.look() as read:
             revision, metric = read.revision(), self._catalog.space.metric
             try:
                 try:
@@ -100,7 +104,7 @@ class Derived:
         """What is wrong with the catalog or with what is made of it, in sentences."""
         return [*problems(read, self._cache), *self._approximate.problems()]
 
-    def _sound_parts(self, read: Reader) -> list[Part]:
+    def _sound_parts(self, read: Lookup) -> list[Part]:
         """The parts of the revision being read, their files compared with their checksums."""
         before = self._parts(read)
         try:
@@ -113,7 +117,7 @@ class Derived:
             return self._kept(parts, read.revision())
         return parts
 
-    def _parts(self, read: Reader) -> list[Part]:
+    def _parts(self, read: Lookup) -> list[Part]:
         """The parts on disk to start from; none where they are unfit or of another catalog."""
         known = self.held.vectors.parts if self.held is not None else ()
         try:
@@ -127,13 +131,13 @@ class Derived:
         logger.warning("The vector cache is rebuilt: it is of another catalog.")
         return []
 
-    def _known_to(self, read: Reader) -> Callable[[Revision], bool]:
+    def _known_to(self, read: Lookup) -> Callable[[Revision], bool]:
         """Tells whether a revision is one of this catalog, made before the one read or since."""
 
         def known(revision: Revision) -> bool:
             if read.knows(revision):
                 return True
-            with self._catalog.read() as newest:
+            with self._catalog.look() as newest:
                 return newest.knows(revision)
 
         return known
@@ -144,7 +148,7 @@ class Derived:
         Under the lock, and only of the newest revision: what was forgotten never comes back.
         """
         with contextlib.suppress(BadRequest, OSError, UnfitCacheError), only_writer(self._folder):
-            with self._catalog.read() as newest:
+            with self._catalog.look() as newest:
                 still_newest = newest.revision().number == revision.number
             if still_newest:
                 return self._cache.store(parts, revision)

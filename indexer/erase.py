@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexer.errors import printable
-from indexer.reader import Reader
 from indexer.records import Person
 from indexer.types import Vectors
 from indexer.vectors import prepared
+
+if TYPE_CHECKING:
+    from indexer.reader import Reader
 
 PIECE = 32  # bytes of a vector that are looked for as one: a part of it is found as well
 BLOCK = 1 << 24  # bytes of a file in memory at a time

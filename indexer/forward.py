@@ -7,15 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from indexer.lookup import LOWEST, Lookup
 from indexer.parts import Part
-from indexer.reader import LOWEST, Reader
 from indexer.types import Ids, Metric
 
 READ_AT_ONCE = 1 << 18  # vectors taken from the catalog at a time, which become one part
 _LOST, _NOT_IN_DOUBT = -1, -2
 
 
-def brought_forward(parts: Sequence[Part], read: Reader, metric: Metric) -> Iterator[Part]:
+def brought_forward(parts: Sequence[Part], read: Lookup, metric: Metric) -> Iterator[Part]:
     """Parts of an earlier revision made those of the one being read.
 
     A number and its vector never change, so who has which numbers is all that can differ.
@@ -35,7 +35,7 @@ def brought_forward(parts: Sequence[Part], read: Reader, metric: Metric) -> Iter
     yield from _made((ids[span][missing[span]] for span in spans), read, metric)
 
 
-def _made(blocks: Iterable[Ids], read: Reader, metric: Metric) -> Iterator[Part]:
+def _made(blocks: Iterable[Ids], read: Lookup, metric: Metric) -> Iterator[Part]:
     """A part of each block of item numbers; the next is read while one is made of the last."""
     before: Future[Part] | None = None
     with ThreadPoolExecutor(1, "part") as pool:
@@ -63,7 +63,7 @@ def _matching(part: Part, ids: Ids, owners: Ids, changed: Ids) -> Ids:
     return at
 
 
-def _changed_people(parts: Sequence[Part], read: Reader) -> Ids:
+def _changed_people(parts: Sequence[Part], read: Lookup) -> Ids:
     """Row numbers of the people who have other items in the catalog than in the parts."""
     people, *tallies = read.tallies()
     held = _tallies(parts, int(people.max(initial=-1)) + 1)

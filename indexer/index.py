@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +19,8 @@ from indexer.erase import Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
+from indexer.lookup import Lookup
 from indexer.parts import Part
-from indexer.reader import Reader
 from indexer.recall import Recall, measured
 from indexer.records import Counts, Forgetting, Item, Person
 from indexer.types import Ids, Modality, Space, Vectors
@@ -127,12 +126,12 @@ class Index:
     @property
     def revision(self) -> int:
         """The number of the newest state; it only ever grows."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             return read.revision().number
 
     def counts(self) -> Counts:
         """Totals: people with items, faces, voices, files taken, files refused."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             return read.counts()
 
     def refused(self) -> list[tuple[Path, str]]:
@@ -142,7 +141,7 @@ class Index:
 
     def notes(self) -> dict[str, str]:
         """What whoever writes to the index noted of it, such as where its model lies."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             return read.notes()
 
     def note(self, notes: Mapping[str, str]) -> None:
@@ -154,12 +153,12 @@ class Index:
 
     def people(self) -> list[Person]:
         """Everybody by key, those whose files were all refused too."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             return list(read.people().values())
 
     def person(self, key: str) -> Person:
         """A person by the name of their folder; BadRequest with the nearest names otherwise."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             return _person(read, key)
 
     def check_space(self, space: Space) -> None:
@@ -192,7 +191,7 @@ class Index:
         approximate index.
         """
         queries = self._checked(vectors, k)
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
             k = min(k, max(len(snapshot.vectors), 1))
             wanted = snapshot.wanted(read, modality, where or {})
@@ -207,7 +206,7 @@ class Index:
         self, *, modality: Modality | None = None, where: Mapping[str, str] | None = None
     ) -> int:
         """How many people could answer a :meth:`search` with this modality and filter."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
             return snapshot.people_among(snapshot.wanted(read, modality, where or {}))
 
@@ -216,7 +215,7 @@ class Index:
 
         Raises BadRequest where there is no approximate index, or no item.
         """
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
             way, ids = self._derived.nearly(read, snapshot), snapshot.vectors.ids
             if len(ids) < 2 or min(sample, k) < 1:
@@ -228,7 +227,7 @@ class Index:
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
             return ids, read.vectors(ids)
@@ -341,18 +340,20 @@ def _exists(folder: Path) -> bool:
     return (folder / catalogs.NAME).is_file()
 
 
-def _person(read: Reader, key: str) -> Person:
+def _person(read: Lookup, key: str) -> Person:
     known = read.person(key)
     if known is not None:
         return known
+    import difflib  # nobody who is known needs it
+
     people = [who.key for who in read.people().values()]
     near = difflib.get_close_matches(key, people, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "avsearch info lists who is."
     raise BadRequest(f"There is no {key!r} in this index; {hint}")
 
 
-def _found(near: Neighbours, read: Reader) -> Found:
-    items = read.items(np.unique(near.ids[near.ids >= 0]))
+def _found(near: Neighbours, read: Lookup) -> Found:
+    items = read.items(near.ids[near.ids >= 0])
     hits = [
         [(items[number], score) for number, score in zip(*row, strict=True) if number >= 0]
         for row in zip(near.ids.tolist(), near.scores.tolist(), strict=True)

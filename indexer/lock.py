@@ -7,7 +7,6 @@ import datetime
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -56,7 +55,7 @@ def _write(file: FileIO, text: str) -> None:
 
 def _me() -> str:
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+    return json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "since": since})
 
 
 def _who_holds(file: FileIO, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Questions to one revision of the catalog."""
+"""Questions to one revision of the catalog, beyond those of a search."""
 
 from __future__ import annotations
 
@@ -7,114 +7,34 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
     Select,
-    bindparam,
     column,
     func,
     literal_column,
     select,
-    true,
     tuple_,
 )
-from sqlalchemy.dialects import sqlite
 
-from indexer.errors import IndexDamaged, printable
-from indexer.records import (
-    Asked,
-    Counts,
-    Duplicate,
-    FileRecord,
-    Forgetting,
-    Item,
-    Person,
-    Revision,
-    Stat,
-)
-from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
-from indexer.types import Box, Ids, Modality, Space, Vectors
+from indexer.errors import printable
+from indexer.lookup import Lookup
+from indexer.records import Asked, Duplicate, FileRecord, Forgetting, Stat
+from indexer.schema import file, item, person, receipt, source
+from indexer.types import Space
 
 _REFUSED = file.c.status == literal_column("'refused'")  # as the index of these rows has it
-_WITH_PERSON = ("key", "name", "gender", "nationality", "attributes")
 
 
-def _text(statement: Select[Any]) -> str:
-    """A statement as SQLite reads it."""
-    return str(statement.compile(dialect=sqlite.dialect()))
-
-
-# A search asks these two each time: made once, and read as the driver gives them, for SQLAlchemy
-# takes longer over a few rows than SQLite.
-_ITEMS = _text(
-    select(
-        *(item.c[name] for name in ("id", "modality", "start_s", "end_s", "box")),
-        file.c.path,
-        *(person.c[name] for name in _WITH_PERSON),
-    )
-    .join(file, item.c.file_id == file.c.id)
-    .join(person, item.c.person_id == person.c.id)
-    .where(item.c.id.in_(select(column("value")).select_from(func.json_each(bindparam("ids")))))
-)
-_NEWEST = _text(select(revision.c.number, revision.c.at).order_by(revision.c.number.desc()))
-
-LOWEST = 2**31 - 1  # the bits of squares that are summed: no sum of them overflows
-
-
-class Reader:
-    """The catalog as of one revision; lives as long as its transaction."""
+class Reader(Lookup):
+    """The catalog as of one revision, all that is known of files too."""
 
     def __init__(self, connection: Connection, path: Path, space: Space) -> None:
+        driver: Any = connection.connection.driver_connection
+        super().__init__(driver, path, space)
         self._connection = connection
-        self._path = path
-        self.space = space
-
-    def revision(self) -> Revision:
-        """The state that is being read."""
-        cursor = self._driver.execute(_NEWEST)
-        number, at = cursor.fetchone()
-        cursor.close()
-        return Revision(number, at)
-
-    def knows(self, past: Revision) -> bool:
-        """Whether this catalog once was in that very state."""
-        same = select(revision.c.number).where(
-            revision.c.number == past.number, revision.c.at == past.at
-        )
-        return self._connection.execute(same).first() is not None
-
-    def notes(self) -> dict[str, str]:
-        """What was noted of the index as a whole."""
-        rows = self._connection.execute(select(meta).where(meta.c.key.startswith(NOTE)))
-        return {row.key.removeprefix(NOTE): row.value for row in rows}
-
-    def counts(self) -> Counts:
-        """Totals, told from indexes alone."""
-        owners = select(
-            func.count(item.c.person_id.distinct()),
-            func.count().filter(item.c.modality == "face"),
-            func.count().filter(item.c.modality == "voice"),
-        )
-        people, faces, voices = self._connection.execute(owners).one()
-        refused = self._count(file.c.id, _REFUSED)
-        files = self._count(file.c.id, true()) - refused
-        return Counts(people, faces, voices, files, refused)
-
-    def person(self, key: str) -> Person | None:
-        """Somebody by key, also one whose files were all refused; None for nobody."""
-        named = person.c.key.in_(listed([key]))  # a name may hold what SQLite cannot be handed
-        row = self._connection.execute(select(person).where(named)).one_or_none()
-        return None if row is None else _person(row)
-
-    def people(self) -> dict[int, Person]:
-        """Everybody by row number, those whose files were all refused too."""
-        rows = self._connection.execute(select(person).order_by(person.c.key))
-        return {row.id: _person(row) for row in rows}
 
     def refused(self) -> list[tuple[Path, str]]:
         """The files that were refused, in whole or in part, by path, and why."""
@@ -122,68 +42,6 @@ class Reader:
         parts = select(source.c.file_id).where(source.c.reason.is_not(None))
         records = self._files(file.c.id.in_(whole.union(parts))).values()
         return [refusal for record in records for refusal in record.refusals()]
-
-    def tallies(self) -> tuple[Ids, Ids, Ids]:
-        """Of everybody who has items: row number, the sum of their ids, and of their squares.
-
-        Of each square the lowest bits are taken. The index of the people is all that is read.
-        """
-        squares = func.sum((item.c.id * item.c.id).bitwise_and(LOWEST))
-        wanted = select(item.c.person_id, func.sum(item.c.id), squares)
-        rows = self._raw(wanted.group_by(item.c.person_id))
-        people, sums, mixed = np.array(rows, np.int64).reshape(-1, 3).T
-        return people, sums, mixed
-
-    def owners(self) -> tuple[Ids, Ids, NDArray[np.bool_]]:
-        """Of every item, by number: its id, its person's row number, whether it is a face."""
-        wanted = select(item.c.id, item.c.person_id, item.c.modality == "face").order_by(item.c.id)
-        rows = np.array(self._raw(wanted), np.int64).reshape(-1, 3)
-        ids, people, faces = np.ascontiguousarray(rows.T)
-        return ids, people, faces.astype(bool)
-
-    def items_of_rows(self, people: Ids) -> tuple[Ids, Ids]:
-        """Ids of the items of people given by row number, ascending, and whose each is."""
-        wanted = select(item.c.id, item.c.person_id)
-        wanted = wanted.where(item.c.person_id.in_(listed(people.tolist())))
-        rows = np.array(self._raw(wanted), np.int64).reshape(-1, 2)
-        ids, owners = rows[np.argsort(rows[:, 0])].T
-        return np.ascontiguousarray(ids), np.ascontiguousarray(owners)
-
-    def content(self, ids: Ids) -> tuple[Ids, Ids, NDArray[np.bool_], Vectors]:
-        """Of these items, ascending: ids, row numbers of people, whether a face, and vectors.
-
-        Raises IndexDamaged where a vector is not of the space's size or not finite.
-        """
-        face = item.c.modality == "face"
-        wanted = select(item.c.id, item.c.person_id, face, item.c.vector).order_by(item.c.id)
-        rows = self._raw(wanted.where(_among(ids)))
-        found, people, faces, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return (
-            np.array(found, np.int64),
-            np.array(people, np.int64),
-            np.array(faces, bool),
-            self.checked_vectors(found, blobs),
-        )
-
-    def items(self, ids: Ids) -> dict[int, Item]:
-        """What is known of these items."""
-        people: dict[str, Person] = {}
-        found = {}
-        for row in self._driver.execute(_ITEMS, (json.dumps(ids.tolist()),)):
-            number, modality, start_s, end_s, box, path, *who = row
-            owner = people.get(who[0]) or people.setdefault(who[0], _owner(*who))
-            where = None if box is None else Box(*json.loads(box))
-            found[number] = Item(number, owner, Path(path), modality, start_s, end_s, where)
-        return found
-
-    def vectors(self, ids: Ids) -> Vectors:
-        """(n, dim) vectors of these items, as the model made them, in the order of the ids.
-
-        Raises IndexDamaged where one is not of the space's size or not finite.
-        """
-        wanted = select(item.c.id, item.c.vector).where(item.c.id.in_(listed(ids.tolist())))
-        held = {row[0]: row[1] for row in self._raw(wanted)}
-        return self.checked_vectors(ids.tolist(), [held[number] for number in ids.tolist()])
 
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every item's id and the bytes of its vector, unchecked."""
@@ -219,13 +77,6 @@ class Reader:
         span = (item.c.modality, file.c.path, item.c.start_s, item.c.end_s, item.c.box)
         wanted = select(item.c.id, item.c.person_id, *span, item.c.vector)
         return self._streamed(wanted.join_from(item, file).order_by(item.c.id), size)
-
-    def items_of(self, key: str, modality: Modality | None = None) -> Ids:
-        """Ids of a person's items, in order."""
-        wanted = select(item.c.id).join(person).where(person.c.key == key).order_by(item.c.id)
-        if modality is not None:
-            wanted = wanted.where(item.c.modality == modality)
-        return np.array(self._connection.execute(wanted).scalars().all(), np.int64)
 
     def files_named(self, paths: Iterable[Path]) -> dict[Path, FileRecord]:
         """What is known of these files; those that are not in the catalog are left out."""
@@ -285,17 +136,9 @@ class Reader:
         orphans = select(item.c.id).outerjoin(person).where(person.c.id.is_(None))
         return list(self._connection.execute(orphans).scalars())
 
-    @property
-    def _driver(self) -> Any:
-        """The connection as the driver has it, in the same transaction."""
-        return self._connection.connection.driver_connection
-
     def _streamed(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
         rows = self._connection.execution_options(yield_per=size).execute(wanted)
         return rows.partitions()
-
-    def _count(self, column: Column[int], condition: ColumnElement[bool]) -> int:
-        return self._connection.execute(select(func.count(column)).where(condition)).scalar_one()
 
     def _files(self, condition: ColumnElement[bool]) -> dict[Path, FileRecord]:
         asked = self._asked(select(file.c.id).where(condition))
@@ -311,63 +154,10 @@ class Reader:
             asked.setdefault(number, {})[one[0], one[1], one[2], one[3]] = one[4]
         return asked
 
-    def _raw(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
-        """Rows as the driver gives them: many at a time, and nothing in them to convert."""
-        compiled = wanted.compile(self._connection)
-        values = tuple(compiled.params[name] for name in compiled.positiontup or ())
-        cursor = self._connection.exec_driver_sql(str(compiled), values).cursor
-        return list(cursor.fetchall()) if cursor is not None else []
-
-    def checked_vectors(self, ids: Sequence[int], blobs: Sequence[bytes]) -> Vectors:
-        """(n, dim) vectors of items from their bytes; raises IndexDamaged as :meth:`vectors`."""
-        size = 4 * self.space.dim
-        whole = all(len(blob) == size for blob in blobs)
-        vectors = np.frombuffer(b"".join(blobs), "<f4") if whole else np.empty(0, np.float32)
-        if not whole or not np.isfinite(vectors).all():
-            self._refuse(ids, blobs)
-        return vectors.reshape(-1, self.space.dim)
-
-    def _refuse(self, ids: Sequence[int], blobs: Sequence[bytes]) -> None:
-        faults = (
-            (number, vector_fault(b, self.space.dim)) for number, b in zip(ids, blobs, strict=True)
-        )
-        number, fault = next(each for each in faults if each[1])
-        raise IndexDamaged(
-            f"{printable(self._path)}: the vector of item {number} {fault}; "
-            f"run avsearch verify to see what else is wrong."
-        )
-
-
-def vector_fault(blob: bytes, dim: int) -> str | None:
-    """What is wrong with the bytes of a vector, or None."""
-    if len(blob) != 4 * dim:
-        return f"has {len(blob)} bytes where its space has {4 * dim}"
-    if not np.isfinite(np.frombuffer(blob, "<f4")).all():
-        return "is not finite"
-    return None
-
-
-def _among(ids: Ids) -> ColumnElement[bool]:
-    """What selects items by their numbers, ascending; numbers that follow each other as a range."""
-    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
-        return item.c.id.between(int(ids[0]), int(ids[-1]))
-    return item.c.id.in_(listed(ids.tolist()))
-
 
 def listed(values: Sequence[int] | Sequence[str]) -> Select[tuple[Any]]:
     """Values as a subquery: one parameter, however many they are."""
     return select(column("value")).select_from(func.json_each(json.dumps(values)))
-
-
-def _person(row: Any) -> Person:
-    return Person(row.key, row.name, row.gender, row.nationality, row.attributes)
-
-
-def _owner(
-    key: str, name: str | None, gender: str | None, nationality: str | None, attributes: str
-) -> Person:
-    """A person from columns as the driver gives them."""
-    return Person(key, name, gender, nationality, json.loads(attributes))
 
 
 def _whose(record: FileRecord) -> frozenset[str]:

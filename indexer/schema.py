@@ -1,4 +1,7 @@
-"""The tables of the catalog as of :data:`VERSION`; ``migrations`` leads there from earlier ones."""
+"""The tables of the catalog as of :data:`indexer.version.VERSION`.
+
+``migrations`` leads there from earlier ones.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,14 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "3"
-NOTE = "note:"  # what the keys of notes in the table meta begin with
+from indexer.version import VERSIONED
 
 metadata = MetaData()
 
 # The version of the tables, kept by Alembic under the names it chose. Catalogs of version 1 have
 # no such table: they have the row "version" of meta, which programs of that time go by.
 version = Table(
-    "alembic_version",
+    VERSIONED,
     metadata,
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from indexer.faiss_index import FaissIndex
+from indexer.lookup import Lookup
 from indexer.nearly import Nearly
 from indexer.parts import alive_in, end_to_end
 from indexer.people_table import PeopleTable
-from indexer.reader import Reader
 from indexer.records import Revision
 from indexer.selection import Selection
 from indexer.types import Ids, Modality, Vectors
@@ -32,7 +32,7 @@ class Snapshot:
         self._asked: tuple[object, Selection | None] = ((None, {}), None)  # the last filter
 
     def wanted(
-        self, read: Reader, modality: Modality | None, where: Mapping[str, str]
+        self, read: Lookup, modality: Modality | None, where: Mapping[str, str]
     ) -> Selection | None:
         """What matches; None where nothing was asked for."""
         if self._asked[0] != (modality, where):
@@ -42,7 +42,7 @@ class Snapshot:
         return self._asked[1]
 
     def _matching(
-        self, read: Reader, modality: Modality | None, where: Mapping[str, str]
+        self, read: Lookup, modality: Modality | None, where: Mapping[str, str]
     ) -> Mask | None:
         mask = None if modality is None else self._faces == (modality == "face")
         if where:

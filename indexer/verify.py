@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexer.cache import Cache
+from indexer.lookup import vector_fault
 from indexer.parts import Part, alive_in, end_to_end
-from indexer.reader import Reader, vector_fault
 from indexer.segments import UnfitCacheError
 from indexer.types import Ids
 from indexer.vectors import prepared
+
+if TYPE_CHECKING:
+    from indexer.reader import Reader
 
 SHOWN = 10  # of a list of items, how many a sentence names
 

@@ -23,9 +23,10 @@ from sqlalchemy import (
 )
 
 from indexer.errors import printable
+from indexer.lookup import NOTE
 from indexer.reader import Reader, listed
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
-from indexer.schema import NOTE, file, item, meta, person, receipt, revision, source
+from indexer.schema import file, item, meta, person, receipt, revision, source
 
 _INDEXES = [index for table in (file, source, item) for index in sorted(table.indexes, key=str)]
 ROWS = 100  # rows of one statement: SQLite's cost of a statement no longer shows

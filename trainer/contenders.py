@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from avsearch.evidence import calibrations_of
 from avsearch.models import TrainedEmbedder, load_model
 from avsearch.models.embedder import TorchEmbedder
+from avsearch.spaces import people_of
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
 from indexer.locate import FOLDER, open_index
@@ -217,13 +218,6 @@ def contender_of(text: str, lists: Sequence[Path], model: str | None, means: Mea
     if path.suffix in _SCORES:
         return ListedScores([path], lists)
     return Model(text, means)
-
-
-def people_of(record: Mapping[str, Any], side: str) -> list[str]:
-    """People of a side of a checkpoint's data; names of galleries before a slash are dropped."""
-    people = record.get("people", {})
-    names = people.get(side, []) if isinstance(people, dict) else []
-    return [str(name).rpartition("/")[2] for name in names]
 
 
 def _called_after(location: Path) -> str:

@@ -30,7 +30,7 @@ VERBS = {
     "import": "Take vectors of a Parquet file into an index.",
     "train": "Train a model on people's faces and voices.",
     "evaluate": "Measure a model or an index, honestly.",
-    "demo": "Show it all on a small synthetic world.",
+    "demo": "Show it all on a small synthetic world, or on a gallery.",
 }
 
 _GARBAGE = (

@@ -1,4 +1,4 @@
-"""``avsearch demo``: show it all on a small synthetic world."""
+"""``avsearch demo``: show it all on a small synthetic world, or on a gallery."""
 
 from __future__ import annotations
 
@@ -7,27 +7,69 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import ProgressBar, json_option, plain, print_json, print_table
+from avsearch.cli.common import (
+    ProgressBar,
+    faces_option,
+    json_option,
+    plain,
+    print_json,
+    print_table,
+)
 from indexer.errors import printable
 
 if TYPE_CHECKING:
+    from avsearch.media import Faces
+    from avsearch.showing import Shown as ShownGallery
     from trainer.demo import Demo, Shown
 
 
 @click.command("demo")
 @click.option(
+    "--gallery",
+    metavar="GALLERY",
+    type=click.Path(readable=False, path_type=Path),
+    help="A folder of your own, a folder a person, in place of the synthetic people.",
+)
+@faces_option
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("avsearch-demo"),
     show_default=True,
-    help="Where the synthetic gallery, its index and the page go.",
+    help="Where the index and the page go, and the synthetic gallery.",
 )
 @json_option
-def command(out: Path, *, as_json: bool) -> None:
+def command(gallery: Path | None, faces: Faces, out: Path, *, as_json: bool) -> None:
     """Render synthetic people, index them, ask with voices, and write a page of the answers.
 
-    Needs no data and no network. The people do not exist, and the page says so.
+    Needs no data and no network. The people do not exist, and the page says so. With --gallery
+    it is your own faces and voices that are indexed by the default model, asked with, and shown.
     """
+    if gallery is None:
+        _of_nobody(out, as_json=as_json)
+    else:
+        _of_gallery(gallery, faces, out, as_json=as_json)
+
+
+def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
+    from avsearch.showing import show_gallery
+
+    with ProgressBar("file") as progress:
+        shown = show_gallery(gallery, out, faces=faces, progress=progress)
+    if as_json:
+        print_json(shown)
+        return
+    _print_kinds(shown)
+
+
+def _print_kinds(shown: ShownGallery) -> None:
+    from avsearch.showing import TABLE_HEAD, table_row
+
+    print_table(TABLE_HEAD, [table_row(kind) for kind in shown.kinds])
+    click.echo(f"See and hear them: {printable(shown.page)}")
+
+
+def _of_nobody(out: Path, *, as_json: bool) -> None:
     from trainer.demo import run_demo
 
     with ProgressBar("file") as progress:

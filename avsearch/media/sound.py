@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import soundfile
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from avsearch.media.files import opened
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
+
+if TYPE_CHECKING:
+    from avsearch.media.container import Resampler
 
 Samples = NDArray[np.float32]
 
@@ -111,17 +114,24 @@ def _resampled(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Sa
     """Blocks of one rate, whichever, to 16 kHz; empty ones left out."""
     resampler, rate = None, 0
     for block_rate, block in blocks:
-        if resampler is None:
+        if not rate:
             _require_sane_rate(path, block_rate)
-            from avsearch.media.container import Resampler  # PyAV takes long to import
-
-            resampler, rate = Resampler(block_rate, SAMPLE_RATE), block_rate
+            resampler, rate = _resampler(block_rate), block_rate
         if block_rate != rate:
             raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first.")
-        if len(ready := resampler.push(block)):
+        if len(ready := block if resampler is None else resampler.push(block)):
             yield ready
     if resampler is not None and len(rest := resampler.finish()):
         yield rest
+
+
+def _resampler(rate: int) -> Resampler | None:
+    """What makes 16 kHz of a rate; None where nothing has to be done."""
+    if rate == SAMPLE_RATE:
+        return None
+    from avsearch.media.container import Resampler  # PyAV takes long to import
+
+    return Resampler(rate, SAMPLE_RATE)
 
 
 def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:

@@ -11,8 +11,6 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from indexer.database import remove
 
 # What every version has had; a database without them is none of ours.
@@ -21,15 +19,21 @@ FIRST_TABLES = frozenset({"meta", "person", "file", "source", "item", "revision"
 _UNFINISHED = ".new"
 
 
-def upgrade(connection: Connection) -> None:
-    """Run what leads from a catalog's version to this one, in the transaction of the connection."""
+def upgrade(path: Path) -> None:
+    """Run what leads from a catalog's version to this one, in one transaction."""
     import alembic.command  # takes a second to import, and is needed once in the life of an index
     import alembic.config
 
+    from indexer.engine import engine_of
+
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    alembic.command.upgrade(config, "head")
+    engine = engine_of(path)
+    try:
+        with engine.begin() as config.attributes["connection"]:
+            alembic.command.upgrade(config, "head")
+    finally:
+        engine.dispose()
 
 
 def back_up(path: Path, version: str) -> Path:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
 from places import change, everything, fill
-from sqlalchemy import event
 
 from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex
 from indexer.index import Index
@@ -338,16 +337,16 @@ def test_a_second_writer_hears_who_the_first_is(index, folder, gallery):
 def test_totals_and_refusals_are_told_without_reading_rows_of_items(folder):
     statements = []
     with Index.create(folder, SPACE) as index, index.catalog.read() as read:
-        engine = read._connection.engine
-        event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2:4]))
+        read._driver.set_trace_callback(statements.append)
         read.counts()
         read.refused()
+        read._driver.set_trace_callback(None)
     with contextlib.closing(sqlite3.connect(folder / "catalog.sqlite")) as connection:
         steps = [
             step[3]
-            for statement, parameters in statements
+            for statement in map(str.strip, statements)
             if statement.startswith("SELECT")
-            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     scans = sorted(step for step in steps if step.startswith("SCAN"))
     assert {step.split(" ", 3)[3].removeprefix("COVERING ") for step in scans} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
+import alembic.command
 import pytest
 import version1
 from contents import contents
@@ -15,6 +16,7 @@ from indexer import migrations, schema
 from indexer.errors import BadRequest, IndexBusy, LaterIndex
 from indexer.index import Index
 from indexer.lock import only_writer
+from indexer.version import TABLES, VERSION
 
 BACKUP = "catalog.sqlite.v1-backup"
 
@@ -57,8 +59,7 @@ def test_an_index_of_version_1_is_brought_forward_with_every_row(folder):
         table: [{**row, **added.get(table, {})} for row in before[table]] for table in before
     }
     expected["meta"] = [
-        {**row, "value": schema.VERSION} if row["key"] == "version" else row
-        for row in before["meta"]
+        {**row, "value": VERSION} if row["key"] == "version" else row for row in before["meta"]
     ]
     assert after == expected
 
@@ -105,13 +106,13 @@ def test_what_a_stopped_backup_left_does_not_hinder_the_next(folder):
 def test_a_migration_that_fails_leaves_the_tables_as_they_were(folder, monkeypatch):
     path = version1.make(folder)
     before = contents_of_version_1(path)
-    upgrade = migrations.upgrade
+    upgrade = alembic.command.upgrade
 
-    def failing(connection):
-        upgrade(connection)
+    def failing(*arguments):
+        upgrade(*arguments)
         raise RuntimeError("the power went")
 
-    monkeypatch.setattr(migrations, "upgrade", failing)
+    monkeypatch.setattr(alembic.command, "upgrade", failing)
     with pytest.raises(RuntimeError):
         Index.open(folder)
     assert contents_of_version_1(path) == before
@@ -139,7 +140,7 @@ def test_a_later_version_is_refused_with_a_sentence_and_kept(folder):
 def test_a_program_of_version_1_sees_that_it_does_not_understand(folder):
     version1.make(folder)
     Index.open(folder).close()
-    assert {"key": "version", "value": schema.VERSION} in rows(folder / "catalog.sqlite", "meta")
+    assert {"key": "version", "value": VERSION} in rows(folder / "catalog.sqlite", "meta")
 
 
 def test_an_earlier_version_waits_for_its_writer(folder):
@@ -160,4 +161,8 @@ def test_the_chain_of_migrations_ends_at_the_version_of_the_tables():
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory(migrations.__path__[0])
-    assert script.get_heads() == [schema.VERSION]
+    assert script.get_heads() == [VERSION]
+
+
+def test_a_file_is_known_by_the_tables_that_it_is_made_with():
+    assert frozenset(schema.metadata.tables) == TABLES
