@@ -28,7 +28,10 @@ class Connections:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A transaction: whatever is written meanwhile, what is read is of one moment."""
-        connection = self._spare.pop() if self._spare else connect(self._path)
+        try:  # not asked first whether there is one: another thread may take it meanwhile
+            connection = self._spare.pop()
+        except IndexError:
+            connection = connect(self._path)
         try:
             connection.execute("BEGIN")
             yield connection
