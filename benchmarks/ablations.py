@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -107,6 +108,7 @@ def run(seeds: int, jobs: int, chosen: tuple[str, ...], **options: Any) -> None:
 def run_one(course: Course, name: str, seed: int) -> str:
     """Train and test a variant with a seed, leave its file, and say what came of it."""
     torch.set_num_threads(1)
+    _forget_unfinished(course, name, seed)
     started = time.perf_counter()
     model = _trained(course, name, seed)
     told = {
@@ -120,6 +122,17 @@ def run_one(course: Course, name: str, seed: int) -> str:
     _file(course, name, seed).write_text(json.dumps(told))
     precision = np.mean(told["found"][told["compared"]][PRECISION])
     return f"{name}, seed {seed}: mAP {precision:.3f} in {told['seconds']:.1f} s"
+
+
+def _checkpoint(course: Course, name: str, seed: int) -> Path:
+    return course.out / "checkpoints" / f"{name}-{seed}.safetensors"
+
+
+def _forget_unfinished(course: Course, name: str, seed: int) -> None:
+    """Remove what a run that was stopped has left: a training is not begun over another."""
+    checkpoint = _checkpoint(course, name, seed)
+    checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint.with_suffix(".training"), ignore_errors=True)
 
 
 def _file(course: Course, name: str, seed: int) -> Path:
@@ -138,7 +151,7 @@ def _trained(course: Course, name: str, seed: int) -> Any:
     variant = VARIANTS[name]
     request = Request(
         model=variant.model,
-        out=course.out / "checkpoints" / f"{name}-{seed}.safetensors",
+        out=_checkpoint(course, name, seed),
         small=True,
         words=variant.words,
         steps=course.steps,

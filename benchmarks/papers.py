@@ -83,7 +83,7 @@ RECIPES = {  # on media
     "aicanet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
 }
 MAP_RECIPES = {
-    "adsm": Recipe(1500, 96, 2, rate=3.0),
+    "adsm": Recipe(1500, 96, 2, rate=10.0),
     "dsanet": Recipe(1500, 96, 2, rate=0.2),
     "p2vanet": Recipe(1500, 96, 2, rate=0.2, words={"private": "false"}),
     "acienet": Recipe(800, 64, 2, rate=0.5, words={"candidates": "6"}),
@@ -315,7 +315,7 @@ COLUMNS = (AUC, *(f"{what} {way}" for what in (ACCURACY, PRECISION) for way in (
 def described(runs: list[dict[str, Any]]) -> str:
     """In Markdown: a row a model and way to compare, then chance and the best possible."""
     first = runs[0]
-    heads = ["model", "compared by", *COLUMNS, "least share", "minutes", "parameters, M"]
+    heads = ["model", "compared by", *COLUMNS, "least share", "minutes, of maps", "parameters, M"]
     rows = [
         [run["model"], way, *_cells(run, way), *_costs(run, way)]
         for run in runs
@@ -343,8 +343,8 @@ def _costs(run: Mapping[str, Any], way: str) -> list[str]:
     share = f"{100 * min(run['shares'][way].values()):.0f} %"
     if way != "embedding":
         return [share, "", ""]
-    minutes = run["minutes"] + run["minutes of maps"]
-    return [share, f"{minutes:.1f}", f"{run['parameters'] / 1e6:.2f}"]
+    minutes = f"{run['minutes']:.1f} + {run['minutes of maps']:.1f}"
+    return [share, minutes, f"{run['parameters'] / 1e6:.2f}"]
 
 
 if __name__ == "__main__":

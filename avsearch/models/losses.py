@@ -129,11 +129,14 @@ class MultiModalCentres(nn.Module):
     @torch.no_grad()
     def update(self, modality: int, embeddings: Tensor, labels: Tensor) -> None:
         """Move the centres of the classes present towards their means in this batch."""
-        for label in torch.unique(labels):
-            mean = embeddings[labels == label].mean(0)
-            weight = self.momentum if self.known[modality, label] else 1.0
-            self.centres[modality, label].lerp_(mean, weight)
-            self.known[modality, label] = True
+        present, rows, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+        before = self.centres[modality, present]
+        sums = torch.zeros_like(before).index_add_(0, rows, embeddings.to(before.dtype))
+        ones = before.new_ones(len(present), 1)
+        weights = ones.masked_fill(self.known[modality, present, None], self.momentum)
+        moved = before.lerp(sums / counts[:, None], weights)
+        self.centres[modality, present] = moved
+        self.known[modality, present] = True
 
     def forward(self, modality: int, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Half the mean squared distance to the own centre and, times gamma, the shared one."""

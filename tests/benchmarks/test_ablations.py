@@ -62,6 +62,14 @@ def test_runs_leave_files_and_are_not_run_again(maps, tmp_path):
     assert "ADSM" not in shown
 
 
+def test_a_run_that_was_stopped_is_begun_anew(maps, tmp_path):
+    words = ["--maps", maps, "--out", tmp_path, "--device", "cpu", "--steps", 2, "--batch", 4]
+    words += ["--variant", "ADSM-T", "--seeds", 1]
+    run("run", *words)
+    (tmp_path / "ADSM-T-0.json").unlink()  # as if it had been stopped before its end
+    assert run("run", *words).startswith("ADSM-T, seed 0")
+
+
 def test_every_variant_is_a_model_of_its_own():
     settings = {
         name: dataclasses.asdict(make_settings(MODELS[one.model].Settings, one.words, small=True))
