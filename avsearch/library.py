@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import Faces, MediaExtractor
@@ -259,12 +259,17 @@ def index_model(index: Index, model: str | None, device: str) -> Embedder:
 
 def index_calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
     """What the index's model says its scores are worth; nothing where it is not at hand."""
+    return calibrations_of(index_record(index, model))
+
+
+def index_record(index: Index, model: str | None) -> dict[str, Any]:
+    """The record of the index's model; empty where it is not at hand or is another space's."""
     address = model or index.notes().get("model") or None
     if address is not None and _is_lost(address):
         return {}
     path = find_weights(address)
-    calibrations = calibrations_of(model_record(path))
-    return calibrations if calibrations and model_space(path) == index.space else {}
+    record = model_record(path)
+    return record if record and model_space(path) == index.space else {}
 
 
 def _is_lost(address: str) -> bool:

@@ -1,0 +1,175 @@
+"""What the likeness of two voices is worth to whoever names speakers, for a trained checkpoint.
+
+``python -m trainer.recipes.speakers --data DATA --out FILE`` fits it on the training and validation
+people of the checkpoint's record, and writes it into the record: distributions on training people,
+of whom there are enough; what the sum over them is worth on both. Half of everybody's speech is
+that of a person of an index, the other half, with noise, that of a speaker of some recording.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from avsearch.annotation.plda import RECORD, Means, as_record
+from avsearch.annotation.speakers import weighted_mean
+from avsearch.media import SAMPLE_RATE, MediaExtractor
+from avsearch.models import MODELS, load_model
+from avsearch.models.checkpoint import load_checkpoint, put_record
+from indexer.types import Embedder, Media, Vectors
+from trainer.plda import Pairs, Takes, calibrated, costs_of, fit_plda
+from trainer.recipes.galleries import read_gallery
+
+GALLERIES: Final = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
+MOST: Final = 24  # stretches of a person
+COPIES: Final = 2  # of what a speaker said, each with other noise and of another length
+SPEAKERS: Final = 4  # of a person, by some of what was said
+NOISE_DB: Final = (5.0, 35.0)  # below the speech
+SHORTEST_S: Final = 1.0
+SEED: Final = 0
+
+Samples = NDArray[np.float32]
+Spoken = Mapping[str, Sequence[Samples]]  # stretches of speech of people
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--out", type=click.Path(exists=True, path_type=Path), required=True)
+def main(data: Path, out: Path) -> None:
+    """Fit it for a checkpoint, and say what it costs."""
+    fit(data, out)
+
+
+def fit(data: Path, checkpoint: Path) -> None:
+    """Write into a checkpoint what voices are worth, by the people of its record."""
+    record = load_checkpoint(checkpoint, MODELS).record
+    training, validation = (
+        read_voices(data, record["people"][side]) for side in ("train", "validation")
+    )
+    voices = heard({**training, **validation}, load_model(checkpoint), np.random.default_rng(SEED))
+    count, everybody = len(training), slice(None)
+    known = calibrated(fit_plda(voices.takes.of_first(count)), voices.pairs(everybody))
+    sides = {"training": slice(count), "validation": slice(count, None), "both": everybody}
+    found = {name: costs_of(known, voices.pairs(rows)) for name, rows in sides.items()}
+    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found["both"]}})
+    for name, costs in found.items():
+        click.echo(f"{name} people: {costs}")
+
+
+def read_voices(data: Path, people: Sequence[str]) -> Spoken:
+    """Some stretches of speech of each of these people, two at least; others are left out."""
+    found: dict[str, list[Samples]] = {}
+    for name in GALLERIES:
+        for example in read_gallery(data / name, MediaExtractor(), frozenset(people)):
+            if example.modality == "voice":
+                samples = example.data.astype(np.float32) / np.float32(32768)
+                found.setdefault(example.person, []).append(samples)
+    halved = {who: _halves(spoken) for who, spoken in found.items()}
+    return {who: spoken[:MOST] for who, spoken in sorted(halved.items()) if len(spoken) > 1}
+
+
+def _halves(spoken: list[Samples]) -> list[Samples]:
+    """The only stretch of somebody in two; one too short for that alone."""
+    if len(spoken) > 1 or len(spoken[0]) < 2 * SHORTEST_S * SAMPLE_RATE:
+        return spoken
+    return np.array_split(spoken[0], 2)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Voices:
+    """What is fitted on: takes, and speakers with people."""
+
+    takes: Takes
+    speakers: Means
+    whose: NDArray[np.int64]  # (speakers,) rows of people
+    people: Means
+
+    def pairs(self, rows: slice) -> Pairs:
+        """Some of the people with their speakers."""
+        numbers = np.arange(len(self.people.vectors))[rows]
+        own = np.isin(self.whose, numbers)
+        return Pairs(
+            Means(self.speakers.vectors[own], self.speakers.seconds[own]),
+            Means(self.people.vectors[rows], self.people.seconds[rows]),
+            self.whose[own, None] == numbers,
+        )
+
+
+def heard(spoken: Spoken, embedder: Embedder, rng: np.random.Generator) -> Voices:
+    """Half of everybody's stretches as people of an index, half in noise as speakers."""
+    enrolled = [every[::2] for every in spoken.values()]
+    said = [
+        [in_noise(part(one, rng), rng) for one in every[1::2] for _ in range(COPIES)]
+        for every in spoken.values()
+    ]
+    people, takes = _embedded(enrolled, embedder), _embedded(said, embedder)
+    drawn = [(who, _some(takes, who, rng)) for who in range(len(enrolled)) for _ in range(SPEAKERS)]
+    return Voices(
+        _both(people, takes),
+        _means([(takes, chosen) for _, chosen in drawn]),
+        np.array([who for who, _ in drawn]),
+        _means([(people, people.people == who) for who in range(len(enrolled))]),
+    )
+
+
+def part(samples: Samples, rng: np.random.Generator) -> Samples:
+    """A part of a stretch, of any length from a second on."""
+    length = rng.integers(min(len(samples), round(SHORTEST_S * SAMPLE_RATE)), len(samples) + 1)
+    start = rng.integers(len(samples) - length + 1)
+    return samples[start : start + length]
+
+
+def in_noise(samples: Samples, rng: np.random.Generator) -> Samples:
+    """With noise that falls towards high frequencies."""
+    white = rng.standard_normal(len(samples) + 1)
+    noise = white[1:] + white[:-1]
+    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) * 10 ** (-rng.uniform(*NOISE_DB) / 20)
+    return np.asarray(samples + noise * (level / noise.std()), np.float32)
+
+
+def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
+    """The stretches of people, numbered as they come."""
+    whose = [who for who, every in enumerate(spoken) for _ in every]
+    flat = [samples for every in spoken for samples in every]
+    media = [Media(Path("take"), "voice", float(at), data=one) for at, one in enumerate(flat)]
+    vectors = embedder.embed(media).vectors
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    seconds = np.array([len(samples) / SAMPLE_RATE for samples in flat])
+    return Takes(unit, np.array(whose, np.int64), seconds)
+
+
+def _some(takes: Takes, who: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which (n,) takes make a speaker: one of somebody's or more."""
+    own = np.flatnonzero(takes.people == who)
+    chosen = rng.permutation(own)[: rng.integers(1, len(own) + 1)]
+    return np.isin(np.arange(len(takes.people)), chosen)
+
+
+def _means(chosen: Sequence[tuple[Takes, NDArray[np.bool_]]]) -> Means:
+    """The mean of some takes for each, by their lengths."""
+    vectors: list[Vectors] = []
+    seconds: list[float] = []
+    for takes, which in chosen:
+        vectors.append(weighted_mean(takes.vectors[which], takes.seconds[which]))
+        seconds.append(float(takes.seconds[which].sum()))
+    return Means(np.stack(vectors), np.array(seconds))
+
+
+def _both(first: Takes, second: Takes) -> Takes:
+    """The takes of the same people together."""
+    return Takes(
+        *(
+            np.concatenate([getattr(each, field.name) for each in (first, second)])
+            for field in dataclasses.fields(Takes)
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
