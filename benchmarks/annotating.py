@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -37,7 +37,7 @@ from benchmarks.machine import Machine
 from indexer.index import Index
 from indexer.people import read_people
 from indexer.records import FileRecord, NewItem, Stat
-from indexer.types import Media, Modality, Vectors
+from indexer.types import Media, Modality, Space
 from trainer.intervals import Draws
 
 Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
@@ -84,22 +84,24 @@ def main(
 ) -> None:
     """Print the table, or fit a calibration."""
     embedder = load_model(model)
-    talkers = _talkers(data, embedder, SIDE)
+    talkers = talkers_of(data, embedder, SIDE)
     click.echo(Machine.here(["torch", "numpy"]).described())
     click.echo(f"{len(talkers)} people of the {SIDE} side; model {embedder.space.describe()}")
-    faces = _lent_faces(data, embedder, SIDE, [who.key for who in talkers])
-    how = dataclasses.replace(_how(embedder, calibration), least_probability=at_least)
-    _report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations))
+    lent = lent_faces(data, embedder, SIDE, [who.key for who in talkers])
+    faces = {key: embedded_faces(embedder, crops) for key, crops in lent.items()}
+    how = dataclasses.replace(how_of(embedder, calibration), least_probability=at_least)
+    report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations))
 
 
-def _how(embedder: TrainedEmbedder, file: Path | None) -> How:
+def how_of(embedder: TrainedEmbedder, file: Path | None) -> How:
     """What scores are worth, by a file or by the model."""
     if file is not None:
         return How(calibrations=read_calibrations(file))
     return How(calibrations_of(embedder.record), plda_of(embedder.record, embedder.space.dim))
 
 
-def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+def report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+    """Print a row for each way, and how much speech there was."""
     click.echo("| index holds | turns | right | named | nearest | strangers named |")
     click.echo("|---|---|---|---|---|---|")
     for (holds, turns), rows in runs.items():
@@ -111,7 +113,7 @@ def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
     click.echo(f"{minutes[0]:.0f} min of known and {minutes[1]:.0f} min of unknown people each.")
 
 
-def _talkers(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
+def talkers_of(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
     """The people of a side, as the model's record has it, who have recordings enough."""
     keys = embedder.record["people"][side]
     ours = [key for key in keys if key.split("/")[0] in GALLERIES]
@@ -119,23 +121,71 @@ def _talkers(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
     return [talker for talker in found if talker is not None]
 
 
-def _lent_faces(
-    data: Path, embedder: TrainedEmbedder, side: str, keys: Sequence[str]
-) -> dict[str, Vectors]:
-    """Face vectors (n, dim) for each of these people: of somebody of the side, of one gender."""
+def lent_faces(
+    data: Path, embedder: TrainedEmbedder, side: str, keys: Sequence[str], least: int = 1
+) -> dict[str, list[Path]]:
+    """Pictures for each of these people: of somebody else of the side, of the own gender.
+
+    Those who lend theirs have at least so many; people for whom nobody is left have none.
+    """
     genders = {
         f"{gallery}/{key}": person.gender
         for gallery in (*GALLERIES, FACES)
         for key, person in read_people(data / gallery / "people.csv").items()
     }
-    models = [key for key in embedder.record["people"][side] if key.startswith(f"{FACES}/")]
+    theirs = {
+        key: sorted((data / key).glob("*.jpg"))
+        for key in embedder.record["people"][side]
+        if key.startswith(f"{FACES}/")
+    }
+    models = [key for key, crops in theirs.items() if len(crops) >= least]
     lent = {}
     for key in keys:
-        fitting = next(model for model in models if genders[model] == genders[key])
-        models.remove(fitting)
-        crops = sorted((data / fitting).glob("*.jpg"))
-        lent[key] = embedder.embed([Media(path, "face") for path in crops]).vectors
+        fitting = next((model for model in models if genders[model] == genders[key]), None)
+        if fitting is not None:
+            models.remove(fitting)
+            lent[key] = theirs[fitting]
     return lent
+
+
+def embedded_faces(embedder: TrainedEmbedder, crops: Sequence[Path]) -> Means:
+    """Vectors of pictures that are crops already; they have no seconds."""
+    rows = embedder.embed([Media(path, "face") for path in crops]).vectors
+    return Means(rows, np.zeros(len(rows)))
+
+
+def embedded_voice(embedder: TrainedEmbedder, who: Talker) -> Means:
+    """Vectors of the recordings that somebody is known by."""
+    path = Path(who.key)
+    media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
+    seconds = np.array([len(samples) / SAMPLE_RATE for samples in who.enrolled])
+    return Means(embedder.embed(media).vectors, seconds)
+
+
+def by_holding(voices: Mapping[str, Means], faces: Mapping[str, Means]) -> dict[str, Held]:
+    """What an index holds of people of whom both are there: voices, faces or both."""
+    return {
+        "voices": {key: {"voice": voices[key]} for key in voices},
+        "faces": {key: {"face": faces[key]} for key in voices},
+        "both": {key: {"voice": voices[key], "face": faces[key]} for key in voices},
+    }
+
+
+@contextlib.contextmanager
+def indexed(space: Space, held: Held, known: Collection[str]) -> Iterator[Index]:
+    """An index of some of these people, gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index.create(Path(folder) / "index", space) as index,
+    ):
+        _enrol(index, {key: held[key] for key in sorted(known)})
+        yield index
+
+
+def drawn_known(rng: np.random.Generator, keys: Sequence[str]) -> set[str]:
+    """The people who are in an index."""
+    order = rng.permutation(len(keys))
+    return {keys[at] for at in order[: round(KNOWN * len(order))]}
 
 
 class Bench:
@@ -145,50 +195,32 @@ class Bench:
         self,
         embedder: TrainedEmbedder,
         talkers: Sequence[Talker],
-        faces: Mapping[str, Vectors],
+        faces: Mapping[str, Means],
         how: How,
         seed: int,
     ) -> None:
         self._embedder, self._talkers, self._how = embedder, talkers, how
         self._rng = np.random.default_rng(seed)
-        voices = {who.key: self._embed(who) for who in talkers}
-        pictures = {key: Means(rows, np.zeros(len(rows))) for key, rows in faces.items()}
-        self._held: dict[str, Held] = {
-            "voices": {key: {"voice": voices[key]} for key in voices},
-            "faces": {key: {"face": pictures[key]} for key in voices},
-            "both": {key: {"voice": voices[key], "face": pictures[key]} for key in voices},
-        }
+        voices = {who.key: embedded_voice(embedder, who) for who in talkers}
+        self._held = by_holding(voices, faces)
 
     def run(self, worlds: int, conversations: int) -> dict[tuple[str, str], list[Row]]:
         """What became of everybody's speech, by what the index holds and by the diarization."""
         rows: dict[tuple[str, str], list[Row]] = {}
-        for known in self._worlds(worlds):
+        keys = [who.key for who in self._talkers]
+        for _ in range(worlds):
+            known = drawn_known(self._rng, keys)
             spoken = [converse(self._rng, self._cast(), TURNS) for _ in range(conversations)]
             broken = [damaged(self._rng, each.turns) for each in spoken]
-            for holds in self._held:
-                with self._index(known, holds) as index:
+            for holds, held in self._held.items():
+                with indexed(self._embedder.space, held, known) as index:
                     for each, turns in zip(spoken, broken, strict=True):
                         for name, said in (("true", each.turns), ("damaged", turns)):
                             found = self._annotate(each.samples, anonymous(said)[0], index)
                             rows.setdefault((holds, name), []).extend(
-                                _rows(each.turns, found, known)
+                                rows_of(each.turns, found, known)
                             )
         return rows
-
-    def _worlds(self, count: int) -> Iterator[set[str]]:
-        """The people who are known, drawn anew each time."""
-        for _ in range(count):
-            order = self._rng.permutation(len(self._talkers))
-            yield {self._talkers[at].key for at in order[: round(KNOWN * len(order))]}
-
-    @contextlib.contextmanager
-    def _index(self, known: set[str], holds: str) -> Iterator[Index]:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            Index.create(Path(folder) / "index", self._embedder.space) as index,
-        ):
-            _enrol(index, {key: self._held[holds][key] for key in sorted(known)})
-            yield index
 
     def _annotate(
         self, samples: NDArray[np.float32], turns: Diarization, index: Index
@@ -199,12 +231,6 @@ class Bench:
     def _cast(self) -> list[Talker]:
         count = int(self._rng.integers(2, 9))
         return [self._talkers[at] for at in self._rng.permutation(len(self._talkers))[:count]]
-
-    def _embed(self, who: Talker) -> Means:
-        path = Path(who.key)
-        media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
-        seconds = np.array([len(samples) / SAMPLE_RATE for samples in who.enrolled])
-        return Means(self._embedder.embed(media).vectors, seconds)
 
 
 def _enrol(index: Index, people: Held) -> None:
@@ -223,7 +249,7 @@ def _enrol(index: Index, people: Held) -> None:
         write.put_files(files, {})
 
 
-def _rows(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
+def rows_of(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
     """What became of everybody's speech, on a fine grid of time, overlapped speech included.
 
     Where others speak too a name that is theirs is not counted against somebody.

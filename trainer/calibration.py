@@ -25,36 +25,26 @@ _TINY = 1e-9  # keeps the fit finite where the kinds do not overlap
 
 
 def fit(scores: Floats, same: Bools) -> Calibration:
-    """Logistic regression of scores (n,) in which both kinds of pairs weigh alike.
+    """Logistic regression in which both kinds of pairs (n,) weigh alike.
 
-    Raises ValueError where a kind is missing.
-    """
-    return Calibration(*regression(scores, same, 0.5))
-
-
-def regression(scores: Floats, same: Bools, prior: float) -> tuple[float, float]:
-    """Scale and offset that make log-likelihood ratios of scores (n,), by logistic regression.
-
-    Pairs of one person weigh as if they were a ``prior`` share of all: the ratios about which that
-    makes both kinds as likely are fitted best. Newton's method on a convex loss with a ridge that
-    is far below any noise. Raises ValueError where a kind is missing.
+    Newton's method on a convex loss with a ridge that is far below any noise. Raises ValueError
+    where a kind is missing.
     """
     if same.all() or not same.any():
         raise ValueError("a calibration needs pairs of one person and of two")
     middle, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
     inputs = np.stack([(scores - middle) / spread, np.ones(len(scores))], 1)
-    weights = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
-    odds = np.log(prior / (1 - prior))
+    weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
     beta = np.zeros(2)
     for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(inputs @ beta + odds, -500, 500)))
+        chance = 1 / (1 + np.exp(-np.clip(inputs @ beta, -500, 500)))
         slope = inputs.T @ (weights * (chance - same)) + _TINY * beta
         curve = (inputs * (weights * chance * (1 - chance))[:, None]).T @ inputs
         step = np.linalg.solve(curve + _TINY * np.eye(2), slope)
         beta -= step * min(1.0, 5.0 / max(float(np.abs(step).max()), _TINY))
         if np.abs(step).max() < _TINY:
             break
-    return float(beta[0] / spread), float(beta[1] - beta[0] * middle / spread)
+    return Calibration(float(beta[0] / spread), float(beta[1] - beta[0] * middle / spread))
 
 
 def cllr(ratios: Floats, same: Bools) -> float:

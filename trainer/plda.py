@@ -10,16 +10,13 @@ import numpy as np
 from avsearch.annotation.plda import LEAST_S, PLDA, Floats, Means
 from avsearch.evidence import Calibration
 from indexer.types import Vectors
-from trainer.calibration import costs, regression
+from trainer.calibration import costs, fit
 from trainer.evaluate import Ints
 from trainer.metrics import Bools
 
 REFERENCE_S: Final = 4.0  # seconds of speech at which the axes are told apart
 RIDGE: Final = 0.5  # of the mean variance within a person, added to all: few people have many takes
 LEAST_SESSION: Final = 0.02  # of the variance within a person at the reference
-# How likely a speaker is one person of an index of 30, half of the speakers being strangers: the
-# fit is best about the ratios at which a name is given or not.
-PRIOR: Final = 1 / 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,9 +118,8 @@ class Pairs(NamedTuple):
 def calibrated(known: PLDA, pairs: Pairs) -> PLDA:
     """With the scale and offset that make log-likelihood ratios of these pairs."""
     plain = dataclasses.replace(known, scale=1.0, offset=0.0)
-    sums = plain(pairs.speakers, pairs.people)
-    scale, offset = regression(sums.ravel(), pairs.same.ravel(), PRIOR)
-    return dataclasses.replace(known, scale=scale, offset=offset)
+    found = fit(plain(pairs.speakers, pairs.people).ravel(), pairs.same.ravel())
+    return dataclasses.replace(known, scale=found.scale, offset=found.offset)
 
 
 def costs_of(known: PLDA, pairs: Pairs) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What the likeness of two voices is worth to whoever names speakers, for a trained checkpoint.
 
-``python -m trainer.recipes.speakers --data DATA --out FILE`` fits it on the training and validation
-people of the checkpoint's record, and writes it into the record: distributions on training people,
-of whom there are enough; what the sum over them is worth on both. Half of everybody's speech is
-that of a person of an index, the other half, with noise, that of a speaker of some recording.
+``python -m trainer.recipes.speakers --data DATA --out FILE`` fits it by the people of the
+checkpoint's record and writes it there: distributions on training people, of whom there are enough,
+and what they are worth on validation people, who are new to the model and to the distributions.
+Half of everybody's speech is that of a person of an index, the other, with noise, that of speakers.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ def fit(data: Path, checkpoint: Path) -> None:
         read_voices(data, record["people"][side]) for side in ("train", "validation")
     )
     voices = heard({**training, **validation}, load_model(checkpoint), np.random.default_rng(SEED))
-    count, everybody = len(training), slice(None)
-    known = calibrated(fit_plda(voices.takes.of_first(count)), voices.pairs(everybody))
-    sides = {"training": slice(count), "validation": slice(count, None), "both": everybody}
-    found = {name: costs_of(known, voices.pairs(rows)) for name, rows in sides.items()}
-    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found["both"]}})
-    for name, costs in found.items():
-        click.echo(f"{name} people: {costs}")
+    seen, unseen = (
+        voices.pairs(rows) for rows in (slice(len(training)), slice(len(training), None))
+    )
+    known = calibrated(fit_plda(voices.takes.of_first(len(training))), unseen)
+    found = costs_of(known, unseen)
+    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found}})
+    click.echo(f"scale {known.scale:.3f}, offset {known.offset:.3f}")
+    click.echo(f"validation people: {found}; training people: {costs_of(known, seen)}")
 
 
 def read_voices(data: Path, people: Sequence[str]) -> Spoken:
