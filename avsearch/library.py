@@ -50,11 +50,13 @@ def index_galleries(
     leaves it as it is. Raises BadRequest for a gallery, manifest, model or device that cannot be
     used, ForeignSpace for a model that is not the index's own.
     """
+    from avsearch.annotation.joining import BySpeaker
+    from avsearch.annotation.strength import even_score
     from indexer.ingest import ingest
 
     if manifest is not None and len(galleries) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
-    extractor = MediaExtractor(faces)
+    extractor = MediaExtractor(faces, speakers=True)
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
@@ -63,7 +65,10 @@ def index_galleries(
     notes = {"model": model_address(source), "faces": faces}
     notes |= {} if approximate is None else {NOTE: approximate}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
-        report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
+        joiner = BySpeaker(even_score(index_calibrations(opened, source), "V-V"))
+        report = ingest(
+            opened, scans, extractor, embedder, prune=prune, progress=progress, joiner=joiner
+        )
     return folder, report
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.clustering import grouped, turns_of, windows
+from avsearch.annotation.clustering import grouped, turns_of
 from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
 from avsearch.annotation.hearing import Listener
@@ -26,6 +26,7 @@ from avsearch.annotation.turns import Diarization, clean_stretches, clipped, spe
 from avsearch.annotation.turns import diarization as diarization_of
 from avsearch.media.kinds import kind_of
 from avsearch.media.speech import find_speech_in_blocks
+from avsearch.media.stretches import windows
 from indexer.errors import RefusedFile
 from indexer.index import Index
 from indexer.types import Embedder, Modality
