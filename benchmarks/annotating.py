@@ -88,7 +88,10 @@ def main(
     click.echo(Machine.here(["torch", "numpy"]).described())
     click.echo(f"{len(talkers)} people of the {SIDE} side; model {embedder.space.describe()}")
     lent = lent_faces(data, embedder, SIDE, [who.key for who in talkers])
-    faces = {key: embedded_faces(embedder, crops) for key, crops in lent.items()}
+    faces = {
+        key: embedded_faces(embedder, [Media(path, "face") for path in crops])
+        for key, crops in lent.items()
+    }
     how = dataclasses.replace(how_of(embedder, calibration), least_probability=at_least)
     report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations))
 
@@ -148,9 +151,9 @@ def lent_faces(
     return lent
 
 
-def embedded_faces(embedder: TrainedEmbedder, crops: Sequence[Path]) -> Means:
-    """Vectors of pictures that are crops already; they have no seconds."""
-    rows = embedder.embed([Media(path, "face") for path in crops]).vectors
+def embedded_faces(embedder: TrainedEmbedder, faces: Sequence[Media]) -> Means:
+    """Vectors of faces; they have no seconds."""
+    rows = embedder.embed(faces).vectors
     return Means(rows, np.zeros(len(rows)))
 
 

@@ -11,6 +11,7 @@ speakers and recognised, with voices beside them; not lips, and not that a face 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from PIL import Image
 
 from avsearch.annotation.run import How, annotate_with
 from avsearch.annotation.turns import Turn
-from avsearch.media import SAMPLE_RATE
+from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.media.sound import Samples
 from avsearch.models import TrainedEmbedder, load_model
 from benchmarks.annotating import (
@@ -44,6 +45,8 @@ from benchmarks.annotating import (
 )
 from benchmarks.conversations import Conversation, Talker, anonymous, converse
 from benchmarks.machine import Machine
+from indexer.errors import RefusedFile
+from indexer.types import Media
 
 LEAST_PICTURES: Final = 4  # of a face: half to know it by, half to be seen
 TURNS: Final = 12  # of a conversation, at most
@@ -91,7 +94,7 @@ class Bench:
         self._seen = {key: pictures[1::2] for key, pictures in faces.items()}
         self._held = by_holding(
             {who.key: embedded_voice(embedder, who) for who in talkers},
-            {who.key: embedded_faces(embedder, faces[who.key][::2]) for who in talkers},
+            {who.key: embedded_faces(embedder, detected(faces[who.key][::2])) for who in talkers},
         )
 
     def run(self, worlds: int, videos: int) -> dict[tuple[str, str], list[Row]]:
@@ -120,6 +123,16 @@ class Bench:
                     with indexed(self._embedder.space, held, known) as index:
                         found = annotate_with(video, said, index, self._embedder, how)
                     yield (holds, name), rows_of(spoken.turns, found, known)
+
+
+def detected(pictures: Sequence[Path]) -> list[Media]:
+    """The faces found in pictures, as an index takes them; those with none are left out."""
+    extractor = MediaExtractor()
+    found = []
+    for path in pictures:
+        with contextlib.suppress(RefusedFile):
+            found.append(next(extractor.extract(path, "face")))
+    return found
 
 
 def script(

@@ -24,7 +24,7 @@ def test_half_of_everybody_is_of_an_index_and_half_speaks() -> None:
     assert voices.people.seconds.tolist() == [6.0] * 3  # the first and the third
     assert voices.whose.tolist() == [who for who in range(3) for _ in range(recipe.SPEAKERS)]
     assert (voices.speakers.seconds >= recipe.SHORTEST_S).all()
-    assert (voices.speakers.seconds <= 3.0 * recipe.COPIES).all()
+    assert (voices.speakers.seconds <= 3.0).all()
     for who, every in enumerate(spoken(2.0, 3.0, 4.0).values()):
         rows = [Ear().embed([media_of(one)]).vectors[0] for one in every[::2]]
         units = np.stack([row / np.linalg.norm(row) for row in rows])
@@ -60,13 +60,27 @@ def test_a_part_lies_in_the_stretch_and_lasts_a_second_or_more() -> None:
     assert len(short) == 100
 
 
-def test_noise_is_as_far_below_the_speech_as_was_drawn() -> None:
+def test_noise_is_as_far_below_the_speech_as_was_asked() -> None:
     samples = chord("bob", 2.0)
     rng = np.random.default_rng(2)
+    for below_db in (5.0, 20.0, 35.0):
+        noise = recipe.in_noise(samples, below_db, rng) - samples
+        assert 10 * np.log10(np.mean(samples**2) / np.mean(noise**2)) == pytest.approx(
+            below_db, abs=0.1
+        )
+
+
+def test_a_speaker_is_heard_in_the_noise_of_one_recording(monkeypatch) -> None:
+    monkeypatch.setattr(recipe, "in_noise", lambda samples, below_db, _: (len(samples), below_db))
+    rng, levels = np.random.default_rng(3), set()
     for _ in range(20):
-        noise = recipe.in_noise(samples, rng) - samples
-        below_db = 10 * np.log10(np.mean(samples**2) / np.mean(noise**2))
-        assert recipe.NOISE_DB[0] - 0.1 <= below_db <= recipe.NOISE_DB[1] + 0.1
+        heard = recipe.in_a_recording([chord("ann", 2.0)] * 5, rng)
+        assert 1 <= len(heard) <= 5
+        assert all(RATE <= length <= 2 * RATE for length, _ in heard)
+        assert len({below_db for _, below_db in heard}) == 1
+        levels.add(heard[0][1])
+    assert len(levels) == 20
+    assert recipe.NOISE_DB[0] <= min(levels) < max(levels) <= recipe.NOISE_DB[1]
 
 
 @pytest.mark.parametrize(

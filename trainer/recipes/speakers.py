@@ -28,8 +28,7 @@ from trainer.recipes.galleries import read_gallery
 
 GALLERIES: Final = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
 MOST: Final = 24  # stretches of a person
-COPIES: Final = 2  # of what a speaker said, each with other noise and of another length
-SPEAKERS: Final = 4  # of a person, by some of what was said
+SPEAKERS: Final = 4  # of a person, each in another recording
 NOISE_DB: Final = (5.0, 35.0)  # below the speech
 SHORTEST_S: Final = 1.0
 SEED: Final = 0
@@ -105,18 +104,18 @@ class Voices:
 def heard(spoken: Spoken, embedder: Embedder, rng: np.random.Generator) -> Voices:
     """Half of everybody's stretches as people of an index, half in noise as speakers."""
     enrolled = [every[::2] for every in spoken.values()]
-    said = [
-        [in_noise(part(one, rng), rng) for one in every[1::2] for _ in range(COPIES)]
-        for every in spoken.values()
-    ]
-    people, takes = _embedded(enrolled, embedder), _embedded(said, embedder)
-    drawn = [(who, _some(takes, who, rng)) for who in range(len(enrolled)) for _ in range(SPEAKERS)]
-    return Voices(
-        _both(people, takes),
-        _means([(takes, chosen) for _, chosen in drawn]),
-        np.array([who for who, _ in drawn]),
-        _means([(people, people.people == who) for who in range(len(enrolled))]),
-    )
+    said = [in_a_recording(every[1::2], rng) for every in spoken.values() for _ in range(SPEAKERS)]
+    people, speakers = _embedded(enrolled, embedder), _embedded(said, embedder)
+    whose = np.repeat(np.arange(len(enrolled)), SPEAKERS)
+    takes = dataclasses.replace(speakers, people=whose[speakers.people])
+    return Voices(_both(people, takes), _means(speakers), whose, _means(people))
+
+
+def in_a_recording(said: Sequence[Samples], rng: np.random.Generator) -> list[Samples]:
+    """Parts of some stretches, one or more, in the noise of one recording."""
+    chosen = rng.permutation(len(said))[: rng.integers(1, len(said) + 1)]
+    below_db = rng.uniform(*NOISE_DB)
+    return [in_noise(part(said[at], rng), below_db, rng) for at in chosen]
 
 
 def part(samples: Samples, rng: np.random.Generator) -> Samples:
@@ -126,11 +125,11 @@ def part(samples: Samples, rng: np.random.Generator) -> Samples:
     return samples[start : start + length]
 
 
-def in_noise(samples: Samples, rng: np.random.Generator) -> Samples:
-    """With noise that falls towards high frequencies."""
+def in_noise(samples: Samples, below_db: float, rng: np.random.Generator) -> Samples:
+    """With noise that falls towards high frequencies, so far below."""
     white = rng.standard_normal(len(samples) + 1)
     noise = white[1:] + white[:-1]
-    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) * 10 ** (-rng.uniform(*NOISE_DB) / 20)
+    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) * 10 ** (-below_db / 20)
     return np.asarray(samples + noise * (level / noise.std()), np.float32)
 
 
@@ -145,20 +144,14 @@ def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
     return Takes(unit, np.array(whose, np.int64), seconds)
 
 
-def _some(takes: Takes, who: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which (n,) takes make a speaker: one of somebody's or more."""
-    own = np.flatnonzero(takes.people == who)
-    chosen = rng.permutation(own)[: rng.integers(1, len(own) + 1)]
-    return np.isin(np.arange(len(takes.people)), chosen)
-
-
-def _means(chosen: Sequence[tuple[Takes, NDArray[np.bool_]]]) -> Means:
-    """The mean of some takes for each, by their lengths."""
+def _means(takes: Takes) -> Means:
+    """The mean of the takes of each, by their lengths."""
     vectors: list[Vectors] = []
     seconds: list[float] = []
-    for takes, which in chosen:
-        vectors.append(weighted_mean(takes.vectors[which], takes.seconds[which]))
-        seconds.append(float(takes.seconds[which].sum()))
+    for who in range(int(takes.people.max()) + 1):
+        own = takes.people == who
+        vectors.append(weighted_mean(takes.vectors[own], takes.seconds[own]))
+        seconds.append(float(takes.seconds[own].sum()))
     return Means(np.stack(vectors), np.array(seconds))
 
 
