@@ -10,12 +10,14 @@ from typing import Any
 
 from avsearch.annotation.enrolling import Enrolled, enrol_with
 from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.plda import PLDA, plda_of
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
 from avsearch.annotation.strength import Calibrations, read_calibrations
-from avsearch.library import index_calibrations, index_model, known_model
+from avsearch.evidence import calibrations_of
+from avsearch.library import index_calibrations, index_model, index_record, known_model
 from avsearch.spaces import model_address
 from indexer.errors import NoIndex
 from indexer.index import Index
@@ -49,8 +51,10 @@ def annotate(
     """
     folder = None if out is None else Path(out)
     with _at_hand(index) as opened:
+        calibrations, plda = _worth(opened, model, calibration)
         how = How(
-            calibrations=_calibrations(opened, model, calibration),
+            calibrations=calibrations,
+            plda=plda,
             least_probability=least_probability,
             speakers=speakers,
             faces=faces,
@@ -88,8 +92,14 @@ def enrol(
         return folder, enrol_with(Path(recording), said, opened, embedder, names, known, heard)
 
 
-def _calibrations(index: Index, model: str | None, file: Path | str | None) -> Calibrations:
-    return index_calibrations(index, model) if file is None else read_calibrations(Path(file))
+def _worth(
+    index: Index, model: str | None, file: Path | str | None
+) -> tuple[Calibrations, PLDA | None]:
+    """What scores are worth: by a file alone, or by all that the model's record says."""
+    if file is not None:
+        return read_calibrations(Path(file)), None
+    record = index_record(index, model)
+    return calibrations_of(record), plda_of(record, index.space.dim)
 
 
 def _model_of(folder: Path, model: str | None, device: str) -> Embedder:

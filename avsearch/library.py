@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsearch.evidence import Calibration, calibrations_of
 from avsearch.media import Faces, MediaExtractor
@@ -50,11 +50,13 @@ def index_galleries(
     leaves it as it is. Raises BadRequest for a gallery, manifest, model or device that cannot be
     used, ForeignSpace for a model that is not the index's own.
     """
+    from avsearch.annotation.joining import BySpeaker
+    from avsearch.annotation.strength import even_score
     from indexer.ingest import ingest
 
     if manifest is not None and len(galleries) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
-    extractor = MediaExtractor(faces)
+    extractor = MediaExtractor(faces, speakers=True)
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
@@ -63,7 +65,10 @@ def index_galleries(
     notes = {"model": model_address(source), "faces": faces}
     notes |= {} if approximate is None else {NOTE: approximate}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
-        report = ingest(opened, scans, extractor, embedder, prune=prune, progress=progress)
+        joiner = BySpeaker(even_score(index_calibrations(opened, source), "V-V"))
+        report = ingest(
+            opened, scans, extractor, embedder, prune=prune, progress=progress, joiner=joiner
+        )
     return folder, report
 
 
@@ -259,12 +264,17 @@ def index_model(index: Index, model: str | None, device: str) -> Embedder:
 
 def index_calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
     """What the index's model says its scores are worth; nothing where it is not at hand."""
+    return calibrations_of(index_record(index, model))
+
+
+def index_record(index: Index, model: str | None) -> dict[str, Any]:
+    """The record of the index's model; empty where it is not at hand or is another space's."""
     address = model or index.notes().get("model") or None
     if address is not None and _is_lost(address):
         return {}
     path = find_weights(address)
-    calibrations = calibrations_of(model_record(path))
-    return calibrations if calibrations and model_space(path) == index.space else {}
+    record = model_record(path)
+    return record if record and model_space(path) == index.space else {}
 
 
 def _is_lost(address: str) -> bool:

@@ -9,18 +9,14 @@ people that gets the right name, any name, or whose nearest person is the right 
 of speech of unknown people that gets a name. 95 % intervals by drawing people. Next to nobody in
 the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
 across modalities there is the gender to find and no more.
-
-``--calibrate FILE`` fits what a score of a speaker is worth, on conversations of the people with
-whom the model was chosen, and writes it for ``--calibration FILE`` here and of ``annotate``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -28,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsearch.annotation.naming import LEAST_PROBABILITY
+from avsearch.annotation.plda import Means, plda_of
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import Calibrations, read_calibrations
+from avsearch.annotation.strength import read_calibrations
 from avsearch.annotation.turns import Diarization, Turn
-from avsearch.evidence import Calibration, calibrations_of
+from avsearch.evidence import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import TrainedEmbedder, load_model
 from benchmarks.conversations import Talker, anonymous, converse, damaged, read_talker
@@ -40,14 +37,12 @@ from benchmarks.machine import Machine
 from indexer.index import Index
 from indexer.people import read_people
 from indexer.records import FileRecord, NewItem, Stat
-from indexer.types import Media, Modality, Vectors
-from trainer.calibration import cllr, fit
+from indexer.types import Media, Modality, Space
 from trainer.intervals import Draws
-from trainer.metrics import roc_auc
 
-Held = Mapping[str, Mapping[Modality, Vectors]]  # of people, by key and modality
-Pairs = tuple[NDArray[np.float64], NDArray[np.bool_]]  # scores (n,), and which fit
+Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
 
+SIDE = "test"
 FACES = "lfw"
 GALLERIES = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
 KNOWN = 2 / 3  # of the people are in the index
@@ -76,7 +71,6 @@ class Row:
 @click.option("--worlds", default=10, show_default=True, help="Indexes, of other people each.")
 @click.option("--conversations", default=6, show_default=True, help="Of each world.")
 @click.option("--calibration", type=click.Path(exists=True, path_type=Path))
-@click.option("--calibrate", "target", type=click.Path(path_type=Path), help="Fit, and write.")
 @click.option("--at-least", default=LEAST_PROBABILITY, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(
@@ -85,33 +79,32 @@ def main(
     worlds: int,
     conversations: int,
     calibration: Path | None,
-    target: Path | None,
     at_least: float,
     seed: int,
 ) -> None:
     """Print the table, or fit a calibration."""
     embedder = load_model(model)
-    side = "test" if target is None else "validation"
-    known = _calibrations(embedder, calibration)
-    talkers = _talkers(data, embedder, side)
+    talkers = talkers_of(data, embedder, SIDE)
     click.echo(Machine.here(["torch", "numpy"]).described())
-    click.echo(f"{len(talkers)} people of the {side} side; model {embedder.space.describe()}")
-    faces = _lent_faces(data, embedder, side, [who.key for who in talkers])
-    how = How(known, at_least) if target is None else How(shown=len(talkers))
-    bench = Bench(embedder, talkers, faces, how, seed)
-    if target is None:
-        _report(bench.run(worlds, conversations))
-    else:
-        fitted = {**known, "V-V": _fitted(bench, worlds, conversations)}
-        values = {key: dataclasses.asdict(each) for key, each in fitted.items()}
-        target.write_text(json.dumps(values, indent=1) + "\n")
+    click.echo(f"{len(talkers)} people of the {SIDE} side; model {embedder.space.describe()}")
+    lent = lent_faces(data, embedder, SIDE, [who.key for who in talkers])
+    faces = {
+        key: embedded_faces(embedder, [Media(path, "face") for path in crops])
+        for key, crops in lent.items()
+    }
+    how = dataclasses.replace(how_of(embedder, calibration), least_probability=at_least)
+    report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations))
 
 
-def _calibrations(embedder: TrainedEmbedder, file: Path | None) -> Calibrations:
-    return calibrations_of(embedder.record) if file is None else read_calibrations(file)
+def how_of(embedder: TrainedEmbedder, file: Path | None) -> How:
+    """What scores are worth, by a file or by the model."""
+    if file is not None:
+        return How(calibrations=read_calibrations(file))
+    return How(calibrations_of(embedder.record), plda_of(embedder.record, embedder.space.dim))
 
 
-def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+def report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
+    """Print a row for each way, and how much speech there was."""
     click.echo("| index holds | turns | right | named | nearest | strangers named |")
     click.echo("|---|---|---|---|---|---|")
     for (holds, turns), rows in runs.items():
@@ -123,7 +116,7 @@ def _report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
     click.echo(f"{minutes[0]:.0f} min of known and {minutes[1]:.0f} min of unknown people each.")
 
 
-def _talkers(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
+def talkers_of(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
     """The people of a side, as the model's record has it, who have recordings enough."""
     keys = embedder.record["people"][side]
     ours = [key for key in keys if key.split("/")[0] in GALLERIES]
@@ -131,23 +124,71 @@ def _talkers(data: Path, embedder: TrainedEmbedder, side: str) -> list[Talker]:
     return [talker for talker in found if talker is not None]
 
 
-def _lent_faces(
-    data: Path, embedder: TrainedEmbedder, side: str, keys: Sequence[str]
-) -> dict[str, Vectors]:
-    """Face vectors (n, dim) for each of these people: of somebody of the side, of one gender."""
+def lent_faces(
+    data: Path, embedder: TrainedEmbedder, side: str, keys: Sequence[str], least: int = 1
+) -> dict[str, list[Path]]:
+    """Pictures for each of these people: of somebody else of the side, of the own gender.
+
+    Those who lend theirs have at least so many; people for whom nobody is left have none.
+    """
     genders = {
         f"{gallery}/{key}": person.gender
         for gallery in (*GALLERIES, FACES)
         for key, person in read_people(data / gallery / "people.csv").items()
     }
-    models = [key for key in embedder.record["people"][side] if key.startswith(f"{FACES}/")]
+    theirs = {
+        key: sorted((data / key).glob("*.jpg"))
+        for key in embedder.record["people"][side]
+        if key.startswith(f"{FACES}/")
+    }
+    models = [key for key, crops in theirs.items() if len(crops) >= least]
     lent = {}
     for key in keys:
-        fitting = next(model for model in models if genders[model] == genders[key])
-        models.remove(fitting)
-        crops = sorted((data / fitting).glob("*.jpg"))
-        lent[key] = embedder.embed([Media(path, "face") for path in crops]).vectors
+        fitting = next((model for model in models if genders[model] == genders[key]), None)
+        if fitting is not None:
+            models.remove(fitting)
+            lent[key] = theirs[fitting]
     return lent
+
+
+def embedded_faces(embedder: TrainedEmbedder, faces: Sequence[Media]) -> Means:
+    """Vectors of faces; they have no seconds."""
+    rows = embedder.embed(faces).vectors
+    return Means(rows, np.zeros(len(rows)))
+
+
+def embedded_voice(embedder: TrainedEmbedder, who: Talker) -> Means:
+    """Vectors of the recordings that somebody is known by."""
+    path = Path(who.key)
+    media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
+    seconds = np.array([len(samples) / SAMPLE_RATE for samples in who.enrolled])
+    return Means(embedder.embed(media).vectors, seconds)
+
+
+def by_holding(voices: Mapping[str, Means], faces: Mapping[str, Means]) -> dict[str, Held]:
+    """What an index holds of people of whom both are there: voices, faces or both."""
+    return {
+        "voices": {key: {"voice": voices[key]} for key in voices},
+        "faces": {key: {"face": faces[key]} for key in voices},
+        "both": {key: {"voice": voices[key], "face": faces[key]} for key in voices},
+    }
+
+
+@contextlib.contextmanager
+def indexed(space: Space, held: Held, known: Collection[str]) -> Iterator[Index]:
+    """An index of some of these people, gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index.create(Path(folder) / "index", space) as index,
+    ):
+        _enrol(index, {key: held[key] for key in sorted(known)})
+        yield index
+
+
+def drawn_known(rng: np.random.Generator, keys: Sequence[str]) -> set[str]:
+    """The people who are in an index."""
+    order = rng.permutation(len(keys))
+    return {keys[at] for at in order[: round(KNOWN * len(order))]}
 
 
 class Bench:
@@ -157,65 +198,32 @@ class Bench:
         self,
         embedder: TrainedEmbedder,
         talkers: Sequence[Talker],
-        faces: Mapping[str, Vectors],
+        faces: Mapping[str, Means],
         how: How,
         seed: int,
     ) -> None:
         self._embedder, self._talkers, self._how = embedder, talkers, how
         self._rng = np.random.default_rng(seed)
-        voices = {who.key: self._embed(who) for who in talkers}
-        self._held: dict[str, Held] = {
-            "voices": {key: {"voice": voices[key]} for key in voices},
-            "faces": {key: {"face": faces[key]} for key in voices},
-            "both": {key: {"voice": voices[key], "face": faces[key]} for key in voices},
-        }
+        voices = {who.key: embedded_voice(embedder, who) for who in talkers}
+        self._held = by_holding(voices, faces)
 
     def run(self, worlds: int, conversations: int) -> dict[tuple[str, str], list[Row]]:
         """What became of everybody's speech, by what the index holds and by the diarization."""
         rows: dict[tuple[str, str], list[Row]] = {}
-        for known in self._worlds(worlds):
+        keys = [who.key for who in self._talkers]
+        for _ in range(worlds):
+            known = drawn_known(self._rng, keys)
             spoken = [converse(self._rng, self._cast(), TURNS) for _ in range(conversations)]
             broken = [damaged(self._rng, each.turns) for each in spoken]
-            for holds in self._held:
-                with self._index(known, holds) as index:
+            for holds, held in self._held.items():
+                with indexed(self._embedder.space, held, known) as index:
                     for each, turns in zip(spoken, broken, strict=True):
                         for name, said in (("true", each.turns), ("damaged", turns)):
                             found = self._annotate(each.samples, anonymous(said)[0], index)
                             rows.setdefault((holds, name), []).extend(
-                                _rows(each.turns, found, known)
+                                rows_of(each.turns, found, known)
                             )
         return rows
-
-    def scores(self, worlds: int, conversations: int) -> Pairs:
-        """Cosines of speakers with people of the index, of true turns, and whether they are one."""
-        found: list[tuple[float, bool]] = []
-        for known in self._worlds(worlds):
-            with self._index(known, "voices") as index:
-                for _ in range(conversations):
-                    spoken = converse(self._rng, self._cast(), int(self._rng.integers(4, TURNS)))
-                    turns, whose = anonymous(spoken.turns)
-                    found += [
-                        (candidate.scores["V-V"], candidate.person == whose[each.speaker])
-                        for each in self._annotate(spoken.samples, turns, index).speakers
-                        for candidate in each.decision.candidates
-                    ]
-        scores, same = zip(*found, strict=True)
-        return np.array(scores), np.array(same)
-
-    def _worlds(self, count: int) -> Iterator[set[str]]:
-        """The people who are known, drawn anew each time."""
-        for _ in range(count):
-            order = self._rng.permutation(len(self._talkers))
-            yield {self._talkers[at].key for at in order[: round(KNOWN * len(order))]}
-
-    @contextlib.contextmanager
-    def _index(self, known: set[str], holds: str) -> Iterator[Index]:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            Index.create(Path(folder) / "index", self._embedder.space) as index,
-        ):
-            _enrol(index, {key: self._held[holds][key] for key in sorted(known)})
-            yield index
 
     def _annotate(
         self, samples: NDArray[np.float32], turns: Diarization, index: Index
@@ -227,11 +235,6 @@ class Bench:
         count = int(self._rng.integers(2, 9))
         return [self._talkers[at] for at in self._rng.permutation(len(self._talkers))[:count]]
 
-    def _embed(self, who: Talker) -> Vectors:
-        path = Path(who.key)
-        media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
-        return self._embedder.embed(media).vectors
-
 
 def _enrol(index: Index, people: Held) -> None:
     files: list[tuple[FileRecord, list[NewItem]]] = []
@@ -240,16 +243,16 @@ def _enrol(index: Index, people: Held) -> None:
         asked = frozenset({(key, None, 0.0, None)})
         record = FileRecord(path, path.parent, Stat(1, 1), "", "benchmark", asked)
         items = [
-            NewItem(key, modality, float(at), None, None, row)
-            for modality, rows in held.items()
-            for at, row in enumerate(rows)
+            NewItem(key, modality, 0.0, length or None, None, row)
+            for modality, each in held.items()
+            for row, length in zip(each.vectors, each.seconds.tolist(), strict=True)
         ]
         files.append((record, items))
     with index.writing() as catalog, catalog.write("benchmark") as write:
         write.put_files(files, {})
 
 
-def _rows(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
+def rows_of(truth: Diarization, annotated: Annotated, known: set[str]) -> list[Row]:
     """What became of everybody's speech, on a fine grid of time, overlapped speech included.
 
     Where others speak too a name that is theirs is not counted against somebody.
@@ -307,17 +310,6 @@ def _share(rows: Sequence[Row], column: str) -> str:
     drawn = Draws(len(people)).counts
     low, high = np.quantile((drawn @ counted) / (drawn @ spoken), [0.025, 0.975])
     return f"{counted.sum() / spoken.sum():.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _fitted(bench: Bench, worlds: int, conversations: int) -> Calibration:
-    """What the score of a speaker's voice is worth, on the people of the bench."""
-    scores, same = bench.scores(worlds, conversations)
-    found = fit(scores, same)
-    click.echo(
-        f"V-V: {int(same.sum())} pairs of one person, {int((~same).sum())} of two, "
-        f"AUC {roc_auc(scores, same):.3f}, Cllr {cllr(found(scores), same):.3f} bits: {found}"
-    )
-    return found
 
 
 if __name__ == "__main__":

@@ -232,6 +232,14 @@ class Index:
             ids = read.items_of(key, modality)
             return ids, read.vectors(ids)
 
+    def items_of(self, key: str, modality: Modality | None = None) -> tuple[list[Item], Vectors]:
+        """A person's items, and their vectors (n, dim) as the model made them."""
+        with self.catalog.read() as read:
+            _person(read, key)
+            ids = read.items_of(key, modality)
+            items = read.items(ids)
+            return [items[number] for number in ids.tolist()], read.vectors(ids)
+
     def forget(self, key: str) -> Receipt:
         """Delete a person for good, and search every byte of the folder for what is left.
 

@@ -27,6 +27,7 @@ NOTHING = "nothing was found in it."
 NOT_FINITE = "the model gives no finite vector for it; look whether it is silent or blank."
 
 Progress = Callable[[int, int], None]
+Joiner = Callable[[Path, Sequence[NewItem]], Sequence[NewItem]]
 
 
 @dataclasses.dataclass(slots=True)
@@ -69,12 +70,15 @@ def ingest(
     workers: int = 2,
     prune: bool = False,
     progress: Progress | None = None,
+    joiner: Joiner | None = None,
 ) -> IngestReport:
     """Bring the index up to date with galleries: folders, or scans of them.
 
     Takes only what is new or changed. A file that is refused stops nothing; any other exception
     goes through, and what was finished before it stays. ``prune`` removes the files that are
-    gone. ``progress`` is called with the files done and their total. People of whom no file is
+    gone. ``progress`` is called with the files done and their total. ``joiner`` is given what was
+    found in a file, once all of it is embedded, and says what is written; ranges of files that a
+    manifest names are written as they are. People of whom no file is
     left are dropped; people in tables who have no file are not stored.
 
     Raises ForeignSpace for an embedder of another space, IndexBusy where somebody else writes,
@@ -88,7 +92,7 @@ def ingest(
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
         _write_known(catalog, todo, report)
-        intake = _Intake(catalog, embedder, todo, report, batch_size, progress)
+        intake = _Intake(catalog, embedder, todo, report, batch_size, progress, joiner)
         intake.run(FileReader(extractor), workers)
         _sweep(catalog, scans, report, prune=prune)
         with catalog.read() as read:
@@ -166,6 +170,7 @@ class _File:
 
     job: Job
     items: list[NewItem] = dataclasses.field(default_factory=list)
+    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be joined
     waiting: int = 0  # pieces that are not embedded yet
     taken: set[Asked] = dataclasses.field(default_factory=set)
     faults: dict[Asked, tuple[str, bool]] = dataclasses.field(default_factory=dict)  # and lasting?
@@ -229,7 +234,9 @@ class _Intake:
         report: IngestReport,
         batch_size: int,
         progress: Progress | None,
+        joiner: Joiner | None,
     ) -> None:
+        self._joiner = joiner
         self._catalog, self._embedder, self._todo = catalog, embedder, todo
         self._report, self._batch_size, self._progress = report, batch_size, progress
         self._open: dict[Path, _File] = {}
@@ -317,12 +324,15 @@ class _Intake:
             return
         # A copy, so that the vector does not keep its whole batch in memory.
         span = (media.modality, media.start_s, media.end_s, media.box)
-        file.items.append(NewItem(piece.source.person, *span, vector.copy()))
+        among = file.items if self._joiner is None or piece.source.ranged else file.found
+        among.append(NewItem(piece.source.person, *span, vector.copy()))
         file.taken.add(piece.source.asked)
 
     def _settle(self, file: _File) -> None:
         """A file is complete with its last item embedded."""
         if file.end is not None and not file.waiting:
+            if self._joiner is not None and file.found:
+                file.items += self._joiner(file.job.path, file.found)
             self._ready.append(self._open.pop(file.job.path))
             self._done += 1
             self._tell()

@@ -7,9 +7,7 @@ inside a window is not seen. A diarizer's file is better.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,26 +15,13 @@ from numpy.typing import NDArray
 
 from avsearch.annotation.speakers import Stretch
 from avsearch.annotation.turns import Turn
-from avsearch.media.stretches import Span
 from indexer.types import Vectors
 
 Floats = NDArray[np.float64]
 
-WINDOW_S: Final = 3.0  # long enough to know a voice, short enough to be of one speaker mostly
 _BLOCK: Final = 512  # windows grouped at once, so that memory stays small; then their groups
 _PER_SPEAKER: Final = 8  # groups a speaker of a block may leave to the whole, if a number is asked
 _BRIDGED_S: Final = 0.5  # a pause inside a turn
-
-
-def windows(turns: Iterable[Span]) -> list[Span]:
-    """Turns of speech in equal parts of at most three seconds."""
-    return [part for turn in turns for part in _parts(turn)]
-
-
-def _parts(turn: Span) -> list[Span]:
-    count = max(1, math.ceil(turn.duration_s / WINDOW_S))
-    cuts = np.linspace(turn.start_s, turn.end_s, count + 1).tolist()
-    return [Span(a, b) for a, b in itertools.pairwise(cuts)]
 
 
 def grouped(

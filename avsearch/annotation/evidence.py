@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avsearch.annotation.plda import PLDA, Means
 from avsearch.annotation.speakers import weighted_mean
 from avsearch.annotation.strength import Calibrations
 from avsearch.evidence import direction
 from indexer.index import Index
-from indexer.records import Person
+from indexer.records import Item, Person
 from indexer.types import MODALITIES, Modality, Vectors
 
 Floats = NDArray[np.float64]
 
 CANDIDATES: Final = 100  # people of the index who are looked at for each speaker, by best item
-CROSS_BESIDE: Final = 0.5  # of the other modality's evidence, where the same one's is there too
+_TYPICAL_S: Final = 4.0  # of a stretch of speech whose length is not known
+_SHORTEST_S: Final = 0.1
+Kinds = tuple[Modality, Modality]  # what was sensed of a speaker, what is held of a person
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,27 +38,38 @@ class Evidence:
     speakers: list[str]
     people: list[Person]
     ratios: Floats
-    scores: dict[tuple[Modality, Modality], Floats]
+    scores: dict[Kinds, Floats]
     size: int
 
 
+class Known(NamedTuple):
+    """A unit vector (dim,) of somebody, and of how many seconds it is the mean."""
+
+    vector: Vectors
+    seconds: float
+
+
 def compare(
-    index: Index, sensed: Mapping[str, Mapping[Modality, Vectors]], calibrations: Calibrations
+    index: Index,
+    sensed: Mapping[str, Mapping[Modality, Known]],
+    calibrations: Calibrations,
+    voices: PLDA | None = None,
 ) -> Evidence:
     """The evidence for every speaker and every person who could be one of them.
 
-    ``sensed`` has a unit vector (dim,) of each speaker's voice, face or both.
+    ``sensed`` has what is known of each speaker's voice, face or both. ``calibrations`` say what
+    a cosine is worth; ``voices``, where the model has it, says it of two voices in their place.
     """
     speakers = list(sensed)
-    people = _candidates(index, [vector for each in sensed.values() for vector in each.values()])
-    scores = {
-        (mine, theirs): _scores([sensed[label].get(mine) for label in speakers], held)
-        for theirs in MODALITIES
-        for held in [[_mean_of(index, who, theirs) for who in people]]
-        for mine in MODALITIES
-    }
-    ratios = _ratios(scores, calibrations, (len(speakers), len(people)))
-    return Evidence(speakers, people, ratios, scores, index.counts().people)
+    people = _candidates(index, [one.vector for each in sensed.values() for one in each.values()])
+    mine = {kind: [sensed[label].get(kind) for label in speakers] for kind in MODALITIES}
+    theirs = {kind: [_mean_of(index, who, kind) for who in people] for kind in MODALITIES}
+    every: list[Kinds] = [(a, b) for a in MODALITIES for b in MODALITIES]
+    scores = {(a, b): _pairwise(_cosines, mine[a], theirs[b]) for a, b in every}
+    ratios = {kinds: _calibrated(scores[kinds], calibrations, kinds) for kinds in every}
+    if voices is not None:
+        ratios["voice", "voice"] = _pairwise(voices, mine["voice"], theirs["voice"])
+    return Evidence(speakers, people, _joined(ratios), scores, index.counts().people)
 
 
 def _candidates(index: Index, vectors: Sequence[Vectors]) -> list[Person]:
@@ -72,49 +86,64 @@ def _candidates(index: Index, vectors: Sequence[Vectors]) -> list[Person]:
     return [found[key] for key in sorted(found)]
 
 
-def _mean_of(index: Index, who: Person, modality: Modality) -> Vectors | None:
-    """The unit mean of somebody's items, each of them a unit vector; None if there is none."""
-    _, vectors = index.vectors_of(who.key, modality)
-    if not len(vectors):
+def _mean_of(index: Index, who: Person, modality: Modality) -> Known | None:
+    """The unit mean of somebody's items by their lengths; None if there is none."""
+    items, vectors = index.items_of(who.key, modality)
+    if not items:
         return None
     lengths = np.linalg.norm(vectors, axis=1)
-    return weighted_mean(vectors, 1 / np.where(lengths > 0, lengths, 1.0))
+    seconds = np.array([_seconds(item) for item in items])
+    mean = weighted_mean(vectors, seconds / np.where(lengths > 0, lengths, 1.0))
+    return Known(mean, float(seconds.sum()))
 
 
-def _scores(sensed: Sequence[Vectors | None], held: Sequence[Vectors | None]) -> Floats:
-    """(speakers, people) cosines, NaN where one of the two is not there."""
-    scores = np.full((len(sensed), len(held)), np.nan)
-    for row, mine in enumerate(sensed):
-        for column, theirs in enumerate(held):
-            if mine is not None and theirs is not None:
-                scores[row, column] = float(mine @ theirs)
-    return scores
+def _seconds(item: Item) -> float:
+    """How long an item is; faces are all alike."""
+    if item.modality == "face" or item.end_s is None:
+        return _TYPICAL_S
+    return max(item.end_s - item.start_s, _SHORTEST_S)
 
 
-def _ratios(
-    scores: Mapping[tuple[Modality, Modality], Floats],
-    calibrations: Calibrations,
-    shape: tuple[int, int],
+def _pairwise(
+    compared: Callable[[Means, Means], Floats],
+    sensed: Sequence[Known | None],
+    held: Sequence[Known | None],
 ) -> Floats:
+    """(speakers, people) of what compares them, NaN where one of the two is not there."""
+    found = np.full((len(sensed), len(held)), np.nan)
+    rows, columns = (
+        [at for at, one in enumerate(each) if one is not None] for each in (sensed, held)
+    )
+    if rows and columns:
+        found[np.ix_(rows, columns)] = compared(_those_of(sensed), _those_of(held))
+    return found
+
+
+def _those_of(each: Sequence[Known | None]) -> Means:
+    there = [one for one in each if one is not None]
+    return Means(np.stack([one.vector for one in there]), np.array([one.seconds for one in there]))
+
+
+def _cosines(a: Means, b: Means) -> Floats:
+    return (a.vectors @ b.vectors.T).astype(np.float64)
+
+
+def _joined(ratios: Mapping[Kinds, Floats]) -> Floats:
     """All evidence together; 0, which says nothing, where there is none.
 
-    A voice is compared with voices and with faces. The two are not independent, both knowing the
-    gender, so that of the other modality counts half where the same one is there.
+    That of one modality is added. A voice with a face counts only where nothing else does: what
+    they have in common, first of all the gender, two voices or two faces have told already.
     """
-    total = np.zeros(shape)
-    for mine in MODALITIES:
-        same, other = (
-            _calibrated(scores[mine, theirs], calibrations, (mine, theirs))
-            for theirs in (mine, MODALITIES[1 - MODALITIES.index(mine)])
-        )
-        weight = np.where(np.isnan(same), 1.0, CROSS_BESIDE)
-        total += np.nan_to_num(same) + weight * np.nan_to_num(other)
-    return total
+    within, across = (
+        np.stack([each for (a, b), each in ratios.items() if (a == b) is same])
+        for same in (True, False)
+    )
+    compared = np.isfinite(within).any(0)
+    joined: Floats = np.where(compared, np.nansum(within, 0), np.nansum(across, 0))
+    return joined
 
 
-def _calibrated(
-    scores: Floats, calibrations: Calibrations, kinds: tuple[Modality, Modality]
-) -> Floats:
+def _calibrated(scores: Floats, calibrations: Calibrations, kinds: Kinds) -> Floats:
     """(speakers, people) ratios; NaN where there is no score or nothing is known of its kind."""
     known = calibrations.get(direction(*kinds))
     return np.full_like(scores, np.nan) if known is None else known(scores)

@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.clustering import grouped, turns_of, windows
-from avsearch.annotation.evidence import compare
+from avsearch.annotation.clustering import grouped, turns_of
+from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
 from avsearch.annotation.hearing import Listener
 from avsearch.annotation.kept import KeptTracks, KeptVectors
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
+from avsearch.annotation.plda import PLDA
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
 from avsearch.annotation.result import Annotated, Speaker, speaker_of
@@ -25,9 +26,10 @@ from avsearch.annotation.turns import Diarization, clean_stretches, clipped, spe
 from avsearch.annotation.turns import diarization as diarization_of
 from avsearch.media.kinds import kind_of
 from avsearch.media.speech import find_speech_in_blocks
+from avsearch.media.stretches import windows
 from indexer.errors import RefusedFile
 from indexer.index import Index
-from indexer.types import Embedder, Modality, Vectors
+from indexer.types import Embedder, Modality
 
 GROUPED: Final = (
     "No diarization was given: speech was found and grouped by likeness, which is a simple way; "
@@ -44,12 +46,14 @@ _NOBODY: Final = Decision(None, None, (), None)
 class How:
     """How to annotate: what scores are worth, how sure a name must be, how many are shown.
 
+    ``plda`` says it of two voices, in place of their calibration.
     ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
     there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
     with; None keeps nothing.
     """
 
     calibrations: Calibrations = dataclasses.field(default_factory=dict)
+    plda: PLDA | None = None
     least_probability: float = LEAST_PROBABILITY
     shown: int = SHOWN
     faces: bool = True
@@ -68,14 +72,14 @@ class _Sensed:
     sights: Mapping[str, Sight]
     notes: tuple[str, ...]
 
-    def vectors(self) -> dict[str, dict[Modality, Vectors]]:
+    def known(self) -> dict[str, dict[Modality, Known]]:
         """What there is to compare of each speaker of whom there is enough."""
-        found: dict[str, dict[Modality, Vectors]] = {}
+        found: dict[str, dict[Modality, Known]] = {}
         for speaker, voice in self.voices.items():
             if voice.speech_s >= LEAST_SPEECH_S:
-                found.setdefault(speaker, {})["voice"] = voice.vector
+                found.setdefault(speaker, {})["voice"] = Known(voice.vector, voice.speech_s)
         for speaker, sight in self.sights.items():
-            found.setdefault(speaker, {})["face"] = sight.vector
+            found.setdefault(speaker, {})["face"] = Known(sight.vector, sight.seconds)
         return found
 
 
@@ -95,7 +99,7 @@ def annotate_with(
     recording = open_recording(source)
     said = None if diarization is None else read_diarization(diarization, recording.name)
     sensed = _sense(recording, said, embedder, how)
-    evidence = compare(index, sensed.vectors(), how.calibrations)
+    evidence = compare(index, sensed.known(), how.calibrations, how.plda)
     decisions = decide(evidence, how.least_probability, how.shown)
     return Annotated(
         recording=recording.name,

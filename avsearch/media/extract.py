@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,18 +18,27 @@ from indexer.types import Kind, Media, Modality
 
 Faces = Literal["detect", "whole"]
 Part = Callable[[Path], Iterator[Media]]
+Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
 
 
 class MediaExtractor:
     """Finds the faces and voices in a file; an ``indexer.types.Extractor``.
 
     ``faces="detect"`` finds faces and crops them; ``"whole"`` takes pictures, and frames of
-    videos, as crops already. Making one loads nothing; the detectors are loaded when the
-    first picture or sound comes. May be used from several threads at once.
+    videos, as crops already. ``speakers`` has the speech of videos in windows short enough to be
+    one speaker's, to be joined by speaker. Making one loads nothing; the detectors are loaded when
+    the first picture or sound comes. May be used from several threads at once.
     """
 
-    def __init__(self, faces: Faces = "detect", detector: FaceDetector | None = None) -> None:
+    def __init__(
+        self,
+        faces: Faces = "detect",
+        detector: FaceDetector | None = None,
+        *,
+        speakers: bool = False,
+    ) -> None:
         self._faces = faces
+        self._cut = stretches.windows if speakers else stretches.stretches
         self._detector = detector or FaceDetector()
 
     @property
@@ -43,6 +52,7 @@ class MediaExtractor:
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
             f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
             f"stretches of at most {stretches.LONGEST_S} s"
+            f"{', of videos a voice a speaker' if self._cut is stretches.windows else ''}"
         )
 
     def kind(self, path: Path) -> Kind | None:
@@ -80,11 +90,14 @@ class MediaExtractor:
     def _sound(self, path: Path, modality: Modality | None) -> Iterator[Media]:
         if modality == "face":
             raise RefusedFile(path, "a sound has no face; name a picture or a video.")
-        yield from self._voices(path)
+        yield from self._voices(path, stretches.stretches)
 
     def _video(self, path: Path, modality: Modality | None) -> Iterator[Media]:
         """Faces, then voices; a file that has one of them is not refused for the other."""
-        parts: dict[Modality, Part] = {"face": self._video_faces, "voice": self._voices}
+        parts: dict[Modality, Part] = {
+            "face": self._video_faces,
+            "voice": lambda path: self._voices(path, self._cut),
+        }
         refusals: list[RefusedFile] = []
         found = 0
         for part in [parts[modality]] if modality else parts.values():
@@ -125,9 +138,9 @@ class MediaExtractor:
         for face in self._detector.detect(rgb):
             yield Media(path, "face", box=face.box, data=shrink(crop_face(rgb, face.box)))
 
-    def _voices(self, path: Path) -> Iterator[Media]:
-        """The stretches of speech; the file is decoded twice, so that it may be of any length."""
-        spans = stretches.stretches(speech.find_speech_in_blocks(stream_sound(path)))
+    def _voices(self, path: Path, cut: Cut) -> Iterator[Media]:
+        """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
+        spans = cut(speech.find_speech_in_blocks(stream_sound(path)))
         if not spans:
             raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):

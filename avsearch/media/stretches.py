@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 LONGEST_S: Final = 10.0  # longer says little more about a voice, and may hold two people
 BRIDGED_GAP_S: Final = 1.0  # a breath or a pause for thought inside what one person says
 LEAST_SPEECH_S: Final = 0.25  # less is a cough or a click
+WINDOW_S: Final = 3.0  # long enough to know a voice, short enough to be of one speaker mostly
 
 
 class Span(NamedTuple):
@@ -39,6 +40,11 @@ def stretches(turns: Iterable[Span], longest_s: float = LONGEST_S) -> list[Span]
                 groups.append([part])
     kept = [group for group in groups if _speech_s(group) >= LEAST_SPEECH_S] or groups
     return [Span(group[0].start_s, group[-1].end_s) for group in kept]
+
+
+def windows(turns: Iterable[Span]) -> list[Span]:
+    """Turns of speech in equal parts of at most three seconds."""
+    return [part for turn in turns for part in _equal_parts(turn, WINDOW_S)]
 
 
 def _equal_parts(turn: Span, longest_s: float) -> list[Span]:

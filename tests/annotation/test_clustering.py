@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.clustering import cluster, grouped, turns_of, windows
+from avsearch.annotation.clustering import cluster, grouped, turns_of
 from avsearch.annotation.speakers import Stretch
 from avsearch.annotation.turns import Turn
-from avsearch.media.stretches import Span
+from avsearch.media.stretches import Span, windows
 
 AXES = np.eye(3, dtype=np.float32)
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from avsearch.annotation.evidence import CROSS_BESIDE, compare
+from avsearch.annotation.evidence import Known, compare
+from avsearch.annotation.plda import PLDA, Means
 from avsearch.annotation.speakers import Stretch, typical, voices, weighted_mean
 from avsearch.annotation.strength import even_score, read_calibrations
 from avsearch.evidence import Calibration
@@ -63,7 +64,8 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
     rows = Ear().embed(media).vectors
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     with index_of(tmp_path / "index", ["ann", "bob", "cyn"]) as index:
-        found = compare(index, {"S0": {"voice": rows[0]}, "S1": {"voice": rows[1]}}, CALIBRATIONS)
+        sensed = {f"S{at}": {"voice": Known(row, 2.0)} for at, row in enumerate(rows)}
+        found = compare(index, sensed, CALIBRATIONS)
         for row in range(2):
             for column, who in enumerate(("ann", "bob", "cyn")):
                 _, held = index.vectors_of(who)
@@ -77,18 +79,17 @@ def test_evidence_is_the_calibrated_cosine_of_means(tmp_path: Path) -> None:
     assert [who.key for who in found.people] == ["ann", "bob", "cyn"]
     assert found.size == 3
     assert np.isnan(found.scores["voice", "face"]).all()
-    assert 0 < CROSS_BESIDE < 1
 
 
 KINDS = ("voice", "face")
 
 
-def test_evidence_of_both_modalities_is_added_and_across_them_halved(tmp_path: Path) -> None:
+def test_evidence_is_added_and_across_the_modalities_counts_only_alone(tmp_path: Path) -> None:
     """A has both, B a voice, C a face; so have the speakers."""
     rng = np.random.default_rng(3)
     kinds = {"A": KINDS, "B": ("voice",), "C": ("face",)}
     held = {(who, kind): unit(rng) for who in kinds for kind in kinds[who]}
-    sensed = {who: {kind: unit(rng) for kind in kinds[who]} for who in kinds}
+    sensed = {who: {kind: Known(unit(rng), 1.0) for kind in kinds[who]} for who in kinds}
     calibrations = {
         f"{a[0].upper()}-{b[0].upper()}": Calibration(3.0 + n, -1.0 - n)
         for n, (a, b) in enumerate((a, b) for a in KINDS for b in KINDS)
@@ -98,14 +99,33 @@ def test_evidence_of_both_modalities_is_added_and_across_them_halved(tmp_path: P
         found = compare(index, sensed, calibrations)
     for row, speaker in enumerate(kinds):
         for column, who in enumerate(kinds):
+            pairs = [(mine, theirs) for mine in kinds[speaker] for theirs in kinds[who]]
+            counted = [(mine, theirs) for mine, theirs in pairs if mine == theirs] or pairs
             total = 0.0
-            for mine in kinds[speaker]:
-                for theirs in kinds[who]:
-                    known = calibrations[f"{mine[0].upper()}-{theirs[0].upper()}"]
-                    ratio = known.scale * float(sensed[speaker][mine] @ held[who, theirs])
-                    ratio += known.offset
-                    total += ratio * (0.5 if mine != theirs and mine in kinds[who] else 1.0)
+            for mine, theirs in counted:
+                known = calibrations[f"{mine[0].upper()}-{theirs[0].upper()}"]
+                cosine = float(sensed[speaker][mine].vector @ held[who, theirs])
+                total += known.scale * cosine + known.offset
             assert found.ratios[row, column] == pytest.approx(total, abs=1e-5)
+
+
+def test_two_voices_are_compared_by_the_speech_they_are_known_from(tmp_path: Path) -> None:
+    """Everybody has three seconds in the index; the ratio of cosines is not asked."""
+    rng = np.random.default_rng(4)
+    ones = np.ones(EAR.dim)
+    plda = PLDA(0 * ones, np.eye(EAR.dim), 2 * ones, 0.5 * ones, 3 * ones, 0.7, -0.2)
+    sensed = {"S0": {"voice": Known(unit(rng), 4.0)}, "S1": {"face": Known(unit(rng), 9.0)}}
+    with index_of(tmp_path / "index", ["ann", "bob"]) as index:
+        found = compare(index, sensed, CALIBRATIONS, plda)
+        for column, who in enumerate(("ann", "bob")):
+            _, held = index.vectors_of(who)
+            mean = weighted_mean(held / np.linalg.norm(held, axis=1)[:, None], np.ones(3))
+            one, other = (
+                Means(row[None], np.array([seconds]))
+                for row, seconds in ((sensed["S0"]["voice"].vector, 4.0), (mean, 3.0))
+            )
+            assert found.ratios[0, column] == pytest.approx(plda(one, other)[0, 0], abs=1e-4)
+    assert found.ratios[1].tolist() == [0.0, 0.0]
 
 
 def unit(rng: np.random.Generator) -> np.ndarray:
@@ -128,7 +148,8 @@ def enrol(index: Index, held: dict[tuple[str, str], np.ndarray]) -> None:
 def test_a_direction_that_is_not_calibrated_says_nothing(tmp_path: Path) -> None:
     with index_of(tmp_path / "index", ["ann"]) as index:
         row = np.ones(32, np.float32) / np.sqrt(32)
-        found = compare(index, {"S0": {"voice": row}}, {"F-F": Calibration(1, 0)})
+        sensed = {"S0": {"voice": Known(row, 1.0)}}
+        found = compare(index, sensed, {"F-F": Calibration(1, 0)})
         assert found.ratios.tolist() == [[0.0]]
 
 

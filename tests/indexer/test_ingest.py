@@ -339,3 +339,27 @@ def test_a_wrong_gallery_changes_nothing(run, folder, gallery):
 
 def test_people_of_the_table_who_have_no_folder_are_named(run):
     assert run().unmatched == ["eve"]
+
+
+def test_what_is_found_in_a_file_may_be_joined_before_it_is_written(run, folder):
+    told = {}
+
+    def first_only(path, items):
+        told[path.name] = [item.modality for item in items]
+        return items[:1]
+
+    report = run(joiner=first_only)
+    assert told["one.wav"] == ["voice", "voice"]
+    assert told["film.mp4"] == ["face", "voice"]
+    assert (report.added, len(told)) == (5, 4)  # two are called face.jpg
+    assert report.faces + report.voices == len(items(folder)) == 5
+
+
+def test_ranges_of_a_manifest_are_not_joined(run, gallery, tmp_path):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(
+        "path,person,modality,start_s,end_s\nann/one.wav,ann,voice,0,1\nann/one.wav,ann,voice,1,2\n"
+    )
+    part = scan(gallery, FakeExtractor().kind, manifest=manifest)
+    report = run(part, joiner=lambda path, items: [])
+    assert (report.voices, report.refused) == (2, [])

@@ -2,7 +2,8 @@
 
 ``python -m trainer.recipes.adsm --data DATA --out FILE`` trains it from the galleries ``lfw``,
 ``librispeech``, ``ravdess``, ``urdu``, ``nemo`` and ``fsdd`` of a folder, and calibrates it on
-the validation people and writes its ONNX files; ``--calibrate`` does not train it. The teachers'
+the validation people, for naming speakers on training people too, and writes its ONNX files;
+``--calibrate`` does not train it. The teachers'
 weights come from ``pip install --no-deps face_recognition_models resemblyzer``.
 
 Next to nobody in this data has both a face and a voice, so faces and voices share the class
@@ -44,6 +45,7 @@ from trainer.calibration import calibrated
 from trainer.data import augment
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, Ints
+from trainer.recipes import speakers
 from trainer.recipes.common import (
     Phase,
     Watch,
@@ -111,6 +113,7 @@ def main(data: Path, out: Path, *, only_calibrate: bool) -> None:
         fit(examples, sides, out)
         people = frozenset(sides["validation"])
     calibrate([example for example in examples if example.person in people], out)
+    speakers.fit(data, out)
     write_branches(out)
 
 
