@@ -32,11 +32,10 @@ from numpy.typing import NDArray
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.embedder import pick_device
-from avsearch.models.pairs import PairNetwork
 from benchmarks import markdown
 from benchmarks.machine import Machine
 from benchmarks.mapped_world import MAPS, MappedWorld
-from benchmarks.unseen import ACCURACY, PRECISION, Unseen, embedding_table, interaction_table
+from benchmarks.unseen import ACCURACY, PRECISION, Unseen, tables_of
 from benchmarks.variants import ORDERINGS, VARIANTS, Ordering
 from trainer.data.synthetic_maps import CROWD, STEPS
 from trainer.intervals import DRAWS, Draws, Interval
@@ -171,10 +170,7 @@ def _tested(model: Any, course: Course) -> dict[str, Any]:
     """What every unseen person's items reach, by each way to compare."""
     there = MappedWorld(course.maps)
     unseen = Unseen.of(there.read(model.settings)["test"], there.world)
-    device = pick_device(course.device)
-    tables = {"embedding": embedding_table(model, unseen.data, device)}
-    if isinstance(model, PairNetwork):
-        tables["interact"] = interaction_table(model, unseen.data, device)
+    tables = tables_of(model, unseen.data, pick_device(course.device))
     found = {way: unseen.by_person(table) for way, table in tables.items()}
     return {
         "best": unseen.best,

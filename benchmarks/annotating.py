@@ -39,12 +39,12 @@ from indexer.people import read_people
 from indexer.records import FileRecord, NewItem, Stat
 from indexer.types import Media, Modality, Space
 from trainer.intervals import Draws
+from trainer.recipes.speakers import GALLERIES
 
 Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
 
 SIDE = "test"
 FACES = "lfw"
-GALLERIES = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
 KNOWN = 2 / 3  # of the people are in the index
 TURNS = 40  # of a conversation, at most
 STEP_S = 0.01  # of speech time, for scoring
@@ -82,7 +82,7 @@ def main(
     at_least: float,
     seed: int,
 ) -> None:
-    """Print the table, or fit a calibration."""
+    """Print the table."""
     embedder = load_model(model)
     talkers = talkers_of(data, embedder, SIDE)
     click.echo(Machine.here(["torch", "numpy"]).described())

@@ -31,7 +31,6 @@ import torch
 
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
-from avsearch.models.pairs import PairNetwork
 from benchmarks import markdown
 from benchmarks.machine import Machine
 from benchmarks.mapped_world import TESTED, TRAINED, VALIDATED, MappedWorld, sides
@@ -41,8 +40,7 @@ from benchmarks.unseen import (
     PRECISION,
     Figures,
     Unseen,
-    embedding_table,
-    interaction_table,
+    tables_of,
 )
 from trainer.ahead import Ahead
 from trainer.data.reading import read_data
@@ -275,10 +273,7 @@ def _tested(trained: Trained, source: Source) -> dict[str, Any]:
     """What the kept checkpoint reaches on the test people, by each way to compare."""
     model: Any = load_checkpoint(trained.checkpoint, MODELS).network
     unseen = Unseen.of(source.read(model.settings)["test"], source.world)
-    device = torch.device("cpu")
-    tables = {"embedding": embedding_table(model, unseen.data, device)}
-    if isinstance(model, PairNetwork):
-        tables["interact"] = interaction_table(model, unseen.data, device)
+    tables = tables_of(model, unseen.data, torch.device("cpu"))
     rng = np.random.default_rng(0)
     tables["chance"] = rng.random(tables["embedding"].shape, np.float32)
     figures = {way: unseen.judge(table) for way, table in tables.items()}

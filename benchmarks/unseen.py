@@ -88,6 +88,14 @@ class Unseen:
         return (value - CHANCE) / (self.best[name.split()[0]] - CHANCE)
 
 
+def tables_of(model: nn.Module, data: DataSet, device: torch.device) -> dict[str, Table]:
+    """The scores of all voices with all faces by each way to compare; the paper's way last."""
+    tables = {"embedding": embedding_table(model, data, device)}
+    if isinstance(model, PairNetwork):
+        tables["interact"] = interaction_table(model, data, device)
+    return tables
+
+
 @torch.inference_mode()
 def embedding_table(model: nn.Module, data: DataSet, device: torch.device) -> Table:
     """Cosines of the embeddings of all voices with those of all faces."""

@@ -234,7 +234,7 @@ class Index:
 
     def items_of(self, key: str, modality: Modality | None = None) -> tuple[list[Item], Vectors]:
         """A person's items, and their vectors (n, dim) as the model made them."""
-        with self.catalog.read() as read:
+        with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
             items = read.items(ids)

@@ -16,6 +16,12 @@ from trainer.data.sets import Ints, Source
 FULL_SCALE = np.float32(32768)  # of a 16-bit sample
 
 
+def waveform(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Samples of 16 bits as float32 in [-1, 1)."""
+    scaled: NDArray[np.float32] = samples.astype(np.float32) / FULL_SCALE
+    return scaled
+
+
 class Store(Protocol):
     """Decoded items by row: a list in memory, or shards that are mapped when asked for."""
 
@@ -110,7 +116,7 @@ class VoiceSource:
     ) -> NDArray[np.float32]:
         if rng is not None:
             return augment.voice(samples, self.seconds, rng)
-        windows = voice_windows(samples.astype(np.float32) / FULL_SCALE, self.seconds)
+        windows = voice_windows(waveform(samples), self.seconds)
         first: NDArray[np.float32] = windows[0]
         return first
 

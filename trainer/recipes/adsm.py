@@ -1,10 +1,10 @@
 """The default checkpoint: ADSM that begins where two teachers end, on people with one modality.
 
 ``python -m trainer.recipes.adsm --data DATA --out FILE`` trains it from the galleries ``lfw``,
-``librispeech``, ``ravdess``, ``urdu``, ``nemo`` and ``fsdd`` of a folder, and calibrates it on
-the validation people, for naming speakers on training people too, and writes its ONNX files;
-``--calibrate`` does not train it. The teachers'
-weights come from ``pip install --no-deps face_recognition_models resemblyzer``.
+``librispeech``, ``ravdess``, ``urdu``, ``nemo`` and ``fsdd`` of a folder, calibrates it on the
+validation people, fits what :mod:`trainer.recipes.speakers` says of voices, and writes its ONNX
+files; ``--calibrate`` does all of that but train. The teachers' weights come from ``pip install
+--no-deps face_recognition_models resemblyzer``.
 
 Next to nobody in this data has both a face and a voice, so faces and voices share the class
 gender, and people are kept apart within each modality. The centres of Eq. 2-6 would draw all
@@ -43,6 +43,7 @@ from avsearch.models.losses import AdditiveMargin, likeness_loss
 from indexer.types import MODALITIES, Media, Modality, Vectors
 from trainer.calibration import calibrated
 from trainer.data import augment
+from trainer.data.sources import waveform
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, Ints
 from trainer.recipes import speakers
@@ -68,7 +69,7 @@ from trainer.recipes.teachers import (
 )
 from trainer.validation import first_items
 
-GALLERIES = ("lfw", "librispeech", "ravdess", "urdu", "nemo", "fsdd")
+GALLERIES = ("lfw", *speakers.GALLERIES)
 # Of both modalities, or of acted voices, of which there are few: chosen by hand, not by a hash.
 LEFT_OUT = (*(f"ravdess/Actor_{number:02d}" for number in range(9, 17)), "nemo/MK0", "nemo/TP0")
 VALIDATING = ("ravdess/Actor_03", "ravdess/Actor_04", "nemo/IC0")
@@ -346,7 +347,7 @@ def _vectors(examples: list[Example], modality: Modality, checkpoint: Path) -> V
 
 
 def _samples(data: NDArray[Any]) -> NDArray[Any]:
-    return data.astype(np.float32) / np.float32(32768) if data.dtype == np.int16 else data
+    return waveform(data) if data.dtype == np.int16 else data
 
 
 def _part(examples: list[Example], people: list[str]) -> TrainingSet:

@@ -24,6 +24,7 @@ from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
 from indexer.types import Vectors
 from trainer.ahead import Ahead
+from trainer.data.sources import waveform
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
 from trainer.loop import Course, Progress, Trainer, fit
 from trainer.recipes.resident import Side, TrainingSet
@@ -193,9 +194,7 @@ def embed_set(
 
 def embed_voices(embed: Embed, voices: Side[NDArray[np.int16]], seconds: float) -> Vectors:
     """Of each voice the unit mean of the vectors of its windows."""
-    windows = [
-        voice_windows(item.astype(np.float32) / np.float32(32768), seconds) for item in voices.items
-    ]
+    windows = [voice_windows(waveform(item), seconds) for item in voices.items]
     rows = in_rows(embed, [row for own in windows for row in own])
     firsts = np.cumsum([0, *map(len, windows)])[:-1]
     return unit_means(rows, firsts)

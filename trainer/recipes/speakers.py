@@ -23,6 +23,7 @@ from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.models import MODELS, load_model
 from avsearch.models.checkpoint import load_checkpoint, put_record
 from indexer.types import Embedder, Media, Vectors
+from trainer.data.sources import waveform
 from trainer.plda import Pairs, Takes, calibrated, costs_of, fit_plda
 from trainer.recipes.galleries import read_gallery
 
@@ -68,8 +69,7 @@ def read_voices(data: Path, people: Sequence[str]) -> Spoken:
     for name in GALLERIES:
         for example in read_gallery(data / name, MediaExtractor(), frozenset(people)):
             if example.modality == "voice":
-                samples = example.data.astype(np.float32) / np.float32(32768)
-                found.setdefault(example.person, []).append(samples)
+                found.setdefault(example.person, []).append(waveform(example.data))
     halved = {who: _halves(spoken) for who, spoken in found.items()}
     return {who: spoken[:MOST] for who, spoken in sorted(halved.items()) if len(spoken) > 1}
 
