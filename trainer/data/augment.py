@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torchaudio
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -21,6 +22,8 @@ _GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue (ITU-R 
 _BLOCK = 1024  # samples that are filtered at a time
 _REACH = 64  # samples to either side of one that its filtered value depends on
 _HOP = _BLOCK - 2 * _REACH
+
+_MU_LAW = 256  # levels of a telephone (ITU-T G.711)
 
 _TILTS = 8  # kinds of noise, from white to brown
 _BANK = 2**18  # samples of each
@@ -86,23 +89,31 @@ def voice(
     seconds: float,
     rng: np.random.Generator,
     *,
-    telephone: float = 0.2,
+    telephone: float = 0.1,
     loudest_noise_db: float = -5.0,
     others: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.float32]:
-    """A stretch of a voice through a random channel with noise, (seconds * 16000,) float32.
+    """A stretch of a voice with noise through a random channel, (seconds * 16000,) float32.
 
-    ``telephone`` is the share of the channels that are one; noise is between 30 dB below the
-    voice and ``loudest_noise_db``. Half of the noise is a babble of ``others``, where there are.
+    ``telephone`` is the share of the voices that come through one; noise is between 30 dB below
+    the voice and ``loudest_noise_db``, around the speaker as often as added behind the channel.
+    Half of the noise is a babble of ``others``, where there are.
     """
     wave = stretch(samples, seconds, rng)
-    if rng.random() < 0.8:
-        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng, telephone))
-    if rng.random() < 0.7:
+    noisy, around = rng.random() < 0.7, rng.random() < 0.5
+
+    def with_noise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         talked_over = len(others) > 0 and rng.random() < 0.5
         noise = _babble(others, seconds, rng) if talked_over else _coloured(len(wave), rng)
-        wave += _below(wave, noise, rng.uniform(-30, loudest_noise_db))
-    return wave
+        return wave + _below(wave, noise, rng.uniform(-30, loudest_noise_db))
+
+    if noisy and around:
+        wave = with_noise(wave)
+    if rng.random() < 0.8:
+        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng))
+    if rng.random() < telephone:
+        wave = _telephoned(wave, rng)
+    return with_noise(wave) if noisy and not around else wave
 
 
 def stretch(
@@ -118,15 +129,32 @@ def stretch(
     return chosen.astype(np.float32) * np.float32(1 / 32768)
 
 
-def _channel(bins: int, rng: np.random.Generator, telephone: float = 0.2) -> NDArray[np.float32]:
-    """Smooth random gains of up to 10 dB over frequency, and now and then a telephone's band."""
+def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth random gains of up to 10 dB over frequency."""
     hertz = np.linspace(0, SAMPLE_RATE / 2, bins, dtype=np.float32)
     knots = rng.uniform(-10, 10, 9)
     decibels = np.interp(hertz, np.linspace(0, SAMPLE_RATE / 2, 9), knots).astype(np.float32)
-    if rng.random() < telephone:
-        decibels -= 60 * ((hertz < 300) | (hertz > 3400))
     gains: NDArray[np.float32] = np.exp(decibels * np.float32(np.log(10) / 20))
     return gains
+
+
+def _telephoned(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A wave (n,) at 8 kHz between about 300 and 3,400 Hz, in 8 bits of mu-law, and back.
+
+    What lies outside is nought and not merely faint: a logarithm with its mean taken away would
+    show the faint as well as the loud.
+    """
+    even = len(wave) // 2 * 2
+    lowest, highest = rng.uniform(200, 400), rng.uniform(3000, 3800)
+    spectrum = torch.fft.rfft(torch.from_numpy(wave[:even]))[: even // 4 + 1]
+    hertz = torch.linspace(0, SAMPLE_RATE / 4, len(spectrum))
+    spectrum[(hertz < lowest) | (hertz > highest)] = 0
+    narrow = torch.fft.irfft(spectrum, even // 2)
+    full_scale = narrow.abs().max() / float(rng.uniform(0.1, 1))
+    codes = torchaudio.functional.mu_law_encoding(narrow / full_scale.clamp_min(1e-6), _MU_LAW)
+    heard = torchaudio.functional.mu_law_decoding(codes, _MU_LAW) * full_scale
+    wide: NDArray[np.float32] = torch.fft.irfft(torch.fft.rfft(heard), even).numpy()
+    return np.resize(wide, len(wave))
 
 
 def _filtered(wave: NDArray[np.float32], gains: NDArray[np.float32]) -> NDArray[np.float32]:
