@@ -17,30 +17,22 @@ FRONT_END = "/transform/"  # in the names of what torchaudio's transforms are ma
 
 
 def write_int8(file: Path, to: Path, batches: Iterable[NDArray[Any]]) -> None:
-    """Quantise convolutions and products of a network, a scale a channel, and its memories.
+    """Quantise convolutions and products of a network, a scale a channel.
 
-    Activations are scaled by what the network makes of ``batches``. The front end stays as it is,
-    and so does a memory that reads it: the energies of a voice span more than 8 bits.
+    Activations are scaled by what the network makes of ``batches``. The front end stays as it is:
+    the energies of a voice span more than 8 bits.
     """
     with tempfile.TemporaryDirectory() as folder:
-        folded, scaled = Path(folder) / "folded.onnx", Path(folder) / "scaled.onnx"
+        folded = Path(folder) / "folded.onnx"
         _fold(file, folded)
         logging.disable(logging.WARNING)  # onnxruntime advises what has been done by then
         model = onnx.load(folded)
         quantization.quantize_static(
             folded,
-            scaled,
+            to,
             _Reader(model.graph.input[0].name, iter(batches)),
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             nodes_to_exclude=[node.name for node in model.graph.node if FRONT_END in node.name],
-            per_channel=True,
-        )
-        memories = [node.name for node in model.graph.node if node.op_type == "LSTM"]
-        quantization.quantize_dynamic(
-            scaled,
-            to,
-            op_types_to_quantize=["LSTM"],
-            nodes_to_exclude=memories[:1],
             per_channel=True,
         )
         logging.disable(logging.NOTSET)

@@ -129,9 +129,10 @@ class WindowedCosines(nn.Module):
 
     def __init__(self, of: torchaudio.transforms.Spectrogram) -> None:
         super().__init__()
-        if not of.center or not of.onesided or of.normalized or of.pad or of.power not in (1, 2):
+        if not of.onesided or of.normalized or of.pad or of.power not in (1, 2):
             raise NotImplementedError("a spectrogram of a kind that no front end has")
-        self.n_fft, self.hop, self.power = of.n_fft, of.hop_length, of.power
+        self.hop, self.power = of.hop_length, of.power
+        self.around = of.n_fft // 2 if of.center else 0  # samples added to either side
         self.pad_mode = of.pad_mode
         self.before = (of.n_fft - of.win_length) // 2  # of the window, which stands in the middle
         self.after = of.n_fft - of.win_length - self.before
@@ -139,8 +140,7 @@ class WindowedCosines(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """(B, samples) to (B, n_fft // 2 + 1, frames) of magnitudes, or of their squares."""
-        around = (self.n_fft // 2,) * 2
-        padded = functional.pad(waves.unsqueeze(1), around, mode=self.pad_mode)
+        padded = functional.pad(waves.unsqueeze(1), (self.around,) * 2, mode=self.pad_mode)
         within = functional.pad(padded, (-self.before, -self.after))
         parts = functional.conv1d(within, self.basis, stride=self.hop)
         real, imaginary = parts.chunk(2, 1)

@@ -45,10 +45,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avsearch.models.backbones import FrozenFeatures, ResNet29, SpeakerLSTM
+from avsearch.models.backbones import CAMPlus, FrozenFeatures, ResNet29
 from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from avsearch.models.blocks import CorrectedLinear, SEResNeXtBlock, conv_norm
-from avsearch.models.frontends import Cepstra, MelPowers, scale_pixels
+from avsearch.models.frontends import Cepstra, FilterBanks, scale_pixels
 from avsearch.models.losses import (
     MultiModalCentres,
     SharedClassifier,
@@ -89,7 +89,7 @@ class ADSMSettings:
     face_trunk: Literal["table", "resnet29"] = "table"
     face_down: int = 0  # pixels below the middle of a crop, where a resnet29 looks
     face_hidden: int = 0  # width of the correction to its affine layer
-    voice_trunk: Literal["table", "lstm"] = "table"
+    voice_trunk: Literal["table", "cam++"] = "table"
     voice_hidden: int = 0  # likewise
     face_features: tuple[int, ...] = ()  # shape of frozen features; pictures if empty
     voice_features: tuple[int, ...] = ()  # likewise; waveforms if empty
@@ -158,9 +158,12 @@ def _face_net(settings: ADSMSettings) -> nn.Sequential:
 def _voice_net(settings: ADSMSettings) -> nn.Sequential:
     if settings.voice_features:
         return features_net(settings.voice_features, settings)
-    if settings.voice_trunk == "lstm":
-        voice = nn.Sequential(MelPowers(), SpeakerLSTM(40))
-        return nn.Sequential(voice, CorrectedLinear(256, settings.dim, settings.voice_hidden))
+    if settings.voice_trunk == "cam++":
+        voice = nn.Sequential(FilterBanks(), CAMPlus())
+        behind = CorrectedLinear(
+            CAMPlus.channels, settings.dim, settings.voice_hidden, straight=CAMPlus.values
+        )
+        return nn.Sequential(voice, behind)
     return embedding_net(
         1,
         settings.cepstra,

@@ -35,7 +35,9 @@ class BasicBlock(nn.Module):
     The names of its parts are those of torchvision, so that weights published for it fit.
     """
 
-    def __init__(self, channels_in: int, channels: int, stride: int, reduction: int | None) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, stride: int | tuple[int, int], reduction: int | None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -168,23 +170,97 @@ class ResNet29(nn.Module):
         return pooled
 
 
-class SpeakerLSTM(nn.Module):
-    """Three recurrent layers and what the last one holds in the end (Wan et al., ICASSP 2018).
+class MaskedLayer(nn.Module):
+    """A densely connected layer of time delays whose outputs are masked by their context.
 
-    The generalised end-to-end encoder, with a ReLU before the unit length, as Resemblyzer has it.
+    The context of a frame is the mean over all frames and that over its stretch of 100 (Wang et
+    al., Interspeech 2023, Eq. 2-6).
     """
 
-    channels = 256
+    _STRETCH = 100
 
-    def __init__(self, bands: int) -> None:
+    def __init__(self, channels_in: int, channels: int, width: int, dilation: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(bands, self.channels, 3, batch_first=True)
-        self.linear = nn.Linear(self.channels, self.channels)
+        self.norm = nn.BatchNorm1d(channels_in)
+        self.narrow = conv_norm(1, channels_in, width, 1)
+        self.local = nn.Conv1d(width, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.mask = nn.Sequential(
+            nn.Conv1d(width, width // 2, 1), nn.ReLU(), nn.Conv1d(width // 2, channels, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, bands, frames) to unit vectors (B, 256)."""
-        last = self.lstm(x.transpose(1, 2))[0][:, -1]
-        return functional.normalize(torch.relu(self.linear(last)))
+        """(B, channels_in, frames) to (B, channels, frames)."""
+        x = torch.relu(self.narrow(torch.relu(self.norm(x))))
+        stretches = functional.avg_pool1d(x, self._STRETCH, self._STRETCH, ceil_mode=True)
+        masks = torch.sigmoid(self.mask(stretches + x.mean(2, keepdim=True)))
+        masked: Tensor = self.local(x)
+        return masked * masks.repeat_interleave(self._STRETCH, 2)[..., : x.shape[2]]
+
+
+class MaskedBlock(nn.Module):
+    """Masked layers, each of which sees what all before it made, and half as many channels."""
+
+    def __init__(self, channels_in: int, layers: int, dilation: int) -> None:
+        super().__init__()
+        made, width = 32, 128  # channels of a layer, and within it
+        self.layers = nn.ModuleList(
+            MaskedLayer(channels_in + made * at, made, width, dilation) for at in range(layers)
+        )
+        channels = channels_in + made * layers
+        self.channels = channels // 2
+        self.halving = nn.Sequential(
+            nn.BatchNorm1d(channels), nn.ReLU(), nn.Conv1d(channels, self.channels, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, frames) to (B, channels, frames)."""
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], 1)
+        halved: Tensor = self.halving(x)
+        return halved
+
+
+class CAMPlus(nn.Module):
+    """CAM++, a speaker encoder (Wang et al., Interspeech 2023), with its published sizes.
+
+    A convolutional head over 80 bands, three blocks of densely connected masked layers, the mean
+    and deviation over time, and 192 values made of them, which tell people apart and little else.
+    Behind these come the means and deviations, in which a voice's gender can still be read. The
+    order of its weights is that in which they were published.
+    """
+
+    values = 192
+    channels = values + 2 * 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(
+            conv_norm(2, 1, 32, 3),
+            nn.ReLU(),
+            *(BasicBlock(32, 32, stride, None) for stride in ((2, 1), 1, (2, 1), 1)),
+            conv_norm(2, 32, 32, 3, (2, 1)),
+            nn.ReLU(),
+        )
+        self.begin = nn.Sequential(conv_norm(1, 320, 128, 5, 2), nn.ReLU())
+        blocks: list[MaskedBlock] = []
+        channels = 128
+        for layers, dilation in ((12, 1), (24, 2), (16, 2)):
+            blocks.append(MaskedBlock(channels, layers, dilation))
+            channels = blocks[-1].channels
+        self.blocks = nn.Sequential(*blocks)
+        self.end = nn.Sequential(nn.BatchNorm1d(channels), nn.ReLU())
+        self.last = nn.Sequential(
+            nn.Linear(2 * channels, self.values, bias=False),
+            nn.BatchNorm1d(self.values, affine=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 80, frames) to (B, 1216): 192 values and 1024 statistics, both of unit length."""
+        x = self.begin(self.head(x.unsqueeze(1)).flatten(1, 2))
+        deviation, mean = torch.std_mean(self.end(self.blocks(x)), 2)
+        statistics = torch.cat([mean, deviation], 1)
+        parts = self.last(statistics), statistics
+        return torch.cat([functional.normalize(part) for part in parts], 1)
 
 
 class FrozenFeatures(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,14 +18,19 @@ _NORM: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {
 
 
 def conv_norm(
-    ndim: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
+    ndim: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    stride: int | tuple[int, int] = 1,
+    groups: int = 1,
 ) -> nn.Sequential:
     """Convolution without bias, then batch normalisation, over one (time) or two (picture) axes.
 
     Padding keeps ``ceil(size / stride)`` positions for odd kernels.
     """
     conv = _CONV[ndim](
-        channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
+        channels_in, channels_out, kernel, cast(Any, stride), kernel // 2, groups=groups, bias=False
     )
     return nn.Sequential(conv, _NORM[ndim](channels_out))
 
@@ -77,17 +84,21 @@ class CorrectedLinear(nn.Module):
     """A linear map of standardised inputs and, if ``hidden`` is not nought, a correction to it.
 
     The correction has two layers and begins as nought, so that what the linear map begins with
-    is kept. The inputs are taken as they are until :meth:`standardise` has seen some.
+    is kept. The linear map takes the first ``straight`` inputs, all if not said; the correction
+    takes all. They are taken as they are until :meth:`standardise` has seen some.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, dim_in: int, dim_out: int, hidden: int = 0) -> None:
+    def __init__(
+        self, dim_in: int, dim_out: int, hidden: int = 0, straight: int | None = None
+    ) -> None:
         super().__init__()
+        self.straight = dim_in if straight is None else straight
         self.register_buffer("mean", torch.zeros(dim_in))
-        self.register_buffer("deviation", torch.ones(()))
-        self.linear = nn.Linear(dim_in, dim_out)
+        self.register_buffer("deviation", torch.ones(dim_in))
+        self.linear = nn.Linear(self.straight, dim_out)
         self.correction: nn.Sequential | None = None
         if hidden:
             last = nn.Linear(hidden, dim_out)
@@ -97,15 +108,20 @@ class CorrectedLinear(nn.Module):
 
     @torch.no_grad()
     def standardise(self, inputs: Tensor) -> None:
-        """From now on take the mean of these (n, dim_in) away and divide by their deviation."""
+        """From now on take the mean of these (n, dim_in) away and divide by their deviation.
+
+        The inputs of the linear map are divided by the mean of theirs, and the others by the mean
+        of theirs, so that either keep their proportions.
+        """
         deviation, mean = torch.std_mean(inputs, 0)
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.mean())
+        for part in (slice(self.straight), slice(self.straight, None)):
+            self.deviation[part] = deviation[part].mean()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim_in) to (B, dim_out)."""
         x = (x - self.mean) / self.deviation
-        y: Tensor = self.linear(x)
+        y: Tensor = self.linear(x[:, : self.straight])
         return y if self.correction is None else y + self.correction(x)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torchaudio
 from torch import Tensor, nn
+from torch.nn import functional
+from torchaudio.compliance.kaldi import get_mel_banks
 
 from avsearch.models.inputs import SAMPLE_RATE
 
@@ -16,7 +18,9 @@ WINDOW_S = 0.025  # seconds of one analysis window
 HOP_S = 0.010  # seconds between two windows
 MELS = 64
 _LOUDNESS = 0.05  # root mean square every voice is brought to
-_SPEECH_LEVEL = 10 ** (-30 / 20)  # root mean square, 30 dB below full scale
+_MARGIN = 56  # samples by which 25 ms are shorter than what is transformed, to either side
+_FULL_LEVEL = 10 ** (-26 / 20)  # root mean square, 26 dB below full scale
+_LEAST_POWER = 2**-23  # Kaldi's: what a float can add to one
 _CEPSTRUM_SCALE = 10.0  # brings cepstra to about unit size
 
 
@@ -105,31 +109,41 @@ class LogMels(nn.Module):
         return ((logs - mean) / (deviation + 1e-4)).unsqueeze(1)
 
 
-class MelPowers(nn.Module):
-    """Waveforms (B, samples) to powers in mel bands (B, bands, frames), 100 frames a second.
+class FilterBanks(nn.Module):
+    """Waveforms (B, samples) to logarithms of mel filter banks (B, bands, frames), 100 a second.
 
-    Windows of 25 ms every 10 ms, no logarithm, Slaney's mel scale: what the encoder of Wan et al.
-    (ICASSP 2018) was published with in Resemblyzer. Each row is brought to 30 dB below full scale.
+    Those of Kaldi, with which most speaker encoders were published: pre-emphasis, windows of
+    25 ms raised to 0.85, triangles that are straight in mel from 20 Hz to 8 kHz. Each row is
+    brought to 26 dB below full scale and each of its bands to mean nought, so that neither level
+    nor a fixed channel reaches the network. What Kaldi does to each window anew, taking its mean
+    away, is done once a row.
     """
 
-    def __init__(self, bands: int = 40) -> None:
+    def __init__(self, bands: int = 80) -> None:
         super().__init__()
         self.transform = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE,
-            n_fft=round(WINDOW_S * SAMPLE_RATE),
+            n_fft=512,
+            win_length=round(WINDOW_S * SAMPLE_RATE),
             hop_length=round(HOP_S * SAMPLE_RATE),
             n_mels=bands,
-            norm="slaney",
-            mel_scale="slaney",
-            pad_mode="constant",
+            center=False,
         )
+        window = torch.hann_window(self.transform.win_length, periodic=False) ** 0.85
+        self.transform.spectrogram.register_buffer("window", window, persistent=False)
+        triangles, _ = get_mel_banks(bands, 512, SAMPLE_RATE, 20.0, 0.0, 100.0, -500.0, 1.0)
+        banks = functional.pad(triangles, (0, 1)).T.contiguous()
+        self.transform.mel_scale.register_buffer("fb", banks, persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] to (B, bands, samples // 160)."""
+        """(B, samples) in [-1, 1] to (B, bands, (samples - 240) // 160)."""
+        waves = waves - waves.mean(1, keepdim=True)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
+        waves = waves * (_FULL_LEVEL / level)
+        raised = functional.pad(waves[:, 1:] - 0.97 * waves[:, :-1], (_MARGIN + 1, _MARGIN))
         with _full_precision(waves):
-            powers: Tensor = self.transform(waves * (_SPEECH_LEVEL / level))
-        return powers[..., : waves.shape[1] // round(HOP_S * SAMPLE_RATE)]
+            logs = torch.log(self.transform(raised).clamp_min(_LEAST_POWER))
+        return logs - logs.mean(2, keepdim=True)
 
 
 def _full_precision(waves: Tensor) -> torch.autocast:

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
+from torchaudio.compliance.kaldi import fbank
 
 from avsearch.models.adsm import ADSM, ADSMSettings
-from avsearch.models.backbones import ResNet29, SpeakerLSTM, UnpaddedBlock
+from avsearch.models.backbones import CAMPlus, MaskedLayer, ResNet29, UnpaddedBlock
 from avsearch.models.blocks import CorrectedLinear
-from avsearch.models.frontends import MelPowers
+from avsearch.models.frontends import FilterBanks
 
 SETTINGS = ADSMSettings(
     dim=16,
@@ -21,7 +22,7 @@ SETTINGS = ADSMSettings(
     face_size=210,
     face_down=13,
     face_hidden=8,
-    voice_trunk="lstm",
+    voice_trunk="cam++",
     voice_seconds=0.4,
     voice_hidden=8,
 )
@@ -46,7 +47,9 @@ def voices(n: int) -> torch.Tensor:
 def test_the_trunks_have_as_many_parameters_as_what_was_published():
     face = sum(each.numel() for each in ResNet29().parameters())
     assert face + 256 * 128 == 5_607_488  # of dlib's file, affine layers multiplied in
-    assert sum(each.numel() for each in SpeakerLSTM(40).parameters()) == 1_423_616
+    tensors = CAMPlus().state_dict()
+    assert len(tensors) == 937
+    assert sum(each.numel() for each in tensors.values()) == 6_930_842
 
 
 @torch.inference_mode()
@@ -90,20 +93,54 @@ def test_a_block_of_one_size_is_a_plain_residual_block():
     torch.testing.assert_close(block(x), torch.relu(x + block.conv2(block.conv1(x).relu())))
 
 
+@torch.inference_mode()
+def test_a_voice_is_what_was_published_and_what_that_is_made_of():
+    trunk, banks = CAMPlus().eval(), FilterBanks()(voices(2))
+    frames = trunk.end(trunk.blocks(trunk.begin(trunk.head(banks[:, None]).flatten(1, 2))))
+    statistics = torch.cat([frames.mean(2), frames.std(2)], 1)
+    published = functional.normalize(trunk.last(statistics))
+    wanted = torch.cat([published, functional.normalize(statistics)], 1)
+    torch.testing.assert_close(trunk(banks), wanted)
+
+
+@torch.inference_mode()
+def test_a_layer_is_masked_by_the_whole_voice_and_by_stretches_of_a_hundred_frames():
+    layer = MaskedLayer(5, 4, 6, dilation=2).eval()
+    x = torch.randn(1, 5, 230, generator=torch.Generator().manual_seed(4))
+    inside = torch.relu(layer.narrow(torch.relu(layer.norm(x))))
+    wanted = layer.local(inside)
+    for start, end in ((0, 100), (100, 200), (200, 230)):
+        context = inside.mean(2) + inside[..., start:end].mean(2)
+        wanted[..., start:end] *= torch.sigmoid(layer.mask(context[..., None]))
+    torch.testing.assert_close(layer(x), wanted)
+
+
 @settings(deadline=None, max_examples=20)
 @given(factor=st.floats(0.01, 3))
 def test_how_loud_a_voice_is_does_not_matter(factor):
-    waves = voices(2)
-    powers = MelPowers()
-    torch.testing.assert_close(powers(waves * factor), powers(waves), rtol=1e-3, atol=1e-6)
+    waves, banks = voices(2), FilterBanks()
+    torch.testing.assert_close(banks(waves * factor), banks(waves), rtol=1e-3, atol=1e-3)
 
 
-def test_powers_come_a_hundred_times_a_second_and_follow_the_pitch():
+@settings(deadline=None, max_examples=20)
+@given(samples=st.integers(560, 6400), constant=st.floats(-0.2, 0.2))
+def test_filter_banks_are_those_of_kaldi(samples, constant):
+    wave = voices(1)[:, :samples]
+    level = 10 ** (-26 / 20) / (wave - wave.mean()).square().mean().sqrt()
+    wanted = fbank((wave - wave.mean()) * level, num_mel_bins=80, dither=0.0)
+    found = FilterBanks()(wave + constant)[0].T
+    difference = (found - (wanted - wanted.mean(0))).abs()
+    # The lowest bands see whether the mean was taken from the row or from each window.
+    assert difference[:, 4:].max() < 0.05
+    assert difference.mean() < 0.02
+
+
+def test_filter_banks_follow_the_pitch():
     at = torch.arange(16_000) / 16_000
     low, high = (torch.sin(2 * torch.pi * hertz * at)[None] for hertz in (200, 4000))
-    powers = MelPowers()
-    assert powers(low).shape == (1, 40, 100)
-    assert powers(low).mean(2).argmax() < 5 < 25 < powers(high).mean(2).argmax()
+    half = torch.cat([low[:, :8000], high[:, 8000:]], 1)
+    early, late = (part.mean(2)[0] for part in FilterBanks()(half).chunk(2, 2))
+    assert (early - late).argmax() < 10 < 40 < (late - early).argmax()
 
 
 def test_a_correction_begins_as_nought_and_inputs_are_standardised():

@@ -50,13 +50,32 @@ def test_what_stands_behind_the_trunks_is_shared(model):
     learning = {id(parameter) for parameter in behind.generator_parameters()}
     assert learning <= whole
     assert not learning & {id(parameter) for parameter in model.face_net[0].parameters()}
-    seen = torch.rand(2, 256)
     with torch.inference_mode():
-        for one, net in (
-            (behind.embed_face, model.face_net),
-            (behind.embed_voice, model.voice_net),
+        for one, net, values in (
+            (behind.embed_face, model.face_net, 256),
+            (behind.embed_voice, model.voice_net, 1216),
         ):
+            seen = torch.rand(2, values)
             torch.testing.assert_close(one(seen), torch.nn.functional.normalize(net[1](seen)))
+
+
+def test_faces_go_on_with_the_trunk_and_voices_without_it(model):
+    own = recipe.without_voice_trunk(model)
+    learning = {id(parameter) for parameter in own.generator_parameters()}
+    assert learning <= {id(parameter) for parameter in model.parameters()}
+    assert {id(parameter) for parameter in model.face_net.parameters()} <= learning
+    assert not learning & {id(parameter) for parameter in model.voice_net[0].parameters()}
+
+
+def test_faces_are_made_anew_and_voices_are_copies():
+    own = data()
+    copies = np.arange(3 * 8 * 2, dtype=np.float32).reshape(3, 8, 2)
+    batches = recipe.FacesAnew(recipe.Features(own, copies, copies))
+    batch = batches.make(20, 0)
+    assert batch.faces.inputs.shape == (recipe.FACE_PEOPLE * recipe.EACH, 3, 20, 20)
+    assert batch.faces.inputs.dtype == torch.uint8
+    assert set(batch.faces.people.tolist()) == {0, 1, 2, 3}
+    assert set(batch.voices.inputs[:, 0].tolist()) <= set(copies[..., 0].ravel().tolist())
 
 
 def test_features_are_of_the_items_that_are_drawn():
@@ -91,7 +110,7 @@ def test_lessons_weigh_who_is_who_and_whom_the_teacher_likens():
 
 def test_layers_begin_as_the_teacher_and_as_principal_components(model):
     rng = np.random.default_rng(0)
-    copies = [rng.normal(size=(1, 300, 256)).astype(np.float32) for _ in range(2)]
+    copies = [rng.normal(size=(1, 300, n)).astype(np.float32) for n in (256, 1216)]
     copies[1][..., 7] *= 50  # by far the most of what there is
     seen = recipe.Features(data(), *copies)
     teacher = torch.nn.Linear(256, 128, bias=False)

@@ -18,7 +18,7 @@ from torch import nn
 from avsearch import runtime
 from avsearch.models import load_model, load_torch_model
 from avsearch.models.checkpoint import put_record, save_checkpoint
-from avsearch.models.frontends import Cepstra, LogMels, Spectrogram
+from avsearch.models.frontends import Cepstra, FilterBanks, LogMels, Spectrogram
 from avsearch.models.onnx import OnnxEmbedder, branch_path
 from avsearch.spaces import model_space
 from indexer.errors import BadRequest
@@ -201,7 +201,9 @@ def run(path: Path, network: Any, waves: np.ndarray) -> tuple[np.ndarray, np.nda
         return runtime.Session(path).run(waves)[0], network(torch.from_numpy(waves)).numpy()
 
 
-@pytest.mark.parametrize("front", [Cepstra(20), Spectrogram(), LogMels()], ids=lambda f: type(f))
+@pytest.mark.parametrize(
+    "front", [Cepstra(20), Spectrogram(), LogMels(), FilterBanks()], ids=lambda f: type(f)
+)
 def test_every_front_end_comes_out_the_same(front, tmp_path):
     rng = np.random.default_rng(0)
     waves = np.stack([voice(rng, SAMPLES, level).data for level in (1e-3, 0.1, 1.0)])
@@ -215,9 +217,12 @@ def test_every_front_end_comes_out_the_same(front, tmp_path):
     narrower=st.integers(0, 7),
     hop=st.integers(1, 40),
     power=st.sampled_from([1, 2]),
+    center=st.booleans(),
 )
-def test_a_spectrogram_is_its_own_by_cosines(n_fft, narrower, hop, power):
-    theirs = torchaudio.transforms.Spectrogram(n_fft, n_fft - narrower, hop, power=power)
+def test_a_spectrogram_is_its_own_by_cosines(n_fft, narrower, hop, power, center):
+    theirs = torchaudio.transforms.Spectrogram(
+        n_fft, n_fft - narrower, hop, power=power, center=center
+    )
     waves = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 200), np.float32))
     torch.testing.assert_close(WindowedCosines(theirs)(waves), theirs(waves), atol=1e-3, rtol=1e-4)
 

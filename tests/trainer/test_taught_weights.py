@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from avsearch.models.backbones import ResNet29, SpeakerLSTM
+from avsearch.models.backbones import CAMPlus, ResNet29
 from avsearch.models.frontends import scale_pixels
 from indexer.errors import BadRequest
 from trainer.recipes.teachers import read_face_teacher, read_voice_teacher, teacher_file
@@ -82,19 +82,37 @@ def test_another_version_of_the_file_is_refused(tmp_path):
         read_face_teacher(path)
 
 
+def published(trunk: CAMPlus) -> dict[str, torch.Tensor]:
+    """A network's weights by other names, the last layer before the norm that precedes it."""
+    names = sorted(trunk.state_dict(), key=lambda name: name.startswith("end"))
+    return {
+        f"xvector.dense.{name}" if name.startswith("last") else name: trunk.state_dict()[name]
+        for name in names
+    }
+
+
 def test_a_voice_encoder_keeps_its_weights(tmp_path):
-    own = SpeakerLSTM(40)
-    path = tmp_path / "pretrained.pt"
-    extra = {"similarity_weight": torch.ones(1)}
-    torch.save({"step": 3, "model_state": {**own.state_dict(), **extra}}, path)
-    _, read = read_voice_teacher(path)
+    own = CAMPlus()
+    for value in own.state_dict().values():
+        value.copy_(torch.rand(value.shape))
+    path = tmp_path / "published.pt"
+    torch.save(published(own), path)
+    read = read_voice_teacher(path)
+    assert not read.training
     for name, value in read.state_dict().items():
         assert torch.equal(value, own.state_dict()[name]), name
 
 
+def test_another_voice_encoder_is_refused(tmp_path):
+    path = tmp_path / "published.pt"
+    torch.save({"linear.weight": torch.ones(1)}, path)
+    with pytest.raises(BadRequest, match="not as 3D-Speaker writes it"):
+        read_voice_teacher(path)
+
+
 def test_a_file_that_would_run_code_is_not_read(tmp_path):
-    path = tmp_path / "pretrained.pt"
-    torch.save({"model_state": struct.Struct}, path)
+    path = tmp_path / "published.pt"
+    torch.save({"head": struct.Struct}, path)
     with pytest.raises(Exception, match=r"weights_only|Unsupported"):
         read_voice_teacher(path)
 

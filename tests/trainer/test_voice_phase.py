@@ -1,0 +1,81 @@
+"""The last phase of the default recipe: voices alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from avsearch.models.adsm import ADSM
+from avsearch.models.batch import Batch
+from trainer.recipes import voices as phase
+from trainer.recipes.adsm import SETTINGS
+from trainer.recipes.resident import Side, batch_side
+
+
+@pytest.fixture
+def model() -> ADSM:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ADSM(dataclasses.replace(SETTINGS, voice_seconds=0.6)).eval()
+
+
+def spoken() -> Side[np.ndarray]:
+    rng = np.random.default_rng(0)
+    lengths = [9000, 24_000] * 4
+    items = [rng.integers(-9000, 9000, n).astype(np.int16) for n in lengths]
+    return Side(items, np.arange(8) // 2, np.arange(8) // 2 % 2)
+
+
+def test_only_the_voice_branch_learns_and_its_norms_stay(model):
+    alone = phase.voices_alone(model).train()
+    learning = {id(parameter) for parameter in alone.generator_parameters()}
+    assert {id(parameter) for parameter in model.voice_net.parameters()} <= learning
+    assert not learning & {id(parameter) for parameter in model.face_net.parameters()}
+    norms = [each for each in alone.modules() if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    before = {key: value.clone() for key, value in model.named_buffers()}
+    waves = torch.randn(3, 9600, generator=torch.Generator().manual_seed(1)) * 0.1
+    together = alone.embed_voice(waves)
+    torch.testing.assert_close(together, model.embed_voice(waves))
+    for key, value in model.named_buffers():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_voice_is_kept_where_its_whole_recording_lies(model):
+    there = phase.where_they_lie(model, spoken())
+    assert there.taught.shape == (8, 128)
+    np.testing.assert_allclose(np.linalg.norm(there.taught, axis=1), 1, atol=1e-5)
+    batch = Batch(
+        batch_side(Side([], np.zeros(1, int), np.zeros(1, int)), np.ones((1, 128), np.float32)),
+        batch_side(there, np.zeros((8, 1), np.float32)),
+    )
+    kept = torch.from_numpy(there.taught)
+    assert phase.Keeping()((kept, kept), batch)["kept"].item() == pytest.approx(0, abs=1e-6)
+    assert phase.Keeping()((kept, -kept), batch)["kept"].item() == pytest.approx(2, abs=1e-6)
+
+
+def test_some_voices_are_heard_as_they_are():
+    voices = spoken()
+    whole = voices.items[1].astype(np.float32) / 32768
+    rng = np.random.default_rng(2)
+    good = 0
+    for _ in range(100):
+        heard = phase.recorded(voices.items[1], 0.1, rng, voices.items)
+        windows = np.lib.stride_tricks.sliding_window_view(whole, len(heard))
+        good += bool((windows[:, :4] == heard[:4]).all(1).any())
+    untouched = phase.GOOD + (1 - phase.GOOD) * 0.2 * 0.3 * 0.4
+    assert good == pytest.approx(100 * untouched, abs=15)
+
+
+def test_batches_are_of_stretches_of_several_people(model):
+    there = phase.where_they_lie(model, spoken())
+    batch = phase.Recordings(there, 128, seed=0).make(0, 0.25)
+    assert batch.voices.inputs.shape == (phase.PEOPLE * phase.EACH, 4000)
+    for person, taught in zip(batch.voices.people, batch.voices.teacher, strict=True):
+        own = torch.from_numpy(there.taught[there.people == int(person)])
+        assert (own == taught).all(1).any()

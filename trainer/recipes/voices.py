@@ -1,0 +1,120 @@
+"""The last phase of the default recipe: the voice branch goes on alone, on poor recordings.
+
+A good recording stays where it is, and so do faces: what is learnt is to bring noisy and
+telephoned stretches to where the whole good recording lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from avsearch.models.adsm import ADSM
+from avsearch.models.batch import Batch
+from trainer.data import augment
+from trainer.recipes.common import Phase, Watch, embed_voices, train
+from trainer.recipes.resident import PeopleSampler, Side, batch_side
+
+VOICES = Phase(240, 0, 2.0, peak_rate=1e-4, warmup=20, terms=("kept",))
+GOOD = 0.3  # share of the voices that are heard as they are
+PEOPLE, EACH = 16, 2  # of a batch
+
+
+def go_on_with_voices(
+    model: ADSM,
+    voices: Side[NDArray[np.int16]],
+    validate: Callable[[], Mapping[str, float]],
+    watch: Watch,
+    seed: int,
+) -> None:
+    """The phase. Its end is kept: scores of good recordings do not tell its steps apart."""
+    batches = Recordings(where_they_lie(model, voices), model.settings.dim, seed)
+    train(
+        voices_alone(model),
+        (VOICES,),
+        batches,
+        lambda _: validate(),
+        watch,
+        every=VOICES.steps,
+        lessons=Keeping(),
+    )
+
+
+class AsPublished(nn.Module):
+    """A network whose weights learn and whose norms stay what they were: few voices are here."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - torch's
+        """Nothing changes."""
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network's."""
+        y: Tensor = self.network(x)
+        return y
+
+
+def voices_alone(model: ADSM) -> ADSM:
+    """A model that takes embeddings for faces, and shares the voice branch."""
+    alone = ADSM(dataclasses.replace(model.settings, face_features=(model.settings.dim,)))
+    alone.face_net = nn.Sequential()
+    alone.voice_net = nn.Sequential(AsPublished(model.voice_net))
+    return alone
+
+
+@torch.inference_mode()
+def where_they_lie(model: ADSM, voices: Side[NDArray[np.int16]]) -> Side[NDArray[np.int16]]:
+    """Voices with the embeddings of their whole recordings."""
+    model.eval()
+    kept = embed_voices(model.embed_voice, voices, model.settings.voice_seconds)
+    return dataclasses.replace(voices, taught=kept)
+
+
+class Recordings:
+    """Batches of stretches of voices, good or poor; there are no faces to speak of."""
+
+    def __init__(self, voices: Side[NDArray[np.int16]], dim: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.voices, self.dim = voices, dim
+        self.sampler = PeopleSampler(voices, EACH, self.rng)
+
+    def make(self, face_size: int, voice_seconds: float) -> Batch:  # noqa: ARG002
+        """The next batch."""
+        voices = self.voices.take(self.sampler.draw(PEOPLE))
+        heard = [recorded(one, voice_seconds, self.rng, self.voices.items) for one in voices.items]
+        nobody: Side[NDArray[np.int16]] = Side([], np.zeros(1, np.int64), np.zeros(1, np.int64))
+        return Batch(
+            batch_side(nobody, np.ones((1, self.dim), np.float32)),
+            batch_side(voices, np.stack(heard)),
+        )
+
+
+def recorded(
+    samples: NDArray[np.int16],
+    seconds: float,
+    rng: np.random.Generator,
+    others: Sequence[NDArray[np.int16]],
+) -> NDArray[np.float32]:
+    """A stretch as it is, or through a poor channel."""
+    if rng.random() < GOOD:
+        return augment.stretch(samples, seconds, rng)
+    return augment.voice(samples, seconds, rng, telephone=0.6, loudest_noise_db=0.0, others=others)
+
+
+class Keeping(nn.Module):
+    """How far stretches are from where their whole recordings lie."""
+
+    def forward(self, encoded: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The mean of 1 less the cosine."""
+        wanted = batch.voices.teacher
+        assert wanted is not None
+        return {"kept": 1 - (encoded[1] * wanted).sum(1).mean()}
