@@ -21,7 +21,6 @@ _NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost me
 _BITS = 63  # of the largest number that a size or a place in a file can be
 _METADATA: Final = 14  # ModelProto.metadata_props, messages of a key (1) and a value (2)
 _LARGEST: Final = 1 << 16  # bytes of a key, a value or both that are read of a file that is none
-MANY: Final = 16  # runs, more than a picture of any size takes
 _SILENT: Final = 4  # onnxruntime says what is fatal and no more: errors are raised as well
 
 
@@ -38,14 +37,12 @@ def can_import(package: str) -> bool:
 class Session:
     """A network in an ONNX file, loaded when it is first run; threads may share it.
 
-    Each run is on one core, that of the thread that asks. Arranging a network for its fastest takes
-    longer than the first runs gain by it, so that is done once it has been run some times.
+    Each run is on one core, that of the thread that asks.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._session: Any = None
-        self._runs = 0
         self._loading = threading.Lock()
 
     def run(self, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
@@ -60,18 +57,15 @@ class Session:
 
     def _loaded(self) -> Any:
         with self._loading:
-            if self._runs in (0, MANY):
-                self._session = _open(self._path, fastest=self._runs == MANY)
-            self._runs += 1
+            if self._session is None:
+                self._session = _open(self._path)
             return self._session
 
 
-def _open(path: Path, *, fastest: bool) -> Any:
+def _open(path: Path) -> Any:
     import onnxruntime
 
-    levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fastest else levels.ORT_ENABLE_BASIC
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     options.enable_mem_pattern = False  # it is for inputs that are all of one size

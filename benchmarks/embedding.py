@@ -40,7 +40,7 @@ from trainer.metrics import equal_error_rate
 
 BATCH = 16  # of a core
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-WARMING = runtime.MANY + 1  # single items before any are timed
+WARMING = 4  # single items before any are timed
 KINDS: dict[Modality, Kind] = {"face": "picture", "voice": "sound"}
 
 Way = Callable[[NDArray[Any]], Vectors]  # inputs of one modality (B, ...) to (B, dim)

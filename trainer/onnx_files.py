@@ -96,10 +96,13 @@ def _transposed(graph: Any, matrices: Any) -> Any:
 
 
 def _halve(onnx: Any, graph: Any) -> None:
-    """Store as float16, and cast when the file is loaded, what loses nothing by it."""
+    """Store as float16, and cast when the file is loaded, what loses nothing by it.
+
+    Not vectors: they would save next to nothing, and each is one more node to be loaded.
+    """
     for tensor in list(graph.initializer):
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or not _fits_half(values):
+        if values.dtype != np.float32 or values.ndim < 2 or not _fits_half(values):
             continue
         name = tensor.name
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

@@ -21,7 +21,8 @@ from indexer.types import MODALITIES, Embedded, Media, Modality, Vectors
 
 Function = Literal["embed", "feature_map"]  # of a network, for each modality
 
-_ROWS = 32  # rows of one forward pass at most: enough to fill a core, little memory
+# Rows of one forward pass at most: on a core few, whose maps stay near it; enough to fill a GPU.
+_CORE_ROWS, _DEVICE_ROWS = 8, 32
 
 
 class Passes(Protocol):
@@ -88,11 +89,12 @@ class Forward:
         read = on_all_cores(self._read, media)
         refusals = {at: rows for at, rows in enumerate(read) if isinstance(rows, str)}
         taken = [(at, rows) for at, rows in enumerate(read) if not isinstance(rows, str)]
+        most = _CORE_ROWS if self.passes.on_cores else _DEVICE_ROWS
         chunks = [
             chunk
             for modality in MODALITIES
             for chunk in _chunks(
-                modality, [each for each in taken if media[each[0]].modality == modality]
+                modality, [each for each in taken if media[each[0]].modality == modality], most
             )
         ]
         if not chunks:
@@ -123,12 +125,12 @@ class Forward:
 
 
 def _chunks(
-    modality: Modality, taken: Sequence[tuple[int, Sequence[NDArray[Any]]]]
+    modality: Modality, taken: Sequence[tuple[int, Sequence[NDArray[Any]]]], most: int
 ) -> Iterator[_Chunk]:
-    """The rows of items of one modality, as many at a time as a forward pass takes."""
+    """The rows of items of one modality, at most so many at a time."""
     found = [(place, row) for place, rows in taken for row in rows]
-    for start in range(0, len(found), _ROWS):
-        places, rows = zip(*found[start : start + _ROWS], strict=True)
+    for start in range(0, len(found), most):
+        places, rows = zip(*found[start : start + most], strict=True)
         yield _Chunk(modality, np.array(places), rows)
 
 

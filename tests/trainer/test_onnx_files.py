@@ -135,21 +135,19 @@ def test_a_damaged_graph_is_said_when_it_is_run(copied, media):
         load_model(copied, "cpu").embed(media[:1])
 
 
-def test_a_network_that_is_run_often_is_arranged_anew_once_and_stays_the_same(
-    shipped, media, monkeypatch
-):
-    opened: list[bool] = []
+def test_a_network_is_loaded_once(shipped, media, monkeypatch):
+    opened: list[Path] = []
     open_file = runtime._open
 
-    def counting(path: Path, *, fastest: bool) -> Any:
-        opened.append(fastest)
-        return open_file(path, fastest=fastest)
+    def counting(path: Path) -> Any:
+        opened.append(path)
+        return open_file(path)
 
     monkeypatch.setattr(runtime, "_open", counting)
     model = load_model(shipped, "cpu")
-    vectors = [model.embed(media[:1]).vectors[0] for _ in range(2 * runtime.MANY)]
-    assert opened == [False, True]
-    np.testing.assert_allclose(vectors, [vectors[0]] * len(vectors), atol=1e-5)
+    for _ in range(3):
+        model.embed(media[:1])
+    assert len(opened) == 1
 
 
 def test_the_same_network_gives_the_same_bytes(copied):
