@@ -175,7 +175,7 @@ class MaskedLayer(nn.Module):
     """A densely connected layer of time delays whose outputs are masked by their context.
 
     The context of a frame is the mean over all frames and that over its stretch of 100 (Wang et
-    al., Interspeech 2023, Eq. 2-6).
+    al., Interspeech 2023).
     """
 
     def __init__(self, channels_in: int, channels: int, width: int, dilation: int) -> None:
