@@ -196,15 +196,15 @@ class MaskedLayer(nn.Module):
 
 
 def stretches(frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What sums means of stretches of 100 frames and of all (frames, n), what spreads them again.
+    """The matrices that pool frames to contexts (frames, n) and spread those over frames again.
 
-    As two products, which an ONNX file holds as two nodes a layer in place of a dozen: how long it
-    takes to load goes by their number.
+    A context is the mean over a stretch of 100 frames and the mean over all. By two products a
+    layer an ONNX file has few nodes, and it takes as long to load as it has nodes.
     """
     own = np.arange(frames) // 100 == np.arange(-(-frames // 100))[:, None]
     pool = own.T / own.sum(1) + 1 / frames
-    matrices = (torch.from_numpy(each.astype(np.float32)).to(like) for each in (pool, own))
-    return next(matrices), next(matrices)
+    pooling, spreading = (torch.from_numpy(each.astype(np.float32)) for each in (pool, own))
+    return pooling.to(like), spreading.to(like)
 
 
 class MaskedBlock(nn.Module):

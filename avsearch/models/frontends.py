@@ -19,7 +19,7 @@ HOP_S = 0.010  # seconds between two windows
 MELS = 64
 _LOUDNESS = 0.05  # root mean square every voice is brought to
 _MARGIN = 56  # samples by which 25 ms are shorter than what is transformed, to either side
-_FULL_LEVEL = 10 ** (-26 / 20)  # root mean square, 26 dB below full scale
+_SPEECH_LEVEL = 10 ** (-26 / 20)  # root mean square, 26 dB below full scale
 _LEAST_POWER = 2**-23  # Kaldi's: what a float can add to one
 _CEPSTRUM_SCALE = 10.0  # brings cepstra to about unit size
 
@@ -112,8 +112,8 @@ class LogMels(nn.Module):
 class FilterBanks(nn.Module):
     """Waveforms (B, samples) to logarithms of mel filter banks (B, bands, frames), 100 a second.
 
-    Those of Kaldi, with which most speaker encoders were published: pre-emphasis, windows of
-    25 ms raised to 0.85, triangles that are straight in mel from 20 Hz to 8 kHz. Each row is
+    Those of Kaldi, with which most speaker encoders were published: pre-emphasis, Hann windows of
+    25 ms to the power of 0.85, triangles that are straight in mel from 20 Hz to 8 kHz. Each row is
     brought to 26 dB below full scale and each of its bands to mean nought, so that neither level
     nor a fixed channel reaches the network. What Kaldi does to each window anew, taking its mean
     away, is done once a row.
@@ -139,7 +139,7 @@ class FilterBanks(nn.Module):
         """(B, samples) in [-1, 1] to (B, bands, (samples - 240) // 160)."""
         waves = waves - waves.mean(1, keepdim=True)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
-        waves = waves * (_FULL_LEVEL / level)
+        waves = waves * (_SPEECH_LEVEL / level)
         raised = functional.pad(waves[:, 1:] - 0.97 * waves[:, :-1], (_MARGIN + 1, _MARGIN))
         with _full_precision(waves):
             logs = torch.log(self.transform(raised).clamp_min(_LEAST_POWER))

@@ -321,26 +321,26 @@ def begin_behind_trunks(model: ADSM, face_teacher: nn.Linear, seen: Features) ->
 
 def without_trunks(model: ADSM) -> ADSM:
     """A model on what the trunks give, which shares all that stands behind them."""
-    behind = ADSM(
-        dataclasses.replace(
-            model.settings,
-            face_features=(ResNet29.channels,),
-            voice_features=(CAMPlus.channels,),
-        )
-    )
-    behind.face_net = nn.Sequential(model.face_net[1])
-    behind.voice_net = nn.Sequential(model.voice_net[1])
-    behind.classifier, behind.attribute = model.classifier, model.attribute
-    return behind
+    faces, voices = (ResNet29.channels,), (CAMPlus.channels,)
+    settings = dataclasses.replace(model.settings, face_features=faces, voice_features=voices)
+    behind = nn.Sequential(model.face_net[1]), nn.Sequential(model.voice_net[1])
+    return _sharing(model, settings, *behind)
 
 
 def without_voice_trunk(model: ADSM) -> ADSM:
     """A model on faces and on what the trunk for voices gives, which shares all else."""
     settings = dataclasses.replace(model.settings, voice_features=(CAMPlus.channels,))
-    behind = ADSM(settings)
-    behind.face_net, behind.voice_net = model.face_net, nn.Sequential(model.voice_net[1])
-    behind.classifier, behind.attribute = model.classifier, model.attribute
-    return behind
+    return _sharing(model, settings, model.face_net, nn.Sequential(model.voice_net[1]))
+
+
+def _sharing(
+    model: ADSM, settings: ADSMSettings, face_net: nn.Sequential, voice_net: nn.Sequential
+) -> ADSM:
+    """A model of these nets that shares the classifiers of another."""
+    sharing = ADSM(settings)
+    sharing.face_net, sharing.voice_net = face_net, voice_net
+    sharing.classifier, sharing.attribute = model.classifier, model.attribute
+    return sharing
 
 
 def calibrate(examples: list[Example], checkpoint: Path) -> None:
