@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from indexer.types import Vectors
 from trainer.intervals import Draws, interval
 from trainer.metrics import roc_auc
-from trainer.ranking import Ranking, rank_vectors
+from trainer.ranking import rank_vectors
 
 Ints = NDArray[np.int64]
 
@@ -44,15 +44,6 @@ class Figure:
         )
 
 
-def label_precision(queries: Embeddings, gallery: Embeddings) -> Figure:
-    """How often the first answer has the query's label.
-
-    Chance is the share of the gallery that has it, averaged over the queries.
-    """
-    ranking = _ranked(queries, gallery, queries.labels, gallery.labels)
-    return _figure((ranking.first == 1).astype(float), queries, ranking.relevant, gallery)
-
-
 def label_map(queries: Embeddings, gallery: Embeddings) -> Figure:
     """Mean average precision of retrieving the gallery's items of the query's label.
 
@@ -76,13 +67,9 @@ def same_person_auc(side: Embeddings) -> float:
     return roc_auc(scores, side.people[first] == side.people[second])
 
 
-def _ranked(queries: Embeddings, gallery: Embeddings, asked: Ints, labels: Ints) -> Ranking:
-    return rank_vectors(queries.vectors, gallery.vectors, asked, labels, cuts=(1,))
-
-
 def _mean_precision(queries: Embeddings, gallery: Embeddings, asked: Ints, labels: Ints) -> Figure:
     """Over the queries that have an answer; NaN where none has."""
-    ranking = _ranked(queries, gallery, asked, labels)
+    ranking = rank_vectors(queries.vectors, gallery.vectors, asked, labels, cuts=(1,))
     known = ranking.relevant > 0
     part = Embeddings(queries.vectors[known], queries.people[known], queries.labels[known])
     return _figure(ranking.average_precision[known], part, ranking.relevant[known], gallery)

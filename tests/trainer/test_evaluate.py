@@ -11,7 +11,6 @@ from trainer.evaluate import (
     Embeddings,
     Figure,
     label_map,
-    label_precision,
     person_map,
     same_person_auc,
 )
@@ -57,7 +56,6 @@ def test_who_knows_the_person_is_always_right(perfect):
     assert values(figure) == (1, 1, 1)
     assert figure.chance == pytest.approx(1 / PEOPLE)
     assert (figure.queries, figure.people) == (PEOPLE * EACH, PEOPLE)
-    assert values(label_precision(perfect, perfect)) == (1, 1, 1)
     assert same_person_auc(perfect) == 1
 
 
@@ -81,7 +79,6 @@ def test_who_is_always_wrong_is_found_out(perfect):
 
 def test_who_knows_the_gender_alone_is_right_about_nothing_else(gender_only):
     assert values(label_map(gender_only, gender_only)) == (1, 1, 1)
-    assert values(label_precision(gender_only, gender_only)) == (1, 1, 1)
     figure = person_map(gender_only, gender_only)
     assert values(figure) == pytest.approx((2 / PEOPLE,) * 3)  # 3 of the 12 that tie
 
@@ -96,10 +93,10 @@ def test_gender_alone_tells_people_apart_as_often_as_genders_differ(gender_only)
 
 def test_noise_is_about_chance():
     queries, gallery = random_side(0), random_side(1)
-    for figure in (label_map(queries, gallery), label_precision(queries, gallery)):
-        assert figure.chance == 0.5
-        assert figure.value == pytest.approx(0.5, abs=0.12)
-        assert figure.lower < figure.value < figure.upper
+    figure = label_map(queries, gallery)
+    assert figure.chance == 0.5
+    assert figure.value == pytest.approx(0.5, abs=0.12)
+    assert figure.lower < figure.value < figure.upper
     figure = person_map(queries, gallery)
     assert figure.chance == pytest.approx(1 / 40)
     assert figure.value == pytest.approx(1 / 40, abs=0.06)
@@ -109,8 +106,7 @@ def test_noise_is_about_chance():
 def test_chance_is_the_share_of_the_gallery_that_would_be_right():
     queries = side(np.eye(4)[:2], np.array([0, 1]))
     gallery = side(np.eye(4), np.array([0, 1, 3, 5]))  # three of four have label 1
-    for measure in (label_map, label_precision):
-        assert measure(queries, gallery).chance == pytest.approx((1 / 4 + 3 / 4) / 2)
+    assert label_map(queries, gallery).chance == pytest.approx((1 / 4 + 3 / 4) / 2)
 
 
 def test_chance_is_what_a_scorer_of_nothing_gets():
@@ -129,8 +125,6 @@ def test_queries_and_gallery_are_not_mixed_up():
     gallery = side(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), np.array([1, 0, 1]))
     assert person_map(queries, gallery).value == pytest.approx((1 / 2 + (1 + 2 / 3) / 2) / 2)
     assert person_map(gallery, queries).value == pytest.approx((1 / 2 + 1 + 1) / 3)
-    assert label_precision(queries, gallery).value == 0.5
-    assert label_precision(gallery, queries).value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("measure", [label_map, person_map])
@@ -152,19 +146,12 @@ def test_where_no_query_has_an_answer_there_is_no_figure(perfect, measure):
     assert (figure.queries, figure.people) == (0, 0)
 
 
-def test_a_first_answer_of_another_label_counts_as_wrong_though_there_is_no_right_one():
-    women = side(np.eye(3), np.array([0, 2, 4]))
-    figure = label_precision(side(np.eye(3), np.array([0, 1, 3])), women)
-    assert figure.value == pytest.approx(1 / 3)
-    assert figure.chance == pytest.approx(1 / 3)
-
-
 def test_the_order_of_the_gallery_does_not_matter():
     queries, gallery = random_side(0), random_side(1)
     order = np.random.default_rng(2).permutation(len(gallery.people))
     parts = (gallery.vectors[order], gallery.people[order], gallery.labels[order])
     shuffled = Embeddings(*parts)
-    for measure in (label_map, person_map, label_precision):
+    for measure in (label_map, person_map):
         wanted, found = measure(queries, gallery), measure(queries, shuffled)
         assert values(found) == pytest.approx(values(wanted))
     assert same_person_auc(shuffled) == pytest.approx(same_person_auc(gallery))

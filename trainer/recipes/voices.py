@@ -21,7 +21,7 @@ from trainer.data import augment
 from trainer.recipes.common import Phase, Watch, embed_voices, train
 from trainer.recipes.resident import PeopleSampler, Side, batch_side
 
-VOICES = Phase(240, 0, 2.0, peak_rate=1e-4, warmup=20, terms=("kept",))
+VOICES = Phase(600, 0, 2.0, peak_rate=1e-4, warmup=20, terms=("kept",))
 GOOD = 0.3  # share of the voices that are heard as they are
 PEOPLE, EACH = 16, 2  # of a batch
 
