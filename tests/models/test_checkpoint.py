@@ -108,6 +108,12 @@ def test_saving_replaces_and_leaves_nothing_beside(path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_others_may_read_it_as_any_file_of_the_folder(path):
+    other = path.with_name("other")
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_the_space_is_that_of_the_file(path):
     space = load_checkpoint(path, MODELS).space
     assert (space.model, space.dim, space.metric) == ("adsm", 16, "cosine")
