@@ -69,6 +69,7 @@ def _open(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     options.enable_mem_pattern = False  # it is for inputs that are all of one size
+    options.enable_mem_reuse = False  # the allocator takes back more than that plan, as quickly
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common root of their own
