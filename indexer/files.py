@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,22 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside a file to write to; it takes the file's place at the end.
 
-    Where the writing fails the temporary file is deleted, and what was there before stays.
+    Where the writing fails the temporary file is deleted, and what was there before stays. Whatever
+    writes it, it may be read by whom the place lets read: safetensors makes its files private.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
+        mode = _mode_of_new(partial)
         yield partial
+        partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _mode_of_new(path: Path) -> int:
+    """Who may read and write a file that is made here; it is not left."""
+    path.touch(exist_ok=False)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avsearch.spaces import WEIGHTS_HASH, hash_parts
@@ -89,8 +89,7 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     """Write whole or not at all; what a file said of its weights before is not said anew."""
     digest = metadata.get(WEIGHTS_HASH) or weights_hash(tensors, metadata["settings"])
     with replacing(path) as partial:
-        # save_file lets nobody but its user read the file, whatever the folder allows.
-        partial.write_bytes(save(tensors, {**metadata, WEIGHTS_HASH: digest}))
+        save_file(tensors, partial, {**metadata, WEIGHTS_HASH: digest})
 
 
 def load_checkpoint(

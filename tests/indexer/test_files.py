@@ -15,6 +15,22 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_it_may_be_read_as_any_new_file_whoever_makes_it_private(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    with replacing(path) as partial:
+        partial.touch(0o600)
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+def test_a_writing_that_writes_nothing_is_no_empty_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_text() == "old"
+
+
 def fail_half_way(path):
     with replacing(path) as partial:
         partial.write_text("half")
