@@ -47,9 +47,9 @@ def write_onnx(
     _halve(onnx, model.graph)
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(model, full_check=True)
     # Every length that a file does not say, onnxruntime names, in time that grows by their square.
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
