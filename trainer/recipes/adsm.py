@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +61,7 @@ from trainer.recipes.common import (
 )
 from trainer.recipes.galleries import Example, read_gallery, training_set
 from trainer.recipes.onnx import write_branches
-from trainer.recipes.resident import BatchMaker, Changed, Side, TrainingSet, batch_side
+from trainer.recipes.resident import BatchMaker, Side, TrainingSet, batch_side
 from trainer.recipes.teachers import (
     FACE_FILE,
     VOICE_FILE,
@@ -204,13 +204,6 @@ def face_trunk_of(model: ADSM, pixels: Iterable[NDArray[np.uint8]]) -> Vectors:
     return in_rows(lambda rows: model.face_net[0](scale_pixels(rows)), pixels)
 
 
-def poor_recordings(data: TrainingSet) -> Changed:
-    """Voices through telephones and among others, more often than a training has them elsewhere."""
-    return functools.partial(
-        augment.voice, telephone=0.4, loudest_noise_db=0.0, others=data.voices.items
-    )
-
-
 class Lessons(nn.Module):
     """What is learnt besides the paper's: who is who within a modality, and whom a teacher likens.
 
@@ -246,7 +239,6 @@ class Features(BatchMaker):
             voice_people=FEATURE_PEOPLE,
             each=EACH,
             seed=SEED,
-            closest=CLOSEST,
         )
         self.faces, self.voices = faces, voices  # (copies, n, values)
 
@@ -275,7 +267,7 @@ class FacesAnew(Features):
     def faces_of(self, chosen: Ints, size: int) -> BatchSide:
         """Each of these faces, changed a little."""
         side = self.data.faces.take(chosen)
-        changed = [augment.face(one, size, self.rng, closest=self.closest) for one in side.items]
+        changed = [augment.face(one, size, self.rng, closest=CLOSEST) for one in side.items]
         return batch_side(side, np.stack(changed))
 
 
@@ -284,7 +276,10 @@ def features(model: ADSM, data: TrainingSet) -> Features:
     """Augmented copies of the data as the trunks see them."""
     rng = np.random.default_rng(SEED)
     size, seconds = SETTINGS.face_size, SETTINGS.voice_seconds
-    poorly = poor_recordings(data)
+    # Through telephones and among others more often than a training has them elsewhere.
+    poorly: Callable[..., NDArray[np.float32]] = functools.partial(
+        augment.voice, telephone=0.4, loudest_noise_db=0.0, others=data.voices.items
+    )
 
     def one_more_of_faces() -> Vectors:
         changed = (augment.face(one, size, rng, closest=CLOSEST) for one in data.faces.items)

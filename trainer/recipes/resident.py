@@ -18,7 +18,6 @@ from avsearch.models.batch import UNKNOWN, Batch, BatchSide
 from trainer.data import augment
 
 Item = TypeVar("Item")
-Changed = Callable[[NDArray[np.int16], float, np.random.Generator], NDArray[np.float32]]
 
 FACE_SIZE = 160  # pixels a side of a stored face
 
@@ -96,9 +95,7 @@ def _shares(counts: Sequence[int]) -> NDArray[np.float64]:
 class BatchMaker:
     """Augmented batches of a training set, endlessly and reproducibly by seed.
 
-    Faces and voices of a batch are of different people, drawn by their labels. ``closest`` is
-    the smallest share of a face's crop that is seen; ``voice`` changes a voice as
-    :func:`trainer.data.augment.voice` does.
+    Faces and voices of a batch are of different people, drawn by their labels.
     """
 
     def __init__(
@@ -109,10 +106,7 @@ class BatchMaker:
         voice_people: int,
         each: int,
         seed: int,
-        closest: float = 0.75,
-        voice: Changed = augment.voice,
     ) -> None:
-        self.closest, self.voice = closest, voice
         self.rng = np.random.default_rng(seed)
         self.data = data
         self.face_people, self.voice_people = face_people, voice_people
@@ -125,8 +119,8 @@ class BatchMaker:
         return to_batch(
             self.data.faces.take(faces),
             self.data.voices.take(voices),
-            lambda rgb: augment.face(rgb, face_size, self.rng, closest=self.closest),
-            lambda samples: self.voice(samples, voice_seconds, self.rng),
+            lambda rgb: augment.face(rgb, face_size, self.rng),
+            lambda samples: augment.voice(samples, voice_seconds, self.rng),
         )
 
     def draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
