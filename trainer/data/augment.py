@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torchaudio
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from torch import Tensor
 
 from avsearch.models.inputs import SAMPLE_RATE
+
+Pixels = NDArray[Any]  # (h, w, 3) uint8, which OpenCV does not tell
 
 _GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue (ITU-R BT.601)
 
 _BLOCK = 1024  # samples that are filtered at a time
 _REACH = 64  # samples to either side of one that its filtered value depends on
 _HOP = _BLOCK - 2 * _REACH
+_CHANNELS = 1024
 
 _MU_LAW = 256  # levels of a telephone (ITU-T G.711)
 
@@ -37,51 +42,49 @@ def face(
 
     ``closest`` is the smallest share of the side that is seen.
     """
-    picture = _cut(Image.fromarray(rgb), size, closest, rng)
-    picture = picture.convert("RGB", _relighting(picture, rng))
+    picture = _cut(rgb, size, closest, rng)
+    picture = cv2.transform(picture, _relighting(picture, rng))
     if rng.random() < 0.15:
-        picture = picture.filter(
-            ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.5)) * size / 128)
-        )
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.5) * size / 128)
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
-def _cut(picture: Image.Image, size: int, closest: float, rng: np.random.Generator) -> Image.Image:
+def _cut(rgb: Pixels, size: int, closest: float, rng: np.random.Generator) -> Pixels:
     """A square of ``closest`` to 105 % of the side, shifted, turned up to 10 degrees, or mirrored.
 
     One affine map of pixels, so that they are interpolated once.
     """
-    side = picture.width * rng.uniform(closest, 1.05)
-    slack = picture.width * 0.07
-    centre = picture.width / 2 + rng.uniform(-slack, slack, 2)
+    width = rgb.shape[1]
+    side = width * rng.uniform(closest, 1.05)
+    centre = width / 2 + rng.uniform(-0.07, 0.07, 2) * width
     angle = rng.uniform(-0.17, 0.17)
     across = side / size * np.array([np.cos(angle), np.sin(angle)])  # a step to the right
     down = np.array([-across[1], across[0]])
     if rng.random() < 0.5:
         across = -across
-    corner = centre - (across + down) * size / 2
-    return picture.transform(
+    first = centre - (across + down) * (size - 1) / 2 - 0.5  # whole numbers are pixels' middles
+    return cv2.warpAffine(
+        rgb,
+        np.stack([across, down, first], 1),
         (size, size),
-        Image.Transform.AFFINE,
-        (across[0], down[0], corner[0], across[1], down[1], corner[1]),
-        Image.Resampling.BILINEAR,
-        fillcolor=(127, 127, 127),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(127, 127, 127),
     )
 
 
-def _relighting(picture: Image.Image, rng: np.random.Generator) -> tuple[float, ...]:
-    """Other brightness, contrast and saturation as one matrix (3, 4) of colours, row by row.
+def _relighting(rgb: Pixels, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Other brightness, contrast and saturation as one matrix (3, 4) of colours.
 
     Each is between 0.6 and 1.4 of what it was; 15 % of the pictures lose all colour.
     """
     brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3)
     if rng.random() < 0.15:
         saturation = 0.0
-    mean = np.array(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))) @ _GREY
+    mean = np.array(cv2.mean(rgb)[:3]) @ _GREY
     mixing = saturation * np.eye(3) + (1 - saturation) * _GREY
     offsets = np.full((3, 1), (1 - contrast) * brightness * mean)
-    matrix = np.hstack([contrast * brightness * mixing, offsets])
-    return tuple(matrix.ravel().tolist())
+    return np.hstack([contrast * brightness * mixing, offsets])
 
 
 def voice(
@@ -110,7 +113,7 @@ def voice(
     if noisy and around:
         wave = with_noise(wave)
     if rng.random() < 0.8:
-        wave = _filtered(wave, _channel(_BLOCK // 2 + 1, rng))
+        wave = _filtered(wave, _channel_bank()[rng.integers(_CHANNELS)])
     if rng.random() < telephone:
         wave = _telephoned(wave, rng)
     return with_noise(wave) if noisy and not around else wave
@@ -146,34 +149,43 @@ def _telephoned(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     """
     even = len(wave) // 2 * 2
     lowest, highest = rng.uniform(200, 400), rng.uniform(3000, 3800)
-    spectrum = torch.fft.rfft(torch.from_numpy(wave[:even]))[: even // 4 + 1]
-    hertz = torch.linspace(0, SAMPLE_RATE / 4, len(spectrum))
+    spectrum = np.fft.rfft(wave[:even])[: even // 4 + 1]
+    hertz = np.linspace(0, SAMPLE_RATE / 4, len(spectrum))
     spectrum[(hertz < lowest) | (hertz > highest)] = 0
-    narrow = torch.fft.irfft(spectrum, even // 2)
+    narrow = torch.from_numpy(np.fft.irfft(spectrum, even // 2).astype(np.float32, copy=False))
     full_scale = narrow.abs().max() / float(rng.uniform(0.1, 1))
     codes = torchaudio.functional.mu_law_encoding(narrow / full_scale.clamp_min(1e-6), _MU_LAW)
     heard = torchaudio.functional.mu_law_decoding(codes, _MU_LAW) * full_scale
-    wide: NDArray[np.float32] = torch.fft.irfft(torch.fft.rfft(heard), even).numpy()
-    return np.resize(wide, len(wave))
+    wide = np.fft.irfft(np.fft.rfft(heard.numpy()), even)
+    return np.resize(wide.astype(np.float32, copy=False), len(wave))
 
 
-def _filtered(wave: NDArray[np.float32], gains: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A wave (n,) with its frequencies multiplied by gains (513,), without delay.
+def _filtered(wave: NDArray[np.float32], response: Tensor) -> NDArray[np.float32]:
+    """A wave (n,) through a filter that :func:`_response` describes, without delay.
 
-    The gains as a filter of 129 taps, applied by overlap-save: transforms of short blocks take a
-    fifth of the time of one long transform, and torch's a third of NumPy's.
+    Applied by overlap-save: transforms of short blocks take a fifth of the time of one long
+    transform, and torch's a third of NumPy's.
     """
-    taps = np.roll(np.fft.irfft(gains), _REACH)[: 2 * _REACH + 1] * _window()
-    response = torch.fft.rfft(torch.from_numpy(taps.astype(np.float32)), _BLOCK)
-    padded = torch.from_numpy(np.pad(wave, (_REACH, _REACH + _HOP)))
-    blocks = torch.fft.rfft(padded.unfold(0, _BLOCK, _HOP))
+    padded = np.zeros(len(wave) + 2 * _REACH + _HOP, np.float32)
+    padded[_REACH : _REACH + len(wave)] = wave
+    blocks = torch.fft.rfft(torch.from_numpy(padded).unfold(0, _BLOCK, _HOP))
     filtered: NDArray[np.float32] = torch.fft.irfft(blocks * response).numpy()
     return filtered[:, 2 * _REACH :].ravel()[: len(wave)]
 
 
+def _response(gains: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """The transform (513,) of a filter of 129 taps with these gains (513,), half a window late."""
+    taps = np.roll(np.fft.irfft(gains), _REACH)[: 2 * _REACH + 1] * np.hanning(2 * _REACH + 1)
+    response: NDArray[np.complex64] = np.fft.rfft(taps, _BLOCK).astype(np.complex64)
+    return response
+
+
 @functools.cache
-def _window() -> NDArray[np.float64]:
-    return np.hanning(2 * _REACH + 1)
+def _channel_bank() -> Tensor:
+    """Responses (channels, 513) to draw from: to make one takes longer than to apply it."""
+    rng = np.random.default_rng(0)
+    bins = _BLOCK // 2 + 1
+    return torch.from_numpy(np.stack([_response(_channel(bins, rng)) for _ in range(_CHANNELS)]))
 
 
 def _below(
