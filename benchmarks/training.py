@@ -25,10 +25,11 @@ import click
 import numpy as np
 import torch
 
+from avsearch.cores import on_one_core
 from avsearch.models import MODELS
 from avsearch.models.batch import Batch, BatchSide
 from benchmarks.models import noise, precision_option
-from trainer.ahead import Ahead, threads_ahead
+from trainer.ahead import Ahead
 from trainer.data.reading import read_data
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import split
@@ -185,7 +186,7 @@ class Timed:
         """Print the rates on one set, beside those on one batch of it."""
         maker = BatchMaker(data, batch // EACH, EACH, np.random.default_rng(0))
         trainer, held = self.trainer(), maker.make().to(self.device)
-        with Ahead(maker, threads_ahead(self.device), pinned=self.device.type == "cuda") as batches:
+        with Ahead.of_device(maker, self.device) as batches:
             trainer.turn([held])
             coming, resident = rates(
                 steps,
@@ -198,7 +199,7 @@ class Timed:
             f"{self}: batches of {batch}+{batch}: {coming:.1f} steps a second with data coming "
             f"in, {resident:.1f} on one batch in memory: {coming / resident:.2f}; "
             f"{60 * coming / epoch:.2f} epochs a minute; "
-            f"a batch is made in {made_ms(maker):.2f} ms"
+            f"a batch is made in {on_one_core(made_ms, maker):.2f} ms"
         )
 
     def report_steps(self, batch: int | None, steps: int, blocks: int) -> None:

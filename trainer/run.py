@@ -22,7 +22,7 @@ from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
 from avsearch.models.pretrained import load_face_trunk, takes_published_weights
 from indexer.errors import BadRequest, Diverged, printable
-from trainer.ahead import Ahead, threads_ahead
+from trainer.ahead import Ahead
 from trainer.data.sets import BatchMaker, DataSet
 from trainer.data.splits import Split
 from trainer.logs import LOG, Watch, plain_numbers, tensorboard_is_there
@@ -125,7 +125,7 @@ class _Run:
         self.course = course_of(request, model, data, people * request.each, group)
         self.trainer = Trainer(model, self.course, device=device, group=group)
         self.config = config_of(request, model, data, people, self.course, group)
-        self.ahead = Ahead(self.batches, threads_ahead(device), pinned=device.type == "cuda")
+        self.ahead = Ahead.of_device(self.batches, device)
         self.watch: Watch | None = None
 
     def go(self, note: Callable[[str], None]) -> Trained | None:
