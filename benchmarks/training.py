@@ -7,8 +7,10 @@ the synthetic world, with augmentation, at the sizes of each model's small setti
 with ``--size paper``. ``python -m benchmarks.training steps`` takes steps on one random batch of
 the paper's size alone. All take ``--device cuda`` and ``--precision bfloat16``.
 
-Blocks of steps of both kinds take turns, so that what else the machine does meets both alike; a
-rate is the median over the blocks. An epoch shows as many faces as there are.
+Blocks of steps of both kinds take turns, so that what else the machine does meets both alike. Rates
+are medians over the blocks with the least and the most, and so is the share that one is of the
+other in neighbouring blocks. An epoch shows as many faces as there are. Batches are made several at
+a time, one a core: take a number of steps that this divides, so that every block makes its own.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from avsearch.cores import on_one_core
 from avsearch.models import MODELS
@@ -194,11 +197,11 @@ class Timed:
                 lambda: trainer.turn([batches.next()[1]]),
                 lambda: trainer.turn([held]),
             )
-        epoch = -(-len(data.faces) // batch)
+        epochs = 60 * np.median(coming) / -(-len(data.faces) // batch)
         click.echo(
-            f"{self}: batches of {batch}+{batch}: {coming:.1f} steps a second with data coming "
-            f"in, {resident:.1f} on one batch in memory: {coming / resident:.2f}; "
-            f"{60 * coming / epoch:.2f} epochs a minute; "
+            f"{self}: batches of {batch}+{batch}: {_ranged(coming, 1)} steps a second with data "
+            f"coming in, {_ranged(resident, 1)} on one batch in memory, a share of "
+            f"{_ranged(coming / resident, 2)}; {epochs:.2f} epochs a minute; "
             f"a batch is made in {on_one_core(made_ms, maker):.2f} ms"
         )
 
@@ -209,7 +212,7 @@ class Timed:
         held = noise_batch(self.settings, items).to(self.device)
         for _ in range(3):  # what is chosen and compiled at first
             trainer.turn([held])
-        (rate,) = rates(steps, blocks, lambda: trainer.turn([held]))
+        rate = np.median(rates(steps, blocks, lambda: trainer.turn([held])))
         click.echo(
             f"{self}: batches of {items}+{items}: {rate:.2f} steps, {rate * items:.0f} faces and "
             f"as many voices a second{self._memory()}"
@@ -226,16 +229,21 @@ class Timed:
         return f"{self.name}, {self.device.type}, {self.precision}"
 
 
-def rates(steps: int, blocks: int, *kinds: Callable[[], object]) -> list[float]:
-    """The median rate of each kind of step, a second, over blocks of steps that take turns."""
-    found: list[list[float]] = [[] for _ in kinds]
-    for _ in range(blocks):
-        for step, own in zip(kinds, found, strict=True):
+def rates(steps: int, blocks: int, *kinds: Callable[[], object]) -> NDArray[np.float64]:
+    """The rates of each kind of step, a second, over blocks of steps that take turns."""
+    found = np.empty((len(kinds), blocks))
+    for block in range(blocks):
+        for at, step in enumerate(kinds):
             started = time.perf_counter()
             for _ in range(steps):
                 step()
-            own.append(steps / (time.perf_counter() - started))
-    return [float(np.median(own)) for own in found]
+            found[at, block] = steps / (time.perf_counter() - started)
+    return found
+
+
+def _ranged(values: NDArray[np.float64], places: int) -> str:
+    low, middle, high = (f"{each:.{places}f}" for each in np.quantile(values, (0, 0.5, 1)))
+    return f"{middle} [{low}, {high}]"
 
 
 def made_ms(maker: BatchMaker, count: int = 20) -> float:
