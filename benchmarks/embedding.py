@@ -146,8 +146,7 @@ class Bench:
                 on_all_cores(way, batches if at else [self.tested.inputs[:1]] * WARMING)
                 if at:
                     taken[name].append(len(self.tested.inputs) / (time.perf_counter() - started))
-        figures = {name: Figure.of(rates) for name, rates in taken.items()}
-        return {n: f"{f.median:.1f} [{f.least:.1f}, {f.most:.1f}]" for n, f in figures.items()}
+        return {name: f"{Figure.of(rates):.1f}" for name, rates in taken.items()}
 
     def _vectors(self, way: Way) -> Vectors:
         return np.concatenate(on_all_cores(way, self.tested.batches()))

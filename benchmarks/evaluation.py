@@ -215,8 +215,7 @@ def _timed(work: Callable[..., Result], *arguments: Any) -> tuple[float, Result]
 
 
 def _shown(values: Sequence[float]) -> str:
-    figure = Figure.of(list(values))
-    return f"{figure.median:.3g} [{figure.least:.3g}, {figure.most:.3g}]"
+    return f"{Figure.of(list(values)):.3g}"
 
 
 if __name__ == "__main__":

@@ -65,6 +65,10 @@ class Figure:
         """Of at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
+    def __format__(self, spec: str) -> str:
+        """The median [least, most], each as the format says."""
+        return f"{self.median:{spec}} [{self.least:{spec}}, {self.most:{spec}}]"
+
 
 @dataclasses.dataclass(slots=True)
 class Asked:

@@ -86,8 +86,7 @@ class Timed:
             started = time.perf_counter()
             self._embed_all(side, batches)
             rates.append(items / (time.perf_counter() - started))
-        figure = Figure.of(rates)
-        return f"{figure.median:.0f} [{figure.least:.0f}, {figure.most:.0f}]"
+        return f"{Figure.of(rates):.0f}"
 
     def _batches(self, side: str) -> list[Tensor]:
         on_gpu = self.device.type == "cuda"

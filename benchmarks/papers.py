@@ -258,7 +258,8 @@ def seconds_a_step(request: Request, source: Source) -> float:
     trainer = Trainer(kind(fitted(settings, data)), course)
     assert request.batch is not None
     people = request.batch // request.each
-    with Ahead(BatchMaker(data, people, request.each, np.random.default_rng(0)), 4) as batches:
+    maker = BatchMaker(data, people, request.each, np.random.default_rng(0))
+    with Ahead.of_device(maker, torch.device("cpu")) as batches:
         took = [_timed(trainer, batches) for _ in range(PROBED)]
     return float(np.mean(took[PROBED // 4 :]))
 

@@ -107,8 +107,7 @@ def _of_children() -> float:
 
 
 def _said(values: Sequence[float]) -> str:
-    figure = Figure.of(values)
-    return f"{figure.median:.3g} [{figure.least:.3g}, {figure.most:.3g}]"
+    return f"{Figure.of(values):.3g}"
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avsearch.cores import on_one_core
 from avsearch.models import MODELS
 from avsearch.models.batch import Batch, BatchSide
+from benchmarks.measure import Figure
 from benchmarks.models import noise, precision_option
 from trainer.ahead import Ahead
 from trainer.data.reading import read_data
@@ -191,17 +191,19 @@ class Timed:
         trainer, held = self.trainer(), maker.make().to(self.device)
         with Ahead.of_device(maker, self.device) as batches:
             trainer.turn([held])
-            coming, resident = rates(
+            taken = rates(
                 steps,
                 blocks,
                 lambda: trainer.turn([batches.next()[1]]),
                 lambda: trainer.turn([held]),
             )
-        epochs = 60 * np.median(coming) / -(-len(data.faces) // batch)
+        coming, resident = map(Figure.of, taken)
+        share = Figure.of([one / other for one, other in zip(*taken, strict=True)])
+        epochs = 60 * coming.median / -(-len(data.faces) // batch)
         click.echo(
-            f"{self}: batches of {batch}+{batch}: {_ranged(coming, 1)} steps a second with data "
-            f"coming in, {_ranged(resident, 1)} on one batch in memory, a share of "
-            f"{_ranged(coming / resident, 2)}; {epochs:.2f} epochs a minute; "
+            f"{self}: batches of {batch}+{batch}: {coming:.1f} steps a second with data coming "
+            f"in, {resident:.1f} on one batch in memory, a share of {share:.2f}; "
+            f"{epochs:.2f} epochs a minute; "
             f"a batch is made in {on_one_core(made_ms, maker):.2f} ms"
         )
 
@@ -212,7 +214,8 @@ class Timed:
         held = noise_batch(self.settings, items).to(self.device)
         for _ in range(3):  # what is chosen and compiled at first
             trainer.turn([held])
-        rate = np.median(rates(steps, blocks, lambda: trainer.turn([held])))
+        (taken,) = rates(steps, blocks, lambda: trainer.turn([held]))
+        rate = Figure.of(taken).median
         click.echo(
             f"{self}: batches of {items}+{items}: {rate:.2f} steps, {rate * items:.0f} faces and "
             f"as many voices a second{self._memory()}"
@@ -229,21 +232,16 @@ class Timed:
         return f"{self.name}, {self.device.type}, {self.precision}"
 
 
-def rates(steps: int, blocks: int, *kinds: Callable[[], object]) -> NDArray[np.float64]:
+def rates(steps: int, blocks: int, *kinds: Callable[[], object]) -> list[list[float]]:
     """The rates of each kind of step, a second, over blocks of steps that take turns."""
-    found = np.empty((len(kinds), blocks))
-    for block in range(blocks):
-        for at, step in enumerate(kinds):
+    found: list[list[float]] = [[] for _ in kinds]
+    for _ in range(blocks):
+        for step, own in zip(kinds, found, strict=True):
             started = time.perf_counter()
             for _ in range(steps):
                 step()
-            found[at, block] = steps / (time.perf_counter() - started)
+            own.append(steps / (time.perf_counter() - started))
     return found
-
-
-def _ranged(values: NDArray[np.float64], places: int) -> str:
-    low, middle, high = (f"{each:.{places}f}" for each in np.quantile(values, (0, 0.5, 1)))
-    return f"{middle} [{low}, {high}]"
 
 
 def made_ms(maker: BatchMaker, count: int = 20) -> float:

@@ -88,3 +88,4 @@ def test_rounds_ask_different_queries_one_by_one_and_all_of_them_at_once():
 def test_a_figure_is_a_median_with_its_range():
     assert Figure.of([3.0, 1.0, 2.0, 9.0]) == Figure(2.5, 1.0, 9.0)
     assert np.isclose(Figure.of([0.1]).median, 0.1)
+    assert f"{Figure(2.5, 1.0, 9.0):.2f}" == "2.50 [1.00, 9.00]"

@@ -1,7 +1,7 @@
 """Random changes that leave a face the same face and a voice the same voice.
 
-Used in training only. Every function draws from the generator it is given. They run in threads
-beside the model, so what they cost is what a training is slower by where no core is idle.
+Used in training only. Every function draws from the generator it is given. They run on the cores
+that train where there is no GPU: what they cost is what such a training is slower by.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue (ITU-R 
 _BLOCK = 1024  # samples that are filtered at a time
 _REACH = 64  # samples to either side of one that its filtered value depends on
 _HOP = _BLOCK - 2 * _REACH
-_CHANNELS = 1024
+_CHANNELS = 1024  # filters that voices come through
 
 _MU_LAW = 256  # levels of a telephone (ITU-T G.711)
 
