@@ -29,7 +29,7 @@ from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
 from trainer.loop import Course, Progress, Trainer, fit
 from trainer.recipes.resident import Side, TrainingSet
 
-_ROWS = 64
+_ROWS = 16  # at a time; of 64 windows, activations no longer fit into the caches
 
 Embed = Callable[[Tensor], Tensor]
 
