@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avsearch.models.inputs import SAMPLE_RATE
+from trainer.data.pcm import waveform
 
 Pixels = NDArray[Any]  # (h, w, 3) uint8, which OpenCV does not tell
 
@@ -129,7 +130,7 @@ def stretch(
         chosen = samples[start : start + length]
     else:
         chosen = np.resize(np.roll(samples, -rng.integers(len(samples))), length)
-    return chosen.astype(np.float32) * np.float32(1 / 32768)
+    return waveform(chosen)
 
 
 def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from indexer.files import replacing
 from indexer.threads import cores
 from indexer.types import Media, Modality
 from trainer.data.mapped import Arrays, map_safetensors
+from trainer.data.pcm import pcm
 
 FORMAT = "prepared-1"
 USUAL_JOBS = 64  # of a shard; the number varies, so that one new file does not move all others
@@ -145,11 +146,12 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
     for at, job in enumerate(jobs):
         try:
             for media in job.read():
+                data: Any = media.data
                 if media.modality == "face":
                     items.append((at, "face", len(faces), len(faces) + 1))
-                    faces.append(_face(media.data, face_side))
+                    faces.append(_face(data, face_side))
                 else:
-                    voices.append(_voice(media.data))
+                    voices.append(pcm(data))
                     items.append((at, "voice", samples, samples + len(voices[-1])))
                     samples += len(voices[-1])
         except RefusedFile as refusal:
@@ -197,7 +199,3 @@ def _arrays(shard: Path) -> Arrays:
 def _face(rgb: Any, side: int) -> NDArray[np.uint8]:
     picture = Image.fromarray(rgb).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(picture)
-
-
-def _voice(samples: Any) -> NDArray[np.int16]:
-    return np.asarray(np.clip(samples, -1, 1) * 32767, np.int16)

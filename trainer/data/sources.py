@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 
 from avsearch.models.inputs import face_pixels, voice_windows
 from trainer.data import augment
+from trainer.data.pcm import waveform
 from trainer.data.sets import Ints, Source
-
-FULL_SCALE = np.float32(32768)  # of a 16-bit sample
-
-
-def waveform(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Samples of 16 bits as float32 in [-1, 1)."""
-    scaled: NDArray[np.float32] = samples.astype(np.float32) / FULL_SCALE
-    return scaled
 
 
 class Store(Protocol):

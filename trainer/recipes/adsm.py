@@ -45,7 +45,7 @@ from avsearch.models.losses import AdditiveMargin, likeness_loss
 from indexer.types import MODALITIES, Media, Modality, Vectors
 from trainer.calibration import calibrated
 from trainer.data import augment
-from trainer.data.sources import waveform
+from trainer.data.pcm import waveform
 from trainer.data.splits import Split, split_people
 from trainer.evaluate import Embeddings, Ints
 from trainer.recipes import speakers

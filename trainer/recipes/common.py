@@ -24,7 +24,7 @@ from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.training import Players, Schedule, Stage
 from indexer.types import Vectors
 from trainer.ahead import Ahead
-from trainer.data.sources import waveform
+from trainer.data.pcm import waveform
 from trainer.evaluate import Embeddings, label_map, person_map, same_person_auc
 from trainer.loop import Course, Progress, Trainer, fit
 from trainer.recipes.resident import Side, TrainingSet

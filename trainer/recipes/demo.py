@@ -21,6 +21,7 @@ from avsearch.models import MODELS
 from avsearch.models.adsm import ADSM, ADSMSettings
 from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
 from trainer.calibration import calibrated
+from trainer.data.pcm import pcm
 from trainer.data.synthetic import World
 from trainer.demo import PEOPLE as SHOWN
 from trainer.recipes.common import Phase, Watch, embed_set, train, validation_scores
@@ -108,7 +109,7 @@ def render(world: World, numbers: range) -> TrainingSet:
             picture = Image.fromarray(world.draw_face(person, take))
             small = picture.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
             faces.append(np.asarray(small))
-            voices.append((world.speak(person, take) * 32767).astype(np.int16))
+            voices.append(pcm(world.speak(person, take)))
     people = np.repeat(np.arange(len(numbers)), TAKES)
     return TrainingSet(Side(faces, people, people), Side(voices, people, people))
 

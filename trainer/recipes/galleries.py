@@ -18,6 +18,7 @@ from indexer.errors import BadRequest, RefusedFile
 from indexer.records import Source
 from indexer.scan import scan
 from indexer.types import Media, Modality
+from trainer.data.pcm import pcm
 from trainer.recipes.resident import FACE_SIZE, Side, TrainingSet
 
 LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people share
@@ -91,5 +92,5 @@ def _example(person: str, gender: str, media: Media) -> Example:
         picture = Image.fromarray(data).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
         data = np.asarray(picture)
     else:
-        data = (np.clip(data, -1, 1) * 32767).astype(np.int16)
+        data = pcm(data)
     return Example(person, gender, media.modality, media.path, data)

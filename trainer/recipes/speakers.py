@@ -23,7 +23,7 @@ from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.models import MODELS, load_model
 from avsearch.models.checkpoint import load_checkpoint, put_record
 from indexer.types import Embedder, Media, Vectors
-from trainer.data.sources import waveform
+from trainer.data.pcm import waveform
 from trainer.plda import Pairs, Takes, calibrated, costs_of, fit_plda
 from trainer.recipes.galleries import read_gallery
 

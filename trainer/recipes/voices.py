@@ -22,8 +22,9 @@ from torch.nn import functional
 
 from avsearch.models.adsm import ADSM
 from avsearch.models.batch import Batch
+from avsearch.models.forward import unit_means
 from trainer.data import augment
-from trainer.data.sources import waveform
+from trainer.data.pcm import pcm, waveform
 from trainer.recipes.common import Phase, Watch, embed_voices, train
 from trainer.recipes.resident import PeopleSampler, Side, batch_side
 
@@ -70,9 +71,7 @@ def at_speeds(voices: Side[NDArray[np.int16]]) -> Side[NDArray[np.int16]]:
 def _sped(samples: NDArray[np.int16], tenths: int) -> NDArray[np.int16]:
     """Samples (n,) played at so many tenths of their speed: about n * 10 / tenths of them."""
     wave = torch.from_numpy(waveform(samples))
-    heard = torchaudio.functional.resample(wave, tenths, 10).clamp(-1, 1)
-    played: NDArray[np.int16] = (heard * 32767).to(torch.int16).numpy()
-    return played
+    return pcm(torchaudio.functional.resample(wave, tenths, 10).numpy())
 
 
 class AsPublished(nn.Module):
@@ -142,15 +141,18 @@ def recorded(
 
 
 class Keeping(nn.Module):
-    """How far stretches are from where recordings lie: their own, and their person's."""
+    """How far stretches are from where recordings lie: their own, and their person's.
+
+    People are numbered from 0 without gaps, as :func:`at_speeds` does.
+    """
 
     def __init__(self, there: Side[NDArray[np.int16]]) -> None:
         super().__init__()
         assert there.taught is not None
-        sums = np.zeros((1 + int(there.people.max()), there.taught.shape[1]), np.float32)
-        np.add.at(sums, there.people, there.taught)
+        order = np.argsort(there.people, kind="stable")
+        firsts = np.unique(there.people[order], return_index=True)[1]
         self.centres: Tensor
-        self.register_buffer("centres", functional.normalize(torch.from_numpy(sums)))
+        self.register_buffer("centres", torch.from_numpy(unit_means(there.taught[order], firsts)))
 
     def forward(self, encoded: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The mean of 1 less the cosine, and the cross-entropy of people by their centres."""
