@@ -32,15 +32,21 @@ _SCALE = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Calibration:
-    """The log-likelihood ratio of a score: ``scale * score + offset``."""
+    """The log-likelihood ratio of a score: ``scale * score + offset``, within bounds.
+
+    Outside ``least`` and ``most`` the pairs that it was fitted on tell nothing
+    (:func:`trainer.calibration.bounds`).
+    """
 
     scale: float
     offset: float
+    least: float = -math.inf  # 0 at most
+    most: float = math.inf  # 0 at least
 
     def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Log-likelihood ratios of scores of any shape."""
-        ratios: NDArray[np.float64] = self.scale * np.asarray(scores, np.float64) + self.offset
-        return ratios
+        ratios = self.scale * np.asarray(scores, np.float64) + self.offset
+        return np.clip(ratios, self.least, self.most)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +80,12 @@ def calibrations_of(record: Mapping[str, Any]) -> dict[str, Calibration]:
     if not isinstance(found, Mapping):
         return {}
     return {
-        str(way): Calibration(float(one["scale"]), float(one["offset"]))
+        str(way): Calibration(
+            float(one["scale"]),
+            float(one["offset"]),
+            float(one.get("least", -math.inf)),
+            float(one.get("most", math.inf)),
+        )
         for way, one in found.items()
     }
 

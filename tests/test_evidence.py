@@ -47,6 +47,9 @@ def test_the_calibrations_of_a_record_are_by_direction():
     found = calibrations_of(record)
     assert found == {"V-F": Calibration(2, -1)}
     assert found["V-F"](np.array([1.0, 0.5])).tolist() == [1, 0]
+    bounded = {"calibration": {"V-F": {"scale": 2, "offset": -1, "least": -0.5, "most": 0.75}}}
+    found = calibrations_of(bounded)
+    assert found["V-F"](np.array([1.0, 0.5, -1.0])).tolist() == [0.75, 0, -0.5]
     assert calibrations_of({}) == calibrations_of({"calibration": None}) == {}
 
 

@@ -47,6 +47,33 @@ def fit(scores: Floats, same: Bools) -> Calibration:
     return Calibration(float(beta[0] / spread), float(beta[1] - beta[0] * middle / spread))
 
 
+def bounds(ratios: Floats, same: Bools) -> tuple[float, float]:
+    """The least and the most that log-likelihood ratios (n,) of pairs of both kinds can support.
+
+    Where a ratio lies further from nought than these, pairs like it are too few to say more: to
+    decide by it, one more wrong pair of either kind granted, would cost as much as to decide
+    without it. 0 and 0 where the ratios are worth nothing. By Vergeer et al., Numerical
+    likelihood ratios outputted by LR systems are often based on extrapolation, Science and
+    Justice 2016.
+    """
+    return -_most(-ratios, ~same), _most(ratios, same)
+
+
+def _most(ratios: Floats, same: Bools) -> float:
+    """The greatest threshold at or above nought beyond which right pairs still outweigh wrong."""
+    at = np.unique(ratios[ratios > 0])
+    right, wrong = (
+        np.count_nonzero(kind) - np.searchsorted(np.sort(ratios[kind]), at)
+        for kind in (same, ~same)
+    )
+    shares = (1 + np.count_nonzero(~same)) / (1 + np.count_nonzero(same)) * right / (1 + wrong)
+    with np.errstate(divide="ignore"):
+        supported = np.minimum(at, np.log(shares))
+    # Up to a ratio, from the next below it on, the same pairs lie beyond a threshold.
+    below = np.r_[0.0, at[:-1]]
+    return float(np.max(supported, where=supported > below, initial=0.0))
+
+
 def cllr(ratios: Floats, same: Bools) -> float:
     """Cost of log-likelihood ratios (n,) in bits; NaN where a kind is missing."""
     if same.all() or not same.any():
@@ -131,6 +158,8 @@ def _pairs(asked: Embeddings, answers: Embeddings, *, within: bool) -> tuple[Flo
 
 def _recorded(scores: Floats, same: Bools) -> dict[str, Any]:
     calibration = fit(scores, same)
+    least, most = bounds(calibration(scores), same)
+    calibration = dataclasses.replace(calibration, least=least, most=most)
     return {
         **dataclasses.asdict(calibration),
         **costs(scores, same, calibration),

@@ -197,11 +197,9 @@ def _calibrate(index_path: Path | None, model: str | None) -> None:
 
     with open_index(index_path) as index:
         path, found = calibrate_on_index(index, model)
-    rows = [
-        (way, *(f"{one[name]:.4g}" for name in ("scale", "offset", "Cllr", "minCllr")))
-        for way, one in found.items()
-    ]
-    print_table(("direction", "scale", "offset", "Cllr", "minCllr"), rows)
+    shown = ("scale", "offset", "least", "most", "Cllr", "minCllr")
+    rows = [(way, *(f"{one[name]:.4g}" for name in shown)) for way, one in found.items()]
+    print_table(("direction", *shown), rows)
     click.echo(f"Written into {printable(path)}.")
 
 

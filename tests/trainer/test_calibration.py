@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from avsearch.evidence import Calibration
-from trainer.calibration import calibrated, cllr, costs, fit, min_cllr
+from trainer.calibration import bounds, calibrated, cllr, costs, fit, min_cllr
 from trainer.evaluate import Embeddings
 
 
@@ -95,6 +95,39 @@ def test_no_calibration_that_keeps_the_order_costs_less():
     assert min_cllr(scores, same) == pytest.approx(min_cllr(Calibration(3, 1)(scores), same))
 
 
+def outweighs(ratios, same, threshold):
+    """Whether to decide by a ratio costs less at a threshold of 0 or more than not to."""
+    hit = np.count_nonzero(ratios[same] >= threshold) / (1 + same.sum())
+    wrong = (1 + np.count_nonzero(ratios[~same] >= threshold)) / (1 + (~same).sum())
+    return hit > math.exp(threshold) * wrong
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 3.0]), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_ratios_are_bounded_where_their_pairs_no_longer_support_them(seed, apart, rounded):
+    rng = np.random.default_rng(seed)
+    same = rng.random(80) < 0.3
+    ratios = 2 * rng.standard_normal(80) + apart * np.where(same, 1, -1)
+    ratios = np.round(ratios) if rounded else ratios
+    least, most = bounds(ratios, same)
+    thresholds = np.arange(0, 8, 0.001) + 0.0005
+    for bound, found, right in ((most, ratios, same), (-least, -ratios, ~same)):
+        supported = [at for at in thresholds.tolist() if outweighs(found, right, at)]
+        assert bound == pytest.approx(max(supported, default=0), abs=0.001)
+
+
+def test_no_ratio_is_above_what_as_many_pairs_without_an_error_would_support():
+    same = np.arange(300) < 100
+    least, most = bounds(np.where(same, 50.0, -50.0), same)
+    assert most == pytest.approx(math.log(201 * 100 / 101))
+    assert least == pytest.approx(-math.log(101 * 200 / 201))
+
+
+def test_ratios_that_are_the_wrong_way_round_support_nothing():
+    same = np.arange(10) < 5
+    assert bounds(np.where(same, -1.0, 1.0), same) == (0, 0)
+
+
 # Of a model's vectors, by direction.
 
 
@@ -137,6 +170,10 @@ def test_each_direction_is_fitted_on_its_own_pairs(labels):
         expected = fit(np.array(right + wrong), np.arange(len(right + wrong)) < len(right))
         assert found[way]["scale"] == pytest.approx(expected.scale, rel=1e-3)
         assert found[way]["offset"] == pytest.approx(expected.offset, rel=1e-3)
+        scores, same = np.array(right + wrong), np.arange(len(right + wrong)) < len(right)
+        assert (found[way]["least"], found[way]["most"]) == pytest.approx(
+            bounds(expected(scores), same), rel=1e-3
+        )
         assert found[way]["pairs"] == [len(right), len(wrong)]
         assert found[way]["minCllr"] <= found[way]["Cllr"] < 1
 
