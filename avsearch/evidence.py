@@ -45,8 +45,12 @@ class Calibration:
 
     def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Log-likelihood ratios of scores of any shape."""
-        ratios = self.scale * np.asarray(scores, np.float64) + self.offset
-        return np.clip(ratios, self.least, self.most)
+        return np.clip(self.unbounded(scores), self.least, self.most)
+
+    def unbounded(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The same without bounds, beyond which scores still tell one choice from another."""
+        ratios: NDArray[np.float64] = self.scale * np.asarray(scores, np.float64) + self.offset
+        return ratios
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -146,4 +146,4 @@ def _joined(ratios: Mapping[Kinds, Floats]) -> Floats:
 def _calibrated(scores: Floats, calibrations: Calibrations, kinds: Kinds) -> Floats:
     """(speakers, people) ratios; NaN where there is no score or nothing is known of its kind."""
     known = calibrations.get(direction(*kinds))
-    return np.full_like(scores, np.nan) if known is None else known(scores)
+    return np.full_like(scores, np.nan) if known is None else known.unbounded(scores)

@@ -153,6 +153,17 @@ def test_a_direction_that_is_not_calibrated_says_nothing(tmp_path: Path) -> None
         assert found.ratios.tolist() == [[0.0]]
 
 
+def test_people_beyond_what_a_calibration_supports_are_still_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    held = {("ann", "voice"): unit(rng), ("bob", "voice"): unit(rng)}
+    sensed = {"S0": {"voice": Known(held["bob", "voice"], 1.0)}}
+    with Index.create(tmp_path / "index", EAR) as index:
+        enrol(index, held)
+        found = compare(index, sensed, {"V-V": Calibration(3, 5, least=-0.1, most=0.1)})
+    cosines = [float(held["bob", "voice"] @ held[who, "voice"]) for who in ("ann", "bob")]
+    assert found.ratios[0] == pytest.approx(3 * np.array(cosines) + 5, abs=1e-5)
+
+
 def test_a_calibration_is_read_from_json(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text('{"V-V": {"scale": 7, "offset": -2}}')

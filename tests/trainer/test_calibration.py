@@ -167,10 +167,10 @@ def test_each_direction_is_fitted_on_its_own_pairs(labels):
     assert set(found) == {"V-F", "F-V", "V-V", "F-F"}
     for way, asked, answers in (("V-F", voices, faces), ("F-F", faces, faces)):
         right, wrong = plain_pairs(asked, answers, within=way == "F-F")
-        expected = fit(np.array(right + wrong), np.arange(len(right + wrong)) < len(right))
+        scores, same = np.array(right + wrong), np.arange(len(right + wrong)) < len(right)
+        expected = fit(scores, same)
         assert found[way]["scale"] == pytest.approx(expected.scale, rel=1e-3)
         assert found[way]["offset"] == pytest.approx(expected.offset, rel=1e-3)
-        scores, same = np.array(right + wrong), np.arange(len(right + wrong)) < len(right)
         assert (found[way]["least"], found[way]["most"]) == pytest.approx(
             bounds(expected(scores), same), rel=1e-3
         )
