@@ -4,7 +4,14 @@ import os
 import random
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test times anything: how long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -65,9 +65,7 @@ def plain(index, asked, wanted, known):
     return rankings
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(people=PEOPLE, known=st.sets(st.sampled_from(["p0", "p1"])))
 def test_questions_and_rankings_are_those_of_plain_loops(make, people, known):
     with make(people) as index:

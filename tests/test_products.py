@@ -16,7 +16,7 @@ def _only_here(monkeypatch):
     monkeypatch.setattr(products._Chosen, "way", products._Chosen.way)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 70), dim=st.integers(1, 150), q=st.integers(1, 40), seed=st.integers(0, 999)
 )

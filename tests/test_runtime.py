@@ -30,7 +30,7 @@ def model(facts: dict[str, str], doc: str = "") -> bytes:
     return made.SerializeToString()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(facts=st.dictionaries(texts, texts, max_size=5), doc=texts)
 def test_it_is_what_onnx_reads(facts, doc, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "a.onnx"
@@ -39,7 +39,7 @@ def test_it_is_what_onnx_reads(facts, doc, tmp_path_factory):
     assert {pair.key: pair.value for pair in onnx.load(path).metadata_props} == facts
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=60), cut=st.integers(0, 200), whole=st.booleans())
 def test_of_what_is_no_network_nothing_is_read_and_nothing_is_raised(
     content, cut, whole, tmp_path_factory

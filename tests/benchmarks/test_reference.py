@@ -32,7 +32,7 @@ def worlds(draw):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(world=worlds(), k=st.integers(1, 30), nationality=st.sampled_from([None, *NATIONALITIES]))
 def test_the_reference_is_what_numpy_index_finds(world, k, nationality):
     rows = world.rows(nationality)

@@ -54,7 +54,7 @@ def test_there_are_as_many_pairs_of_two_people_as_of_one(counts, seed, most):
     assert found == trial_lists.as_many_of_two(media, most, seed)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(COUNTS, SEEDS)
 def test_everybody_asks_as_often_and_everybody_else_answers_wrongly_as_often(counts, seed):
     voices, faces = named(counts), named(counts, "jpg")

@@ -75,7 +75,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(steps=steps, largest=st.sampled_from([8, 1000]))
 def test_a_cache_brought_forward_holds_what_the_catalog_does(tmp_path_factory, steps, largest):
     cache = Cache(tmp_path_factory.mktemp("index"), SPACE)

@@ -139,7 +139,7 @@ def files(draw, name: str):
 PEOPLE = st.dictionaries(st.sampled_from(["name", "gender", "path", "club", "attributes."]), TEXT)
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(st.tuples(*(files(name) for name in "abcde")), st.fixed_dictionaries({"ann": PEOPLE}))
 @example((), {"ann": {"gender": "\r"}})
 def test_any_catalog_comes_back_as_it_was(tmp_path_factory, written, said):

@@ -135,7 +135,7 @@ def test_people_are_renamed_only_where_what_was_asked_becomes_what_is_asked(befo
         assert {(whom[who], *rest) for who, *rest in before} == now
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 2)),

@@ -21,7 +21,7 @@ def filled(kind, metric, count, gone):
 
 @pytest.mark.parametrize(("kept_bytes", "few_vectors"), [(0, 2), (1 << 26, 2), (0, 1000)])
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(share=st.sampled_from([0.0, 0.1, 0.25, 0.6, 1.0]), ks=st.lists(st.integers(1, 90)))
 def test_a_selection_asked_again_answers_as_the_reference_does(
     kept_bytes, few_vectors, metric, share, ks

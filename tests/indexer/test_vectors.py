@@ -54,7 +54,7 @@ def small_steps(by_faiss, few_vectors):
 
 @pytest.mark.parametrize(("by_faiss", "few_vectors"), [(0, 2), (1000, 2), (0, 1000)])
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(case=cases())
 def test_faiss_answers_as_the_reference_does(metric, by_faiss, few_vectors, case):
     dim, ids, vectors, gone, queries, among, k = case
@@ -214,9 +214,7 @@ def test_a_gpu_never_drops_a_filter(gpu, metric, share):
     assert (matching, True) in gpu or not matching
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases())
 def test_a_gpu_answers_as_the_reference_does(gpu, case):
     dim, ids, vectors, gone, queries, among, k = case

@@ -59,7 +59,7 @@ def test_where_nobody_is_nobody_is_found(theirs: TorchMtcnn, shape: tuple[int, i
 sides = st.integers(1, 40)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(height=sides, width=sides, to_height=sides, to_width=sides, seed=st.integers(0, 9))
 def test_a_picture_is_resized_by_the_means_of_its_areas(height, width, to_height, to_width, seed):
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -69,7 +69,7 @@ def test_a_picture_is_resized_by_the_means_of_its_areas(height, width, to_height
     np.testing.assert_allclose(found, (wanted - 127.5) / 128, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_boxes_are_cut_as_small_pictures_would_be_resized(data):
     rgb = np.random.default_rng(1).integers(0, 256, (30, 50, 3), np.uint8)
@@ -104,7 +104,7 @@ def plain_distinct(corners, scores, overlap, of_smaller):
     return kept
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     n=st.integers(0, 30),
     seed=st.integers(0, 999),

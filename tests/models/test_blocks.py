@@ -12,7 +12,7 @@ from torch import nn
 from avsearch.models.blocks import SEResNeXtBlock, SqueezeExcitation, conv_norm, fuse_norms
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     ndim=st.sampled_from([1, 2]),
     size=st.integers(1, 20),

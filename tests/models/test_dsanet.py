@@ -80,7 +80,7 @@ def count(part: nn.Module) -> int:
 # Dual enhancement.
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
     rows=st.integers(1, 4),

@@ -50,7 +50,7 @@ def test_vectors_of_different_media_differ(alone):
     assert apart.min() > 1e-3  # what is held to 1e-5 elsewhere
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(chosen=st.lists(st.integers(0, 79), max_size=50))
 def test_neighbours_order_and_number_change_no_vector(embedder, media, alone, chosen):
     found = embedder.embed([media[i] for i in chosen])

@@ -59,7 +59,7 @@ def test_pixels_are_scaled_to_minus_one_to_one():
 # Windows of a voice.
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(1, 1000), length=st.integers(1, 300))
 def test_windows_cover_a_voice_and_repeat_a_short_one(n, length):
     samples = np.arange(n, dtype=np.float32)

@@ -48,7 +48,7 @@ def has_gradient(function, *inputs: Tensor) -> bool:
 # Distances.
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(1, 6), m=st.integers(1, 6), dim=st.integers(1, 5), seed=SEEDS)
 def test_distances_are_euclidean(n, m, dim, seed):
     a, b = points(n, dim, seed), points(m, dim, seed + 1)
@@ -76,7 +76,7 @@ def test_no_gradient_blows_up_where_points_coincide(dtype):
 # The triplet.
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     labels=LABELS,
     other_labels=LABELS,
@@ -100,7 +100,7 @@ def test_triplet_is_the_mean_over_all_that_cost(labels, other_labels, alpha, mar
     assert found.item() == pytest.approx(wanted, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labels=LABELS, seed=SEEDS)
 def test_triplet_within_one_side_takes_no_item_as_its_own_positive(labels, seed):
     rows = points(len(labels), seed=seed)
@@ -194,7 +194,7 @@ class PlainCentres:
         return (intra + self.gamma * inter) / len(rows)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rounds=st.lists(st.tuples(st.integers(0, 1), LABELS), min_size=1, max_size=6),
     gamma=st.floats(0.0, 2.0),
@@ -248,7 +248,7 @@ def test_centres_have_the_right_gradient_and_stand_still_for_it():
 # The classifiers.
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(1, 6), modality=st.integers(0, 1), seed=SEEDS)
 def test_modality_cross_entropy_is_that_of_plain_loops(n, modality, seed):
     logits = points(n, 2, seed)
@@ -265,7 +265,7 @@ def test_modality_cross_entropy_has_the_right_gradient():
     assert has_gradient(lambda logits: modality_cross_entropy(logits, 1), points(4, 2))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labels=LABELS, scale=st.floats(0.5, 16.0), seed=SEEDS)
 def test_shared_classifier_is_the_cross_entropy_of_scaled_cosines(labels, scale, seed):
     classifier = SharedClassifier(4, 3, scale).double()
@@ -308,7 +308,7 @@ def tuples(count: int, k: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=st.integers(1, 4), k=st.integers(2, 5), theta=st.floats(0, 3), seed=SEEDS)
 def test_contrast_is_that_of_plain_loops(count, k, theta, seed):
     anchors, candidates = tuples(count, k, seed)
@@ -317,7 +317,7 @@ def test_contrast_is_that_of_plain_loops(count, k, theta, seed):
     assert found.item() == pytest.approx(wanted, rel=1e-7, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     count=st.integers(1, 4),
     k=st.integers(2, 5),
@@ -333,7 +333,7 @@ def test_stretching_is_that_of_plain_loops(count, k, theta, mu1, mu2, seed):
     assert found.item() == pytest.approx(wanted, rel=1e-7)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=st.integers(1, 4), k=st.integers(1, 5), done=st.floats(0, 1), seed=SEEDS)
 def test_alignment_is_that_of_plain_loops(count, k, done, seed):
     similarities = points(count, k, seed)
@@ -407,7 +407,7 @@ def log_shares(n: int, seed: int = 0) -> Tensor:
     return torch.log_softmax(points(n, 6, seed), 1).reshape(n, 2, 3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     known=st.lists(st.tuples(st.integers(-1, 1), st.integers(-1, 2)), min_size=1, max_size=6),
     seed=SEEDS,
@@ -460,7 +460,7 @@ def standard_cosines(vectors: Tensor) -> list[float]:
     return [(each - mean) / (deviation + 1e-6) for each in cosines]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=9), seed=SEEDS)
 def test_likeness_by_plain_loops(labels, seed):
     own, taught = unit(len(labels), 4, seed), unit(len(labels), 6, seed + 1)

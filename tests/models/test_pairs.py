@@ -110,7 +110,7 @@ def test_maps_of_frozen_features_are_taken_as_well_as_vectors(kind):
 
 
 @every_kind
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(chosen=st.lists(st.integers(0, 5), min_size=1, max_size=8))
 def test_vectors_depend_neither_on_neighbours_nor_on_number_nor_on_order(kind, chosen):
     network, batch = lived_pairs(kind, **OF_MEDIA), tiny_batch(6, 6)
@@ -123,7 +123,7 @@ def test_vectors_depend_neither_on_neighbours_nor_on_number_nor_on_order(kind, c
 
 @every_kind
 @with_and_without
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(chosen=st.lists(st.integers(0, 11), min_size=1, max_size=12), asks=st.booleans())
 def test_scores_depend_neither_on_number_nor_on_order_of_candidates(
     kind, interaction, chosen, asks

@@ -58,7 +58,7 @@ def files(tmp_path: Path) -> list[Media]:
     return found
 
 
-@settings(deadline=None, max_examples=3)
+@settings(max_examples=3)
 @given(chosen=st.lists(st.integers(0, 35), max_size=40))
 def test_scores_depend_neither_on_order_nor_on_number(reranker, faces, query, chosen):
     every = reranker.score(query, faces)

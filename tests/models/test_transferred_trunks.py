@@ -115,14 +115,14 @@ def test_a_layer_is_masked_by_the_whole_voice_and_by_stretches_of_a_hundred_fram
     torch.testing.assert_close(layer(x, *stretches(230, x)), wanted)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(factor=st.floats(0.01, 3))
 def test_how_loud_a_voice_is_does_not_matter(factor):
     waves, banks = voices(2), FilterBanks()
     torch.testing.assert_close(banks(waves * factor), banks(waves), rtol=1e-3, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(samples=st.integers(560, 6400), constant=st.floats(-0.2, 0.2))
 def test_filter_banks_are_those_of_kaldi(samples, constant):
     wave = voices(1)[:, :samples]

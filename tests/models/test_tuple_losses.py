@@ -43,7 +43,7 @@ def has_gradient(function, *inputs: Tensor) -> bool:
 # Distances in pairs.
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(1, 5), dim=st.integers(1, 5), seed=SEEDS)
 def test_pair_distances_are_euclidean(n, dim, seed):
     a, b = points(n, dim, seed=seed), points(n, dim, seed=seed + 1)
@@ -61,7 +61,7 @@ def test_pair_distances_of_equal_rows_have_no_gradient():
 # Adaptive masked cross-entropy.
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(0, 5), k=st.integers(2, 6), eta=st.floats(0.01, 1.0), seed=SEEDS)
 def test_masked_cross_entropy_is_that_of_plain_loops(n, k, eta, seed):
     logits = points(n, k, seed=seed)
@@ -69,7 +69,7 @@ def test_masked_cross_entropy_is_that_of_plain_loops(n, k, eta, seed):
     assert found.item() == pytest.approx(plain.masked_cross_entropy(logits.tolist(), eta))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(k=st.integers(2, 6), seed=SEEDS)
 def test_masked_cross_entropy_has_the_gradient_of_eq_17(k, seed):
     logits = (0.3 * points(1, k, seed=seed)).requires_grad_()
@@ -95,7 +95,7 @@ def test_equal_candidates_all_count():
     assert found.item() == pytest.approx(4 * math.log(2))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(1, 5), k=st.integers(2, 6), seed=SEEDS)
 def test_first_cross_entropy_is_that_of_plain_loops(n, k, seed):
     logits = points(n, k, seed=seed)
@@ -111,7 +111,7 @@ def test_first_cross_entropy_has_the_right_gradient():
 
 
 @pytest.mark.parametrize(("loss", "loops"), METRICS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     n=st.integers(0, 4),
     k=st.integers(2, 6),
@@ -210,7 +210,7 @@ def test_centre_loss_of_nobody_is_nought():
     assert found.item() == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(0, 4), dim=st.integers(1, 4), seed=SEEDS)
 def test_gaussian_divergence_is_that_of_plain_loops(n, dim, seed):
     mean, log_variance = points(n, dim, seed=seed), points(n, dim, seed=seed + 1)
@@ -240,7 +240,7 @@ def test_gaussian_divergence_has_the_right_gradient():
     assert has_gradient(gaussian_divergence, points(3, 2), points(3, 2, seed=1))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(labels=st.lists(st.sampled_from([UNKNOWN, 0, 1, 2]), max_size=6), seed=SEEDS)
 def test_attribute_cross_entropy_is_the_mean_over_what_is_known(labels, seed):
     logits = points(len(labels), 3, seed=seed)

@@ -10,7 +10,7 @@ from avsearch.models.tuples import draw_both_ways, draw_tuples
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(asking=LABELS, answering=LABELS, k=st.integers(2, 6))
 def test_each_anchor_that_can_ask_asks_once_and_its_match_comes_first(asking, answering, k):
     drawn = draw_tuples(torch.tensor(asking), torch.tensor(answering), k)

@@ -20,7 +20,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 # Faces.
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(size=st.sampled_from([16, 32, 80, 128]), seed=SEEDS)
 def test_a_face_is_of_the_size_asked_for(size, seed):
     rgb = rng(1).integers(0, 256, (144, 144, 3), dtype=np.uint8)
@@ -98,7 +98,7 @@ def test_some_faces_lose_their_colour_and_most_do_not():
 # Voices.
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(1, 6000), seconds=st.sampled_from([0.05, 0.1, 0.25]), seed=SEEDS)
 def test_a_voice_is_of_the_length_asked_for(n, seconds, seed):
     samples = rng(1).integers(-32768, 32768, n).astype(np.int16)
@@ -143,7 +143,7 @@ def test_a_short_voice_is_repeated_from_a_random_sample_on():
     assert len(firsts) > 10
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS)
 def test_a_channel_is_a_gain_of_at_most_10_decibels(seed):
     decibels = 20 * np.log10(augment._channel(801, rng(seed)))
@@ -151,7 +151,7 @@ def test_a_channel_is_a_gain_of_at_most_10_decibels(seed):
     assert np.abs(np.diff(decibels)).max() < 20 / 1000 * 10 + 0.1  # smooth: knots 1 kHz apart
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, n=st.integers(3200, 6400), level=st.floats(1e-3, 1.0))
 def test_a_telephone_leaves_its_band_and_nothing_else(seed, n, level):
     wave = (level * rng(2).standard_normal(n)).astype(np.float32)
@@ -165,7 +165,7 @@ def test_a_telephone_leaves_its_band_and_nothing_else(seed, n, level):
     assert np.abs(after[hertz > 4001]).max() < 1e-5 * np.abs(before).max()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_noise_is_around_the_speaker_or_behind_the_telephone(seed):
     samples = rng(1).integers(-20_000, 20_000, 8000).astype(np.int16)
@@ -177,7 +177,7 @@ def test_noise_is_around_the_speaker_or_behind_the_telephone(seed):
     assert narrow == pytest.approx(40 * (0.3 + 0.7 / 2), abs=13)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, level=st.floats(1e-3, 1.0), decibels=st.floats(-30, 5))
 def test_noise_is_brought_to_so_many_decibels_of_the_voice(seed, level, decibels):
     wave = (level * rng(2).standard_normal(4000)).astype(np.float32)
@@ -223,7 +223,7 @@ def filtered(wave: np.ndarray, gains: np.ndarray) -> np.ndarray:
     return augment._filtered(wave, torch.from_numpy(augment._response(gains)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(n=st.integers(1, 5000), seed=SEEDS)
 def test_a_channel_is_the_convolution_with_its_taps(n, seed):
     wave = rng(seed).standard_normal(n).astype(np.float32)
@@ -233,7 +233,7 @@ def test_a_channel_is_the_convolution_with_its_taps(n, seed):
     np.testing.assert_allclose(filtered(wave, gains), wanted, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_a_channel_changes_the_power_of_a_band_by_its_gain(seed):
     wave = rng(1).standard_normal(160_000).astype(np.float32)

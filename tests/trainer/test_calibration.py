@@ -28,7 +28,7 @@ def test_a_calibration_finds_the_log_likelihood_ratio():
 
 
 @given(st.floats(0.01, 100), st.floats(-10, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_scale_of_the_scores_does_not_matter(scale, shift):
     scores, same = gaussians(1)
     plain, moved = (
@@ -74,7 +74,7 @@ def test_cllr_is_the_mean_of_the_papers_two_sums():
 
 
 @given(st.integers(0, 2**32), st.sampled_from([4, 1000]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_least_cost_is_that_of_an_isotonic_regression(seed, values):
     rng = np.random.default_rng(seed)
     same = rng.random(60) < 0.3
@@ -103,7 +103,7 @@ def outweighs(ratios, same, threshold):
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 3.0]), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ratios_are_bounded_where_their_pairs_no_longer_support_them(seed, apart, rounded):
     rng = np.random.default_rng(seed)
     same = rng.random(80) < 0.3

@@ -33,7 +33,7 @@ def world(people=24, voices=2, faces=3, *, videos=False):
 SIDES = st.sampled_from(["face", "voice"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     SIDES,
     SIDES,

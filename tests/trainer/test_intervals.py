@@ -23,7 +23,7 @@ def test_the_interval_holds_the_mean_and_is_decided_by_the_seed():
     assert of_mean(30, values, people, seed=1) != (lower, upper)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(-1, 1, width=16), st.integers(0, 5)), min_size=1, max_size=20))
 def test_the_interval_lies_between_the_least_and_the_largest_value(rows):
     values, people = (np.array(column) for column in zip(*rows, strict=True))
@@ -81,7 +81,7 @@ def test_draws_without_either_kind_of_pairs_give_no_figure():
         np.testing.assert_array_equal(np.isfinite(figure), here & other)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.floats(-1, 1, width=16), st.integers(0, 3), st.integers(0, 3)),

@@ -207,7 +207,7 @@ def test_a_group_nobody_belongs_to_has_no_figures(protocol):
 # Intervals.
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.sampled_from([3, 1000]))
 def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
     """Against a plain loop that repeats every trial as often as its people were drawn."""

@@ -47,7 +47,6 @@ def plain_auc(scores: list[float], same: list[bool]) -> float:
     return won / pairs if pairs else float("nan")
 
 
-@settings(deadline=None)
 @given(rows=ROWS)
 def test_average_precision_is_that_of_plain_loops(rows):
     scores, relevant = columns(rows)
@@ -55,7 +54,6 @@ def test_average_precision_is_that_of_plain_loops(rows):
     assert average_precision(scores, relevant) == pytest.approx(wanted, nan_ok=True)
 
 
-@settings(deadline=None)
 @given(rows=ROWS)
 def test_auc_is_that_of_plain_loops(rows):
     scores, same = columns(rows)
@@ -63,7 +61,7 @@ def test_auc_is_that_of_plain_loops(rows):
     assert roc_auc(scores, same) == pytest.approx(wanted, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rows=ROWS)
 def test_both_are_those_of_scikit_learn(rows):
     reference = pytest.importorskip("sklearn.metrics")
@@ -75,7 +73,6 @@ def test_both_are_those_of_scikit_learn(rows):
         assert roc_auc(scores, relevant) == pytest.approx(reference.roc_auc_score(relevant, scores))
 
 
-@settings(deadline=None)
 @given(rows=ROWS, seed=st.integers(0, 999))
 def test_neither_depends_on_the_order_or_the_scale(rows, seed):
     scores, relevant = columns(rows)
@@ -86,7 +83,6 @@ def test_neither_depends_on_the_order_or_the_scale(rows, seed):
         assert figure(np.exp(scores), relevant) == pytest.approx(wanted, nan_ok=True)
 
 
-@settings(deadline=None)
 @given(rows=ROWS)
 def test_turning_the_scores_round_turns_the_auc_round(rows):
     scores, same = columns(rows)
@@ -140,7 +136,6 @@ def plain_error_rates(scores: list[float], same: list[bool]) -> list[tuple[float
 BOTH_KINDS = ROWS.filter(lambda rows: len({same for _, same in rows}) == 2)
 
 
-@settings(deadline=None)
 @given(BOTH_KINDS)
 def test_the_equal_error_rate_is_where_the_roc_meets_the_diagonal(rows):
     scores, same = columns(rows)

@@ -66,7 +66,7 @@ def test_a_model_is_run_by_onnxruntime_where_its_files_are_there(shipped, media)
     assert apart.max() < 1 - 1e-4  # what is held to 1e-5 above
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(chosen=st.lists(st.integers(0, 75), max_size=40))
 def test_neighbours_order_and_number_change_no_vector(shipped, media, chosen):
     model = load_model(shipped, "cpu")
@@ -209,7 +209,7 @@ def test_every_front_end_comes_out_the_same(front, tmp_path):
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     n_fft=st.integers(8, 64),
     narrower=st.integers(0, 7),

@@ -124,7 +124,7 @@ def test_another_size_is_another_shard(tmp_path):
     assert ShardItems(prepare(decoder.jobs(3), SIDE, tmp_path).of("face"))[0].shape[0] == SIDE
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(place=st.floats(0, 1, exclude_max=True), cut=st.booleans())
 def test_a_shard_that_was_damaged_anywhere_is_made_again(tmp_path_factory, place, cut):
     folder = tmp_path_factory.mktemp("damaged")

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.recipes.common import thin
@@ -47,7 +47,6 @@ def test_taking_keeps_items_people_and_labels_together():
         assert label == side.labels[item]
 
 
-@settings(deadline=None)
 @given(chosen=st.sets(st.integers(8, 16)))
 def test_the_part_of_some_people_is_all_of_theirs_and_nothing_else(chosen):
     side = numbered([3, 2, 4, 1], [0, 1, 0, 1])
@@ -68,7 +67,6 @@ def test_a_set_is_parted_on_both_sides(data):
 # The sampler.
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 5), min_size=2, max_size=8),
     asked=st.integers(1, 20),
@@ -172,7 +170,6 @@ def test_to_batch_keeps_items_with_their_labels():
 # Thinned sides, for validation.
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 5), min_size=1, max_size=9),
     each=st.integers(1, 4),

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sides import numbered_set, numbered_side, with_genders
 
@@ -50,7 +50,6 @@ def test_taking_keeps_what_is_known_of_an_item_together():
     assert part.origins(np.array([1, 2])) == ["file0", "file3"]
 
 
-@settings(deadline=None)
 @given(people=st.lists(st.integers(0, 6), min_size=1), chosen=st.sets(st.integers(0, 8)))
 def test_the_part_of_some_people_is_all_of_theirs_and_nothing_else(people, chosen):
     data = numbered_set(people, people[::-1])
@@ -71,7 +70,6 @@ def test_a_batch_side_is_what_a_model_takes():
     assert taken.private.shape == (2, 2)
 
 
-@settings(deadline=None)
 @given(
     faces=st.lists(st.integers(0, 9), min_size=1), voices=st.lists(st.integers(0, 9), min_size=1)
 )
@@ -95,7 +93,6 @@ def test_labels_by_gender_leave_out_those_whose_gender_is_not_known():
 # Drawing.
 
 
-@settings(deadline=None)
 @given(counts=COUNTS, each=st.integers(1, 7), seed=st.integers(0, 999))
 def test_a_place_comes_again_only_after_all_others(counts, each, seed):
     places = draw_distinct(np.array(counts), each, rng(seed))
@@ -114,7 +111,6 @@ def test_every_order_of_places_is_equally_frequent():
         assert count == pytest.approx(2000, abs=200)
 
 
-@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), max_size=4), count=st.integers(0, 30))
 def test_groups_take_equal_parts_as_long_as_they_last(sizes, count):
     groups = [100 * at + np.arange(size) for at, size in enumerate(sizes)]

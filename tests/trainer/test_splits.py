@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sides import numbered_set, with_genders
 
@@ -25,7 +25,6 @@ NAMES = st.lists(st.text(max_size=8), max_size=40)
 CROWD = [f"gallery/person {number}" for number in range(4000)]
 
 
-@settings(deadline=None)
 @given(people=NAMES, left_out=NAMES)
 def test_everybody_is_on_one_side(people, left_out):
     sides = split_people(people, left_out)
@@ -35,7 +34,6 @@ def test_everybody_is_on_one_side(people, left_out):
     assert set(placed) == set(people)
 
 
-@settings(deadline=None)
 @given(people=NAMES, more=NAMES)
 def test_adding_people_moves_nobody(people, more):
     before, after = split_people(people), split_people([*more, *people])
@@ -43,7 +41,6 @@ def test_adding_people_moves_nobody(people, more):
         assert set(before[side]) <= set(after[side])
 
 
-@settings(deadline=None)
 @given(people=NAMES, seed=st.randoms())
 def test_the_order_and_the_number_of_their_files_do_not_matter(people, seed):
     shuffled = [*people, *people]
@@ -51,7 +48,6 @@ def test_the_order_and_the_number_of_their_files_do_not_matter(people, seed):
     assert split_people(shuffled) == split_people(people)
 
 
-@settings(deadline=None)
 @given(people=NAMES, left_out=NAMES)
 def test_those_left_out_are_tested_and_the_others_stay(people, left_out):
     sides, plain = split_people(people, left_out), split_people(people)

@@ -41,7 +41,7 @@ class Going:
     random = torch.Generator().manual_seed(1).get_state()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(before=st.integers(0, 12), after=st.integers(1, 6), seed=st.integers(0, 99))
 def test_what_is_restored_takes_the_same_next_steps(before, after, seed, tmp_path_factory):
     path = tmp_path_factory.mktemp("state") / "state"
@@ -87,7 +87,7 @@ def test_half_a_state_is_never_found(tmp_path, monkeypatch):
 # Batches made ahead.
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     depth=st.integers(1, 4),
     in_turns=st.booleans(),

@@ -88,7 +88,7 @@ def test_the_area_is_that_of_the_ratio_of_histograms():
     assert found.auc.value == pytest.approx(1 - 0.5 * (1 - within), abs=0.006)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(shared=st.floats(0, 0.99), dims=st.integers(1, 4), seed=st.integers(0, 99))
 def test_the_ratio_is_that_of_the_densities_in_full(shared, dims, seed):
     voices, faces = np.random.default_rng(seed).standard_normal((2, 3, dims))
