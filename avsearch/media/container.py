@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,7 +135,7 @@ def _decoded(
     if stream.codec_context is None:
         raise RefusedFile(path, "it is coded in a way that is not known here; convert it.")
     good = bad = 0
-    for packet in container.demux(stream):
+    for packet in _packets(container, stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
@@ -148,6 +148,13 @@ def _decoded(
             path,
             f"most of its {stream.type} cannot be decoded; check that it plays, or convert it.",
         )
+
+
+def _packets(container: InputContainer, stream: Any) -> Iterator[Any]:
+    """The packets of one stream, the last of which is empty and has the decoder finish."""
+    # Streams that turned up on the way PyAV has no names for, and looks them up after the last.
+    with suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def _channels(frame: Any) -> NDArray[Any]:

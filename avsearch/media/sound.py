@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import soundfile
@@ -25,6 +26,9 @@ _BLOCK_S: Final = 10.0
 _BLOCK_VALUES: Final = 8_000_000  # over all channels: 32 MB
 _RATES_HZ: Final = (4_000, 1_000_000)  # below, no speech is left; above, the header is wrong
 _END_TOLERANCE_S: Final = 0.5  # ends are often rounded up to what a clock shows
+# MPEG audio, with tags before it or without, and Ogg: streams that may be cut, joined, or say
+# nothing true of their length, on which libsndfile relies.
+_STREAMS: Final = (b"ID3", b"\xff", b"OggS")
 
 
 def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Samples:
@@ -137,12 +141,11 @@ def _resampler(rate: int) -> Resampler | None:
 def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
     """(samples a second, (n,) float32 mono) at the file's own rate.
 
-    libsndfile first, exact and fast; FFmpeg for what it does not know.
+    libsndfile first, exact and fast; FFmpeg for streams, and for what it does not know.
     """
     with opened(path) as file:
-        try:
-            sound = soundfile.SoundFile(file.fileno(), closefd=False)
-        except soundfile.LibsndfileError:
+        sound = _soundfile(file)
+        if sound is None:
             from avsearch.media.container import sound_track
 
             yield from _gathered(sound_track(path))
@@ -151,11 +154,22 @@ def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
             yield from _soundfile_blocks(path, sound)
 
 
+def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
+    """The file open in libsndfile; None where that does not know it, or not its length."""
+    if os.pread(file.fileno(), 4, 0).startswith(_STREAMS):
+        return None
+    try:
+        return soundfile.SoundFile(file.fileno(), closefd=False)
+    except soundfile.LibsndfileError:
+        return None
+
+
 def _soundfile_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[tuple[int, Samples]]:
     rate = int(sound.samplerate)
     frames = int(min(rate * _BLOCK_S, _BLOCK_VALUES // sound.channels)) or 1
     try:
-        for block in sound.blocks(frames, dtype="float32", always_2d=True):
+        # Not `blocks`, which takes files for as long as they say, and needs to seek in them.
+        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
             yield rate, _mixed(block)
     except soundfile.LibsndfileError as error:
         raise RefusedFile(

@@ -75,6 +75,39 @@ def test_reads_what_libsndfile_reads(tmp_path: Path, suffix: str) -> None:
     assert loudest_hz(samples) == pytest.approx(440, abs=3)
 
 
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "wav", "aiff", "au", "w64"])
+def test_of_a_file_cut_short_only_what_is_there_is_heard(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 25 * SAMPLE_RATE).astype(np.float32)
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    soundfile.write(whole, noise, SAMPLE_RATE)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    samples = read_sound(cut)
+    assert len(samples) == pytest.approx(12.5 * SAMPLE_RATE, rel=0.1)
+    sure = len(samples) - 2 * 1152  # the last frames may want what follows them
+    np.testing.assert_allclose(samples[:sure], read_sound(whole)[:sure], atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg"])
+def test_streams_joined_are_heard_to_the_end(tmp_path: Path, suffix: str) -> None:
+    parts = [tmp_path / f"{name}.{suffix}" for name in ("a", "b")]
+    for part, hz in zip(parts, (440, 880), strict=True):
+        soundfile.write(part, tone(hz, SAMPLE_RATE, 3), SAMPLE_RATE)
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    samples = read_sound(joined)
+    assert len(samples) == pytest.approx(6 * SAMPLE_RATE, rel=0.05)
+    assert loudest_hz(samples[: 2 * SAMPLE_RATE]) == pytest.approx(440, abs=3)
+    assert loudest_hz(samples[-2 * SAMPLE_RATE :]) == pytest.approx(880, abs=3)
+
+
+def test_reads_what_telephones_record(tmp_path: Path) -> None:
+    """GSM 6.10, in which libsndfile cannot seek."""
+    soundfile.write(tmp_path / "a.wav", tone(440, 8_000, 12), 8_000, "GSM610")
+    samples = read_sound(tmp_path / "a.wav")
+    assert len(samples) == pytest.approx(12 * SAMPLE_RATE, rel=0.01)
+    assert loudest_hz(samples) == pytest.approx(440, abs=3)
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "rate"),
     [

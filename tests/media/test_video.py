@@ -101,6 +101,17 @@ def test_refuses_a_truncated_mp4(tmp_path: Path, options: dict[str, str]) -> Non
         list(sample_frames(path))
 
 
+def test_a_track_that_turns_up_on_the_way_changes_nothing(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.flv", frames=counting(300), codecs=("flv1", ""))
+    before = [frame.time_s for frame in sample_frames(path)]
+    head = bytearray(path.read_bytes())
+    head[4] = 1  # says that there are pictures only
+    sound = bytes([0x3E]) + bytes(100)
+    tag = b"\x08" + len(sound).to_bytes(3, "big") + bytes([0, 0x4E, 0x20, 0, 0, 0, 0]) + sound
+    path.write_bytes(head + tag + len(tag).to_bytes(4, "big"))
+    assert [frame.time_s for frame in sample_frames(path)] == before
+
+
 def test_refuses_a_video_that_is_only_sound(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", sound=tone(440, 48_000))
     with pytest.raises(RefusedFile, match="no video track"):
