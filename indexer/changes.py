@@ -11,7 +11,7 @@ from pathlib import Path
 from indexer.people import merged
 from indexer.reader import Reader
 from indexer.records import Asked, FileRecord, Person, Refusal, Source, Stat, renamed
-from indexer.scan import Scan
+from indexer.scan import PASSING, Scan
 
 CHUNK = 500  # files looked up in the catalog at once
 
@@ -71,15 +71,15 @@ class Changes:
     """What a run has to do.
 
     ``again`` are files refused in whole or in part that are as they were. ``refused`` are the
-    files that the scan refused, as they are to be written; those in ``known_refused`` are
-    written already.
+    files that the scan refused, as they are to be written, but for those in ``settled``: these
+    are written already, or keep what was taken from them when they could be read.
     """
 
     jobs: list[Job]
     unchanged: int
     again: list[FileRecord]
     refused: list[FileRecord]
-    known_refused: set[Path]
+    settled: set[Path]
     people: dict[str, Person]
 
     @property
@@ -103,9 +103,14 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
         unchanged=sum(record.reason is None for record in same),
         again=[record for record in same if record.reason is not None or record.parts],
         refused=refused,
-        known_refused={record.path for record in refused if known.get(record.path) == record},
+        settled={one.path for one in refused if _is_settled(one, known.get(one.path))},
         people=people,
     )
+
+
+def _is_settled(refused: FileRecord, known: FileRecord | None) -> bool:
+    taken = known is not None and known.reason is None
+    return known == refused or (taken and refused.reason in PASSING)
 
 
 def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:

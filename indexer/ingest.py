@@ -128,7 +128,7 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
     report.unchanged = todo.unchanged
     for record in (*todo.again, *todo.refused):
         report.refused += record.refusals()
-    new = [record for record in todo.refused if record.path not in todo.known_refused]
+    new = [record for record in todo.refused if record.path not in todo.settled]
     with catalog.read() as read:
         known = {who.key: who for who in read.people().values()}
     changed = [who for key, who in todo.people.items() if known.get(key, who) != who]
@@ -180,6 +180,12 @@ class _File:
     def same(self) -> bool:
         """Whether its bytes are those known already."""
         return self.end is not None and self.end.same
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was taken before and cannot be read for now, so that its items stay."""
+        known, now = self.job.known, self.record()
+        return known is not None and known.reason is None and not now.lasting and not self.items
 
     @property
     def moved(self) -> FileRecord | None:
@@ -366,8 +372,8 @@ class _Intake:
         write.put_files(new, self._todo.people)
 
     def _differs(self, file: _File) -> bool:
-        """Whether there is anything to write: not for a file refused as it was before."""
-        return bool(file.items) or file.record() != file.job.known
+        """Whether there is anything to write: not for a file refused as before, or for now."""
+        return bool(file.items) or not (file.stands or file.record() == file.job.known)
 
     def _count(self, file: _File) -> None:
         known = file.job.known

@@ -11,13 +11,7 @@ from pathlib import Path
 from indexer.changes import Job
 from indexer.errors import RefusedFile
 from indexer.records import Asked, FileRecord, Source
-from indexer.types import MODALITIES, Extractor, Kind, Media, Modality
-
-_MODALITIES: dict[Kind, tuple[Modality, ...]] = {
-    "picture": ("face",),
-    "sound": ("voice",),
-    "video": MODALITIES,
-}
+from indexer.types import Extractor, Media
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,18 +82,9 @@ class FileReader:
 
     def _media(self, source: Source) -> Iterator[Media]:
         if not source.ranged:
-            yield from self._extractor.extract(source.path, source.modality)
-            return
-        for modality in self._modalities(source):
-            end_s = source.end_s if modality == "voice" else None
-            yield Media(source.path, modality, source.start_s, end_s)
-
-    def _modalities(self, source: Source) -> tuple[Modality, ...]:
-        """What a range of a file is asked for: what was named, or all its kind can have."""
-        if source.modality is not None:
-            return (source.modality,)
-        kind = self._extractor.kind(source.path)
-        return MODALITIES if kind is None else _MODALITIES[kind]
+            return self._extractor.extract(source.path, source.modality)
+        span = (source.start_s, source.end_s)
+        return self._extractor.extract(source.path, source.modality, *span)
 
 
 def file_sha256(path: Path) -> str:

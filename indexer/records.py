@@ -85,8 +85,8 @@ class Source:
     """What is to be taken from one file for one person.
 
     Without a range the file is looked into and everything found is the person's. With one
-    (``start_s`` above 0 or ``end_s`` given, in seconds) exactly that stretch is taken, and of a
-    face the frame at ``start_s``. ``modality`` None takes both.
+    (``start_s`` above 0 or ``end_s`` given, in seconds) exactly that stretch is taken as a voice,
+    and the faces of the frame at ``start_s``. ``modality`` None takes both.
     """
 
     path: Path

@@ -87,10 +87,18 @@ class Extractor(Protocol):
     def kind(self, path: Path) -> Kind | None:
         """What a file claims to be by its name; None where its name is not one of media."""
 
-    def extract(self, path: Path, modality: Modality | None = None) -> Iterator[Media]:
-        """Yield the items of one file, decoded, one at a time; at least one.
+    def extract(
+        self,
+        path: Path,
+        modality: Modality | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> Iterator[Media]:
+        """Yield the items of one file, one at a time; at least one.
 
-        ``modality`` leaves the other one out. May be called from several threads at once.
+        ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
+        given, in seconds) is one voice, exactly so long, and the faces of the frame at
+        ``start_s``. May be called from several threads at once.
         Raises RefusedFile with a reason a user understands, at the latest in place of the
         first item.
         """

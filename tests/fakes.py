@@ -44,9 +44,21 @@ class FakeExtractor:
     def kind(self, path: Path) -> Kind | None:
         return KINDS.get(path.suffix.lower())
 
-    def extract(self, path: Path, modality: Modality | None = None) -> Iterator[Media]:
+    def extract(
+        self,
+        path: Path,
+        modality: Modality | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> Iterator[Media]:
         with self._lock:
             self.asked.append(path)
+        if start_s > 0 or end_s is not None:
+            if modality in (None, "face") and self.kind(path) != "sound":
+                yield Media(path, "face", start_s)
+            if modality in (None, "voice"):
+                yield Media(path, "voice", start_s, end_s)
+            return
         found = 0
         for at, line in enumerate(path.read_text().splitlines()):
             kind, _, words = line.partition(":")

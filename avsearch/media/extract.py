@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +14,21 @@ from avsearch.media.kinds import kind_of
 from avsearch.media.sound import cut_sound, stream_sound
 from avsearch.media.tracks import face_tracks
 from indexer.errors import RefusedFile
-from indexer.types import Kind, Media, Modality
+from indexer.types import MODALITIES, Kind, Media, Modality
 
 Faces = Literal["detect", "whole"]
-Part = Callable[[Path], Iterator[Media]]
+Find = Callable[[Path], Iterator[Media]]
 Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
+
+_HAS: dict[Kind, tuple[Modality, ...]] = {
+    "picture": ("face",),
+    "sound": ("voice",),
+    "video": MODALITIES,
+}
+_LACKS: dict[Modality, str] = {
+    "voice": "a picture has no voice; name a sound or a video.",
+    "face": "a sound has no face; name a picture or a video.",
+}
 
 
 class MediaExtractor:
@@ -59,14 +69,21 @@ class MediaExtractor:
         """What a file claims to be by its name; None where its name is not one of media."""
         return kind_of(path)
 
-    def extract(self, path: Path, modality: Modality | None = None) -> Iterator[Media]:
+    def extract(
+        self,
+        path: Path,
+        modality: Modality | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> Iterator[Media]:
         """Yield the items of one file, decoded, one at a time; at least one.
 
         A face comes as uint8 (height, width, 3) RGB of at most 256 pixels a side, square
         unless it is a whole picture; a voice as float32 (samples,) at 16 kHz, at most 10 s.
-        ``modality`` leaves the other one out. Raises RefusedFile in place of the first item.
+        ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
+        given, in seconds) is one voice, to be decoded when it is embedded, and the faces of the
+        frame at ``start_s``. Raises RefusedFile in place of the first item.
         """
-        parts = {"picture": self._picture, "sound": self._sound, "video": self._video}
         kind = kind_of(path)
         if kind is None:
             raise RefusedFile(
@@ -74,41 +91,48 @@ class MediaExtractor:
                 f"its name ends in {path.suffix or 'nothing'}, which is no picture, sound "
                 "or video; rename it if it is one.",
             )
-        return parts[kind](path, modality)
+        if modality is not None and modality not in _HAS[kind]:
+            raise RefusedFile(path, _LACKS[modality])
+        ranged = start_s > 0 or end_s is not None
+        if ranged and kind == "picture":
+            raise RefusedFile(path, "a picture has no times; leave its start_s and end_s empty.")
+        finders = self._finders_in(start_s, end_s) if ranged else self._finders(kind)
+        wanted = [finders[each] for each in ([modality] if modality else _HAS[kind])]
+        return wanted[0](path) if len(wanted) == 1 else _by_any(wanted, path)
 
-    def _picture(self, path: Path, modality: Modality | None) -> Iterator[Media]:
-        if modality == "voice":
-            raise RefusedFile(path, "a picture has no voice; name a sound or a video.")
-        rgb = read_image(path)
-        items = list(self._faces_in(path, rgb))
-        if not items:
+    def _finders(self, kind: Kind) -> dict[Modality, Find]:
+        """What finds the faces and the voices of a file."""
+        cut = self._cut if kind == "video" else stretches.stretches
+        return {
+            "face": self._picture_faces if kind == "picture" else self._video_faces,
+            "voice": lambda path: self._voices(path, cut),
+        }
+
+    def _finders_in(self, start_s: float, end_s: float | None) -> dict[Modality, Find]:
+        """What finds them in a range of its time."""
+        return {
+            "face": lambda path: self._frame_faces(path, start_s),
+            "voice": lambda path: iter([Media(path, "voice", start_s, end_s)]),
+        }
+
+    def _picture_faces(self, path: Path) -> Iterator[Media]:
+        yield from self._faces_in(path, read_image(path))
+
+    def _frame_faces(self, path: Path, time_s: float) -> Iterator[Media]:
+        yield from self._faces_in(path, video.read_frame(path, time_s), time_s)
+
+    def _faces_in(self, path: Path, rgb: Picture, time_s: float = 0.0) -> Iterator[Media]:
+        """The faces of a picture."""
+        if self._faces == "whole":
+            yield Media(path, "face", time_s, data=shrink(rgb))
+            return
+        faces = self._detector.detect(rgb)
+        if not faces:
             raise RefusedFile(
                 path, "no face found; use --faces whole if the picture is a face crop already."
             )
-        yield from items
-
-    def _sound(self, path: Path, modality: Modality | None) -> Iterator[Media]:
-        if modality == "face":
-            raise RefusedFile(path, "a sound has no face; name a picture or a video.")
-        yield from self._voices(path, stretches.stretches)
-
-    def _video(self, path: Path, modality: Modality | None) -> Iterator[Media]:
-        """Faces, then voices; a file that has one of them is not refused for the other."""
-        parts: dict[Modality, Part] = {
-            "face": self._video_faces,
-            "voice": lambda path: self._voices(path, self._cut),
-        }
-        refusals: list[RefusedFile] = []
-        found = 0
-        for part in [parts[modality]] if modality else parts.values():
-            try:
-                for media in part(path):
-                    found += 1
-                    yield media
-            except RefusedFile as refusal:
-                refusals.append(refusal)
-        if not found:
-            raise _joined(path, refusals)
+        for face in faces:
+            yield Media(path, "face", time_s, box=face.box, data=shrink(crop_face(rgb, face.box)))
 
     def _video_faces(self, path: Path) -> Iterator[Media]:
         """Of each face the best view in every shot, by when it ends; or every frame, whole."""
@@ -130,14 +154,6 @@ class MediaExtractor:
         for track in face_tracks(path, self._detector, video.EVERY_S):
             yield track.views[0].media
 
-    def _faces_in(self, path: Path, rgb: Picture) -> Iterator[Media]:
-        """The faces of a picture."""
-        if self._faces == "whole":
-            yield Media(path, "face", data=shrink(rgb))
-            return
-        for face in self._detector.detect(rgb):
-            yield Media(path, "face", box=face.box, data=shrink(crop_face(rgb, face.box)))
-
     def _voices(self, path: Path, cut: Cut) -> Iterator[Media]:
         """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
         spans = cut(speech.find_speech_in_blocks(stream_sound(path)))
@@ -145,6 +161,21 @@ class MediaExtractor:
             raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
+
+
+def _by_any(finders: Sequence[Find], path: Path) -> Iterator[Media]:
+    """What each of them finds; refused is only what none of them finds anything in."""
+    refusals: list[RefusedFile] = []
+    found = 0
+    for find in finders:
+        try:
+            for media in find(path):
+                found += 1
+                yield media
+        except RefusedFile as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise _joined(path, refusals)
 
 
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:

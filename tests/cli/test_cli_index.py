@@ -250,6 +250,7 @@ def test_a_manifest_names_parts_of_files_anywhere(take, run, gallery, tmp_path):
         ("voice", 0.5, 1.5),
         ("face", 0.5, None),
     }
+    assert [hit["box"] is None for hit in hits] == [hit["modality"] == "voice" for hit in hits]
 
 
 @pytest.mark.parametrize("row", ["voice,1,99", "face,50,", "voice,50,"])

@@ -11,7 +11,7 @@ from indexer import ahead
 from indexer import ingest as module
 from indexer.errors import BadRequest, ForeignSpace
 from indexer.index import Index
-from indexer.scan import EMPTY, scan
+from indexer.scan import BROKEN_LINK, EMPTY, LOOSE, UNREADABLE, scan
 from indexer.types import Space
 
 
@@ -179,6 +179,39 @@ def test_a_file_refused_now_loses_its_items(run, folder, gallery):
     assert paths(report.refused) == {"talk.wav": "broken", "face.jpg": EMPTY}
     assert {name for _, name, _ in items(folder)} == {"one.wav", "face.jpg", "film.mp4"}
     assert (report.faces, report.voices, report.people) == (2, 3, 2)
+
+
+def test_a_file_that_cannot_be_read_for_now_keeps_its_items(run, folder, gallery, monkeypatch):
+    run()
+    before = items(folder)
+    kept = (gallery / "cid/face.jpg").read_text()
+    fill(gallery, {"bob/talk.wav": "later: the disk slept"})  # other bytes, which cannot be read
+    (gallery / "cid/face.jpg").unlink()
+    (gallery / "cid/face.jpg").symlink_to("/not/mounted/face.jpg")
+    hidden = gallery / "ann/one.wav"
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, *a, **k: path != hidden and may(path, *a, **k))
+    report = run(prune=True)
+    assert paths(report.refused) == {
+        "talk.wav": "the disk slept",
+        "face.jpg": BROKEN_LINK,
+        "one.wav": UNREADABLE,
+    }
+    assert items(folder) == before
+    monkeypatch.undo()
+    (gallery / "cid/face.jpg").unlink()
+    fill(gallery, {"bob/talk.wav": "voice: bob\n", "cid/face.jpg": kept})
+    report = run()
+    assert (report.refused, report.added, report.updated) == ([], 0, 0)
+    assert items(folder) == before
+
+
+def test_a_folder_of_the_gallery_named_in_its_place_takes_nothing_away(run, folder, gallery):
+    run()
+    before = items(folder)
+    report = run(gallery / "bob")
+    assert paths(report.refused) == {"film.mp4": LOOSE, "talk.wav": LOOSE}
+    assert items(folder) == before
 
 
 def test_a_refusal_of_what_is_no_longer_there_is_forgotten(run, folder, gallery):

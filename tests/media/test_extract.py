@@ -140,6 +140,34 @@ def test_the_other_modality_is_left_out(
     assert {item.modality for item in extractor.extract(path, modality)} == {modality}
 
 
+def test_of_a_range_the_faces_of_its_first_frame_are_found(
+    tmp_path: Path, extractor: MediaExtractor, portrait: np.ndarray
+) -> None:
+    black = np.zeros_like(portrait)
+    path = encode(tmp_path / "a.mp4", frames=[black] * 10 + [portrait] * 10)
+    (face,) = extractor.extract(path, "face", 1.5, 1.8)
+    (still,) = extractor._faces_in(path, portrait)
+    assert face.start_s == 1.5
+    np.testing.assert_allclose(face.box, still.box, atol=8)
+    with pytest.raises(RefusedFile, match="no face found"):
+        next(extractor.extract(path, "face", 0.2, 0.8))
+    (whole,) = MediaExtractor("whole").extract(path, "face", 0.2, 0.8)
+    assert whole.data.shape == portrait.shape
+
+
+def test_of_a_range_of_sound_all_is_taken(extractor: MediaExtractor, test_data: Path) -> None:
+    path = min((test_data / "grid").glob("*/*.mpg"))
+    face, voice = extractor.extract(path, None, 0.5, 1.75)
+    assert (face.modality, face.start_s, face.end_s) == ("face", 0.5, None)
+    assert (voice.modality, voice.start_s, voice.end_s) == ("voice", 0.5, 1.75)
+
+
+def test_a_picture_has_no_times(tmp_path: Path, extractor: MediaExtractor) -> None:
+    Image.new("RGB", (200, 200)).save(tmp_path / "a.png")
+    with pytest.raises(RefusedFile, match="has no times"):
+        extractor.extract(tmp_path / "a.png", "face", 1.0, 2.0)
+
+
 def test_a_video_with_a_face_and_no_sound(
     tmp_path: Path, extractor: MediaExtractor, portrait: np.ndarray
 ) -> None:
