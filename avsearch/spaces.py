@@ -31,6 +31,7 @@ def find_weights(name: str | Path | None, kind: str = "model") -> Path:
     path = Path(name)
     if path.suffix or path.exists():
         return path
+    shipped = shipped if kind == "model" else {}
     known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
     raise BadRequest(f"There is no {kind} {str(name)!r}; {known} name a checkpoint file.")
 

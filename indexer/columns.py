@@ -74,7 +74,12 @@ def arrow_type(arrow: types.ModuleType, kind: str, dim: int = 0) -> Any:
 
 
 def import_pyarrow(path: Path) -> types.ModuleType:
-    """pyarrow with what is used of it; BadRequest, naming the file, where it is missing."""
+    """pyarrow with what is used of it.
+
+    Raises BadRequest, naming the file, where it is missing or cannot open a file of this name.
+    """
+    if printable(path) != str(path):
+        raise BadRequest(f"{printable(path)} has a name that is not UTF-8; rename it.")
     try:
         import pyarrow
         import pyarrow.compute

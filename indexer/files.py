@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import stat
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside a file to write to; it takes the file's place at the end.
 
-    Where the writing fails the temporary file is deleted, and what was there before stays. Whatever
-    writes it, it may be read by whom the place lets read: safetensors makes its files private.
+    Where it is a link, the file that it leads to is replaced. Where the writing fails the temporary
+    file is deleted, and what was there before stays. Whatever writes it, it may be read by whom the
+    place lets read: safetensors makes its files private.
     """
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         mode = _mode_of_new(partial)

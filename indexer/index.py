@@ -356,7 +356,7 @@ def _person(read: Lookup, key: str) -> Person:
 
     people = [who.key for who in read.people().values()]
     near = difflib.get_close_matches(key, people, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "avsearch info lists who is."
+    hint = f"did you mean {', '.join(near)}?" if near else "a person is named as the folder is."
     raise BadRequest(f"There is no {key!r} in this index; {hint}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any, Self
 
 from indexer.columns import COLUMNS, FORMAT, KEY, arrow_type, attribute_column, import_pyarrow
 from indexer.errors import BadRequest, printable
+from indexer.files import replacing
 from indexer.types import Space, Vectors
 
 _LISTS = ("box", "vector")
@@ -30,37 +32,36 @@ class ParquetTarget:
     ) -> None:
         self._arrow = import_pyarrow(path)
         _check(path)
-        self._path, self._partial = path, path.with_name(f"{path.name}.partial")
+        self._path = path
         self._dim = space.dim
         self._schema = self._make_schema(space, notes, attributes)
 
     def __enter__(self) -> Self:
         # Vectors are noise: they do not compress, and their extremes say nothing.
         plain = [leaf for leaf in map(_leaf, self._schema.names) if leaf != _leaf("vector")]
-        try:
-            self._writer = self._arrow.parquet.ParquetWriter(
-                self._partial,
-                self._schema,
-                compression={**dict.fromkeys(plain, "zstd"), _leaf("vector"): "none"},
-                use_dictionary=plain,
-                write_statistics=plain,
-                write_page_checksum=True,
-            )
-        except OSError as error:
-            raise BadRequest(
-                f"{printable(self._path)} cannot be written: {error.strerror or error}; "
-                "choose another place."
-            ) from error
+        with contextlib.ExitStack() as stack:
+            try:
+                partial = stack.enter_context(replacing(self._path))
+                self._writer = self._arrow.parquet.ParquetWriter(
+                    partial,
+                    self._schema,
+                    compression={**dict.fromkeys(plain, "zstd"), _leaf("vector"): "none"},
+                    use_dictionary=plain,
+                    write_statistics=plain,
+                    write_page_checksum=True,
+                )
+            except OSError as error:
+                raise BadRequest(
+                    f"{printable(self._path)} cannot be written: {error.strerror or error}; "
+                    "choose another place."
+                ) from error
+            stack.callback(_sync, partial)
+            stack.callback(self._writer.close)
+            self._ends = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            self._writer.close()
-            if kind is None:
-                _sync(self._partial)
-                self._partial.replace(self._path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+    def __exit__(self, *raised: Any) -> None:
+        self._ends.__exit__(*raised)
 
     def write(self, columns: Mapping[str, Any], rows: int) -> None:
         """Write ``rows`` rows as one row group; columns that are left out are empty.

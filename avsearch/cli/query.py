@@ -125,7 +125,7 @@ def _answer_one(
         return
     if explain:
         click.echo(_explained(answer.plan))
-    _show(answer)
+    _show(answer, filtered=bool(options["where"]))
     if explain:
         click.echo(_weighed(answer))
 
@@ -211,9 +211,10 @@ def _hit_fields(hit: Hit) -> dict[str, Any]:
     return fields if evidence is None else fields | {"evidence": evidence}
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: Answer, *, filtered: bool) -> None:
     if not answer.hits:
-        click.echo("Nothing in this index matches the filter.")
+        why = "matches the filter" if filtered else "is of the kind that was asked for"
+        click.echo(f"Nothing in this index {why}.")
         return
     columns: dict[str, Callable[[Hit], str]] = {
         "rank": lambda hit: str(hit.rank),

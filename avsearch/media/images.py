@@ -26,8 +26,9 @@ ITEM_SIDE_PX: Final = 256  # longest side of what is handed on as a face
 # Rasters only. Left out are EPS, which Pillow gives to Ghostscript to run, and WMF.
 _FORMATS: Final[tuple[str, ...]] = (
     *("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "ICNS"),
-    *("JPEG2000", "TGA", "PCX", "SGI", "DDS", "QOI", "PSD"),
+    *("JPEG2000", "TGA", "PCX", "SGI", "DDS", "QOI", "PSD", "HEIF"),
 )
+_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _NUMERIC_MODES: Final = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _WHITE: Final = (255, 255, 255, 255)
 _ORIENTATION_TAG: Final = 0x0112
@@ -102,6 +103,12 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     try:
         return _recognised(file)
+    except ModuleNotFoundError as error:
+        raise RefusedFile(
+            path,
+            "HEIC pictures need pillow-heif: pip install pillow-heif, or convert it to JPEG.",
+            lasting=False,
+        ) from error
     except UnidentifiedImageError as error:
         raise RefusedFile(
             path, "it is not a picture of a known format; check what it really is."
@@ -115,13 +122,26 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
 def _recognised(file: BinaryIO) -> Image.Image:
     """The picture in one of our formats; UnidentifiedImageError where it is in none.
 
+    ModuleNotFoundError for one that needs a package which is not installed.
     Pillow's readers take long to import, so the rare formats' are when none of the others knows it.
     """
     Image.preinit()
     with contextlib.suppress(UnidentifiedImageError):
         return _open_unchecked(file, _registered())
     Image.init()
+    with contextlib.suppress(UnidentifiedImageError):
+        return _open_unchecked(file, _registered())
+    if _is_heif(file):
+        import pillow_heif  # of an extra
+
+        pillow_heif.register_heif_opener()
     return _open_unchecked(file, _registered())
+
+
+def _is_heif(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS
 
 
 def _registered() -> list[str]:

@@ -10,7 +10,7 @@ from indexer.types import Kind
 _SUFFIXES: Final[dict[Kind, str]] = {
     "picture": """
         jpg jpeg jpe jfif jif mpo png apng gif webp bmp dib tif tiff ppm pgm pbm pnm pfm avif
-        avifs ico icns jp2 j2k jpx jpf j2c tga targa pcx sgi rgb dds qoi psd
+        avifs heic heif hif ico icns jp2 j2k jpx jpf j2c tga targa pcx sgi rgb dds qoi psd
     """,
     "sound": """
         wav wave flac ogg oga spx opus mp1 mp2 mp3 m4a m4b aac adts wma aif aiff aifc au snd caf

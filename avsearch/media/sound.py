@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,9 +27,10 @@ _BLOCK_S: Final = 10.0
 _BLOCK_VALUES: Final = 8_000_000  # over all channels: 32 MB
 _RATES_HZ: Final = (4_000, 1_000_000)  # below, no speech is left; above, the header is wrong
 _END_TOLERANCE_S: Final = 0.5  # ends are often rounded up to what a clock shows
-# MPEG audio, with tags before it or without, and Ogg: streams that may be cut, joined, or say
-# nothing true of their length, on which libsndfile relies.
-_STREAMS: Final = (b"ID3", b"\xff", b"OggS")
+# MPEG audio, with tags before it or without: it may be cut or joined, and say nothing true of its
+# length, on which libsndfile relies.
+_MPEG: Final = (b"ID3", b"\xff")
+_OGG_BEGINS: Final = b"OggS\0\2"  # the first page of a stream; of several libsndfile hears one
 
 
 def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Samples:
@@ -141,7 +143,7 @@ def _resampler(rate: int) -> Resampler | None:
 def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
     """(samples a second, (n,) float32 mono) at the file's own rate.
 
-    libsndfile first, exact and fast; FFmpeg for streams, and for what it does not know.
+    libsndfile first, exact and fast; FFmpeg for what it does not know, or not to the end.
     """
     with opened(path) as file:
         sound = _soundfile(file)
@@ -155,13 +157,20 @@ def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
 
 
 def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
-    """The file open in libsndfile; None where that does not know it, or not its length."""
-    if os.pread(file.fileno(), 4, 0).startswith(_STREAMS):
+    """The file open in libsndfile; None where that does not know it, or not all of it."""
+    head = os.pread(file.fileno(), len(_OGG_BEGINS), 0)
+    if head.startswith(_MPEG) or (head == _OGG_BEGINS and _begins_again(file)):
         return None
     try:
         return soundfile.SoundFile(file.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         return None
+
+
+def _begins_again(file: BinaryIO) -> bool:
+    """Whether one Ogg stream follows another in the file."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_OGG_BEGINS, 1) > 0
 
 
 def _soundfile_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[tuple[int, Samples]]:

@@ -141,8 +141,12 @@ def test_a_person_of_one_modality_is_asked_with_that(run, gallery, model, tmp_pa
     assert (answer["query"]["modality"], answer["hits"]) == ("face", [])
     answer = json.loads(run(*asked, "--want", "face").stdout)
     assert (answer["query"]["modality"], people(answer)) == ("face", ["Actor_02"])
-    result = run("query", "--person", "Actor_02", *index)
-    assert (result.exit_code, result.stdout) == (0, "Nothing in this index matches the filter.\n")
+    for asked, why in (
+        ((), "is of the kind that was asked for"),
+        (("--nationality", "UK"), "matches the filter"),
+    ):
+        result = run("query", "--person", "Actor_02", *index, *asked)
+        assert (result.exit_code, result.stdout) == (0, f"Nothing in this index {why}.\n")
 
 
 def test_a_video_asks_with_its_voice(ask, gallery):

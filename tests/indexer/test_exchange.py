@@ -213,6 +213,26 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(index, folder, tmp_p
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
+def test_an_export_leaves_other_files_and_links_as_they_are(index, folder, tmp_path):
+    path = tmp_path / "out.parquet"
+    mine = tmp_path / "out.parquet.partial"
+    mine.write_text("mine")
+    (tmp_path / "link.parquet").symlink_to(path)
+    first = exported(folder, path).read_bytes()
+    path.write_bytes(b"")
+    exported(folder, tmp_path / "link.parquet")
+    assert (tmp_path / "link.parquet").is_symlink()
+    assert (path.read_bytes(), mine.read_text()) == (first, "mine")
+
+
+def test_a_name_that_pyarrow_cannot_open_is_said(index, folder, tmp_path):
+    path = tmp_path / "e\udcff.parquet"
+    with pytest.raises(BadRequest, match="not UTF-8; rename it"):
+        exported(folder, path)
+    with pytest.raises(BadRequest, match="not UTF-8; rename it"):
+        import_file(path, folder)
+
+
 def test_an_export_that_fails_leaves_what_was_there(index, folder, tmp_path):
     path = exported(folder, tmp_path / "out.parquet")
     before = path.read_bytes()

@@ -15,6 +15,18 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_where_a_link_leads_is_replaced_and_not_the_link(tmp_path):
+    far = tmp_path / "far"
+    far.mkdir()
+    (far / "file").write_text("old")
+    (tmp_path / "link").symlink_to("far/file")
+    with replacing(tmp_path / "link") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (far / "file").read_text() == "new"
+    assert list(far.iterdir()) == [far / "file"]
+
+
 def test_it_may_be_read_as_any_new_file_whoever_makes_it_private(tmp_path):
     path, other = tmp_path / "file", tmp_path / "other"
     with replacing(path) as partial:

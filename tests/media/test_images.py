@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -37,6 +39,28 @@ def test_reads_every_format(tmp_path: Path, suffix: str) -> None:
     assert rgb.shape == (32, 48, 3)
     np.testing.assert_allclose(rgb[16, 5], RED, atol=0 if suffix in LOSSLESS else 25)
     np.testing.assert_allclose(rgb[16, 42], (20, 40, 220), atol=0 if suffix in LOSSLESS else 25)
+
+
+def heif(path: Path) -> Path:
+    pillow_heif.from_pillow(two_halves()).save(path)
+    return path
+
+
+def test_reads_what_telephones_photograph(tmp_path: Path) -> None:
+    rgb = read_image(heif(tmp_path / "a.heic"))
+    assert rgb.shape == (32, 48, 3)
+    np.testing.assert_allclose(rgb[16, 5], RED, atol=25)
+
+
+def test_says_what_heic_needs_and_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = heif(tmp_path / "a.heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(RefusedFile, match="pip install pillow-heif") as caught:
+        read_image(path)
+    assert not caught.value.lasting
 
 
 def test_the_name_does_not_matter(tmp_path: Path) -> None:
