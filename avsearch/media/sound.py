@@ -227,9 +227,16 @@ def _require_numbers(path: Path, block: Samples, position: int) -> None:
 def _require_covered(path: Path, span: Span, found_s: float) -> None:
     """Refuse a part of which the sound has nothing, or ends well before it."""
     wanted_s = 0.0 if np.isinf(span.end_s) else span.duration_s
-    if found_s < SHORTEST_S or found_s < wanted_s - _END_TOLERANCE_S:
-        raise NotInFile(
-            path,
-            f"{span.start_s:g} s to {span.end_s:g} s was asked for, but the sound ends after "
-            f"{span.start_s + found_s:.2f} s; name a part of at least {SHORTEST_S} s inside it.",
-        )
+    if found_s >= max(SHORTEST_S, wanted_s - _END_TOLERANCE_S):
+        return
+    if 0 < wanted_s < SHORTEST_S:
+        why = "which is too short for a voice"
+    elif found_s:
+        why = f"but the sound ends after {span.start_s + found_s:.2f} s"
+    else:
+        why = "but the sound ends before"
+    raise NotInFile(
+        path,
+        f"{span.start_s:g} s to {span.end_s:g} s was asked for, {why}; "
+        f"name a part of at least {SHORTEST_S} s inside it.",
+    )

@@ -186,6 +186,22 @@ def test_a_long_recording_comes_in_bounded_blocks(tmp_path: Path) -> None:
     assert max(sizes) <= 11 * SAMPLE_RATE
 
 
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ((5, 6), "the sound ends before"),
+        ((0.5, 9), "the sound ends after 1.00 s"),
+        ((0.2, 0.21), "too short for a voice"),
+    ],
+)
+def test_why_a_sound_does_not_have_a_part_is_said(
+    tmp_path: Path, part: tuple[float, float], why: str
+) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(440, SAMPLE_RATE, 1))
+    with pytest.raises(RefusedFile, match=why):
+        read_sound(path, *part)
+
+
 @pytest.mark.parametrize("part", [(5, 6), (0.5, 9), (2, 1), (-1, 1), (0.95, None)])
 def test_a_part_outside_of_the_sound_is_a_bad_request(
     tmp_path: Path, part: tuple[float, float | None]
