@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class ProgressBar:
         from tqdm import tqdm  # no verb that only asks has a bar
 
         tqdm.monitor_interval = 0  # no thread beside it: we tell it often enough
-        self._bar = tqdm(unit=unit, disable=None, leave=False)
+        closed = sys.stderr is None  # as services are started at times
+        self._bar = tqdm(unit=unit, disable=closed or None, leave=False)
 
     def __enter__(self) -> Callable[[int, int], None]:
         return self.show

@@ -15,6 +15,7 @@ from avsearch.cli.common import (
     print_json,
     print_table,
 )
+from avsearch.cli.say import say
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _print_kinds(shown: ShownGallery) -> None:
     from avsearch.showing import TABLE_HEAD, table_row
 
     print_table(TABLE_HEAD, [table_row(kind) for kind in shown.kinds])
-    click.echo(f"See and hear them: {printable(shown.page)}")
+    say(f"See and hear them: {printable(shown.page)}")
 
 
 def _of_nobody(out: Path, *, as_json: bool) -> None:
@@ -84,7 +85,7 @@ def _of_nobody(out: Path, *, as_json: bool) -> None:
 
 def _print(shown: Shown) -> None:
     person = shown.person
-    click.echo(f"Whose voice is {plain(shown.asked.path)}? (it is {person.name}, {person.gender})")
+    say(f"Whose voice is {plain(shown.asked.path)}? (it is {person.name}, {person.gender})")
     rows = [
         (
             str(hit.rank),
@@ -102,13 +103,13 @@ def _print(shown: Shown) -> None:
 
 def _print_figures(demo: Demo) -> None:
     report = demo.report
-    click.echo(
+    say(
         f"{report.people} synthetic people, {report.faces} faces, {report.voices} voices. "
         f"Voice to face, mAP {demo.mean_average_precision:.2f}; knowing only the gender gives "
         f"{demo.by_gender:.2f}, chance {demo.by_chance:.2f}."
     )
-    click.echo(f"See and hear them: {printable(demo.page)}")
-    click.echo(
+    say(f"See and hear them: {printable(demo.page)}")
+    say(
         f"Ask yourself: avsearch query {printable(demo.shown[0].asked.path)} "
         f"--index {printable(demo.index)}"
     )

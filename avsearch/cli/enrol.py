@@ -14,7 +14,7 @@ from avsearch.cli.common import (
     plain,
     print_json,
 )
-from avsearch.cli.say import one_line, warn
+from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest
 
 
@@ -73,7 +73,7 @@ def command(
         for key, (count, seconds) in enrolled.voices.items():
             new = ", new" if key in enrolled.new else ""
             seen = f", a face in {enrolled.faces[key]} shots" if key in enrolled.faces else ""
-            click.echo(one_line(f"{key}: {seconds:.1f} s in {count} stretches{seen}{new}"))
+            say(f"{key}: {seconds:.1f} s in {count} stretches{seen}{new}")
     for note in enrolled.notes:
         warn(note)
     for label, reason in enrolled.passed_over.items():

@@ -16,7 +16,7 @@ from avsearch.cli.common import (
     print_json,
     print_table,
 )
-from avsearch.cli.say import warn
+from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest, printable
 from indexer.locate import open_index
 
@@ -155,7 +155,7 @@ def command(
     request = _request(options)
     if submission is not None:
         count, checked = submit(request, submission)
-        click.echo(f"{count} scores are written to {printable(submission)}.")
+        say(f"{count} scores are written to {printable(submission)}.")
         _end(ctx, checked.faults)
         return
     with ProgressBar("protocol") as progress:
@@ -200,7 +200,7 @@ def _calibrate(index_path: Path | None, model: str | None) -> None:
     shown = ("scale", "offset", "least", "most", "Cllr", "minCllr")
     rows = [(way, *(f"{one[name]:.4g}" for name in shown)) for way, one in found.items()]
     print_table(("direction", *shown), rows)
-    click.echo(f"Written into {printable(path)}.")
+    say(f"Written into {printable(path)}.")
 
 
 def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
 def _show(report: Report) -> None:
     for reached in report.reached:
         if report.compared:
-            click.echo(f"{reached.name}:")
+            say(f"{reached.name}:")
         rows = [row for section in reached.sections for row in _rows(section)]
         print_table(("protocol", "trials", "scorer", "figure", "value [95 %]", ""), rows)
         for note in dict.fromkeys(note for section in reached.sections for note in section.notes):
@@ -236,7 +236,7 @@ def _rows(section: Section) -> Iterator[tuple[str, ...]]:
 
 def _show_compared(report: Report) -> None:
     names = [reached.name for reached in report.reached]
-    click.echo(f"{names[0]} less {names[1]}:")
+    say(f"{names[0]} less {names[1]}:")
     rows = []
     for compared in report.compared:
         for place, (name, found) in enumerate(compared.differences.items()):

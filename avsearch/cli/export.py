@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.say import say
 from indexer.errors import printable
 
 
@@ -27,7 +28,7 @@ def command(file: Path, index_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"file": file, **plain(done)})
     else:
-        click.echo(
+        say(
             f"{printable(file)} has {done.people} people, {done.faces} faces and {done.voices} "
             f"voices of {done.files} files."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from avsearch.cli.common import index_option, json_option, print_json
+from avsearch.cli.say import say
 from indexer.errors import IndexDamaged
 
 
@@ -23,7 +24,7 @@ def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(receipt)
     else:
-        click.echo(receipt.sentence())
-        click.echo("Their files are untouched: take them out of the gallery before indexing again.")
+        say(receipt.sentence())
+        say("Their files are untouched: take them out of the gallery before indexing again.")
     if not receipt.clean:
         raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.say import say
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def command(
     if as_json:
         print_json({"index": folder, **plain(done)})
     else:
-        click.echo(
+        say(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
             f"{done.files} files into {printable(folder)}; {done.replaced} files were replaced."
         )

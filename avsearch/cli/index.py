@@ -15,7 +15,7 @@ from avsearch.cli.common import (
     json_option,
     print_json,
 )
-from avsearch.cli.say import warn
+from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def command(
     if as_json:
         print_json(_contract(folder, report))
     else:
-        click.echo(_sentence(folder, report))
+        say(_sentence(folder, report))
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avsearch.cli.common import index_option, json_option, print_json
-from avsearch.cli.say import one_line
+from avsearch.cli.say import say
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -46,22 +46,22 @@ def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    click.echo(f"index     {printable(facts['index'])}, revision {facts['revision']}")
-    click.echo(f"model     {index.space.describe()}")
-    click.echo(f"people    {counts.people}")
-    click.echo(f"faces     {counts.faces}")
-    click.echo(f"voices    {counts.voices}")
-    click.echo(f"files     {counts.files}, and {counts.refused} refused")
-    click.echo(f"on disk   {size / 1e6:.1f} MB")
+    say(f"index     {printable(facts['index'])}, revision {facts['revision']}")
+    say(f"model     {index.space.describe()}")
+    say(f"people    {counts.people}")
+    say(f"faces     {counts.faces}")
+    say(f"voices    {counts.voices}")
+    say(f"files     {counts.files}, and {counts.refused} refused")
+    say(f"on disk   {size / 1e6:.1f} MB")
     if facts["approximate"] != "none":
-        click.echo(f"besides   an approximate index, {facts['approximate']}")
+        say(f"besides   an approximate index, {facts['approximate']}")
     if recall:
-        click.echo(_found(facts["recall"]))
+        say(_found(facts["recall"]))
     if facts["forgotten"]:
         last = facts["forgotten"][-1]
-        click.echo(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
+        say(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
     for path, reason in refused:
-        click.echo(one_line(f"refused   {printable(path)}: {reason}"))
+        say(f"refused   {printable(path)}: {reason}")
 
 
 def _found(recall: Recall) -> str:

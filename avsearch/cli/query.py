@@ -16,7 +16,7 @@ from avsearch.cli.common import (
     print_json,
     print_table,
 )
-from avsearch.cli.say import warn
+from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest, RefusedFile, printable
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _hit_fields(hit: Hit) -> dict[str, Any]:
 def _show(answer: Answer, *, filtered: bool) -> None:
     if not answer.hits:
         why = "matches the filter" if filtered else "is of the kind that was asked for"
-        click.echo(f"Nothing in this index {why}.")
+        say(f"Nothing in this index {why}.")
         return
     columns: dict[str, Callable[[Hit], str]] = {
         "rank": lambda hit: str(hit.rank),

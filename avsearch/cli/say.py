@@ -1,4 +1,4 @@
-"""What is said to a person: on standard error, on one line, whatever a file may be called."""
+"""What is said to a person: on one line, whatever a file may be called."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ def one_line(text: str) -> str:
     A name can so neither break a table nor send commands to a terminal.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(sentence: str) -> None:
+    """Say something on standard output."""
+    click.echo(one_line(sentence))
 
 
 def warn(sentence: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avsearch.cli.common import device_option, faces_option, json_option, print_json
-from avsearch.cli.say import warn
+from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -178,12 +178,12 @@ def _record(places: tuple[str, ...], how: str) -> dict[str, Any]:
 
 def _print(trained: Trained) -> None:
     scores = {name: "none" if v is None else f"{v:.3f}" for name, v in trained.scores.items()}
-    click.echo(
+    say(
         f"{trained.model}, {trained.steps} steps on {trained.people['train']} people; kept step "
         f"{trained.best_step}, on {trained.people['validation']} validation people: "
         + ", ".join(f"{name} {value}" for name, value in scores.items())
     )
-    click.echo(f"Checkpoint: {printable(trained.checkpoint)}")
-    click.echo(f"Log: {printable(trained.log)}")
+    say(f"Checkpoint: {printable(trained.checkpoint)}")
+    say(f"Log: {printable(trained.log)}")
     if trained.curves is not None:
-        click.echo(f"Curves: {printable(trained.curves)}")
+        say(f"Curves: {printable(trained.curves)}")

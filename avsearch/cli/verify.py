@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from avsearch.cli.common import index_option, json_option, print_json
+from avsearch.cli.say import say
 from indexer.errors import IndexDamaged, printable
 
 
@@ -24,8 +25,8 @@ def command(index_path: Path | None, *, as_json: bool) -> None:
         print_json({"index": folder, "clean": not problems, "problems": problems})
     else:
         for problem in problems:
-            click.echo(problem)
+            say(problem)
     if problems:
         raise IndexDamaged(f"{printable(folder)} has {len(problems)} problems.")
     if not as_json:
-        click.echo(f"{printable(folder)} is clean.")
+        say(f"{printable(folder)} is clean.")

@@ -47,6 +47,12 @@ def test_light_things_load_no_torch(statement):
     assert not loaded(statement) & {"torch", "torchaudio", "facenet_pytorch", "silero_vad"}
 
 
+def test_a_service_without_standard_error_can_index(gallery, copy_of_index):
+    command = [sys.executable, "-m", "avsearch", "index", gallery, "--index", copy_of_index]
+    shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    assert subprocess.run(shell, capture_output=True, check=False).returncode == 0
+
+
 def test_help_is_there_and_light(spawn, run):
     for verb in VERBS:
         result = run(verb, "--help")

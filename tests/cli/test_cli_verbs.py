@@ -30,6 +30,15 @@ def test_verify_says_clean(run, indexed):
     assert facts == {"index": str(indexed / ".avsearch"), "clean": True, "problems": []}
 
 
+@pytest.mark.parametrize("verb", ["info", "verify"])
+def test_a_name_cannot_break_a_line(run, copy_of_index, verb):
+    odd = copy_of_index.rename(copy_of_index.with_name("two\nlines"))
+    result = run(verb, "--index", odd)
+    assert result.exit_code == 0
+    assert "two\\nlines" in result.stdout
+    assert "lines" not in [line[:5] for line in result.stdout.splitlines()]
+
+
 def test_forget_leaves_nothing_and_proves_it(run, copy_of_index):
     index = ("--index", copy_of_index)
     held = b"".join(path.read_bytes() for path in copy_of_index.rglob("*") if path.is_file())
