@@ -31,8 +31,8 @@ def find_weights(name: str | Path | None, kind: str = "model") -> Path:
     path = Path(name)
     if path.suffix or path.exists():
         return path
-    shipped = shipped if kind == "model" else {}
-    known = f"shipped are {', '.join(shipped)}, or" if shipped else "none is shipped;"
+    of_kind = shipped if kind == "model" else {}
+    known = f"shipped are {', '.join(of_kind)}, or" if of_kind else "none is shipped;"
     raise BadRequest(f"There is no {kind} {str(name)!r}; {known} name a checkpoint file.")
 
 

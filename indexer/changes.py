@@ -103,14 +103,18 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
         unchanged=sum(record.reason is None for record in same),
         again=[record for record in same if record.reason is not None or record.parts],
         refused=refused,
-        settled={one.path for one in refused if _is_settled(one, known.get(one.path))},
+        settled={one.path for one in refused if is_settled(one, known.get(one.path))},
         people=people,
     )
 
 
-def _is_settled(refused: FileRecord, known: FileRecord | None) -> bool:
-    taken = known is not None and known.reason is None
-    return known == refused or (taken and refused.reason in PASSING)
+def is_settled(now: FileRecord, known: FileRecord | None) -> bool:
+    """Whether nothing is to be written of a file: it is as known, or refused only for now.
+
+    What was taken from a file stays while the reason does not lie in its bytes.
+    """
+    for_now = now.reason is not None and not now.lasting
+    return known == now or (for_now and known is not None and known.reason is None)
 
 
 def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
@@ -167,7 +171,7 @@ def _refused_record(refusals: list[Refusal], settings: str) -> FileRecord:
         settings=settings,
         asked=frozenset((person, None, 0.0, None) for person in people),
         reason=first.reason,
-        lasting=False,
+        lasting=first.reason not in PASSING,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, is_utf8, printable
 
 # What is in a column, by its name; every further column says something of the person.
 COLUMNS = {
@@ -78,7 +78,7 @@ def import_pyarrow(path: Path) -> types.ModuleType:
 
     Raises BadRequest, naming the file, where it is missing or cannot open a file of this name.
     """
-    if printable(path) != str(path):
+    if not is_utf8(path):
         raise BadRequest(f"{printable(path)} has a name that is not UTF-8; rename it.")
     try:
         import pyarrow

@@ -81,6 +81,11 @@ class ForeignSpace(IndexUnusable):
     """The vectors at hand and those of the index were made by different models."""
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the name of a file is UTF-8, as databases and other programs need it."""
+    return printable(path) == str(path)
+
+
 def printable(path: Path) -> str:
     """A path as text that any terminal and any JSON reader takes.
 

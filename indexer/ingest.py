@@ -12,7 +12,7 @@ import numpy as np
 
 from indexer.ahead import ReadAhead
 from indexer.catalog import Catalog
-from indexer.changes import Changes, Job, changes, is_gone
+from indexer.changes import Changes, Job, changes, is_gone, is_settled
 from indexer.index import Index
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
@@ -180,12 +180,6 @@ class _File:
     def same(self) -> bool:
         """Whether its bytes are those known already."""
         return self.end is not None and self.end.same
-
-    @property
-    def stands(self) -> bool:
-        """Whether it was taken before and cannot be read for now, so that its items stay."""
-        known, now = self.job.known, self.record()
-        return known is not None and known.reason is None and not now.lasting and not self.items
 
     @property
     def moved(self) -> FileRecord | None:
@@ -373,7 +367,7 @@ class _Intake:
 
     def _differs(self, file: _File) -> bool:
         """Whether there is anything to write: not for a file refused as before, or for now."""
-        return bool(file.items) or not (file.stands or file.record() == file.job.known)
+        return bool(file.items) or not is_settled(file.record(), file.job.known)
 
     def _count(self, file: _File) -> None:
         known = file.job.known

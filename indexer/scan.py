@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, is_utf8, printable
 from indexer.people import PEOPLE, merged, read_manifest, read_people
 from indexer.records import Person, Refusal, Source
 from indexer.types import Kind
@@ -80,7 +80,7 @@ def _people(table: Path) -> dict[str, Person]:
 
 def _root(gallery: Path) -> Path:
     root = Path(os.path.realpath(gallery))  # Path.resolve raises over a link to itself
-    if printable(root) != str(root):
+    if not is_utf8(root):
         raise BadRequest(f"{printable(root)} has a name that is not UTF-8; rename the folder.")
     if not _is_folder(root):
         raise BadRequest(f"{printable(gallery)} is not a folder; name the folder of your media.")
@@ -152,7 +152,7 @@ class _Walk:
 
         What is not even a plain file with a readable name may have been meant as media.
         """
-        if self._kind_of(path) is not None or not (_is_utf8(path) and _is_plain(path)):
+        if self._kind_of(path) is not None or not (is_utf8(path) and _is_plain(path)):
             return False
         self._ignored[os.fsencode(path.suffix.lower()).decode("utf-8", "backslashreplace")] += 1
         return True
@@ -166,7 +166,7 @@ class _Walk:
         yield from (path for path in paths if not path.name.startswith("."))
 
     def _folder_fault(self, folder: Path) -> str | None:
-        if not _is_utf8(folder):
+        if not is_utf8(folder):
             return NOT_UTF8
         return NAMED_AS_MEDIA if self._kind_of(folder) is not None else None
 
@@ -176,13 +176,13 @@ class _Walk:
         return file_fault(path) or (NOT_MEDIA if self._kind_of(path) is None else None)
 
     def _refuse(self, path: Path, person: str | None, reason: str) -> None:
-        known = None if person is None or not _is_utf8(Path(person)) else person
+        known = None if person is None or not is_utf8(Path(person)) else person
         self._refused.append(Refusal(Path(printable(path)), reason, self._root, known))
 
 
 def file_fault(path: Path) -> str | None:
     """Why a file cannot be taken, None if it can be; it is looked at, never opened."""
-    if not _is_utf8(path):
+    if not is_utf8(path):
         return NOT_UTF8
     try:
         found = path.stat()
@@ -197,10 +197,6 @@ def file_fault(path: Path) -> str | None:
     if found.st_size == 0:
         return EMPTY
     return None if os.access(path, os.R_OK) else UNREADABLE
-
-
-def _is_utf8(path: Path) -> bool:
-    return printable(path) == str(path)
 
 
 def _is_folder(path: Path) -> bool:
