@@ -16,7 +16,7 @@ from indexer.changes import Changes, Job, changes, is_gone, is_settled
 from indexer.index import Index
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
-from indexer.scan import Scan, scan
+from indexer.scan import NOT_THERE, Scan, scan
 from indexer.types import Embedded, Embedder, Extractor
 from indexer.writer import Writer
 
@@ -160,7 +160,8 @@ def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, pru
 
 
 def _not_seen(known: dict[Path, FileRecord], each: Scan) -> list[FileRecord]:
-    seen = {source.path for source in each.sources} | {refusal.path for refusal in each.refused}
+    there = {refusal.path for refusal in each.refused if refusal.reason != NOT_THERE}
+    seen = there.union(source.path for source in each.sources)
     return [record for path, record in known.items() if path not in seen]
 
 

@@ -11,7 +11,7 @@ from indexer import ahead
 from indexer import ingest as module
 from indexer.errors import BadRequest, ForeignSpace
 from indexer.index import Index
-from indexer.scan import BROKEN_LINK, EMPTY, LOOSE, UNREADABLE, scan
+from indexer.scan import BROKEN_LINK, EMPTY, LOOSE, NOT_THERE, UNREADABLE, scan
 from indexer.types import Space
 
 
@@ -204,6 +204,21 @@ def test_a_file_that_cannot_be_read_for_now_keeps_its_items(run, folder, gallery
     report = run()
     assert (report.refused, report.added, report.updated) == ([], 0, 0)
     assert items(folder) == before
+
+
+def test_a_file_of_a_manifest_that_is_gone_stays_until_it_is_pruned(run, folder, gallery, tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("path,person\nann/one.wav,ann\nbob/talk.wav,bob\n")
+    kind = FakeExtractor().kind
+    run(scan(gallery, kind, manifest=table))
+    before = items(folder)
+    gone = gallery / "bob/talk.wav"
+    gone.unlink()
+    report = run(scan(gallery, kind, manifest=table))
+    assert (report.refused, report.missing) == ([(gone, NOT_THERE)], [gone])
+    assert items(folder) == before
+    assert run(scan(gallery, kind, manifest=table), prune=True).removed == 1
+    assert {name for _, name, _ in items(folder)} == {"one.wav"}
 
 
 def test_a_folder_of_the_gallery_named_in_its_place_takes_nothing_away(run, folder, gallery):
