@@ -1,14 +1,16 @@
 """Networks of torch as ONNX files: one operation after the other, weights in half the bytes.
 
-Needs the package ``onnx``. The same network gives the same bytes.
+Needs the packages ``onnx`` and ``onnxruntime``. The same network gives the same bytes.
 """
 
 from __future__ import annotations
 
 import copy
+import importlib
 import io
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from indexer.files import replacing
 
 OPSET = 17
 _PRODUCER = "avsearch"
+_NORMS = ["ConvBNFusion"]  # what onnxruntime calls making norms part of convolutions
+_MANY = 1 << 14  # weights of one such convolution that are worth rounding
 
 
 def write_onnx(
@@ -34,17 +38,25 @@ def write_onnx(
     *,
     free: Mapping[str, Mapping[int, str]],
     facts: Mapping[str, str],
+    folded: bool = False,
 ) -> None:
     """Write an evaluated network; ``inputs`` are examples by name, ``facts`` what the file says.
 
     ``free`` names the axes, by input or output, that may have any length. Weights that float16
-    holds exactly are stored as such, so that nothing of them is lost. Written to a temporary
-    name and renamed. Raises BadRequest where ``onnx`` is not installed.
+    holds exactly are stored as such, so that nothing of them is lost. ``folded`` does once what
+    onnxruntime would do whenever it loads the file: constants are computed, and norms become part
+    of the convolutions before them, whose weights are then rounded to float16 where they are many.
+    Written to a temporary name and renamed. Raises BadRequest where ``onnx`` or ``onnxruntime`` is
+    not installed.
     """
-    onnx = _import_onnx()
+    onnx = _import("onnx")
     model = onnx.load_from_string(_traced(_without_fourier(network), inputs, outputs, free))
+    rounded: set[str] = set()
+    if folded:
+        apart, model = (_folded(onnx, model, without) for without in (_NORMS, []))
+        rounded = _weights(model) - _weights(apart)
     model.producer_name, model.producer_version = _PRODUCER, ""
-    _halve(onnx, model.graph)
+    _halve(onnx, model.graph, rounded)
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=value)
     # Every length that a file does not say, onnxruntime names, in time that grows by their square.
@@ -54,15 +66,14 @@ def write_onnx(
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _import_onnx() -> Any:
+def _import(package: str) -> Any:
     try:
-        import onnx
+        return importlib.import_module(package)
     except ImportError as error:
         raise BadRequest(
-            "Making ONNX files needs the package onnx, which is not installed: "
+            f"Making ONNX files needs the package {package}, which is not installed: "
             "pip install 'avsearch[train]'."
         ) from error
-    return onnx
 
 
 def _traced(
@@ -71,7 +82,7 @@ def _traced(
     outputs: Sequence[str],
     free: Mapping[str, Mapping[int, str]],
 ) -> bytes:
-    """The network as it is, nothing folded: onnxruntime does that when it loads it."""
+    """The network as it is, nothing folded: onnxruntime does that, now or when it loads it."""
     register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which torch forgot
     file: Any = io.BytesIO()  # which torch takes, and does not say so
     with warnings.catch_warnings():
@@ -97,14 +108,37 @@ def _transposed(graph: Any, matrices: Any) -> Any:
     return graph.op("Transpose", matrices, perm_i=[*others, columns, rows])
 
 
-def _halve(onnx: Any, graph: Any) -> None:
+def _folded(onnx: Any, model: Any, without: Sequence[str]) -> Any:
+    """A model as onnxruntime makes it by what holds on every machine, but for some of that."""
+    onnxruntime = _import("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
+        onnxruntime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(without),
+        )
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _weights(model: Any) -> set[str]:
+    return {tensor.name for tensor in model.graph.initializer}
+
+
+def _halve(onnx: Any, graph: Any, rounded: Container[str]) -> None:
     """Store as float16, and cast when the file is loaded, what loses nothing by it.
 
-    Not vectors: they would save next to nothing, and each is one more node to be loaded.
+    Where they are many also weights of these names, ``rounded`` by it. Not vectors: they would
+    save next to nothing, and each is one more node to be loaded.
     """
     for tensor in list(graph.initializer):
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.ndim < 2 or not _fits_half(values):
+        if values.dtype != np.float32 or values.ndim < 2:
+            continue
+        if not _fits_half(values) and (tensor.name not in rounded or values.size < _MANY):
             continue
         name = tensor.name
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

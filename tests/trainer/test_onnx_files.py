@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from tiny import SAMPLES, face, lived_adsm, tiny_model, voice
 from torch import nn
 
 from avsearch import runtime
-from avsearch.models import load_model, load_torch_model
-from avsearch.models.checkpoint import put_record, save_checkpoint
+from avsearch.models import MODELS, load_model, load_torch_model
+from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
 from avsearch.models.frontends import Cepstra, FilterBanks, LogMels, Spectrogram
 from avsearch.models.onnx import OnnxEmbedder, branch_path
 from avsearch.spaces import model_space
@@ -169,14 +170,70 @@ def test_a_file_says_what_it_is_of(shipped, modality):
     assert said[sizes[modality][0]] == sizes[modality][1]
 
 
-def test_weights_that_float16_holds_take_half_the_bytes(shipped):
-    graph = onnx.load(branch_path(shipped, "face")).graph
+def test_weights_that_float16_holds_take_half_the_bytes(shipped, tmp_path):
+    network = load_checkpoint(shipped, MODELS).network  # of weights that lay in half precision
+    path, faces = tmp_path / "face.onnx", torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    write_onnx(path, Branch(network, "face"), {"faces": faces}, ["y"], free={}, facts={})
+    graph = onnx.load(path).graph
     halves = [each for each in graph.initializer if each.name.endswith(".half")]
     assert {each.data_type for each in halves} == {onnx.TensorProto.FLOAT16}
     sizes = dict.fromkeys((onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT), 0)
     for each in graph.initializer:
         sizes[each.data_type] = sizes.get(each.data_type, 0) + int(np.prod(each.dims))
     assert sizes[onnx.TensorProto.FLOAT16] > 10 * sizes[onnx.TensorProto.FLOAT]
+
+
+class Normed(nn.Module):
+    """A spectrum, a convolution of many weights that float16 holds, and a norm that has lived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectrum = torchaudio.transforms.Spectrogram(510)
+        self.convolution, self.norm = nn.Conv1d(256, 64, 1), nn.BatchNorm1d(64)
+        for tensor in (self.norm.running_mean, self.norm.running_var, *self.parameters()):
+            nn.init.uniform_(tensor.data, 0.5, 1.5).copy_(tensor.data.half())
+
+    def forward(self, waves: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.convolution(self.spectrum(waves).log1p()))
+
+
+def normed(path: Path, *, folded: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+    """The graph of a Normed in a file, and what it and torch make of waves."""
+    torch.manual_seed(0)
+    network, waves = Normed().eval(), torch.randn(2, SAMPLES)
+    write_onnx(path, network, {"waves": waves}, ["y"], free={}, facts={}, folded=folded)
+    with torch.inference_mode():
+        wanted = network(waves).numpy()
+    return onnx.load(path).graph, runtime.Session(path).run(waves.numpy())[0], wanted
+
+
+def kinds(graph: Any) -> dict[tuple[int, ...], int]:
+    """What the matrices of a graph are stored as, by their sizes."""
+    return {tuple(each.dims): each.data_type for each in graph.initializer if len(each.dims) > 1}
+
+
+def test_a_folded_network_has_its_norms_in_its_convolutions(tmp_path):
+    graph, found, wanted = normed(tmp_path / "folded.onnx", folded=True)
+    assert not {"BatchNormalization", "Constant"} & {node.op_type for node in graph.node}
+    np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    stored = kinds(graph)
+    assert stored.pop((64, 256, 1)) == onnx.TensorProto.FLOAT16
+    assert set(stored.values()) == {onnx.TensorProto.FLOAT}  # a front end is not rounded
+
+
+def test_a_network_that_is_not_folded_loses_nothing(tmp_path):
+    graph, found, wanted = normed(tmp_path / "whole.onnx", folded=False)
+    assert "BatchNormalization" in {node.op_type for node in graph.node}
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_files_cannot_be_made_without_what_makes_them(package, copied, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    before = {path.name: path.read_bytes() for path in copied.parent.glob("*.onnx")}
+    with pytest.raises(BadRequest, match=f"the package {package}, which is not installed"):
+        write_branches(copied)
+    assert {path.name: path.read_bytes() for path in copied.parent.glob("*.onnx")} == before
 
 
 @pytest.mark.parametrize("name", ["acienet", "aicanet", "dsanet", "p2vanet"])

@@ -62,6 +62,7 @@ def _write_branch(path: Path, checkpoint: Checkpoint, modality: Modality) -> Pat
         ["vectors"],
         free={modality: {0: "n"}, "vectors": {0: "n"}},
         facts={**space_facts(checkpoint.space), size: str(getattr(settings, size))},
+        folded=True,
     )
     return file
 
