@@ -121,7 +121,11 @@ def _folded(onnx: Any, model: Any, without: Sequence[str]) -> Any:
             providers=["CPUExecutionProvider"],
             disabled_optimizers=list(without),
         )
-        return onnx.load(options.optimized_model_filepath)
+        folded = onnx.load(options.optimized_model_filepath)
+    # It lists all that this onnxruntime knows, some of which an earlier one does not.
+    del folded.opset_import[:]
+    folded.opset_import.extend(model.opset_import)
+    return folded
 
 
 def _weights(model: Any) -> set[str]:

@@ -24,7 +24,7 @@ from avsearch.models.onnx import OnnxEmbedder, branch_path
 from avsearch.spaces import model_space
 from indexer.errors import BadRequest
 from indexer.types import MODALITIES, Media
-from trainer.onnx_files import WindowedCosines, write_onnx
+from trainer.onnx_files import OPSET, WindowedCosines, write_onnx
 from trainer.recipes.onnx import Branch, write_branches
 
 RECORD = {"recipe": "none", "people": {"train": ["anna"]}}
@@ -225,6 +225,14 @@ def test_a_network_that_is_not_folded_loses_nothing(tmp_path):
     graph, found, wanted = normed(tmp_path / "whole.onnx", folded=False)
     assert "BatchNormalization" in {node.op_type for node in graph.node}
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_file_asks_for_no_more_than_it_uses(shipped, modality):
+    """An onnxruntime refuses a file that names operators of a later one."""
+    model = onnx.load(branch_path(shipped, modality))
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
+    assert {node.domain for node in model.graph.node} == {""}
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
