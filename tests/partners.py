@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,24 @@ def refused(folder: Path) -> str:
     return "it was not refused"
 
 
+def threads_of_groups() -> list[str]:
+    """The names of this process's threads that are a group's, once those that end have ended."""
+    for _ in range(100):
+        tasks = Path("/proc/self/task").glob("*/comm")
+        names = [name for task in tasks if (name := _text(task)).startswith("pt_")]
+        if not names:
+            break
+        time.sleep(0.05)
+    return names
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # a thread that has just ended
+        return ""
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as (group, _):
@@ -146,6 +165,7 @@ def main(folder: Path) -> None:
         }
         papers(folder, group.rank)
         found["refused"] = refused(folder)
+    found["left"] = threads_of_groups()
     (folder / f"found-{group.rank}.json").write_text(json.dumps(found))
 
 

@@ -8,6 +8,7 @@ such as the statistics of normalisations, are those of the first process.
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,9 @@ def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     if device.type == "cuda":
         device = _own_gpu(int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # An optimiser's first step imports it. Imported within a group, it holds that group for ever:
+    # whose threads then outlive destroy_process_group, and now and then abort the process's end.
+    importlib.import_module("torch._dynamo")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Group(distributed.get_rank(), world, device), device

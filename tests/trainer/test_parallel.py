@@ -65,6 +65,12 @@ def test_both_are_of_one_group(found):
     assert [each["world"] for each in found] == [2, 2]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
+def test_nothing_of_the_group_outlives_it(found):
+    """Threads that do may abort the process when it ends."""
+    assert [each["left"] for each in found] == [[], []]
+
+
 def test_messages_of_any_length_reach_both_in_order(found):
     for each in found:
         assert each["messages"]["gathered"] == [list(range(7)), list(range(3, 12))]
