@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization
+
+from trainer.onnx_files import fold
 
 FRONT_END = "/transform/"  # in the names of what torchaudio's transforms are made of
 
@@ -24,7 +25,7 @@ def write_int8(file: Path, to: Path, batches: Iterable[NDArray[Any]]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         folded = Path(folder) / "folded.onnx"
-        _fold(file, folded)
+        fold(str(file), folded)  # widens weights as well: the quantiser finds no others
         logging.disable(logging.WARNING)  # onnxruntime advises what has been done by then
         model = onnx.load(folded)
         quantization.quantize_static(
@@ -36,14 +37,6 @@ def write_int8(file: Path, to: Path, batches: Iterable[NDArray[Any]]) -> None:
             per_channel=True,
         )
         logging.disable(logging.NOTSET)
-
-
-def _fold(file: Path, to: Path) -> None:
-    """Weights widened and norms folded into convolutions, for the quantiser to find them."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(to)
-    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]

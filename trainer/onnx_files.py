@@ -26,7 +26,7 @@ from indexer.files import replacing
 
 OPSET = 17
 _PRODUCER = "avsearch"
-_NORMS = ["ConvBNFusion"]  # what onnxruntime calls making norms part of convolutions
+_NORMS = ("ConvBNFusion",)  # what onnxruntime calls making norms part of convolutions
 _MANY = 1 << 14  # weights of one such convolution that are worth rounding
 
 
@@ -53,8 +53,8 @@ def write_onnx(
     model = onnx.load_from_string(_traced(_without_fourier(network), inputs, outputs, free))
     rounded: set[str] = set()
     if folded:
-        apart, model = (_folded(onnx, model, without) for without in (_NORMS, []))
-        rounded = _weights(model) - _weights(apart)
+        apart, whole = (_folded(onnx, model, without) for without in (_NORMS, ()))
+        rounded, model = _weights(whole) - _weights(apart), whole
     model.producer_name, model.producer_version = _PRODUCER, ""
     _halve(onnx, model.graph, rounded)
     for key, value in facts.items():
@@ -108,20 +108,26 @@ def _transposed(graph: Any, matrices: Any) -> Any:
     return graph.op("Transpose", matrices, perm_i=[*others, columns, rows])
 
 
-def _folded(onnx: Any, model: Any, without: Sequence[str]) -> Any:
-    """A model as onnxruntime makes it by what holds on every machine, but for some of that."""
+def fold(model: bytes | str, to: Path, without: Sequence[str] = ()) -> None:
+    """Write a model, or that of a file, as onnxruntime makes it by what holds on every machine.
+
+    Constants are computed, and norms become part of the convolutions before them; ``without``
+    names what onnxruntime shall not do. Raises BadRequest where it is not installed.
+    """
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(to)
+    onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
+    )
+
+
+def _folded(onnx: Any, model: Any, without: Sequence[str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
-        onnxruntime.InferenceSession(
-            model.SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=list(without),
-        )
-        folded = onnx.load(options.optimized_model_filepath)
+        path = Path(folder, "folded.onnx")
+        fold(model.SerializeToString(), path, without)
+        folded = onnx.load(path)
     # It lists all that this onnxruntime knows, some of which an earlier one does not.
     del folded.opset_import[:]
     folded.opset_import.extend(model.opset_import)
