@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsearch.evidence import Calibration, calibrations_of
-from avsearch.media import Faces, MediaExtractor
+from avsearch.media import Faces, MediaExtractor, kind_of
 from avsearch.search import Answer, By, Searcher, Want, choose_question
 from avsearch.spaces import find_weights, model_address, model_record, model_space
 from indexer.approximate import NOTE
@@ -20,7 +20,7 @@ from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.index import Index
 from indexer.locate import new_index, open_index
 from indexer.scan import file_fault, scan
-from indexer.types import Embedded, Embedder, Media, Metric, Reranker, Space
+from indexer.types import Embedded, Embedder, Kind, Media, Metric, Modality, Reranker, Space
 
 if TYPE_CHECKING:
     from indexer.importing import Imported
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 
+# What a file is asked with, where its name tells before it is read; a video may have either.
+_ASKED_OF: dict[Kind | None, Modality] = {"picture": "face", "sound": "voice"}
 BATCH_ITEMS = 128  # questions are asked together once they have so many faces and stretches
 
 
@@ -176,13 +178,30 @@ def ask(
         question: str | list[Media] = person or ""
         embedder = None
         if file is not None:
-            question = _Looker(opened, warn).question(file)
-            embedder = index_model(opened, model, device)
+            looker, source = _Looker(opened, warn), _model_to_ask(opened, model)
+            question, embedder = _question_and_model(looker, file, source, device)
         calibrations = index_calibrations(opened, model)
         searcher = Searcher(
             opened, embedder, reranker, approximate=approximate, calibrations=calibrations
         )
         return searcher.answer(question, top, want, where, by), opened.space.model
+
+
+def _question_and_model(
+    looker: _Looker, file: Path, model: str | None, device: str
+) -> tuple[list[Media], Embedder]:
+    """What to ask with of a file, and the model, loaded as far as can be while the file is read.
+
+    Torch is loaded only once it is known that there is something to ask with.
+    """
+    from avsearch.models import load_onnx_model, load_torch_model
+
+    _check_file(file)
+    soon, modality = load_onnx_model(model, device), _ASKED_OF.get(kind_of(file))
+    if soon is not None and modality is not None:
+        soon.begin(modality)
+    question = looker.question(file)
+    return question, soon or load_torch_model(model, device)
 
 
 def ask_many(
@@ -251,15 +270,19 @@ def _reranker(name: str | None, device: str) -> Reranker | None:
 
 def index_model(index: Index, model: str | None, device: str) -> Embedder:
     """The model to ask with: the one that is named, or else the index's own."""
+    from avsearch.models import load_model
+
+    return load_model(_model_to_ask(index, model), device)
+
+
+def _model_to_ask(index: Index, model: str | None) -> str | None:
     noted = index.notes().get("model") or None
     if model is None and noted is not None and _is_lost(noted):
         raise BadRequest(
             f"The model of this index was {noted}, and there is no such file any more; "
             "name it with --model."
         )
-    from avsearch.models import load_model
-
-    return load_model(model or noted, device)
+    return model or noted
 
 
 def index_calibrations(index: Index, model: str | None) -> dict[str, Calibration]:
@@ -282,6 +305,13 @@ def _is_lost(address: str) -> bool:
     return Path(address).is_absolute() and not Path(address).is_file()
 
 
+def _check_file(file: Path) -> None:
+    """Raise RefusedFile for what is no file that can be read."""
+    fault = file_fault(file)
+    if fault is not None:
+        raise RefusedFile(file, fault)
+
+
 class _Looker:
     """Finds what to ask with of a file, as the index was made."""
 
@@ -292,9 +322,7 @@ class _Looker:
 
     def question(self, file: Path) -> list[Media]:
         """Its speech, or its largest face; RefusedFile where there is neither."""
-        fault = file_fault(file)
-        if fault is not None:
-            raise RefusedFile(file, fault)
+        _check_file(file)
         media = self._look_into(file)
         if len(media) > 1 and self._found.kind(file) == "picture":
             self._warn(

@@ -78,7 +78,7 @@ def main(files: tuple[Path, ...], index: Path | None, rounds: int) -> None:
     rows = [(each.name, _said(each.seconds), _said(each.processor)) for each in started]
     click.echo(table(("what", "seconds", "of the processor"), rows))
     for file in files:
-        click.echo(f"\n{file.name}, processor time of its parts, ms\n")
+        click.echo(f"\n{file.name}, its parts, ms\n")
         click.echo(table(("part", "ms"), _parts(file, str(index), rounds)))
 
 

@@ -1,9 +1,10 @@
-"""What an ONNX file says of itself, read without onnxruntime."""
+"""ONNX files: what they say of themselves, and how they are run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,13 @@ def model(facts: dict[str, str], doc: str = "") -> bytes:
         [value],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
     )
-    made = helper.make_model(graph, doc_string=doc, producer_name="test")
+    made = helper.make_model(
+        graph,
+        doc_string=doc,
+        producer_name="test",
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     helper.set_model_props(made, facts)
     return made.SerializeToString()
 
@@ -55,3 +62,37 @@ def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path):
     for name in ("a.onnx", "none.onnx"):
         with pytest.raises(BadRequest, match=rf"{name} is missing, damaged, or"):
             runtime.Session(tmp_path / name).run()
+
+
+def test_a_network_that_was_begun_runs_as_any_does(tmp_path: Path):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model({}))
+    begun = runtime.Session(path)
+    begun.begin()
+    begun.begin()  # which is nothing new
+    for value in range(3):
+        np.testing.assert_array_equal(begun.run(np.float32([value]))[0], [value])
+
+
+def test_what_was_begun_is_for_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, opened = tmp_path / "a.onnx", []
+    path.write_bytes(model({}))
+    really = runtime._open
+    monkeypatch.setattr(
+        runtime, "_open", lambda *path, **how: opened.append(how) or really(*path, **how)
+    )
+    session = runtime.Session(path)
+    session.begin()
+    for _ in range(3):
+        session.run(np.float32([0]))
+    session.begin()  # it is there, optimised
+    session.run(np.float32([0]))
+    assert opened == [{"optimised": False}, {}]
+
+
+def test_a_file_that_cannot_be_loaded_is_an_error_of_the_run(tmp_path: Path):
+    session = runtime.Session(tmp_path / "none.onnx")
+    session.begin()
+    for _ in range(2):
+        with pytest.raises(BadRequest, match=r"none.onnx is missing"):
+            session.run()

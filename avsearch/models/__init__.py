@@ -17,10 +17,18 @@ from indexer.types import Embedder
 
 if TYPE_CHECKING:
     from avsearch.models.embedder import TorchEmbedder
+    from avsearch.models.onnx import OnnxEmbedder
     from avsearch.models.reranker import TorchReranker
     from avsearch.models.trained import MODELS
 
-__all__ = ["MODELS", "TrainedEmbedder", "load_model", "load_reranker", "load_torch_model"]
+__all__ = [
+    "MODELS",
+    "TrainedEmbedder",
+    "load_model",
+    "load_onnx_model",
+    "load_reranker",
+    "load_torch_model",
+]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -41,16 +49,19 @@ def load_model(name: str | Path | None = None, device: str = "auto") -> TrainedE
     torch; the space is the same. Raises BadRequest where there is no such model or device, the
     file is not a checkpoint of a model that takes media, or what would run it is not installed.
     """
+    return load_onnx_model(name, device) or load_torch_model(name, device)
+
+
+def load_onnx_model(name: str | Path | None = None, device: str = "auto") -> OnnxEmbedder | None:
+    """As :func:`load_model` where onnxruntime is to run it, None where torch is."""
     if device not in DEVICES:
         raise BadRequest(f"There is no device {device!r}; ask for auto, cpu or cuda.")
     path = find_weights(name)
-    if device == "cpu" or (device == "auto" and not _has_gpu()):
-        from avsearch.models.onnx import find_onnx
+    if device == "cuda" or (device == "auto" and _has_gpu()):
+        return None
+    from avsearch.models.onnx import find_onnx
 
-        found = find_onnx(path)
-        if found is not None:
-            return found
-    return load_torch_model(path, device)
+    return find_onnx(path)
 
 
 def load_torch_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:

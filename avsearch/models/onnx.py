@@ -70,6 +70,10 @@ class OnnxPasses:
         self.face_size, self.voice_seconds = face_size, voice_seconds
         self._sessions = {modality: runtime.Session(file) for modality, file in files.items()}
 
+    def begin(self, modality: Modality) -> None:
+        """Load a branch beside other work, for one pass that is about to come."""
+        self._sessions[modality].begin()
+
     def run(
         self, function: Function, modality: Modality, rows: NDArray[Any]
     ) -> NDArray[np.float32]:
@@ -88,7 +92,15 @@ class OnnxEmbedder:
     def __init__(self, space: Space, record: dict[str, Any], passes: OnnxPasses) -> None:
         self.space = space
         self.record = record
+        self._passes = passes
         self._forward = Forward(passes)
+
+    def begin(self, modality: Modality) -> None:
+        """Say that one medium of this modality is about to come, so that its branch is loaded.
+
+        Beside other work, and for that medium alone: :meth:`avsearch.runtime.Session.begin`.
+        """
+        self._passes.begin(modality)
 
     def embed(self, media: Sequence[Media]) -> Embedded:
         """Vectors (n, dim) of media; what cannot be read is refused by position.
