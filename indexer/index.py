@@ -139,6 +139,11 @@ class Index:
         with self.catalog.read() as read:
             return read.refused()
 
+    def file_notes(self) -> list[tuple[Path, str]]:
+        """Return the notes about files that were taken, by path."""
+        with self.catalog.read() as read:
+            return read.file_notes()
+
     def notes(self) -> dict[str, str]:
         """What whoever writes to the index noted of it, such as where its model lies."""
         with self.catalog.look() as read:

@@ -42,6 +42,8 @@ class IngestReport:
     by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     ``duplicates`` are files of the index that have the same bytes and are of different people.
+    ``notes`` has the path and a sentence for each thing that was lost, left out or chosen between
+    in a file of the gallery that was taken, in this run or before.
     """
 
     people: int = 0
@@ -58,6 +60,12 @@ class IngestReport:
     unmatched: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
+    notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+
+    def count_in(self, record: FileRecord) -> None:
+        """List the refusals and the notes of a file."""
+        self.refused += record.refusals()
+        self.notes += [(record.path, note) for note in record.notes]
 
 
 def ingest(
@@ -100,6 +108,7 @@ def ingest(
     counts = index.counts()
     report.people, report.faces, report.voices = counts.people, counts.faces, counts.voices
     report.refused.sort()
+    report.notes.sort()
     report.seconds = time.monotonic() - started
     return report
 
@@ -127,7 +136,7 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
     """Write what is known without reading a file: refusals of the scan, changes of people."""
     report.unchanged = todo.unchanged
     for record in (*todo.again, *todo.refused):
-        report.refused += record.refusals()
+        report.count_in(record)
     new = [record for record in todo.refused if record.path not in todo.settled]
     with catalog.read() as read:
         known = {who.key: who for who in read.people().values()}
@@ -201,7 +210,8 @@ class _File:
         lasting = all(lasting for _, lasting in missed.values())
         if self.items:
             parts = frozenset((asked, reason) for asked, (reason, _) in missed.items())
-            return dataclasses.replace(taken, parts=parts, lasting=lasting)
+            notes = () if self.end is None else self.end.notes
+            return dataclasses.replace(taken, parts=parts, lasting=lasting, notes=notes)
         reason, _ = next(iter(self.faults.values()), nothing)
         return dataclasses.replace(taken, reason=reason, lasting=lasting)
 
@@ -221,7 +231,7 @@ def _at_new_place(before: FileRecord, now: FileRecord) -> FileRecord:
         ((whom[who], modality, start_s, end_s), reason)
         for (who, modality, start_s, end_s), reason in before.parts
     }
-    return dataclasses.replace(now, parts=frozenset(parts))
+    return dataclasses.replace(now, parts=frozenset(parts), notes=before.notes)
 
 
 class _Intake:
@@ -373,7 +383,7 @@ class _Intake:
     def _count(self, file: _File) -> None:
         known = file.job.known
         now = known if file.same and known is not None else file.record()
-        self._report.refused += now.refusals()
+        self._report.count_in(now)
         if now.reason is not None:
             return
         if file.same:

@@ -106,6 +106,7 @@ def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
         "moved": report.moved,
         "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
         "duplicates": report.duplicates,
+        "notes": [{"path": path, "note": note} for path, note in report.notes],
         "seconds": round(report.seconds, 3),
     }
 
@@ -124,6 +125,10 @@ def _warn(report: IngestReport) -> None:
         warn(f"refused {printable(path)}: {reason}")
     if len(report.refused) > _SHOWN:
         warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
+    for path, note in report.notes[:_SHOWN]:
+        warn(f"note on {printable(path)}: {note}")
+    if len(report.notes) > _SHOWN:
+        warn(f"{len(report.notes) - _SHOWN} more notes; --json and avsearch info list all.")
     for same in report.duplicates[:_SHOWN]:
         paths = ", ".join(printable(path) for path in same.paths)
         warn(f"the same file is there for {' and '.join(same.people)}: {paths}.")

@@ -37,6 +37,7 @@ def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
             "voices": counts.voices,
             "files": counts.files,
             "refused": [{"path": path, "reason": reason} for path, reason in refused],
+            "notes": [{"path": path, "note": note} for path, note in index.file_notes()],
             "forgotten": index.forgettings(),
             "bytes": size,
             "approximate": index.notes().get(NOTE, "none"),
@@ -62,6 +63,8 @@ def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
         say(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
     for path, reason in refused:
         say(f"refused   {printable(path)}: {reason}")
+    for note in facts["notes"]:
+        say(f"note      {printable(note['path'])}: {note['note']}")
 
 
 def _found(recall: Recall) -> str:

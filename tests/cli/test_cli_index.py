@@ -20,6 +20,7 @@ KEYS = {
     "moved": int,
     "refused": list,
     "duplicates": list,
+    "notes": list,
     "seconds": float,
 }
 
