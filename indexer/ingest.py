@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from indexer.ahead import ReadAhead
 from indexer.catalog import Catalog
 from indexer.changes import Changes, Job, changes, is_gone, is_settled
+from indexer.errors import printable
 from indexer.index import Index
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
@@ -46,6 +48,7 @@ class IngestReport:
     in a file of the gallery that was taken, in this run or before.
     """
 
+    index: Path
     people: int = 0
     faces: int = 0
     voices: int = 0
@@ -61,6 +64,29 @@ class IngestReport:
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
     notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as the JSON of ``avsearch index`` has it."""
+        return {
+            "index": printable(self.index),
+            "people": self.people,
+            "faces": self.faces,
+            "voices": self.voices,
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "moved": self.moved,
+            "refused": [
+                {"path": printable(path), "reason": reason} for path, reason in self.refused
+            ],
+            "duplicates": [
+                {"paths": [printable(path) for path in same.paths], "people": list(same.people)}
+                for same in self.duplicates
+            ],
+            "notes": [{"path": printable(path), "note": note} for path, note in self.notes],
+            "seconds": round(self.seconds, 3),
+        }
 
     def count_in(self, record: FileRecord) -> None:
         """List the refusals and the notes of a file."""
@@ -95,7 +121,7 @@ def ingest(
     started = time.monotonic()
     index.check_space(embedder.space)
     scans = _scans(galleries, extractor)
-    report = IngestReport(ignored=_ignored(scans), unmatched=_unmatched(scans))
+    report = IngestReport(index.folder, ignored=_ignored(scans), unmatched=_unmatched(scans))
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)

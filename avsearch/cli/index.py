@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -70,50 +70,31 @@ def command(
     A people.csv in the gallery (person,name,gender,nationality and further columns) says who
     they are. Run again, it takes only what is new or changed.
     """
-    from avsearch.library import index_galleries
+    from avsearch.api import MediaIndex
+    from indexer.locate import new_index
 
-    with ProgressBar("file") as progress:
-        folder, report = index_galleries(
-            galleries,
-            index=index_path,
-            model=model,
+    place = new_index(index_path)
+    with MediaIndex(place, model=model, device=device) as index, ProgressBar("file") as progress:
+        report = index.add(
+            *galleries,
             manifest=manifest,
             faces=faces,
-            device=device,
             prune=prune,
             approximate=approximate,
-            progress=progress,
+            on_progress=progress,
         )
     if as_json:
-        print_json(_contract(folder, report))
+        print_json(report.to_dict())
     else:
-        say(_sentence(folder, report))
+        say(_sentence(report))
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)
 
 
-def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
-    return {
-        "index": folder,
-        "people": report.people,
-        "faces": report.faces,
-        "voices": report.voices,
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "removed": report.removed,
-        "moved": report.moved,
-        "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
-        "duplicates": report.duplicates,
-        "notes": [{"path": path, "note": note} for path, note in report.notes],
-        "seconds": round(report.seconds, 3),
-    }
-
-
-def _sentence(folder: Path, report: IngestReport) -> str:
+def _sentence(report: IngestReport) -> str:
     return (
-        f"{printable(folder)} holds {report.people} people, {report.faces} faces and "
+        f"{printable(report.index)} holds {report.people} people, {report.faces} faces and "
         f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
         f"{report.moved} moved, {report.unchanged} unchanged, {report.removed} removed, "
         f"{len(report.refused)} refused, in {report.seconds:.1f} s."
