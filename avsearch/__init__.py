@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from indexer.ingest import IngestReport
     from indexer.records import Person
-    from indexer.types import Box, Media, Space
+    from indexer.types import Box, Embedded, Media, Space
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "BadRequest",
     "Box",
     "Diverged",
+    "Embedded",
     "Enrolled",
     "ForeignSpace",
     "Hit",
@@ -90,7 +91,7 @@ _HOMES = {
     ),
     "indexer.ingest": ("IngestReport",),
     "indexer.records": ("Person",),
-    "indexer.types": ("Box", "Media", "Space"),
+    "indexer.types": ("Box", "Embedded", "Media", "Space"),
 }
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from avsearch.index_model import IndexModel, index_calibrations, index_record
+from avsearch.index_model import IndexModel, Model, index_calibrations, index_record
 from avsearch.media import Faces, MediaExtractor
 from avsearch.query_file import QueryReader, asking_modality
 from avsearch.search import (
@@ -53,7 +53,7 @@ BATCH_ITEMS = 128  # queries are embedded together once they have so many faces 
 
 
 def open(  # noqa: A001 - used as avsearch.open
-    index: str | Path | None = None, *, model: str | Path | None = None, device: str = "auto"
+    index: str | Path | None = None, *, model: Model | None = None, device: str = "auto"
 ) -> MediaIndex:
     """Open an index, or name the place where :meth:`MediaIndex.add` makes one.
 
@@ -62,7 +62,8 @@ def open(  # noqa: A001 - used as avsearch.open
             environment's AVSEARCH_INDEX is used, else ``.avsearch`` in the working folder or a
             folder above it.
         model: The model of the index if it has moved, or the model of a new index: a shipped
-            model's name or a checkpoint file.
+            model's name, a checkpoint file, or an object with the two members of
+            :class:`indexer.types.Embedder`.
         device: "auto", "cpu" or "cuda"; where the model runs.
 
     Returns:
@@ -92,10 +93,10 @@ class MediaIndex:
     """
 
     def __init__(
-        self, folder: str | Path, *, model: str | Path | None = None, device: str = "auto"
+        self, folder: str | Path, *, model: Model | None = None, device: str = "auto"
     ) -> None:
         self.folder = Path(folder).absolute()
-        self._named = None if model is None else model_address(model)
+        self._named = model_address(model) if isinstance(model, str | Path) else model
         self._device = device
         self._lock = threading.RLock()  # of what is opened and loaded once
         self._store: Index | None = None

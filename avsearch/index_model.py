@@ -14,36 +14,48 @@ from indexer.index import Index
 from indexer.types import Embedded, Embedder, Media, Modality, Space
 
 MODEL = "model"  # the note of an index that says where its model lies
+OWN = "python:"  # what the note begins with where the model is an object of the user's program
+
+Model = str | Path | Embedder  # a shipped model's name, a checkpoint file, or an object
 
 
 class IndexModel:
     """A model that embeds for an index; loaded when the first media come. Threads may share it.
 
     Args:
-        name: A shipped model's name or a checkpoint file; None is the default model.
+        model: A shipped model's name, a checkpoint file or an embedder; None is the default model.
         device: auto, cpu or cuda.
     """
 
-    def __init__(self, name: str | Path | None, device: str = "auto") -> None:
-        self._name = None if name is None else model_address(name)
+    def __init__(self, model: Model | None, device: str = "auto") -> None:
         self._device = device
         self._loading = threading.Lock()
         self._embedder: Embedder | None = None
+        self._name: str | None = None
+        if isinstance(model, str | Path):
+            self._name = model_address(model)
+        elif model is not None:
+            self._embedder, self._name = model, f"{OWN}{model.space.model}"
 
     @classmethod
-    def of_index(cls, index: Index, name: str | Path | None, device: str) -> IndexModel:
-        """Return the named model, or else the one that the index was made with.
+    def of_index(cls, index: Index, model: Model | None, device: str) -> IndexModel:
+        """Return the given model, or else the one that the index was made with.
 
         Raises:
-            BadRequest: None is named, and the file that the index notes is not there.
+            BadRequest: None is given, and what the index notes is not there.
         """
         noted = noted_model(index)
-        if name is None and noted is not None and _is_lost(noted):
+        if model is None and noted is not None and noted.startswith(OWN):
+            raise BadRequest(
+                f"This index was made by {index.space.describe()}, an embedder of a Python "
+                "program; open it there with avsearch.open(INDEX, model=EMBEDDER)."
+            )
+        if model is None and noted is not None and _is_lost(noted):
             raise BadRequest(
                 f"The model of this index was {noted}, and there is no such file any more; "
                 "name it with --model."
             )
-        return cls(name or noted, device)
+        return cls(noted if model is None else model, device)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -97,19 +109,21 @@ def noted_model(index: Index) -> str | None:
     return index.notes().get(MODEL) or None
 
 
-def index_record(index: Index, name: str | Path | None = None) -> dict[str, Any]:
+def index_record(index: Index, model: Model | None = None) -> dict[str, Any]:
     """Return the record of an index's model; empty where it is not there or of another space."""
-    address = name or noted_model(index)
-    if address is not None and _is_lost(address):
+    if model is not None and not isinstance(model, str | Path):
+        return {}
+    address = model or noted_model(index)
+    if address is not None and (str(address).startswith(OWN) or _is_lost(address)):
         return {}
     path = find_weights(address)
     record = model_record(path)
     return record if record and model_space(path) == index.space else {}
 
 
-def index_calibrations(index: Index, name: str | Path | None = None) -> dict[str, Calibration]:
+def index_calibrations(index: Index, model: Model | None = None) -> dict[str, Calibration]:
     """Return the calibrations of an index's model by direction; empty where it has none."""
-    return calibrations_of(index_record(index, name))
+    return calibrations_of(index_record(index, model))
 
 
 def _is_lost(address: str | Path) -> bool:

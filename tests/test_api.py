@@ -239,3 +239,21 @@ def test_an_index_may_be_used_by_several_threads(place, gallery, voice):
     for one, other in zip(answers, expected, strict=True):
         assert [hit.person for hit in one] == [hit.person for hit in other]
         assert [hit.score for hit in one] == pytest.approx([h.score for h in other], abs=1e-4)
+
+
+def test_an_embedder_of_ones_own_indexes_and_asks(gallery, voice, tmp_path):
+    class Own:
+        space = avsearch.Space("own", "1", 3, "cosine")
+
+        def embed(self, media):
+            vectors = np.stack([np.arange(3) + len(each.path.name) for each in media])
+            return avsearch.Embedded(vectors.astype(np.float32), {})
+
+    with avsearch.open(tmp_path / "own", model=Own()) as index:
+        assert index.add(gallery).people == 2
+        assert len(index.query(voice)) == 2
+        assert index.query(person="Actor_01").model == "own"
+    with avsearch.open(tmp_path / "own") as index:
+        assert len(index.query(person="Actor_01")) == 2
+        with pytest.raises(BadRequest, match="an embedder of a Python program"):
+            index.query(voice)
