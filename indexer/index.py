@@ -39,7 +39,15 @@ class Index:
     """Faces and voices of people, and their vectors of one space, in one folder.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`; a context manager. Any
-    number of processes may read while one writes. One object serves one thread at a time.
+    number of processes may read while one writes.
+
+    Any number of threads may use one object, so a server opens an index once. They search at the
+    same time, each call sees one revision, and what they write waits for what another thread
+    writes; only another process makes it raise IndexBusy. After a fork, parent and child may both
+    go on with it. Close it when no thread uses it any more.
+
+    While an index is open, no code of the process may open files of its catalog by any means but
+    SQLite: to close one would take SQLite's locks away, and with them what others write.
     """
 
     def __init__(self, folder: Path, catalog: Catalog, device: Device = "cpu") -> None:
@@ -61,10 +69,16 @@ class Index:
         with only_writer(folder):
             if _exists(folder):
                 raise BadRequest(f"There is an index in {printable(folder)} already.")
-            catalog = Catalog.create(folder / catalogs.NAME, space, notes or {})
-            index = cls(folder, catalog, device)
-            index._derived.clear()  # one may be left of an index whose catalog was taken away
-            return index
+            return cls._created(folder, space, notes, device)
+
+    @classmethod
+    def _created(
+        cls, folder: Path, space: Space, notes: Mapping[str, str] | None, device: Device
+    ) -> Index:
+        """A new index where the caller, who holds the write lock, has seen none."""
+        index = cls(folder, Catalog.create(folder / catalogs.NAME, space, notes or {}), device)
+        index._derived.clear()  # one may be left of an index whose catalog was taken away
+        return index
 
     @classmethod
     def open(cls, folder: Path, *, device: Device = "cpu") -> Index:
@@ -92,7 +106,10 @@ class Index:
         Raises ForeignSpace if it is of another space.
         """
         if not _exists(folder):
-            return cls.create(folder, space, notes=notes, device=device)
+            _make(folder)
+            with only_writer(folder):
+                if not _exists(folder):  # still: another thread may have been quicker
+                    return cls._created(folder, space, notes, device)
         index = cls.open(folder, device=device)
         try:
             index.check_space(space)
