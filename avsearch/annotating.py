@@ -20,6 +20,7 @@ from avsearch.evidence import calibrations_of
 from avsearch.library import index_calibrations, index_model, index_record, known_model
 from avsearch.spaces import model_address
 from indexer.errors import NoIndex
+from indexer.files import absolute
 from indexer.index import Index
 from indexer.locate import new_index, open_index
 from indexer.types import Embedder
@@ -49,7 +50,7 @@ def annotate(
     told the seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
     :func:`avsearch.annotation.run.annotate_with`.
     """
-    folder = None if out is None else Path(out)
+    folder = None if out is None else absolute(out)
     with _at_hand(index) as opened:
         calibrations, plda = _worth(opened, model, calibration)
         how = How(

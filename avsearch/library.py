@@ -5,6 +5,7 @@ What only some of them need is imported inside of those, because asking has to b
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from avsearch.spaces import find_weights, model_address, model_record, model_spa
 from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.index import Index
-from indexer.locate import new_index, open_index
+from indexer.locate import find_index, new_index, open_index
 from indexer.scan import file_fault, scan
 from indexer.types import Embedded, Embedder, Kind, Media, Metric, Modality, Reranker, Space
 
@@ -92,13 +93,15 @@ def _when_needed(folder: Path, model: str | None, device: str) -> Embedder:
     Any other, or one that a GPU was asked for, is loaded at once, to say what is wrong with it.
     """
 
+    weights = find_weights(model)
+
     def load() -> Embedder:
         from avsearch.models import load_model  # what runs it, only once all else is in order
 
-        return load_model(model, device)
+        return load_model(weights, device)
 
     space = _own_space(folder) if device != "cuda" else None
-    if space is not None and model_space(find_weights(model)) == space:
+    if space is not None and model_space(weights) == space:
         return _Later(space, load)
     return load()
 
@@ -184,7 +187,13 @@ def ask(
         searcher = Searcher(
             opened, embedder, reranker, approximate=approximate, calibrations=calibrations
         )
-        return searcher.answer(question, top, want, where, by), opened.space.model
+        answer = searcher.answer(question, top, want, where, by)
+        return answer if file is None else _as_named(answer, file), opened.space.model
+
+
+def _as_named(answer: Answer, file: Path) -> Answer:
+    """An answer that calls the file that was asked with as the user does."""
+    return dataclasses.replace(answer, asked=dataclasses.replace(answer.asked, path=file))
 
 
 def _question_and_model(
@@ -223,31 +232,39 @@ def ask_many(
     The model is loaded once, and many files are embedded and sought together. In place of the
     answer to a file that cannot be asked with stands why. Else as :func:`ask`.
     """
-    reranker = _reranker(rerank, device)
-    with open_index(index) as opened:
-        looker = _Looker(opened, warn)
-        embedder = index_model(opened, model, device)
-        calibrations = index_calibrations(opened, model)
-        searcher = Searcher(
-            opened, embedder, reranker, approximate=approximate, calibrations=calibrations
-        )
-        for some in _batches(looker, files):
-            questions = [each for _, each in some if not isinstance(each, RefusedFile)]
-            answers = iter(searcher.answer_many(questions, top, want, where, by))
-            for file, question in some:
-                answer = question if isinstance(question, RefusedFile) else next(answers)
-                yield file, answer, opened.space.model
+    # What is relative is so to the folder of this call, not of those that want the next answer.
+    folder, here = find_index(index), Path.cwd()
+
+    def answered() -> Iterator[tuple[Path, Answer | RefusedFile, str]]:
+        reranker = _reranker(rerank, device)
+        with open_index(folder) as opened:
+            looker = _Looker(opened, warn)
+            embedder = index_model(opened, model, device)
+            calibrations = index_calibrations(opened, model)
+            searcher = Searcher(
+                opened, embedder, reranker, approximate=approximate, calibrations=calibrations
+            )
+            for some in _batches(looker, files, here):
+                questions = [each for _, each in some if not isinstance(each, RefusedFile)]
+                answers = iter(searcher.answer_many(questions, top, want, where, by))
+                for file, question in some:
+                    answer = question if isinstance(question, RefusedFile) else next(answers)
+                    if isinstance(answer, Answer):
+                        answer = _as_named(answer, file)
+                    yield file, answer, opened.space.model
+
+    return answered()
 
 
 def _batches(
-    looker: _Looker, files: Iterable[Path]
+    looker: _Looker, files: Iterable[Path], here: Path
 ) -> Iterator[list[tuple[Path, list[Media] | RefusedFile]]]:
     """Files with what to ask with of them, or why there is nothing; some at a time."""
     some: list[tuple[Path, list[Media] | RefusedFile]] = []
     items = 0
     for file in files:
         try:
-            question = looker.question(file)
+            question = looker.question(here / file)
         except RefusedFile as refusal:
             some.append((file, refusal))
         else:

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 from indexer.ahead import ReadAhead
 from indexer.columns import attribute_column, group_rows
 from indexer.errors import BadRequest, ForeignSpace, NoIndex, printable
+from indexer.files import absolute
 from indexer.importing import Imported, Importer
 from indexer.index import Index
 from indexer.keeping import Keeping
@@ -34,13 +35,14 @@ class Exported:
     files: int
 
 
-def export_index(index: Index, path: Path, progress: Progress | None = None) -> Exported:
+def export_index(index: Index, path: Path | str, progress: Progress | None = None) -> Exported:
     """Write everything one revision of the index holds to a Parquet file.
 
     First what is known of files and was asked of them, then the items by number. The file
     appears when it is whole. ``progress`` is called with the items done and their total. Raises
     BadRequest where the file cannot be written or is there and no Parquet file.
     """
+    path = absolute(path)
     with index.catalog.read() as read:
         counts, people = read.counts(), read.people()
         columns = list(dict.fromkeys(key for who in people.values() for key in who.attributes))
@@ -57,8 +59,8 @@ def export_index(index: Index, path: Path, progress: Progress | None = None) -> 
 
 
 def import_file(
-    path: Path,
-    folder: Path,
+    path: Path | str,
+    folder: Path | str,
     *,
     space: Space | None = None,
     notes: Mapping[str, str] | None = None,
@@ -75,6 +77,7 @@ def import_file(
     ForeignSpace for vectors of another space than the index's, IndexBusy where somebody else
     writes. An index that was made stays, empty.
     """
+    path, folder = absolute(path), absolute(folder)
     with ParquetSource(path) as source:
         space = _space(source, space)
         with (
@@ -97,9 +100,9 @@ def _read_ahead(source: ParquetSource) -> Iterator[Batch]:
         yield from (batch for batch in batches if batch is not None)
 
 
-def vector_size(path: Path) -> int:
+def vector_size(path: Path | str) -> int:
     """How many numbers the vectors of a Parquet file have; BadRequest as :func:`import_file`."""
-    with ParquetSource(path) as source:
+    with ParquetSource(absolute(path)) as source:
         return source.dim
 
 

@@ -17,6 +17,7 @@ from indexer.catalog import Catalog
 from indexer.derived import Derived
 from indexer.erase import Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
+from indexer.files import absolute
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.lookup import Lookup
@@ -58,13 +59,14 @@ class Index:
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Path | str,
         space: Space,
         *,
         notes: Mapping[str, str] | None = None,
         device: Device = "cpu",
     ) -> Index:
         """A new, empty index with these notes; BadRequest where there is one already."""
+        folder = absolute(folder)
         _make(folder)
         with only_writer(folder):
             if _exists(folder):
@@ -81,11 +83,12 @@ class Index:
         return index
 
     @classmethod
-    def open(cls, folder: Path, *, device: Device = "cpu") -> Index:
+    def open(cls, folder: Path | str, *, device: Device = "cpu") -> Index:
         """The index in a folder, for search on this device; no vector is loaded yet.
 
         Raises NoIndex where there is none, IndexDamaged where its catalog is not one.
         """
+        folder = absolute(folder)
         if not _exists(folder):
             raise NoIndex(
                 f"There is no index in {printable(folder)}; make one with avsearch index GALLERY."
@@ -95,7 +98,7 @@ class Index:
     @classmethod
     def open_or_create(
         cls,
-        folder: Path,
+        folder: Path | str,
         space: Space,
         *,
         notes: Mapping[str, str] | None = None,
@@ -105,6 +108,7 @@ class Index:
 
         Raises ForeignSpace if it is of another space.
         """
+        folder = absolute(folder)
         if not _exists(folder):
             _make(folder)
             with only_writer(folder):

@@ -62,7 +62,7 @@ class IngestReport:
 
 def ingest(
     index: Index,
-    galleries: Path | Scan | Sequence[Path | Scan],
+    galleries: Path | str | Scan | Sequence[Path | str | Scan],
     extractor: Extractor,
     embedder: Embedder,
     *,
@@ -104,9 +104,11 @@ def ingest(
     return report
 
 
-def _scans(galleries: Path | Scan | Sequence[Path | Scan], extractor: Extractor) -> list[Scan]:
-    several = [galleries] if isinstance(galleries, Path | Scan) else galleries
-    return [scan(each, extractor.kind) if isinstance(each, Path) else each for each in several]
+def _scans(
+    galleries: Path | str | Scan | Sequence[Path | str | Scan], extractor: Extractor
+) -> list[Scan]:
+    several = [galleries] if isinstance(galleries, Path | str | Scan) else galleries
+    return [each if isinstance(each, Scan) else scan(each, extractor.kind) for each in several]
 
 
 def _ignored(scans: Sequence[Scan]) -> dict[str, int]:

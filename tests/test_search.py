@@ -127,7 +127,7 @@ def test_asked_says_what_was_asked(index):
         Media(Path("a"), "voice", 4.0, 5.5, None, asked("voice: y").data),
     ]
     answer = searcher.answer(stretches)
-    assert answer.asked == Asked(Path("a"), None, "voice", 1.0, 5.5)
+    assert answer.asked == Asked(Path("a").absolute(), None, "voice", 1.0, 5.5)
     assert answer.want == "face"
     mean = (fake_vector("voice: x") + fake_vector("voice: y")) / 2
     expected = plain_scan(index, mean, "face", {}, "person", 10)

@@ -85,7 +85,7 @@ def test_version(spawn):
         (["index", ".", "--faces", "all"], "'all' is not one of 'detect', 'whole'."),
         (["query", "nowhere.wav"], "There is no index in"),
         (["query", b"caf\xe9.wav"], "There is no index in"),
-        (["info", "--index", "nowhere"], "There is no index in nowhere"),
+        (["info", "--index", "nowhere"], "nowhere; make one with avsearch index GALLERY."),
         (["forget"], "Missing argument 'PERSON'."),
     ],
 )
