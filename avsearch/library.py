@@ -26,6 +26,7 @@ from indexer.types import Embedded, Embedder, Kind, Media, Metric, Modality, Rer
 if TYPE_CHECKING:
     from indexer.importing import Imported
     from indexer.ingest import IngestReport, Progress
+    from indexer.pruning import Confirm
 
 Warn = Callable[[str], None]
 
@@ -43,6 +44,7 @@ def index_galleries(
     faces: Faces = "detect",
     device: str = "auto",
     prune: bool = False,
+    confirm: Confirm | None = None,
     approximate: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, IngestReport]:
@@ -50,7 +52,8 @@ def index_galleries(
 
     ``model`` None is the model of the index, or of a new one the default. ``approximate`` is
     hnsw or ivf for an approximate index beside the exact one, none to have none any more; None
-    leaves it as it is. Raises BadRequest for a gallery, manifest, model or device that cannot be
+    leaves it as it is. ``prune`` and ``confirm`` are those of :func:`indexer.ingest.ingest`.
+    Raises BadRequest for a gallery, manifest, model or device that cannot be
     used, ForeignSpace for a model that is not the index's own.
     """
     from avsearch.annotation.joining import BySpeaker
@@ -70,7 +73,14 @@ def index_galleries(
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
         joiner = BySpeaker(even_score(index_calibrations(opened, source), "V-V"))
         report = ingest(
-            opened, scans, extractor, embedder, prune=prune, progress=progress, joiner=joiner
+            opened,
+            scans,
+            extractor,
+            embedder,
+            prune=prune,
+            confirm=confirm,
+            progress=progress,
+            joiner=joiner,
         )
     return folder, report
 

@@ -84,8 +84,8 @@ class Cache:
         """The parts, mapped and not yet read, and what they are a copy of.
 
         Those that are ``known`` are not mapped again. Raises UnfitCacheError where files are
-        missing, NoCacheError where all are, cut short or of another space; what was changed in place is found by
-        :meth:`check`.
+        missing, cut short or of another space, NoCacheError where nothing is stored; what was
+        changed in place is found by :meth:`check`.
         """
         for attempt in range(ATTEMPTS):
             stamp = self._stamp()

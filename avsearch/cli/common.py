@@ -37,6 +37,21 @@ faces_option = click.option(
 )
 
 
+def asked_here(*, yes: bool) -> Callable[[str], bool] | None:
+    """What asks the user a question, or says yes to all; None where nobody sits at a terminal."""
+    if yes:
+        return lambda _: True
+    here = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    return _ask if here else None
+
+
+def _ask(question: str) -> bool:
+    from tqdm import tqdm  # the bar that may be shown gives way
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        return click.confirm(one_line(question), err=True)
+
+
 def plain(value: Any) -> Any:
     """A value as JSON has it: dataclasses as objects, paths as text, tuples as lists."""
     if isinstance(value, Path):

@@ -9,6 +9,7 @@ import click
 
 from avsearch.cli.common import (
     ProgressBar,
+    asked_here,
     device_option,
     faces_option,
     index_option,
@@ -43,6 +44,7 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 @faces_option
 @device_option
 @click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
+@click.option("--yes", is_flag=True, help="Have --prune remove more than half without asking.")
 @click.option(
     "--approximate",
     type=click.Choice(["hnsw", "ivf", "none"]),
@@ -62,6 +64,7 @@ def command(
     approximate: str | None,
     *,
     prune: bool,
+    yes: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -81,6 +84,7 @@ def command(
             faces=faces,
             device=device,
             prune=prune,
+            confirm=asked_here(yes=yes),
             approximate=approximate,
             progress=progress,
         )
@@ -120,6 +124,8 @@ def _sentence(folder: Path, report: IngestReport) -> str:
 
 
 def _warn(report: IngestReport) -> None:
+    from indexer.pruning import whole_words
+
     for path, reason in report.refused[:_SHOWN]:
         warn(f"refused {printable(path)}: {reason}")
     if len(report.refused) > _SHOWN:
@@ -129,8 +135,14 @@ def _warn(report: IngestReport) -> None:
         warn(f"the same file is there for {' and '.join(same.people)}: {paths}.")
     if len(report.duplicates) > _SHOWN:
         warn(f"so are {len(report.duplicates) - _SHOWN} more; --json lists all.")
-    if report.missing:
-        warn(f"{len(report.missing)} files are gone from the gallery; --prune removes them here.")
+    for gallery, known in report.vanished.items():
+        warn(
+            f"{whole_words(gallery, known)} They stay; look whether its disk is mounted and it is "
+            "the right folder."
+        )
+    missing = len(report.missing) - sum(report.vanished.values())
+    if missing:
+        warn(f"{missing} files are gone from the gallery; --prune removes them here.")
     if report.unmatched:
         named = ", ".join(report.unmatched[:_SHOWN]) + (
             " ..." if len(report.unmatched) > _SHOWN else ""
