@@ -3,7 +3,7 @@
 Three lines ask an index::
 
     index, model = avsearch.open_index(), avsearch.load_model()
-    for hit in avsearch.Searcher(index, model).search(avsearch.Media(Path("voice.wav"), "voice")):
+    for hit in avsearch.Searcher(index, model).search(avsearch.Media("voice.wav", "voice")):
         print(hit.rank, hit.person, hit.score)
 
 Names are imported when they are first used, so that ``import avsearch`` loads no torch.

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from avsearch.annotation.enrolling import Enrolled, enrol_with
+from avsearch.annotation.enrolling import Enrolled, enrol_with, plan_enrolment
 from avsearch.annotation.naming import LEAST_PROBABILITY
 from avsearch.annotation.plda import PLDA, plda_of
 from avsearch.annotation.reading import read_diarization
@@ -17,7 +17,13 @@ from avsearch.annotation.result import Annotated
 from avsearch.annotation.run import How, annotate_with
 from avsearch.annotation.strength import Calibrations, read_calibrations
 from avsearch.evidence import calibrations_of
-from avsearch.library import index_calibrations, index_model, index_record, known_model
+from avsearch.library import (
+    as_it_is,
+    index_calibrations,
+    index_model,
+    index_record,
+    known_model,
+)
 from avsearch.spaces import model_address
 from indexer.errors import NoIndex
 from indexer.files import absolute
@@ -77,15 +83,20 @@ def enrol(
     names: Mapping[str, str] | None = None,
     model: str | None = None,
     device: str = "auto",
+    dry_run: bool = False,
     heard: Heard = lambda _: None,
 ) -> tuple[Path, Enrolled]:
     """Add the named speakers of a recording to an index, made if there is none; its folder.
 
-    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. Raises as
+    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. ``dry_run``
+    writes nothing and gives what the turns tell. Raises as
     :func:`avsearch.annotation.enrolling.enrol_with`.
     """
     said = read_diarization(diarization, Path(recording).stem)  # before an index is made for it
     folder = new_index(None if index is None else Path(index))
+    if dry_run:
+        with as_it_is(folder) as there:
+            return folder, plan_enrolment(Path(recording), said, there, names)
     embedder = _model_of(folder, model, device)
     notes = {"model": model_address(model or known_model(folder))}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:

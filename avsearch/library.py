@@ -5,6 +5,7 @@ What only some of them need is imported inside of those, because asking has to b
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -20,7 +21,7 @@ from indexer.approximate import NOTE
 from indexer.errors import BadRequest, NoIndex, RefusedFile
 from indexer.index import Index
 from indexer.locate import find_index, new_index, open_index
-from indexer.scan import file_fault, scan
+from indexer.scan import Scan, file_fault, scan
 from indexer.types import Embedded, Embedder, Kind, Media, Metric, Modality, Reranker, Space
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def index_galleries(
     prune: bool = False,
     confirm: Confirm | None = None,
     approximate: str | None = None,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Path, IngestReport]:
     """Take galleries into an index, made if there is none; its folder and what was done.
@@ -53,6 +55,7 @@ def index_galleries(
     ``model`` None is the model of the index, or of a new one the default. ``approximate`` is
     hnsw or ivf for an approximate index beside the exact one, none to have none any more; None
     leaves it as it is. ``prune`` and ``confirm`` are those of :func:`indexer.ingest.ingest`.
+    ``dry_run`` writes nothing and gives what :func:`indexer.ingest.plan` tells.
     Raises BadRequest for a gallery, manifest, model or device that cannot be
     used, ForeignSpace for a model that is not the index's own.
     """
@@ -66,6 +69,8 @@ def index_galleries(
     each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
+    if dry_run:
+        return folder, _planned(folder, scans, extractor, model, prune=prune)
     source = model or known_model(folder)
     embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
@@ -83,6 +88,37 @@ def index_galleries(
             joiner=joiner,
         )
     return folder, report
+
+
+def _planned(
+    folder: Path,
+    scans: Sequence[Scan],
+    extractor: MediaExtractor,
+    model: str | None,
+    *,
+    prune: bool,
+) -> IngestReport:
+    """What a run would do; the model is held against the index's without being loaded."""
+    from indexer.ingest import plan
+
+    with as_it_is(folder) as opened:
+        noted = None if opened is None else opened.notes().get("model") or None
+        space = model_space(find_weights(model or noted))
+        if opened is not None and space is not None:
+            opened.check_space(space)
+        return plan(opened, scans, extractor, prune=prune)
+
+
+@contextlib.contextmanager
+def as_it_is(folder: Path) -> Iterator[Index | None]:
+    """The index in a folder, opened without changing anything; None where there is none."""
+    try:
+        opened = Index.open(folder, upgrade=False)
+    except NoIndex:
+        yield None
+        return
+    with opened:
+        yield opened
 
 
 class _Later:
@@ -140,28 +176,30 @@ def import_vectors(
     model: str | None = None,
     space: str | None = None,
     metric: Metric = "cosine",
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Path, Imported]:
     """Take the vectors of a Parquet file into an index; its folder and what was taken.
 
     ``model`` or ``space`` says which model made them, where the file does not: one of
-    avsearch's, or any name for another, whose vectors are compared by ``metric``. Raises what
-    :func:`indexer.exchange.import_file` does.
+    avsearch's, or any name for another, whose vectors are compared by ``metric``. ``dry_run``
+    writes nothing and gives what would be taken. Raises what :func:`indexer.exchange.import_file`
+    does.
     """
-    from indexer.exchange import import_file, vector_size
+    from indexer.exchange import import_file, plan_import, vector_size
 
     if model is not None and space is not None:
         raise BadRequest("The vectors are of --model or of --space; name one of the two.")
-    folder = new_index(index)
+    folder, told, notes = new_index(index), None, None
     if space is not None:
         told = Space(space, "unknown", vector_size(file), metric)
-        return folder, import_file(file, folder, space=told, progress=progress)
-    if model is None:
-        return folder, import_file(file, folder, progress=progress)
-    from avsearch.models import load_model  # what runs it, only once all else is in order
+    elif model is not None:
+        from avsearch.models import load_model  # what runs it, only once all else is in order
 
-    made_by, notes = load_model(model, "cpu").space, {"model": model_address(model)}
-    return folder, import_file(file, folder, space=made_by, notes=notes, progress=progress)
+        told, notes = load_model(model, "cpu").space, {"model": model_address(model)}
+    if dry_run:
+        return folder, plan_import(file, folder, space=told, progress=progress)
+    return folder, import_file(file, folder, space=told, notes=notes, progress=progress)
 
 
 def ask(

@@ -71,11 +71,12 @@ class Catalog:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Catalog:
+    def open(cls, path: Path, *, upgrade: bool = True) -> Catalog:
         """The catalog in a file that is there.
 
         One with the tables of an earlier version is brought to those of this one, once a backup
-        lies beside it: :func:`indexer.migrations.back_up`. Raises IndexDamaged for a file that
+        lies beside it: :func:`indexer.migrations.back_up`; without ``upgrade`` it is refused with
+        BadRequest. Raises IndexDamaged for a file that
         is not SQLite, is cut short, or has other tables, and LaterIndex for tables of a later
         version; the file stays as it is. Raises IndexBusy and BadRequest where the tables are
         of an earlier version and somebody else writes, or nothing may be written.
@@ -85,7 +86,7 @@ class Catalog:
             with in_words(path), undisturbed(path):
                 with connections.reading() as driver:
                     check_length(driver, path)
-                _bring_forward(connections, path)
+                _bring_forward(connections, path, upgrade=upgrade)
                 with connections.reading() as driver:
                     space = space_of(driver, path)
         except AvsearchError:
@@ -184,14 +185,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _bring_forward(connections: Connections, path: Path) -> None:
+def _bring_forward(connections: Connections, path: Path, *, upgrade: bool) -> None:
     """Give a catalog of an earlier version the tables of this one, all of them or none."""
     if not _is_earlier(connections, path):
         return
-    if not writable(path):
+    if not (upgrade and writable(path)):
+        somebody = "" if writable(path) else " as somebody who may write there"
         raise BadRequest(
             f"{printable(path)} was made by an earlier version of avsearch and must be brought "
-            "to this one first: run avsearch info on it once as somebody who may write there."
+            f"to this one first: run avsearch info on it once{somebody}."
         )
     with only_writer(path.parent):
         if _is_earlier(connections, path):  # still: another may have been quicker

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Forgettable:
+    """What would be deleted with a person, and how many people would still have items."""
+
+    person: str
+    items: int
+    files: int
+    backups: int
+    people_left: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Receipt:
     """What was forgotten, and what a search of every byte of the index folder found.
 

@@ -15,7 +15,7 @@ from indexer import catalog as catalogs
 from indexer import migrations
 from indexer.catalog import Catalog
 from indexer.derived import Derived
-from indexer.erase import Receipt, proof
+from indexer.erase import Forgettable, Receipt, proof
 from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
 from indexer.files import absolute
 from indexer.lock import NAME as NAME_OF_LOCK
@@ -83,17 +83,18 @@ class Index:
         return index
 
     @classmethod
-    def open(cls, folder: Path | str, *, device: Device = "cpu") -> Index:
+    def open(cls, folder: Path | str, *, device: Device = "cpu", upgrade: bool = True) -> Index:
         """The index in a folder, for search on this device; no vector is loaded yet.
 
-        Raises NoIndex where there is none, IndexDamaged where its catalog is not one.
+        One of an earlier version is brought to this one, or without ``upgrade`` refused. Raises
+        NoIndex where there is none, IndexDamaged where its catalog is not one.
         """
         folder = absolute(folder)
         if not _exists(folder):
             raise NoIndex(
                 f"There is no index in {printable(folder)}; make one with avsearch index GALLERY."
             )
-        return cls(folder, Catalog.open(folder / catalogs.NAME), device)
+        return cls(folder, Catalog.open(folder / catalogs.NAME, upgrade=upgrade), device)
 
     @classmethod
     def open_or_create(
@@ -260,6 +261,18 @@ class Index:
             ids = read.items_of(key, modality)
             items = read.items(ids)
             return [items[number] for number in ids.tolist()], read.vectors(ids)
+
+    def forgettable(self, key: str) -> Forgettable:
+        """What :meth:`forget` would delete; nothing is. BadRequest for somebody unknown."""
+        with self.catalog.read() as read:
+            who, items = _person(read, key), len(read.items_of(key))
+            return Forgettable(
+                person=who.key,
+                items=items,
+                files=len(read.files_of(key)),
+                backups=len(migrations.backups(self.catalog.path)),
+                people_left=read.counts().people - min(items, 1),
+            )
 
     def forget(self, key: str) -> Receipt:
         """Delete a person for good, and search every byte of the folder for what is left.

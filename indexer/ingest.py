@@ -17,8 +17,9 @@ from indexer.index import Index
 from indexer.pruning import Confirm, Loss, check_whole, losses, may_remove, still_lost
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
+from indexer.rehearsing import rehearsal
 from indexer.scan import Scan, scan
-from indexer.types import Embedded, Embedder, Extractor
+from indexer.types import Embedded, Embedder, Extractor, Space
 from indexer.writer import Writer
 
 COMMIT_FILES = 256  # a transaction holds no more files
@@ -114,6 +115,48 @@ def ingest(
     report.refused.sort()
     report.seconds = time.monotonic() - started
     return report
+
+
+def plan(
+    index: Index | None,
+    galleries: Path | str | Scan | Sequence[Path | str | Scan],
+    extractor: Extractor,
+    *,
+    prune: bool = False,
+) -> IngestReport:
+    """What :func:`ingest` would do, as far as that is told without reading a file; writes nothing.
+
+    A file that was moved counts as new, and its old place neither as missing nor as removed.
+    ``people``, ``faces`` and ``voices`` are totals as they are; None for ``index`` stands for an
+    index that is yet to be made. Raises BadRequest as :func:`ingest` does, but never asks.
+    """
+    started = time.monotonic()
+    scans = _scans(galleries, extractor)
+    nothing = rehearsal(Space("", "", 1, "cosine"))
+    with nothing if index is None else index.catalog.read() as read:
+        todo = changes(read, scans, extractor.settings)
+        lost = losses(read, scans, todo.moving)
+        counts, duplicates = read.counts(), read.duplicates()
+    if prune:
+        check_whole(lost)
+    missing = list(dict.fromkeys(path for loss in lost for path in loss.missing))
+    known = [job.known is not None and job.known.reason is None for job in todo.jobs]
+    return IngestReport(
+        people=counts.people,
+        faces=counts.faces,
+        voices=counts.voices,
+        added=known.count(False),
+        updated=known.count(True),
+        unchanged=todo.unchanged,
+        removed=len(missing) if prune else 0,
+        refused=sorted(each for one in (*todo.again, *todo.refused) for each in one.refusals()),
+        seconds=time.monotonic() - started,
+        missing=[] if prune else missing,
+        ignored=_ignored(scans),
+        unmatched=_unmatched(scans),
+        duplicates=duplicates,
+        vanished={loss.gallery: loss.known for loss in lost if loss.is_whole},
+    )
 
 
 def _scans(

@@ -21,6 +21,9 @@ index_option = click.option(
     help="The index; by default .avsearch in the working folder or above it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would change, and write nothing."
+)
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.common import (
+    ProgressBar,
+    dry_run_option,
+    index_option,
+    json_option,
+    plain,
+    print_json,
+)
 from avsearch.cli.say import say
 from indexer.errors import printable
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How vectors of --space are compared.",
 )
+@dry_run_option
 @json_option
 def command(
     file: Path,
@@ -35,6 +43,7 @@ def command(
     space: str | None,
     metric: Metric,
     *,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Take the vectors of a Parquet FILE into an index, made if there is none.
@@ -47,10 +56,24 @@ def command(
 
     with ProgressBar("row") as progress:
         folder, done = import_vectors(
-            file, index=index_path, model=model, space=space, metric=metric, progress=progress
+            file,
+            index=index_path,
+            model=model,
+            space=space,
+            metric=metric,
+            dry_run=dry_run,
+            progress=progress,
         )
     if as_json:
-        print_json({"index": folder, **plain(done)})
+        facts = {"index": folder, **plain(done)}
+        rows = facts.pop("rows")
+        print_json(facts | ({"rows": rows, "dry_run": True} if dry_run else {}))
+    elif dry_run:
+        say(
+            f"Nothing was written to {printable(folder)}. {printable(file)} has {done.rows} rows: "
+            f"{done.people} people, {done.faces} faces and {done.voices} voices of {done.files} "
+            f"files, of which {done.replaced} would be replaced."
+        )
     else:
         say(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "

@@ -11,6 +11,7 @@ from avsearch.cli.common import (
     ProgressBar,
     asked_here,
     device_option,
+    dry_run_option,
     faces_option,
     index_option,
     json_option,
@@ -50,6 +51,7 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
     type=click.Choice(["hnsw", "ivf", "none"]),
     help="An approximate index besides, for very large galleries; kept up to date until none.",
 )
+@dry_run_option
 @click.option("--strict", is_flag=True, help="End with exit code 3 if a file was refused.")
 @json_option
 @click.pass_context
@@ -65,6 +67,7 @@ def command(
     *,
     prune: bool,
     yes: bool,
+    dry_run: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -86,12 +89,13 @@ def command(
             prune=prune,
             confirm=asked_here(yes=yes),
             approximate=approximate,
+            dry_run=dry_run,
             progress=progress,
         )
     if as_json:
-        print_json(_contract(folder, report))
+        print_json(_contract(folder, report) | ({"dry_run": True} if dry_run else {}))
     else:
-        say(_sentence(folder, report))
+        say(_plan(folder, report) if dry_run else _sentence(folder, report))
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)
@@ -120,6 +124,14 @@ def _sentence(folder: Path, report: IngestReport) -> str:
         f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
         f"{report.moved} moved, {report.unchanged} unchanged, {report.removed} removed, "
         f"{len(report.refused)} refused, in {report.seconds:.1f} s."
+    )
+
+
+def _plan(folder: Path, report: IngestReport) -> str:
+    return (
+        f"Nothing was written to {printable(folder)}. Told without reading them, files are: "
+        f"{report.added} new or moved, {report.updated} changed, {report.unchanged} unchanged, "
+        f"{report.removed} to be removed, {len(report.refused)} refused."
     )
 
 
