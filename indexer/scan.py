@@ -33,7 +33,7 @@ NOT_MEDIA = "has a name that is not one of media; see its suffix."
 NOT_A_FILE = "is a folder; name a file in it."
 NO_FILE = "is not there; check the name."
 # What says nothing of what a file holds; items that were taken from it stay.
-PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE})
+PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE, NO_FILE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

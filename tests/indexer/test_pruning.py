@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from contents import contents
@@ -11,7 +14,7 @@ from places import fill
 
 from indexer.errors import BadRequest
 from indexer.index import Index
-from indexer.scan import BROKEN_LINK, scan
+from indexer.scan import BROKEN_LINK, NO_FILE, scan
 
 
 def emptied(gallery):
@@ -159,6 +162,31 @@ def test_a_gallery_of_links_that_lead_nowhere_loses_nothing(run, folder, gallery
         shutil.rmtree(tmp_path / f"disk of {who}")
     assert run(prune=True, confirm=refused).removed == 0
     assert contents(folder)["items"] == before
+
+
+def test_a_disk_that_fails_for_now_is_no_reason_to_remove_what_is_on_it(
+    run, folder, gallery, monkeypatch
+):
+    run()
+    before = contents(folder)["items"]
+    plain, failing = (os.stat, os.lstat), gallery / "bob"
+
+    def fail(look):
+        def go(path, *arguments, **options):
+            if isinstance(path, str | Path) and Path(path).is_relative_to(failing / "talk.wav"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return look(path, *arguments, **options)
+
+        return go
+
+    monkeypatch.setattr(os, "stat", fail(plain[0]))
+    monkeypatch.setattr(os, "lstat", fail(plain[1]))
+    report = run(prune=True)
+    assert report.refused == [(failing / "talk.wav", NO_FILE)]
+    assert report.removed == 0
+    monkeypatch.undo()
+    assert contents(folder)["items"] == before
+    assert run().unchanged == 5
 
 
 def test_a_manifest_of_which_nothing_is_there_removes_nothing(run, folder, gallery, tmp_path):
