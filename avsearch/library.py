@@ -37,7 +37,7 @@ BATCH_ITEMS = 128  # questions are asked together once they have so many faces a
 
 
 def index_galleries(
-    galleries: Sequence[Path],
+    galleries: Path | str | Sequence[Path | str],
     *,
     index: Path | None = None,
     model: str | None = None,
@@ -55,22 +55,23 @@ def index_galleries(
     ``model`` None is the model of the index, or of a new one the default. ``approximate`` is
     hnsw or ivf for an approximate index beside the exact one, none to have none any more; None
     leaves it as it is. ``prune`` and ``confirm`` are those of :func:`indexer.ingest.ingest`.
-    ``dry_run`` writes nothing and gives what :func:`indexer.ingest.plan` tells.
-    Raises BadRequest for a gallery, manifest, model or device that cannot be
-    used, ForeignSpace for a model that is not the index's own.
+    ``dry_run`` writes nothing and gives what :func:`indexer.ingest.plan` tells. Raises BadRequest
+    for a gallery, manifest, model or device that cannot be used, ForeignSpace for a model that is
+    not the index's own.
     """
     from avsearch.annotation.joining import BySpeaker
     from avsearch.annotation.strength import even_score
     from indexer.ingest import ingest
 
-    if manifest is not None and len(galleries) > 1:
+    several = [galleries] if isinstance(galleries, Path | str) else galleries
+    if manifest is not None and len(several) > 1:
         raise BadRequest("A manifest goes with one gallery; index the others without it.")
     extractor = MediaExtractor(faces, speakers=True)
-    each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
+    each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in several)
     scans = [scan(Path(gallery), extractor.kind, manifest=manifest) for gallery in each_once]
     folder = new_index(index)
     if dry_run:
-        return folder, _planned(folder, scans, extractor, model, prune=prune)
+        return folder, _planned(folder, scans, extractor, model, prune=prune, confirm=confirm)
     source = model or known_model(folder)
     embedder = _when_needed(folder, source, device)
     notes = {"model": model_address(source), "faces": faces}
@@ -97,6 +98,7 @@ def _planned(
     model: str | None,
     *,
     prune: bool,
+    confirm: Confirm | None,
 ) -> IngestReport:
     """What a run would do; the model is held against the index's without being loaded."""
     from indexer.ingest import plan
@@ -106,7 +108,8 @@ def _planned(
         space = model_space(find_weights(model or noted))
         if opened is not None and space is not None:
             opened.check_space(space)
-        return plan(opened, scans, extractor, prune=prune)
+        yes = confirm or (lambda _: True)
+        return plan(opened, scans, extractor, prune=prune, confirm=yes)
 
 
 @contextlib.contextmanager

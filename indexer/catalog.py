@@ -75,11 +75,11 @@ class Catalog:
         """The catalog in a file that is there.
 
         One with the tables of an earlier version is brought to those of this one, once a backup
-        lies beside it: :func:`indexer.migrations.back_up`; without ``upgrade`` it is refused with
-        BadRequest. Raises IndexDamaged for a file that
+        lies beside it: :func:`indexer.migrations.back_up`. Raises IndexDamaged for a file that
         is not SQLite, is cut short, or has other tables, and LaterIndex for tables of a later
         version; the file stays as it is. Raises IndexBusy and BadRequest where the tables are
-        of an earlier version and somebody else writes, or nothing may be written.
+        of an earlier version and somebody else writes, or nothing may be written, or without
+        ``upgrade``.
         """
         connections = Connections(path)
         try:

@@ -123,12 +123,14 @@ def plan(
     extractor: Extractor,
     *,
     prune: bool = False,
+    confirm: Confirm = lambda _: True,
 ) -> IngestReport:
     """What :func:`ingest` would do, as far as that is told without reading a file; writes nothing.
 
     A file that was moved counts as new, and its old place neither as missing nor as removed.
     ``people``, ``faces`` and ``voices`` are totals as they are; None for ``index`` stands for an
-    index that is yet to be made. Raises BadRequest as :func:`ingest` does, but never asks.
+    index that is yet to be made. ``confirm`` is given the questions that a run would ask. Raises
+    BadRequest as :func:`ingest` does.
     """
     started = time.monotonic()
     scans = _scans(galleries, extractor)
@@ -139,6 +141,7 @@ def plan(
         counts, duplicates = read.counts(), read.duplicates()
     if prune:
         check_whole(lost)
+        prune = may_remove(lost, confirm)
     missing = list(dict.fromkeys(path for loss in lost for path in loss.missing))
     known = [job.known is not None and job.known.reason is None for job in todo.jobs]
     return IngestReport(

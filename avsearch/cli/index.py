@@ -87,7 +87,7 @@ def command(
             faces=faces,
             device=device,
             prune=prune,
-            confirm=asked_here(yes=yes),
+            confirm=_tell_question if dry_run else asked_here(yes=yes),
             approximate=approximate,
             dry_run=dry_run,
             progress=progress,
@@ -99,6 +99,11 @@ def command(
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)
+
+
+def _tell_question(question: str) -> bool:
+    warn(f"without --yes it would be asked: {question}")
+    return True
 
 
 def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from places import change, everything
 
+from avsearch.library import index_galleries
 from avsearch.media import read_sound
 
 RTTM = "SPEAKER talk 1 {} {} <NA> <NA> {} <NA> <NA>\n"
@@ -80,11 +81,22 @@ def test_index(run, dry, changed, model, tmp_path):
     assert [made[key] for key in counted[:4]] == [1, 1, 4, 2]
 
 
+def test_galleries_may_be_named_by_text(gallery, tmp_path):
+    for galleries in (str(gallery), gallery, [str(gallery)]):
+        _, report = index_galleries(galleries, index=tmp_path / "none", dry_run=True)
+        assert report.added == 7
+
+
 def test_index_says_what_a_run_would_refuse(run, dry, changed, model, models, tmp_path):
     verb = ("index", changed, "--index", tmp_path / "index", "--model", model)
     actual(run, *verb)
     assert "use the index's own model" in dry(*verb[:-1], models[1], code=4)
     assert "There is no model 'none'" in dry(*verb[:-1], "none", code=2)
+    for who in ("Actor_01", "Actor_02"):
+        shutil.rmtree(changed / who)
+    assert dry(*verb, "--prune")["removed"] == 6
+    asked = run(*verb, "--prune", "--dry-run").stderr
+    assert f"it would be asked: 6 of the 7 files that the index has of {changed} are gone" in asked
     shutil.rmtree(changed)
     assert "is not a folder" in dry(*verb, code=2)
     changed.mkdir()
