@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from places import change
 
+from avsearch.library import ask_many
 from avsearch.models.checkpoint import put_record
 from avsearch.spaces import model_record, model_space
 
@@ -333,6 +335,16 @@ def test_a_relative_question_is_answered_with_whole_paths(run, indexed, gallery,
     answer = json.loads(run("query", "Actor_02/face.png", "--index", indexed, "--json").stdout)
     assert answer["query"]["path"] == "Actor_02/face.png"
     assert all(hit["path"].startswith(str(gallery)) for hit in answer["hits"])
+
+
+def test_many_files_are_those_of_the_folder_where_they_were_named(indexed, gallery, monkeypatch):
+    monkeypatch.chdir(gallery)
+    named = Path("Actor_02/face.png")
+    answers = ask_many([named], index=Path(os.path.relpath(indexed, gallery)))
+    os.chdir("/")
+    ((file, answer, _),) = answers
+    assert file == answer.asked.path == named
+    assert answer.hits
 
 
 def test_many_files_are_answered_a_line_each(run, ask, indexed, voice, face, gallery, tmp_path):
