@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.captions import write_webvtt
 from avsearch.annotation.files import made_folder, written
-from avsearch.annotation.naming import Decision
+from avsearch.annotation.label_studio import write_label_studio
+from avsearch.annotation.naming import Decision, best_score
 from avsearch.annotation.pyannotes import to_annotation
 from avsearch.annotation.rttm import write_rttm
 from avsearch.annotation.seeing import Sight
-from avsearch.annotation.segments import label_studio
 from avsearch.annotation.sheets import contact_sheet
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
 from avsearch.annotation.tables import write_audacity, write_elan
 from avsearch.annotation.timeline import Row, timeline
 from avsearch.annotation.turns import Turn
-from avsearch.annotation.webvtt import write_webvtt
 from indexer.errors import printable
 
 
@@ -174,7 +174,7 @@ WRITERS: Final[Mapping[str, Callable[[Annotated], str]]] = {
     ".json": lambda it: json.dumps(it.as_json(), ensure_ascii=False, indent=1) + "\n",
     ".audacity.txt": lambda it: write_audacity(it.named_turns),
     ".elan.txt": lambda it: write_elan(it.named_turns),
-    ".labelstudio.json": lambda it: label_studio(
+    ".labelstudio.json": lambda it: write_label_studio(
         it.named_turns,
         it.recording if it.path is None else printable(it.path),
         it.model,
