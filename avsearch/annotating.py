@@ -30,6 +30,7 @@ def annotate(
     diarization: Any = None,
     index: Path | str | Index | None = None,
     *,
+    recording_id: str | None = None,
     model: str | None = None,
     out: Path | str | None = None,
     device: str = "auto",
@@ -41,12 +42,13 @@ def annotate(
 ) -> Annotated:
     """Name the speakers of a recording by the people of an index.
 
-    ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is a file (RTTM,
-    JSON, WebVTT, Audacity, ELAN), an ``Annotation`` or a pipeline's output, or segments; None has
-    speech found and grouped, into so many ``speakers`` where that is known. ``faces`` looks at
-    those of a video. ``out`` is a folder for the results; a run that was stopped goes on from
-    there. ``calibration`` is a file in place of what the model says of its scores. ``heard`` is
-    told the seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
+    ``recording`` is a file, or ``{"waveform", "sample_rate"}``. ``diarization`` is whatever
+    :func:`avsearch.annotation.reading.read_diarization` takes: a file, an ``Annotation`` or a
+    pipeline's output, or segments; None has speech found and grouped, into so many ``speakers``
+    where that is known. ``recording_id`` chooses among turns of several recordings. ``faces``
+    looks at those of a video. ``out`` is a folder for the results; a run that was stopped goes on
+    from there. ``calibration`` is a file in place of what the model says of its scores. ``heard``
+    is told the seconds that were read. Raises BadRequest, RefusedFile and ForeignSpace as
     :func:`avsearch.annotation.run.annotate_with`.
     """
     folder = None if out is None else Path(out)
@@ -60,6 +62,7 @@ def annotate(
             faces=faces,
             kept=folder,
             heard=heard,
+            recording_id=recording_id,
         )
         embedder = index_model(opened, model, device)
         annotated = annotate_with(recording, diarization, opened, embedder, how)
@@ -73,6 +76,7 @@ def enrol(
     diarization: Any,
     index: Path | str | None = None,
     *,
+    recording_id: str | None = None,
     names: Mapping[str, str] | None = None,
     model: str | None = None,
     device: str = "auto",
@@ -80,10 +84,11 @@ def enrol(
 ) -> tuple[Path, Enrolled]:
     """Add the named speakers of a recording to an index, made if there is none; its folder.
 
-    ``diarization`` as :func:`annotate` takes it; ``names`` says who a label is. Raises as
-    :func:`avsearch.annotation.enrolling.enrol_with`.
+    ``diarization`` and ``recording_id`` as :func:`annotate` takes them; ``names`` says who a label
+    is. Raises as :func:`avsearch.annotation.enrolling.enrol_with`.
     """
-    said = read_diarization(diarization, Path(recording).stem)  # before an index is made for it
+    # Before an index is made for it.
+    said = read_diarization(diarization, Path(recording).stem, recording_id)
     folder = new_index(None if index is None else Path(index))
     embedder = _model_of(folder, model, device)
     notes = {"model": model_address(model or known_model(folder))}

@@ -49,7 +49,7 @@ class How:
     ``plda`` says it of two voices, in place of their calibration.
     ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
     there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
-    with; None keeps nothing.
+    with; None keeps nothing. ``recording_id`` chooses among the recordings of the turns.
     """
 
     calibrations: Calibrations = dataclasses.field(default_factory=dict)
@@ -60,6 +60,7 @@ class How:
     speakers: int | None = None
     kept: Path | None = None
     heard: Heard = lambda _: None
+    recording_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +98,11 @@ def annotate_with(
     how = how or How()
     index.check_space(embedder.space)
     recording = open_recording(source)
-    said = None if diarization is None else read_diarization(diarization, recording.name)
+    said = (
+        None
+        if diarization is None
+        else read_diarization(diarization, recording.name, how.recording_id)
+    )
     sensed = _sense(recording, said, embedder, how)
     evidence = compare(index, sensed.known(), how.calibrations, how.plda)
     decisions = decide(evidence, how.least_probability, how.shown)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
@@ -14,6 +15,7 @@ from avsearch.cli.common import (
     json_option,
     print_json,
     print_table,
+    recording_option,
 )
 from avsearch.cli.say import warn
 
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 @click.option(
     "--rttm",
     "diarization",
-    metavar="FILE",
-    type=click.Path(readable=False, path_type=Path),
-    help="Who speaks when: RTTM, JSON (WhisperX, pyannote), WebVTT, Audacity or ELAN text.",
+    metavar="FILE|-",
+    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    help=f"Who speaks when, in a file or on standard input (-). Taken are {TAKEN}.",
 )
+@recording_option
 @click.option(
     "--speakers",
     type=click.IntRange(min=1),
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 def command(
     recording: Path,
     diarization: Path | None,
+    recording_id: str | None,
     speakers: int | None,
     index_path: Path | None,
     model: str | None,
@@ -82,6 +86,7 @@ def command(
             recording,
             diarization,
             index_path,
+            recording_id=recording_id,
             model=model,
             out=out,
             speakers=speakers,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
@@ -13,6 +14,7 @@ from avsearch.cli.common import (
     json_option,
     plain,
     print_json,
+    recording_option,
 )
 from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest
@@ -23,17 +25,18 @@ from indexer.errors import BadRequest
 @click.option(
     "--rttm",
     "diarization",
-    metavar="FILE",
+    metavar="FILE|-",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
-    help="Who speaks when, by name: RTTM, JSON, WebVTT, Audacity or ELAN text.",
+    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {TAKEN}.",
 )
+@recording_option
 @click.option(
     "--name",
     "names",
     metavar="LABEL=PERSON",
     multiple=True,
-    help="Who a speaker is whom the file does not name.",
+    help="The person that a label of the file stands for, by key or name; any name counts.",
 )
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
@@ -42,6 +45,7 @@ from indexer.errors import BadRequest
 def command(
     recording: Path,
     diarization: Path,
+    recording_id: str | None,
     names: tuple[str, ...],
     index_path: Path | None,
     model: str | None,
@@ -62,6 +66,7 @@ def command(
             recording,
             diarization,
             index_path,
+            recording_id=recording_id,
             names=_pairs(names),
             model=model,
             device=device,
@@ -86,5 +91,7 @@ def _pairs(names: tuple[str, ...]) -> dict[str, str]:
         label, equals, person = text.rpartition("=")
         if not (label and equals and person):
             raise BadRequest(f"--name {text!r} should be LABEL=PERSON.")
+        if label in pairs:
+            raise BadRequest(f"--name says twice who {label} is: {pairs[label]} and {person}.")
         pairs[label] = person
     return pairs
