@@ -4,7 +4,8 @@
 
 Conversations of two to eight people whom the model has not seen in training, mixed from real
 recordings with overlap and noise; about a third of the people are not in the index. Reports, with
-the true turns and with damaged ones, and by what the index holds, the share of speech time of known
+the true turns, with turns padded by silence and with damaged ones, and by what the index holds, the
+share of speech time of known
 people that gets the right name, any name, or whose nearest person is the right one; and the share
 of speech of unknown people that gets a name. 95 % intervals by drawing people. Next to nobody in
 the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
@@ -32,7 +33,14 @@ from avsearch.annotation.turns import Diarization, Turn
 from avsearch.evidence import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import TrainedEmbedder, load_model
-from benchmarks.conversations import Talker, anonymous, converse, damaged, read_talker
+from benchmarks.conversations import (
+    Talker,
+    anonymous,
+    converse,
+    damaged,
+    padded,
+    read_talker,
+)
 from benchmarks.machine import Machine
 from indexer.index import Index
 from indexer.people import read_people
@@ -218,7 +226,11 @@ class Bench:
             for holds, held in self._held.items():
                 with indexed(self._embedder.space, held, known) as index:
                     for each, turns in zip(spoken, broken, strict=True):
-                        for name, said in (("true", each.turns), ("damaged", turns)):
+                        for name, said in (
+                            ("true", each.turns),
+                            ("padded", padded(each.turns)),
+                            ("damaged", turns),
+                        ):
                             found = self._annotate(each.samples, anonymous(said)[0], index)
                             rows.setdefault((holds, name), []).extend(
                                 rows_of(each.turns, found, known)

@@ -22,6 +22,7 @@ NOISE_DB = (10.0, 30.0)  # below the speech
 OVERLAPPING = 0.15  # of the turns begin before the one before has ended
 OVERLAP_S = (0.3, 1.0)
 GAP_S = (0.0, 0.8)
+PADDING_S = 2.0  # of silence at most, that a turn marked by hand has at either end
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,6 +133,26 @@ def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
         if end_s - start_s > 0.5:
             turns.append(Turn(start_s, end_s, half))
     return diarization(turns or truth.turns, truth.recording)
+
+
+def padded(truth: Diarization) -> Diarization:
+    """Return the turns as somebody marks them by hand, with the silence around them.
+
+    A turn begins where the turn before it ended and ends where the next one begins, at most two
+    seconds away. Turns that follow each other with the same speaker are one turn.
+    """
+    turns = sorted(truth.turns)
+    wide: list[Turn] = []
+    for number, turn in enumerate(turns):
+        heard_s = max((each.end_s for each in turns[:number]), default=0.0)
+        next_s = min((each.start_s for each in turns[number + 1 :]), default=turn.end_s + PADDING_S)
+        start_s = min(turn.start_s, max(heard_s, turn.start_s - PADDING_S))
+        end_s = max(turn.end_s, min(next_s, turn.end_s + PADDING_S))
+        if wide and wide[-1].speaker == turn.speaker:
+            wide[-1] = wide[-1]._replace(end_s=max(wide[-1].end_s, end_s))
+        else:
+            wide.append(Turn(max(0.0, start_s), end_s, turn.speaker))
+    return diarization(wide, truth.recording)
 
 
 def anonymous(turns: Diarization) -> tuple[Diarization, Mapping[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.hearing import Listener
+from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
 from avsearch.annotation.seeing import Sight, look
@@ -58,8 +58,9 @@ def enrol_with(
 ) -> Enrolled:
     """Add the named speakers of a recording to an index of the embedder's space.
 
-    A label is the key of a person, or the name that the index has for one; ``names`` says who
-    others are. A label that is neither is a new person, unless it is such as diarizers give.
+    A label is the key of a person, or the name that the index has for one. A label that is
+    neither is a new person, unless it is such as diarizers give; but ``names``, which says who
+    labels are, counts whatever it says. Silence in the turns is left out.
     ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
     is replaced. Raises as :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where
     nobody is named.
@@ -68,7 +69,7 @@ def enrol_with(
     path = _plain_file(path)
     said = read_diarization(diarization, path.stem)
     people, passed_over = _people(said, index.people(), names or {})
-    spoken = _spoken(path, said, people, embedder, heard)
+    spoken, silent = _spoken(path, said, people, embedder, heard)
     passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
     if not spoken:
         raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
@@ -81,7 +82,7 @@ def enrol_with(
         {key: len(sight.appearances) for key, sight in sorted(seen.items())},
         tuple(sorted(spoken.keys() - known)),
         passed_over,
-        (*said.notes, *blind, *replaced),
+        (*said.notes, *silent, *blind, *replaced),
     )
 
 
@@ -94,12 +95,14 @@ def _plain_file(path: Path) -> Path:
 
 def _spoken(
     path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
-) -> dict[str, Voice]:
-    """The voices of the people who speak enough, by their keys."""
-    wanted = [(people[who], span) for who, span in clean_stretches(said.turns) if who in people]
-    listener = Listener(open_recording(path), embedder, heard=heard)
-    spoken = voices(list(listener.listen(wanted)))
-    return {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+) -> tuple[dict[str, Voice], list[str]]:
+    """The voices of the people who speak enough, by their keys, and notes."""
+    recording = open_recording(path)
+    parts, notes = spoken_parts(recording, said)
+    wanted = [(people[who], span) for who, span in clean_stretches(parts) if who in people]
+    spoken = voices(list(Listener(recording, embedder, heard=heard).listen(wanted)))
+    enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+    return enough, notes
 
 
 def _faces(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from avsearch.annotation.clustering import grouped, turns_of
 from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
-from avsearch.annotation.hearing import Listener
+from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.kept import KeptTracks, KeptVectors
 from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
 from avsearch.annotation.plda import PLDA
@@ -125,7 +125,8 @@ def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, h
         if said is None:
             said, stretches = _diarized(recording, listener, how)
         else:
-            stretches = list(listener.listen(clean_stretches(said.turns)))
+            parts, silent = spoken_parts(recording, said)
+            stretches = list(listener.listen(clean_stretches(parts)))
             said = clipped(said, listener.duration_s)
     sights, blind = _seen(recording, said, embedder, how)
     return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
@@ -137,6 +138,7 @@ def _diarized(
     """Turns found and grouped here, where no diarizer did, and their stretches.
 
     Two windows are alike enough to be of one speaker where the evidence speaks for it.
+            said = dataclasses.replace(said, notes=(*said.notes, *silent))
     """
     speech = find_speech_in_blocks(recording.stream())
     if not speech:
