@@ -84,6 +84,13 @@ def _reason(
     return f"{clean_s:.1f} s of speech{seen}; {_verdict(decision, least_probability)}"
 
 
+def nearest_shown(decision: Decision) -> str:
+    """Return who of the index is nearest to a speaker, with the score; "-" where nobody is."""
+    nearest = decision.nearest
+    best = None if nearest is None else best_score(nearest.scores)
+    return "-" if nearest is None or best is None else f"{nearest.person} ({best[0]} {best[1]:.2f})"
+
+
 def _verdict(decision: Decision, least_probability: float) -> str:
     if decision.elsewhere is not None:
         person, speaker = decision.elsewhere
@@ -210,6 +217,7 @@ def _speaker_json(speaker: Speaker) -> dict[str, Any]:
         "seen_s": 0.0 if sight is None else round(sight.seconds, 3),
         "tracks": [] if sight is None else [list(each.span) for each in sight.appearances],
         "candidates": [dataclasses.asdict(each) for each in decision.candidates],
+        "nearest": None if decision.nearest is None else dataclasses.asdict(decision.nearest),
     }
 
 

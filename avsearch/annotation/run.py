@@ -14,7 +14,7 @@ from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
 from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.kept import KeptTracks, KeptVectors
-from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
+from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide, unnamed
 from avsearch.annotation.plda import PLDA
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
@@ -83,6 +83,15 @@ class _Sensed:
             found.setdefault(speaker, {})["face"] = Known(sight.vector, sight.seconds)
         return found
 
+    def brief(self) -> dict[str, dict[Modality, Known]]:
+        """The voices of those of whom there is too little to name them."""
+        named = self.known()
+        return {
+            speaker: {"voice": Known(voice.vector, voice.speech_s)}
+            for speaker, voice in self.voices.items()
+            if speaker not in named
+        }
+
 
 def annotate_with(
     source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
@@ -105,7 +114,8 @@ def annotate_with(
     )
     sensed = _sense(recording, said, embedder, how)
     evidence = compare(index, sensed.known(), how.calibrations, how.plda)
-    decisions = decide(evidence, how.least_probability, how.shown)
+    brief = compare(index, sensed.brief(), how.calibrations, how.plda)
+    decisions = decide(evidence, how.least_probability, how.shown) | unnamed(brief)
     return Annotated(
         recording=recording.name,
         path=recording.path,
@@ -128,6 +138,7 @@ def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, h
             parts, silent = spoken_parts(recording, said)
             stretches = list(listener.listen(clean_stretches(parts)))
             said = clipped(said, listener.duration_s)
+            said = dataclasses.replace(said, notes=(*said.notes, *silent))
     sights, blind = _seen(recording, said, embedder, how)
     return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
 
@@ -138,7 +149,6 @@ def _diarized(
     """Turns found and grouped here, where no diarizer did, and their stretches.
 
     Two windows are alike enough to be of one speaker where the evidence speaks for it.
-            said = dataclasses.replace(said, notes=(*said.notes, *silent))
     """
     speech = find_speech_in_blocks(recording.stream())
     if not speech:

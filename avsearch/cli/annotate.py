@@ -75,8 +75,8 @@ def command(
     """Name the speakers of a RECORDING by the people of an index.
 
     Each speaker is compared, by what they say while nobody else does, with the voices and faces of
-    the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
-    Without a diarization speech is found and grouped in a simple way.
+    the index. Nobody is named twice; who cannot be told stays unknown. The table says why, and who
+    of the index is nearest. Without a diarization speech is found and grouped in a simple way.
     """
     from avsearch.annotating import annotate
     from avsearch.annotation.naming import LEAST_PROBABILITY
@@ -105,10 +105,18 @@ def command(
 
 
 def _show(annotated: Annotated) -> None:
+    from avsearch.annotation.result import nearest_shown
+
     print_table(
-        ("speaker", "person", "speech", "reason"),
+        ("speaker", "person", "speech", "nearest", "reason"),
         [
-            (each.speaker, each.person or "unknown", f"{each.speech_s:.1f} s", each.reason)
+            (
+                each.speaker,
+                each.person or "unknown",
+                f"{each.speech_s:.1f} s",
+                nearest_shown(each.decision),
+                each.reason,
+            )
             for each in annotated.speakers
         ],
     )
