@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,9 @@ TOO_LITTLE: Final = f"speaks alone for less than {LEAST_SPEECH_S} s."
 SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
 # What diarizers call somebody whom they do not know, and annotate leaves so.
 _ANONYMOUS: Final = re.compile(
-    r"(?:speaker|spk|unknown|cluster|[a-z])?[ _-]*\d*|unknown .*", re.IGNORECASE
+    r"(?:unknown[ _-]*)?(?:speaker|spk|guest|cluster)[ _-]*(?:\d+|[a-z])?"
+    r"|(?:unknown|[a-z])?[ _-]*(?:\d+(?:\.0)?)?|unknown .*",
+    re.IGNORECASE,
 )
 
 
@@ -140,17 +143,16 @@ def _people(
     said: Diarization, known: Sequence[Person], names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The key of each label that names somebody, and why the others do not."""
-    strange = [label for label in names if label not in said.speakers]
-    if strange:
-        raise BadRequest(
-            f"Nobody is called {strange[0]!r} in the diarization; it has "
-            f"{', '.join(said.speakers[:10])}."
-        )
+    given = _given(names, said.speakers)
     people, passed_over = {}, {}
     for label in said.speakers:
-        key = _key(names.get(label, label).strip(), known)
+        key = _known(given.get(label, label), known)
         if key is not None:
             people[label] = key
+        elif label in given:
+            people[label] = given[label]
+        elif not _ANONYMOUS.fullmatch(label.strip()):
+            people[label] = label.strip()
         else:
             passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
     if not people:
@@ -161,16 +163,44 @@ def _people(
     return people, passed_over
 
 
-def _key(label: str, known: Sequence[Person]) -> str | None:
-    """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
-    if any(who.key == label for who in known):
-        return label
-    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
+    """Who the user says that labels are; BadRequest for a label that no turn has, or for nobody."""
+    plain = {_normal(speaker): speaker for speaker in speakers}
+    given = {}
+    for label, person in (_split(*pair, plain) for pair in names.items()):
+        if _normal(label) not in plain:
+            raise BadRequest(
+                f"Nobody is called {label!r} in the diarization; it has {', '.join(speakers[:10])}."
+            )
+        if not str(person).strip():
+            raise BadRequest(f"{label!r} is named nobody; give the key or the name of a person.")
+        given[plain[_normal(label)]] = str(person).strip()
+    return given
+
+
+def _split(label: str, person: str, speakers: Collection[str]) -> tuple[str, str]:
+    """A label and its person, split where the label is a speaker: either may have an = in it."""
+    text = f"{label}={person}"
+    places = [len(label), *(found.start() for found in re.finditer("=", text))]
+    at = next((place for place in places if _normal(text[:place]) in speakers), len(label))
+    return text[:at], text[at + 1 :]
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _known(label: str, known: Sequence[Person]) -> str | None:
+    """The key of the person of the index whom a label means, by key or by name; None for nobody."""
+    label = _normal(label)
+    keys = [who.key for who in known if _normal(who.key) == label]
+    if keys:
+        return keys[0]
+    folded = label.casefold()
+    called = [who.key for who in known if who.name and _normal(who.name).casefold() == folded]
     if len(called) > 1:
         raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
-    if called:
-        return called[0]
-    return None if _ANONYMOUS.fullmatch(label) else label
+    return called[0] if called else None
 
 
 def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
