@@ -22,7 +22,7 @@ from avsearch.annotation.turns import Diarization, Turn, diarization
 from indexer.errors import BadRequest
 
 _HEAD: Final = "WEBVTT"
-_TIME: Final = r"(?:(\d+):)?(\d+):(\d+)(?:[.,](\d+))?"
+_TIME: Final = r"(?:(\d{1,5}):)?(\d{1,5}):(\d{1,5})(?:[.,](\d+))?"
 _ARROW: Final = re.compile(rf"\s*{_TIME}\s*-+>\s*{_TIME}(?P<settings>\D.*)?", re.DOTALL)
 _COMMA: Final = re.compile(rf"\s*{_TIME},{_TIME}(?P<settings>\s*)")  # of SBV
 _TAG: Final = re.compile(r"<(/?)([^\s.>/]*)((?:\.[^\s>.]*)*)\s*([^>]*)>")
@@ -47,7 +47,8 @@ def write_webvtt(turns: Iterable[Turn], shown: Callable[[str], str] = str) -> st
         )
         for turn in turns
     ]
-    content: str = WebVTT(captions=[each for each in captions if each.start < each.end]).content
+    long_enough = [each for each in captions if each.start_time < each.end_time]
+    content: str = WebVTT(captions=long_enough).content
     return content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable
@@ -37,11 +38,13 @@ def read_diarization(
     """
     wanted = Wanted(recording, recording_id)
     said = _read(source, wanted)
-    if recording_id is not None and said.recording is None:
-        raise BadRequest(
-            "The turns do not say which recording they are of; leave out "
-            f"--recording {recording_id}."
-        )
+    if recording_id is not None:
+        if said.recording is None:
+            raise BadRequest(
+                "The turns do not say which recording they are of; leave out "
+                f"--recording {recording_id}."
+            )
+        wanted.among([said.recording])
     return said
 
 
@@ -70,22 +73,19 @@ def _read_file(source: Any, wanted: Wanted) -> Diarization:
 def _content(source: Any) -> tuple[str, bytes]:
     """What messages call a file, and the bytes in it."""
     stream = sys.stdin.buffer if str(source) == STANDARD_INPUT else source
+    path = Path(stream) if isinstance(stream, str | Path) else None
+    called = str(getattr(stream, "name", "")) if path is None else str(path)
+    # What is open may have a name, or a number, or be called <stdin>.
+    named = path is not None or not (called[:1] in ("", "<") or called.isdecimal())
+    name = printable(Path(called)) if named else "standard input"
     try:
-        if isinstance(stream, str | Path):
-            name = printable(Path(stream))
-            with Path(stream).open("rb") as file:
-                content = file.read(_LARGEST + 1)
-        else:
-            called = str(getattr(stream, "name", ""))
-            named = called[:1] not in ("", "<") and not called.isdecimal()  # a number is a pipe's
-            name = printable(Path(called)) if named else "standard input"
-            content = stream.read(_LARGEST + 1)
-            content = content.encode() if isinstance(content, str) else content
+        with contextlib.nullcontext(stream) if path is None else path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
-        raise BadRequest(f"{source} cannot be read: {error.strerror}.") from error
+        raise BadRequest(f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > _LARGEST:
         raise BadRequest(f"{name} is no diarization: it has over 256 MB.")
-    return name, content
+    return name, content.encode() if isinstance(content, str) else content
 
 
 def _turns(content: bytes, wanted: Wanted) -> Diarization:

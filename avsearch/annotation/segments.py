@@ -74,40 +74,46 @@ def _from_object(value: Mapping[Any, Any], wanted: Wanted) -> Diarization:
         return _from_elements(rows, wanted)
     for key in _LISTS:
         if key in value:
-            said = from_values(value[key], wanted)
             named = value.get("uri") or value.get("recording")
-            if said.recording is not None or not isinstance(named, str):
-                return said
-            chosen, notes = wanted.among([named])
-            return Diarization(said.turns, chosen, (*said.notes, *notes))
-    columns = list(value.values())
+            return _named(from_values(value[key], wanted), named, wanted)
+    parts = list(value.values())
     are_columns = has_times([str(key) for key in value])
-    if columns and all(isinstance(each, list) for each in columns):
-        if not are_columns:
-            return _by_recording({str(key): each for key, each in value.items()}, wanted)
-        rows = [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=False)]
-        return _from_elements(rows, wanted)
-    if columns and all(isinstance(each, Mapping) for each in columns):  # as pandas writes JSON
+    if parts and all(isinstance(each, Mapping) for each in parts):
+        # As pandas writes JSON with orient="columns" or "index".
         if are_columns:
-            columns = [{key: each.get(at) for key, each in value.items()} for at in columns[0]]
-        return _from_elements(columns, wanted)
-    raise _no_list(value)
-
-
-def _by_recording(lists: Mapping[str, list[Any]], wanted: Wanted) -> Diarization:
-    """The turns of an object that has a list for each recording."""
-    chosen, notes = wanted.among(list(lists))
-    said = from_values(lists[chosen])
+            parts = [{key: each.get(at) for key, each in value.items()} for at in parts[0]]
+        return _from_elements(parts, wanted)
+    if not parts or any(isinstance(each, str) or not hasattr(each, "__len__") for each in parts):
+        raise _no_list(value)
+    if are_columns:
+        return _from_elements(_rows(value), wanted)
+    chosen, notes = wanted.among([str(key) for key in value])
+    said = from_values(next(each for key, each in value.items() if str(key) == chosen))
     return Diarization(said.turns, chosen, (*notes, *said.notes))
+
+
+def _named(said: Diarization, named: Any, wanted: Wanted) -> Diarization:
+    """Turns with the recording that the object around them names, where they name none."""
+    if said.recording is not None or not isinstance(named, str):
+        return said
+    chosen, notes = wanted.among([named])
+    return Diarization(said.turns, chosen, (*said.notes, *notes))
+
+
+def _rows(columns: Mapping[Any, Sequence[Any]]) -> list[dict[Any, Any]]:
+    """The rows of columns by their names."""
+    if len({len(each) for each in columns.values()}) > 1:
+        raise BadRequest(f"the lists {', '.join(map(str, columns))} are not of one length.")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _from_elements(elements: Sequence[Any], wanted: Wanted) -> Diarization:
     plain = [_plain(number, each) for number, each in enumerate(elements, 1)]
     recordings = [each.recording for each in plain]
     recording, notes = None, list[str]()
-    if plain and all(recordings):
-        recording, notes = wanted.among(recordings)
-    turns = [each.turn for each in plain if recording in (None, each.recording)]
+    if any(recordings):
+        recording, notes = wanted.among([each for each in recordings if each])
+    turns = [each.turn for each in plain if each.recording in ("", recording)]
     return diarization(turns, recording, notes)
 
 

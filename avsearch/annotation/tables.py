@@ -104,8 +104,9 @@ def read_table(text: str, wanted: Wanted) -> Diarization:
     recording, notes = None, list[str]()
     place = columns.place("recording")
     if place is not None and any(row.cells[place] for row in rows):
-        recording, notes = wanted.among([row.cells[place] for row in rows])
-        rows = [row for row in rows if row.cells[place] == recording]
+        named = [row.cells[place] for row in rows if row.cells[place]]
+        recording, notes = wanted.among(named)
+        rows = [row for row in rows if row.cells[place] in ("", recording)]
     return diarization(_turns(columns, rows), recording, notes)
 
 

@@ -123,7 +123,7 @@ def _plain(text: str) -> str:
     """
     if _NEGATIVE.search(text):
         raise BadRequest("it has a time before 0; shift it to the beginning of the recording.")
-    lines = text.lstrip().split("\n", 2)
+    lines = re.sub(r"\r\n?", "\n", text.lstrip()).split("\n", 2)
     text = "\n".join([*lines[:2], "", *(each.lstrip() for each in lines[2:])])
     return _EXPONENT.sub(lambda it: f"{it[1]}{float(it[2]):.12f}{it[3]}", text)
 

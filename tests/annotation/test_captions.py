@@ -214,9 +214,10 @@ def test_an_empty_line_in_a_caption_of_srt_ends_nothing() -> None:
 
 def test_captions_that_cannot_be_read_are_counted() -> None:
     text = vtt("<v Ann>one", "<v Bob>two").replace("00:00:01.000 -->", "00:0x:01.000 -->")
+    text += "\n99999999999:00:00.000 --> 99999999999:00:01.000\n<v Cyn>three\n"
     read = read_captions(text)
     assert [turn.speaker for turn in read.turns] == ["Ann"]
-    assert read.notes == ("captions without text or readable times, left out: 1.",)
+    assert read.notes == ("captions without text or readable times, left out: 2.",)
 
 
 def test_a_caption_that_ends_before_it_begins_is_refused_by_its_time() -> None:

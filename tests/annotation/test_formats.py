@@ -224,3 +224,10 @@ def test_a_file_of_several_recordings_is_asked_for_one(tmp_path: Path) -> None:
 def test_to_choose_among_turns_that_name_no_recording_is_refused() -> None:
     with pytest.raises(BadRequest, match="do not say which recording they are of"):
         read_diarization([(0, 1, "ann")], "talk", "other")
+
+
+def test_turns_in_memory_are_of_the_recording_that_is_chosen() -> None:
+    annotation = to_annotation(TURNS, "talk")
+    assert read_diarization(annotation, "mine", "talk").turns == TURNS
+    with pytest.raises(BadRequest, match="has no recording 'other'; it is of talk"):
+        read_diarization(annotation, "mine", "other")

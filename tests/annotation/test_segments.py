@@ -47,6 +47,8 @@ OBJECTS = [{"start": 0, "end": 1, "speaker": "A"}, {"start": 1, "end": 2.5, "spe
         {"diarization": OBJECTS},
         {"output": {"diarization": OBJECTS}},
         {"start": [0, 1], "end": [1, 2.5], "speaker": ["A", "B"]},
+        {"0": OBJECTS[0], "1": OBJECTS[1]},
+        {"columns": ["start", "end", "speaker"], "data": [[0, 1, "A"], [1, 2.5, "B"]]},
         {
             "start": {"0": 0, "1": 1},
             "end": {"0": 1, "1": 2.5},
@@ -92,6 +94,8 @@ def test_of_json_of_several_recordings_one_is_taken() -> None:
     assert from_values(by_name, Wanted("talk")).turns == (Turn(0, 1, "A"),)
     with pytest.raises(BadRequest, match="is of talk, other and not of mine"):
         from_values(by_name, Wanted("mine"))
+    with pytest.raises(BadRequest, match=r"is of 2 recordings; .*: talk, other"):
+        from_values([{**OBJECTS[0], "uri": name} for name in by_name] + OBJECTS)
     each = [{**OBJECTS[0], "file": "talk.wav"}, {**OBJECTS[1], "file": "other.wav"}]
     assert from_values(each, Wanted("other")).turns == (EXPECTED[1],)
     assert from_values(each, Wanted("x", "talk.wav")).turns == (EXPECTED[0],)
@@ -183,6 +187,11 @@ def test_speakers_that_are_whole_numbers_are_labels() -> None:
     assert [turn.speaker for turn in read_diarization(frame).turns] == ["3", "4"]
 
 
+def test_columns_in_memory_are_taken() -> None:
+    columns = {"start": np.array([0, 1]), "end": (1, 2.5), "speaker": pandas.Series(["A", "B"])}
+    assert read_diarization(columns).turns == EXPECTED
+
+
 def test_frames_of_other_libraries_are_taken() -> None:
     arrow = pytest.importorskip("pyarrow")
     columns = {"start": [0, 1], "end": [1, 2.5], "speaker": ["A", "B"]}
@@ -214,6 +223,7 @@ def test_segments_of_pyannote_are_taken_with_and_without_tracks() -> None:
         ({}, "holds no list of segments"),
         (7, "holds no list of segments"),
         ({"segments": "abc"}, "holds no list of segments"),
+        ({"start": [0, 1], "end": [1], "speaker": ["A"]}, "are not of one length"),
         ([(1, 2)], r"segment 1 is \(1, 2\); it needs a start and an end"),
         ([(0, 1, "a"), (1, "x", "b")], "segment 2 is"),
         ([{"start": 0, "speaker": "a"}], "segment 1 is"),
