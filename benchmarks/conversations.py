@@ -67,7 +67,12 @@ def _halves(samples: Samples) -> list[Samples]:
     return [samples[:cut], samples[cut:]]
 
 
-def converse(rng: np.random.Generator, cast: Sequence[Talker], most_turns: int) -> Conversation:
+def converse(
+    rng: np.random.Generator,
+    cast: Sequence[Talker],
+    most_turns: int,
+    longest_gap_s: float = GAP_S[1],
+) -> Conversation:
     """The cast in turns, drawn among those who have something left to say, with noise."""
     left = {who.key: list(rng.permutation(len(who.said))) for who in cast}
     level = {who.key: rng.uniform(*LEVELS_DB) for who in cast}
@@ -81,7 +86,8 @@ def converse(rng: np.random.Generator, cast: Sequence[Talker], most_turns: int) 
         last = str(rng.choice(free))
         samples = _levelled(by_key[last].said[left[last].pop()], level[last])
         overlaps = placed and rng.random() < OVERLAPPING
-        at_s = max(0.0, at_s - rng.uniform(*OVERLAP_S) if overlaps else at_s + rng.uniform(*GAP_S))
+        pause_s = -rng.uniform(*OVERLAP_S) if overlaps else rng.uniform(GAP_S[0], longest_gap_s)
+        at_s = max(0.0, at_s + pause_s)
         placed.append((last, at_s, samples))
         at_s += len(samples) / SAMPLE_RATE
     turns = [turn for key, start_s, samples in placed for turn in _turns(key, start_s, samples)]
