@@ -92,7 +92,7 @@ def read_captions(text: str) -> Diarization:
 
 
 def _captions(text: str) -> tuple[Sequence[Caption], int]:
-    """The captions of a text, and how many more it seems to have."""
+    """Return the captions of a text, and how many more it seems to have."""
     lines = re.split(r"\r\n|\r|\n", text)
     if lines[0].startswith(_HEAD):
         plain = [_with_plain_times(line, _ARROW) or line for line in lines]
@@ -105,7 +105,7 @@ def _captions(text: str) -> tuple[Sequence[Caption], int]:
 
 
 def _numbered(lines: Sequence[str], pattern: re.Pattern[str]) -> tuple[list[str], int]:
-    """Lines of SRT from its first caption on, a number before each, and how many it has."""
+    """Return the lines of SRT from its first caption on, with numbers, and how many it has."""
     plain: list[str] = []
     count = 0
     for line, before in zip(lines, ["", *lines], strict=False):
@@ -121,7 +121,7 @@ def _numbered(lines: Sequence[str], pattern: re.Pattern[str]) -> tuple[list[str]
 
 
 def _with_plain_times(line: str, pattern: re.Pattern[str]) -> str | None:
-    """The line of a caption's times with all their digits; None for another line.
+    """Return the line of a caption's times with all their digits; None for another line.
 
     The library reads the 5 of 00:00:01,5 as milliseconds, and passes over times without hours.
     """
@@ -139,7 +139,7 @@ def _time(hours: str | None, minutes: str, seconds: str, part: str | None) -> Ti
 
 
 def _voices(caption: Caption) -> list[Said] | None:
-    """Who says what by the voices of a caption, or by its title as Webex has it; None without."""
+    """Return who says what by the voices of a caption, or by its title; None where it has none."""
     text = caption.raw_text
     titled = _WEBEX.fullmatch(caption.identifier or "")
     if titled:
@@ -158,12 +158,12 @@ def _voices(caption: Caption) -> list[Said] | None:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a caption without tags."""
+    """Return the lines of a caption without tags."""
     return [line for each in _TAG.sub("", text).split("\n") if (line := _plain(each))]
 
 
 def _turns(caption: Caption, said: Sequence[Said]) -> Iterator[Turn]:
-    """A turn of each speaker of a caption, as long as all of it."""
+    """Yield a turn of each speaker of a caption, as long as all of it."""
     start_s, end_s = (
         time.in_milliseconds() / 1000 for time in (caption.start_time, caption.end_time)
     )

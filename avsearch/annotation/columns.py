@@ -1,4 +1,4 @@
-"""What the columns of a table, and the keys of objects of JSON, say of a turn."""
+"""The parts of a turn among the columns of a table or the keys of an object of JSON."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Column(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Where the parts of a turn stand among names, and what the times count."""
+    """The places of the parts of a turn among names, and the units of its times."""
 
     names: tuple[str, ...]
     at: dict[Role, int]
@@ -73,12 +73,12 @@ class Columns(NamedTuple):
 
     @property
     def ending(self) -> Role:
-        """What says where a turn ends."""
+        """The part that says where a turn ends."""
         return "end" if "end" in self.at else "duration"
 
     @property
     def names_speakers(self) -> bool:
-        """Whether something says who speaks: a column, or the columns of tiers that ELAN writes."""
+        """True if a column names the speaker, or the columns are tiers as ELAN writes them."""
         if {"speaker", "participant", "tier"} & set(self.at):
             return True
         return " - " in self.names[self.at["start"]] and bool(self.others)
@@ -130,21 +130,21 @@ def columns_of(names: tuple[str, ...], rate: float | None = None) -> Columns:
 
 
 def _role(column: Column, columns: Sequence[Column]) -> Role | None:
-    """What a column says; an ``offset`` is an end beside an onset, and a start without one."""
+    """Return the role of a column; ``offset`` is an end beside an onset, and else a start."""
     if column.name == "offset":
         return "end" if any(_ROLES.get(each.name) == "start" for each in columns) else "start"
     return _ROLES.get(column.name)
 
 
 def _missing(found: Collection[Role]) -> str | None:
-    """The name of a time that no column has."""
+    """Return the name of a time that no column has; None if there are all."""
     if "start" not in found:
         return "start"
     return None if {"end", "duration"} & set(found) else "end or duration"
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The plain name and the unit of ``Begin Time - msec``, ``start (ms)``, ``start_ms``."""
+    """Return the plain name and the unit of ``Begin Time - msec``, ``start (ms)``, ``start_ms``."""
     for pattern in (r"\s*(.+?)\s+-\s+(.+?)\s*", r"\s*(.+?)\s*[(\[]\s*(.+?)\s*[)\]]\s*"):
         found = re.fullmatch(pattern, name)
         if found:
@@ -161,7 +161,7 @@ def _plain(name: str) -> str:
 
 
 def _known(names: Sequence[str], columns: Sequence[Column], rate: float | None) -> tuple[int, Unit]:
-    """The best of the columns that have one time: one in seconds, else one in frames."""
+    """Return the best of the columns of one time: one in seconds, else one in frames."""
     units = [SECONDS if not each.unit else unit_named(each.unit, rate) for each in columns]
     pairs = [(each.at, unit) for each, unit in zip(columns, units, strict=True) if unit is not None]
     if pairs:

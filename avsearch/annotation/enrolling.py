@@ -99,7 +99,7 @@ def _plain_file(path: Path) -> Path:
 def _spoken(
     path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
 ) -> tuple[dict[str, Voice], list[str]]:
-    """The voices of the people who speak enough, by their keys, and notes."""
+    """Return the voices of the people who speak enough, by their keys, and notes."""
     recording = open_recording(path)
     parts, notes = spoken_parts(recording, said)
     wanted = [(people[who], span) for who, span in clean_stretches(parts) if who in people]
@@ -142,7 +142,7 @@ def _face_items(seen: Mapping[str, Sight]) -> list[NewItem]:
 def _people(
     said: Diarization, known: Sequence[Person], names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The key of each label that names somebody, and why the others do not."""
+    """Return the key of each label that names somebody, and the reasons why others do not."""
     given = _given(names, said.speakers)
     people, passed_over = {}, {}
     for label in said.speakers:
@@ -164,7 +164,7 @@ def _people(
 
 
 def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
-    """Who the user says that labels are; BadRequest for a label that no turn has, or for nobody."""
+    """Return the person that the user gives for each label; BadRequest for an unknown label."""
     plain = {_normal(speaker): speaker for speaker in speakers}
     given = {}
     for label, person in (_split(*pair, plain) for pair in names.items()):
@@ -179,7 +179,7 @@ def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
 
 
 def _split(label: str, person: str, speakers: Collection[str]) -> tuple[str, str]:
-    """A label and its person, split where the label is a speaker: either may have an = in it."""
+    """Split a label and its person where the label is a speaker: either may have an = in it."""
     text = f"{label}={person}"
     places = [len(label), *(found.start() for found in re.finditer("=", text))]
     at = next((place for place in places if _normal(text[:place]) in speakers), len(label))
@@ -191,7 +191,7 @@ def _normal(text: str) -> str:
 
 
 def _known(label: str, known: Sequence[Person]) -> str | None:
-    """The key of the person of the index whom a label means, by key or by name; None for nobody."""
+    """Return the key of the person whom a label means, by key or by name; None for nobody."""
     label = _normal(label)
     keys = [who.key for who in known if _normal(who.key) == label]
     if keys:

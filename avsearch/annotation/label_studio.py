@@ -61,24 +61,28 @@ def is_task(value: Any) -> bool:
 def read_tasks(tasks: Sequence[Mapping[str, Any]], wanted: Wanted) -> Diarization:
     """Return the turns of the task of the wanted recording.
 
-    A task names its recording by an address in its data; of several of one recording the last is
-    taken. Of its annotations the last is taken that was not cancelled and has a region; where all
-    were cancelled or there is none, the last prediction. The notes say what was chosen. Raises
-    BadRequest for a task that lacks a field, which it names, and where tasks are of several
+    A task names its recording by an address in its data; of several of one recording the last with
+    regions is taken. Of its annotations the last is taken that was not cancelled and has a region;
+    where all were cancelled or there is none, the last prediction. The notes say what was chosen.
+    Raises BadRequest for a task that lacks a field, which it names, and where tasks are of several
     recordings, none of which is wanted.
     """
     addresses = [_address(task, wanted) or f"task {at}" for at, task in enumerate(tasks, 1)]
     chosen, notes = wanted.among(addresses)
     mine = [at for at, address in enumerate(addresses) if address == chosen]
     if len(mine) > 1:
-        notes.append(f"tasks of this recording: {len(mine)}; the last one was taken.")
-    where = f"task {mine[-1] + 1}"
-    turns, more = _turns(tasks[mine[-1]], where)
-    return diarization(turns, chosen, [*notes, *more])
+        notes.append(f"tasks of this recording: {len(mine)}; the last one with regions was taken.")
+    for at in reversed(mine):
+        turns, more = _turns(tasks[at], f"task {at + 1}")
+        if turns:
+            return diarization(turns, chosen, [*notes, *more])
+    raise BadRequest(
+        f"task {mine[-1] + 1} has no region with a label that somebody marked or predicted."
+    )
 
 
 def _is_short(value: Mapping[str, Any]) -> bool:
-    """Whether a task has its regions directly in it, as the short form (JSON_MIN) has them."""
+    """Return True if a task holds its regions directly, as the short form (JSON_MIN) does."""
     return any(
         isinstance(each, list) and each and all(_is_labelled(one) for one in each)
         for each in value.values()
@@ -90,7 +94,7 @@ def _is_labelled(region: Any) -> bool:
 
 
 def _address(task: Mapping[str, Any], wanted: Wanted) -> str | None:
-    """Where the recording of a task lies, by its data: what is called as the wanted one, if any."""
+    """Return the address of the recording in the data of a task; that of the wanted one, if any."""
     data = task.get("data", task)
     fields = data if isinstance(data, Mapping) else {}
     texts = {key: each for key, each in fields.items() if isinstance(each, str) and each}
@@ -102,7 +106,7 @@ def _address(task: Mapping[str, Any], wanted: Wanted) -> str | None:
 
 
 def _turns(task: Mapping[str, Any], where: str) -> tuple[list[Turn], list[str]]:
-    """The turns of a task, and notes on what was chosen."""
+    """Return the turns of a task, and notes on what was chosen."""
     notes = []
     said = [(f"{where}, annotation {at}", each) for at, each in _numbered(task, _ANNOTATIONS)]
     valid = _by_date([(at, each) for at, each in said if not _is_cancelled(at, each)])
@@ -119,9 +123,7 @@ def _turns(task: Mapping[str, Any], where: str) -> tuple[list[Turn], list[str]]:
     turns = [each for each in found if each]
     if len(turns) > 1:
         notes.append(f"annotations or predictions: {len(turns)}; the last one was taken.")
-    if not turns:
-        raise BadRequest(f"{where} has no region with a label that somebody marked or predicted.")
-    return turns[-1], notes
+    return (turns[-1] if turns else []), notes
 
 
 def _numbered(task: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
@@ -130,7 +132,7 @@ def _numbered(task: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[in
 
 
 def _by_date(said: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Annotations by when they were last changed, where all say when; else as they stand."""
+    """Return annotations by the time of their last change, where all have one; else as they are."""
     dates = [each.get("updated_at") or each.get("created_at") for _, each in said]
     if not all(isinstance(date, str) for date in dates):
         return said
@@ -144,7 +146,7 @@ def _is_cancelled(where: str, annotation: Any) -> bool:
 
 
 def _regions(where: str, result: Sequence[Any]) -> list[Turn]:
-    """The turns of the regions of an annotation, one for each label, with a transcript if any."""
+    """Return the turns of the regions of an annotation, one for each label."""
     words = {
         each["id"]: " ".join(each["value"]["text"])
         for each in result
@@ -171,7 +173,7 @@ def _is_text(result: Mapping[str, Any]) -> bool:
 
 
 def _labelled(where: str, region: Any) -> Mapping[str, Any] | None:
-    """The part of a region with its times and labels; None for what is no labelled region."""
+    """Return the part of a region with its times and labels; None for any other result."""
     if not isinstance(region, Mapping):
         raise BadRequest(f"{where} is {region!r} and no object.")
     kind, value = region.get("type"), region.get("value", region if "labels" in region else None)

@@ -138,7 +138,7 @@ class _Names:
         return self._candidate(row, best, float(_probabilities(weights)[best]))
 
     def _score(self, row: int, column: int) -> float:
-        """The cosine by which people without evidence are ordered."""
+        """Return the cosine by which people without evidence are ordered."""
         best = best_score(_scores_of(self.evidence, row, column))
         return -math.inf if best is None else best[1]
 

@@ -71,7 +71,7 @@ def _read_file(source: Any, wanted: Wanted) -> Diarization:
 
 
 def _content(source: Any) -> tuple[str, bytes]:
-    """What messages call a file, and the bytes in it."""
+    """Return the name of a file for messages, and the bytes in it."""
     stream = sys.stdin.buffer if str(source) == STANDARD_INPUT else source
     path = Path(stream) if isinstance(stream, str | Path) else None
     called = str(getattr(stream, "name", "")) if path is None else str(path)
@@ -89,7 +89,7 @@ def _content(source: Any) -> tuple[str, bytes]:
 
 
 def _turns(content: bytes, wanted: Wanted) -> Diarization:
-    """The turns of a file by whichever reader knows its format."""
+    """Return the turns of a file by the reader that knows its format."""
     if is_textgrid(content):
         return read_textgrid(content)
     if is_eaf(content):
@@ -103,7 +103,7 @@ def _turns(content: bytes, wanted: Wanted) -> Diarization:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text begins as JSON, and not as a line of a transcript with [SPEAKER_00] does."""
+    """Return True if a text begins as JSON, and not as a transcript does with [SPEAKER_00]."""
     return bool(re.match(r"\s*(?:\{|\[\s*(?:[\[{\]\"\d-]|null\b|$))", text))
 
 

@@ -100,7 +100,7 @@ def write_rttm(turns: Iterable[Turn], recording: str) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds with as many digits as they have, three at least and six at most."""
+    """Return seconds with as many digits as they have, three at least and six at most."""
     whole, _, part = f"{value:.6f}".partition(".")
     return f"{whole}.{part.rstrip('0').ljust(3, '0')}"
 
@@ -110,7 +110,7 @@ def _kind(line: Line) -> str:
 
 
 def _speaker_line(line: Line) -> _Said:
-    """The parts of a line, by its tabs, else by what is certain in it, else by their order."""
+    """Return the parts of a line by its tabs, by what is certain in it, or by their order."""
     cells = [cell.strip() for cell in line.text.split("\t")]
     if len(cells) >= _FEWEST and all(re.fullmatch(_NUMBER, cell) for cell in cells[3:5]):
         # What stands between tabs is a field, whatever blanks it has.
@@ -136,7 +136,7 @@ def _parts(line: Line, recording: str, start: str, length: str, rest: list[str])
 
 
 def _stripped(rest: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The fields from the name on, and apart from them what can be no part of a name.
+    """Split the fields from the name on into the name and what can be no part of one.
 
     That is the confidence and the look-ahead time at the end: <NA>, or with a decimal point.
     """
@@ -151,7 +151,7 @@ def _is_none_or_decimal(field: str) -> bool:
 
 
 def _are_confidences(said: Sequence[_Said]) -> bool:
-    """Whether whole numbers behind names are confidences, and not as 2 in ``Speaker 2``.
+    """Return True if whole numbers behind names are confidences, unlike 2 in ``Speaker 2``.
 
     They are where they are 0 or 1 and other lines have confidences with a decimal point; or where
     every line of several speakers has one, the same on all lines of a speaker.
@@ -171,7 +171,7 @@ def _are_confidences(said: Sequence[_Said]) -> bool:
 
 
 def _name(said: _Said, *, confidences: bool) -> str:
-    """The speaker's name, with the blanks in it."""
+    """Return the speaker's name, with the blanks in it."""
     name, behind = _stripped(said.rest)
     if len(behind) < 2 and len(name) > 1:
         if confidences and name[-1].isdecimal():

@@ -84,7 +84,7 @@ class _Sensed:
         return found
 
     def brief(self) -> dict[str, dict[Modality, Known]]:
-        """The voices of those of whom there is too little to name them."""
+        """Return the voices of those who speak too little to be named."""
         named = self.known()
         return {
             speaker: {"voice": Known(voice.vector, voice.speech_s)}

@@ -93,7 +93,7 @@ def _from_object(value: Mapping[Any, Any], wanted: Wanted) -> Diarization:
 
 
 def _named(said: Diarization, named: Any, wanted: Wanted) -> Diarization:
-    """Turns with the recording that the object around them names, where they name none."""
+    """Return turns with the recording that the object around them names, if they name none."""
     if said.recording is not None or not isinstance(named, str):
         return said
     chosen, notes = wanted.among([named])
@@ -101,7 +101,7 @@ def _named(said: Diarization, named: Any, wanted: Wanted) -> Diarization:
 
 
 def _rows(columns: Mapping[Any, Sequence[Any]]) -> list[dict[Any, Any]]:
-    """The rows of columns by their names."""
+    """Return the rows of columns by their names."""
     if len({len(each) for each in columns.values()}) > 1:
         raise BadRequest(f"the lists {', '.join(map(str, columns))} are not of one length.")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -123,7 +123,7 @@ class _Element(NamedTuple):
 
 
 def _plain(number: int, element: Any) -> _Element:
-    """The turn that an element is, and the recording it names, if any."""
+    """Return the turn that an element is, and the recording it names, if any."""
     if isinstance(element, Turn):
         return _Element(element, "")
     try:
@@ -156,7 +156,7 @@ def _element(columns: Columns, values: Sequence[Any]) -> _Element:
 
 
 def _values(element: Any) -> Mapping[Any, Any]:
-    """An element as an object with a start, an end and a speaker; TypeError for others."""
+    """Return an element as an object with a start, an end and a speaker; TypeError for others."""
     if hasattr(element, "_asdict"):  # a row of a data frame
         return _values(element._asdict())
     if isinstance(element, Mapping):
@@ -175,7 +175,7 @@ def _values(element: Any) -> Mapping[Any, Any]:
 
 
 def _has_ends(value: Any) -> bool:
-    """Whether a value is a segment: an object of JSON, or one of pyannote."""
+    """Return True for a segment: an object of JSON, or one of pyannote."""
     if isinstance(value, Mapping):
         return "start" in value and "end" in value
     return hasattr(value, "start") and hasattr(value, "end")

@@ -77,7 +77,7 @@ def speakers_in(captions: Sequence[Sequence[str]]) -> tuple[list[list[Said]], li
 
 
 def _mark(line: str) -> _Mark | None:
-    """The mark that a line begins with; None where there is none."""
+    """Return the mark that a line begins with; None where there is none."""
     line = _LEAD.sub("", line)
     found = _BRACKETED.fullmatch(line)
     if found:
@@ -99,7 +99,7 @@ def _mark(line: str) -> _Mark | None:
 
 
 def _speakers(marks: Sequence[Sequence[_Mark | None]], counts: Mapping[str, int]) -> set[str]:
-    """The names that are speakers."""
+    """Return the names that are speakers, by the rules above."""
     begun = Counter(each[0].kind for each in marks if each and each[0])
     usual = {kind for kind, count in begun.items() if count >= _LEAST_SHARE * len(marks)}
     answers = {"Q", "A"} if {"Q", "A"} <= set(counts) else set()
@@ -130,7 +130,7 @@ def _said(
 
 
 def _looks_like_name(name: str) -> bool:
-    """Whether it is a few words with capitals, maybe with pronouns in brackets behind them."""
+    """Return True for a few words with capitals, maybe with pronouns in brackets behind them."""
     words = re.sub(r"\s*\(.*\)$", "", name).split()
     return 0 < len(words) <= _MOST_WORDS and all(
         _PARTICLE.fullmatch(word)

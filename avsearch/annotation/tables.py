@@ -130,7 +130,7 @@ class _Row(NamedTuple):
 
 
 def _head(text: str) -> _Head | None:
-    """The first line that is no comment; None where there is none."""
+    """Return the first line that is no comment; None where there is none."""
     rate = None
     for line in numbered_lines(text):
         found = _FRAME_MS.search(line.text)
@@ -147,7 +147,7 @@ def _head(text: str) -> _Head | None:
 
 
 def _rows(text: str, head: _Head) -> Iterator[_Row]:
-    """The rows below a header that are neither blank nor a comment, with as many cells."""
+    """Yield the rows below a header that are neither blank nor a comment, with as many cells."""
     count = len(head.names)
     for at, cells in _cells(text, head):
         row = _Row(Line(at, ""), cells)
@@ -164,7 +164,7 @@ def _rows(text: str, head: _Head) -> Iterator[_Row]:
 
 
 def _cells(text: str, head: _Head) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each line below a header, and the number of the line."""
+    """Yield the number and the cells of each line below a header."""
     if head.bare:
         for line in numbered_lines(text):
             if line.at > head.line.at:
@@ -183,7 +183,7 @@ def _cells(text: str, head: _Head) -> Iterator[tuple[int, list[str]]]:
 
 
 def _turns(columns: Columns, rows: Sequence[_Row]) -> list[Turn]:
-    """The turns of rows; a row of a wide table of ELAN has one for each tier with a text."""
+    """Return the turns of rows; a row of a wide table of ELAN has one for each tier with a text."""
     speaker, text = columns.place("speaker"), columns.place("text")
     if speaker is not None:
         return [
@@ -198,7 +198,7 @@ def _turns(columns: Columns, rows: Sequence[_Row]) -> list[Turn]:
 
 
 def _times(columns: Columns, row: _Row) -> tuple[float, float]:
-    """The start and the end of a row in seconds."""
+    """Return the start and the end of a row in seconds."""
     start, other = (columns.at[role] for role in ("start", columns.ending))
     start_s = row.line.time(row.cells[start], "the start", columns.units["start"])
     end_s = row.line.time(row.cells[other], f"the {columns.ending}", columns.units[columns.ending])
@@ -214,13 +214,13 @@ def _in_order(line: Line, start_s: float, end_s: float) -> tuple[float, float]:
 
 
 def _words(row: _Row, text: int | None, speaker: int) -> str | None:
-    """What was said in a row, where it says more than who speaks."""
+    """Return the words of a row; None where they are the name of the speaker."""
     said = "" if text is None else row.cells[text]
     return None if said == row.cells[speaker] else said
 
 
 def _tiers_of(columns: Columns, row: _Row) -> Iterator[tuple[str, str]]:
-    """The tiers that have an annotation in a row, each by its participant, with the annotation."""
+    """Yield the speakers that have an annotation in a row, and the annotation."""
     names = [columns.place(role) for role in ("participant", "tier")]
     if any(place is not None for place in names):
         called = [row.cells[place] for place in names if place is not None and row.cells[place]]

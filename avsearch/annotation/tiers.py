@@ -117,7 +117,7 @@ def read_textgrid(content: bytes) -> Diarization:
 
 
 def _plain(text: str) -> str:
-    """A text of Praat as pympi reads it right.
+    """Return a text of Praat in a form that pympi reads right.
 
     It passes over three lines whatever they are, and reads 2e-05 as 5 and -1 as 1.
     """
@@ -134,5 +134,5 @@ def _unreadable(what: str, error: Exception) -> BadRequest:
 
 
 def _ascii(content: bytes) -> bytes:
-    """The beginning of a file, whether its characters have one byte or two."""
+    """Return the beginning of a file as ASCII, if its characters have one byte or two."""
     return content[:4096].replace(b"\0", b"")

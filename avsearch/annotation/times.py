@@ -28,7 +28,7 @@ KNOWN_UNITS: Final = (
 
 
 class Unit(Protocol):
-    """What a column of times counts."""
+    """The unit of a column of times."""
 
     def seconds(self, value: Any) -> float:
         """Return the seconds of a text or a number; ValueError, with the reason, for others."""

@@ -1,4 +1,4 @@
-"""Which of several recordings of a file of turns is the one that is annotated."""
+"""The choice of one recording among several of a file of turns."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class Wanted:
 
 
 def _called(asked: str, ids: Sequence[str]) -> list[str]:
-    """The id that is a name, or else all those that are files of this name."""
+    """Return the id that is a name, or else all those that are files of this name."""
     if asked in ids:
         return [asked]
     return [each for each in ids if _folded(asked) in map(_folded, _names(each))]
 
 
 def _names(file: str) -> list[str]:
-    """The names that a path or an address could give a recording, with their endings and without.
+    """Return the names that a path or an address could give a recording, with and without suffix.
 
     Those of local files of Label Studio stand behind a question mark.
     """
@@ -85,7 +85,7 @@ def _names(file: str) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    """A name without what programs change in it: normal form, case and blanks."""
+    """Return a name without what programs change in it: normal form, case and blanks."""
     return re.sub(r"[\s_]+", "_", unicodedata.normalize("NFC", name).casefold())
 
 

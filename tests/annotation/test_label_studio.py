@@ -85,7 +85,8 @@ def test_a_single_task_of_another_name_is_taken_with_a_note(read) -> None:
 def test_of_two_tasks_of_a_recording_the_last_is_taken_with_a_note(read) -> None:
     said = read([task(marked(region("Old"))), task(marked(region()))])
     assert said.turns == ANN
-    assert said.notes == ("tasks of this recording: 2; the last one was taken.",)
+    assert said.notes == ("tasks of this recording: 2; the last one with regions was taken.",)
+    assert read([task(marked(region())), task()]).turns == ANN
 
 
 @pytest.mark.parametrize(
