@@ -26,9 +26,9 @@ def test_turns_marked_by_hand_hold_the_true_ones_and_silence_beside_them(turns: 
             and turn.end_s <= each.end_s
             for each in wide.turns
         )
-    first, last = wide.turns[0], max(wide.turns, key=lambda each: each.end_s)
-    assert first.start_s == max(0.0, truth.turns[0].start_s - PADDING_S)
-    assert last.end_s == max(each.end_s for each in truth.turns) + PADDING_S
+    assert wide.turns[0].start_s == max(0.0, truth.turns[0].start_s - PADDING_S)
+    latest_s = max(each.end_s for each in truth.turns)
+    assert latest_s <= max(each.end_s for each in wide.turns) <= latest_s + PADDING_S
 
 
 def test_a_pause_goes_to_both_neighbours_up_to_two_seconds() -> None:
