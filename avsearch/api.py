@@ -407,6 +407,7 @@ class MediaIndex:
         recording: Any,
         turns: Any = None,
         *,
+        recording_id: str | None = None,
         speakers: int | None = None,
         faces: bool = True,
         at_least: float | None = None,
@@ -420,6 +421,8 @@ class MediaIndex:
             recording: A recording or video, or ``{"waveform", "sample_rate"}``.
             turns: Who speaks when: a file of any format that ``docs/annotate.md`` names, a
                 pyannote ``Annotation``, or segments. None has speech found and grouped.
+            recording_id: The recording to take, where the turns are of several; by default the
+                one that is called as the file.
             speakers: How many speakers there are, where there are no ``turns``.
             faces: Look at the faces of a video too.
             at_least: How probable a name must be, from 0 to 1; None is 0.5.
@@ -445,6 +448,7 @@ class MediaIndex:
             faces=faces,
             kept=folder,
             heard=_seconds(on_progress),
+            recording_id=recording_id,
         )
         annotated = annotate_with(recording, turns, store, self._model_of(store), how)
         if folder is not None:
@@ -457,6 +461,7 @@ class MediaIndex:
         names: Mapping[str, str] | None = None,
         *,
         turns: Any = None,
+        recording_id: str | None = None,
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Enrolled:
@@ -467,7 +472,7 @@ class MediaIndex:
                 named speakers count as named.
             names: The person, by key or by name, of speakers whom the turns do not name or name
                 wrongly: ``{"SPEAKER_00": "ada"}``.
-            turns: Who speaks when, as :meth:`annotate` takes it.
+            turns, recording_id: Who speaks when, as :meth:`annotate` takes it.
             dry_run: Write nothing, and say what the turns and names alone tell.
             on_progress: Receives the seconds read, and 0.
 
@@ -490,7 +495,8 @@ class MediaIndex:
             raise BadRequest("Enrolling needs to know who speaks when; give the turns.")
         else:
             path = Path(recording)
-            said = read_diarization(turns, path.stem)  # before an index is made for it
+            # Before an index is made for it.
+            said = read_diarization(turns, path.stem, recording_id)
         if dry_run:
             return plan_enrolment(path, said, self._store, names)
         store, model = self._made({})

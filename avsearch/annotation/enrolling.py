@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.hearing import Listener
+from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
 from avsearch.annotation.seeing import Sight, look
@@ -28,7 +29,9 @@ TOO_LITTLE: Final = f"speaks alone for less than {LEAST_SPEECH_S} s."
 SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
 # What diarizers call somebody whom they do not know, and annotate leaves so.
 _ANONYMOUS: Final = re.compile(
-    r"(?:speaker|spk|unknown|cluster|[a-z])?[ _-]*\d*|unknown .*", re.IGNORECASE
+    r"(?:unknown[ _-]*)?(?:speaker|spk|guest|cluster)[ _-]*(?:\d+|[a-z])?"
+    r"|(?:unknown|[a-z])?[ _-]*(?:\d+(?:\.0)?)?|unknown .*",
+    re.IGNORECASE,
 )
 
 
@@ -59,8 +62,9 @@ def enrol_with(
 ) -> Enrolled:
     """Add the named speakers of a recording to an index of the embedder's space.
 
-    A label is the key of a person, or the name that the index has for one; ``names`` says who
-    others are. A label that is neither is a new person, unless it is such as diarizers give.
+    A label is the key of a person, or the name that the index has for one. A label that is
+    neither is a new person, unless it is such as diarizers give; but ``names``, which says who
+    labels are, counts whatever it says. Silence in the turns is left out.
     ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
     is replaced. Raises as :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where
     nobody is named.
@@ -69,7 +73,7 @@ def enrol_with(
     path = _plain_file(path)
     said = read_diarization(diarization, path.stem)
     people, passed_over = _people(said, index.people(), names or {})
-    spoken = _spoken(path, said, people, embedder, heard)
+    spoken, silent = _spoken(path, said, people, embedder, heard)
     passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
     if not spoken:
         raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
@@ -82,7 +86,7 @@ def enrol_with(
         {key: len(sight.appearances) for key, sight in sorted(seen.items())},
         tuple(sorted(spoken.keys() - known)),
         passed_over,
-        (*said.notes, *blind, *replaced),
+        (*said.notes, *silent, *blind, *replaced),
     )
 
 
@@ -125,12 +129,14 @@ def _plain_file(path: Path) -> Path:
 
 def _spoken(
     path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
-) -> dict[str, Voice]:
-    """The voices of the people who speak enough, by their keys."""
-    wanted = [(people[who], span) for who, span in clean_stretches(said.turns) if who in people]
-    listener = Listener(open_recording(path), embedder, heard=heard)
-    spoken = voices(list(listener.listen(wanted)))
-    return {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+) -> tuple[dict[str, Voice], list[str]]:
+    """Return the voices of the people who speak enough, by their keys, and notes."""
+    recording = open_recording(path)
+    parts, notes = spoken_parts(recording, said)
+    wanted = [(people[who], span) for who, span in clean_stretches(parts) if who in people]
+    spoken = voices(list(Listener(recording, embedder, heard=heard).listen(wanted)))
+    enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+    return enough, notes
 
 
 def _faces(
@@ -167,18 +173,17 @@ def _face_items(seen: Mapping[str, Sight]) -> list[NewItem]:
 def _people(
     said: Diarization, known: Sequence[Person], names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The key of each label that names somebody, and why the others do not."""
-    strange = [label for label in names if label not in said.speakers]
-    if strange:
-        raise BadRequest(
-            f"Nobody is called {strange[0]!r} in the diarization; it has "
-            f"{', '.join(said.speakers[:10])}."
-        )
+    """Return the key of each label that names somebody, and the reasons why others do not."""
+    given = _given(names, said.speakers)
     people, passed_over = {}, {}
     for label in said.speakers:
-        key = _key(names.get(label, label).strip(), known)
+        key = _known(given.get(label, label), known)
         if key is not None:
             people[label] = key
+        elif label in given:
+            people[label] = given[label]
+        elif not _ANONYMOUS.fullmatch(label.strip()):
+            people[label] = label.strip()
         else:
             passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
     if not people:
@@ -189,16 +194,44 @@ def _people(
     return people, passed_over
 
 
-def _key(label: str, known: Sequence[Person]) -> str | None:
-    """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
-    if any(who.key == label for who in known):
-        return label
-    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
+    """Return the person that the user gives for each label; BadRequest for an unknown label."""
+    plain = {_normal(speaker): speaker for speaker in speakers}
+    given = {}
+    for label, person in (_split(*pair, plain) for pair in names.items()):
+        if _normal(label) not in plain:
+            raise BadRequest(
+                f"Nobody is called {label!r} in the diarization; it has {', '.join(speakers[:10])}."
+            )
+        if not str(person).strip():
+            raise BadRequest(f"{label!r} is named nobody; give the key or the name of a person.")
+        given[plain[_normal(label)]] = str(person).strip()
+    return given
+
+
+def _split(label: str, person: str, speakers: Collection[str]) -> tuple[str, str]:
+    """Split a label and its person where the label is a speaker: either may have an = in it."""
+    text = f"{label}={person}"
+    places = [len(label), *(found.start() for found in re.finditer("=", text))]
+    at = next((place for place in places if _normal(text[:place]) in speakers), len(label))
+    return text[:at], text[at + 1 :]
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _known(label: str, known: Sequence[Person]) -> str | None:
+    """Return the key of the person whom a label means, by key or by name; None for nobody."""
+    label = _normal(label)
+    keys = [who.key for who in known if _normal(who.key) == label]
+    if keys:
+        return keys[0]
+    folded = label.casefold()
+    called = [who.key for who in known if who.name and _normal(who.name).casefold() == folded]
     if len(called) > 1:
         raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
-    if called:
-        return called[0]
-    return None if _ANONYMOUS.fullmatch(label) else label
+    return called[0] if called else None
 
 
 def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:

@@ -31,6 +31,13 @@ device_option = click.option(
     show_default=True,
     help="Where the model runs.",
 )
+recording_option = click.option(
+    "--recording",
+    "recording_id",
+    metavar="ID",
+    help="Which recording to take of a file with the turns of several; by default the one that is "
+    "called as RECORDING is.",
+)
 faces_option = click.option(
     "--faces",
     type=click.Choice(["detect", "whole"]),

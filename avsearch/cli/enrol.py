@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
@@ -14,6 +15,7 @@ from avsearch.cli.common import (
     json_option,
     plain,
     print_json,
+    recording_option,
 )
 from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest, printable
@@ -24,17 +26,18 @@ from indexer.errors import BadRequest, printable
 @click.option(
     "--rttm",
     "diarization",
-    metavar="FILE",
+    metavar="FILE|-",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
-    help="Who speaks when, by name: RTTM, JSON, WebVTT, Audacity or ELAN text.",
+    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {TAKEN}.",
 )
+@recording_option
 @click.option(
     "--name",
     "names",
     metavar="LABEL=PERSON",
     multiple=True,
-    help="Who a speaker is whom the file does not name.",
+    help="The person that a label of the file stands for, by key or name; any name counts.",
 )
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
@@ -44,6 +47,7 @@ from indexer.errors import BadRequest, printable
 def command(
     recording: Path,
     diarization: Path,
+    recording_id: str | None,
     names: tuple[str, ...],
     index_path: Path | None,
     model: str | None,
@@ -65,7 +69,12 @@ def command(
     opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)
     with opened as index, ProgressBar("s") as progress:
         enrolled = index.enrol(
-            recording, _pairs(names), turns=diarization, dry_run=dry_run, on_progress=progress
+            recording,
+            _pairs(names),
+            turns=diarization,
+            recording_id=recording_id,
+            dry_run=dry_run,
+            on_progress=progress,
         )
     if as_json:
         facts = {"index": index.folder, **plain(enrolled)}
@@ -89,5 +98,7 @@ def _pairs(names: tuple[str, ...]) -> dict[str, str]:
         label, equals, person = text.rpartition("=")
         if not (label and equals and person):
             raise BadRequest(f"--name {text!r} should be LABEL=PERSON.")
+        if label in pairs:
+            raise BadRequest(f"--name says twice who {label} is: {pairs[label]} and {person}.")
         pairs[label] = person
     return pairs
