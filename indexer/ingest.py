@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class IngestReport:
     by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     ``duplicates`` are files of the index that have the same bytes and are of different people.
+    ``table_notes`` are sentences, with the table they are of, on what was guessed or left out, and
+    ``passed_over`` counts by name what systems and programs leave in a gallery.
     """
 
     people: int = 0
@@ -58,6 +61,8 @@ class IngestReport:
     unmatched: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
+    table_notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def ingest(
@@ -87,7 +92,12 @@ def ingest(
     started = time.monotonic()
     index.check_space(embedder.space)
     scans = _scans(galleries, extractor)
-    report = IngestReport(ignored=_ignored(scans), unmatched=_unmatched(scans))
+    report = IngestReport(
+        ignored=_summed(each.ignored for each in scans),
+        unmatched=_unmatched(scans),
+        table_notes=[note for each in scans for note in each.notes],
+        passed_over=_summed(each.passed_over for each in scans),
+    )
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
@@ -109,9 +119,11 @@ def _scans(galleries: Path | Scan | Sequence[Path | Scan], extractor: Extractor)
     return [scan(each, extractor.kind) if isinstance(each, Path) else each for each in several]
 
 
-def _ignored(scans: Sequence[Scan]) -> dict[str, int]:
-    suffixes = sorted({suffix for each in scans for suffix in each.ignored})
-    return {suffix: sum(each.ignored.get(suffix, 0) for each in scans) for suffix in suffixes}
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = collections.Counter[str]()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
 
 
 def _unmatched(scans: Sequence[Scan]) -> list[str]:
@@ -150,8 +162,11 @@ def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, pru
                 record.path for record in rest if not record.reason and is_gone(record.path)
             ]
             stale += [record.path for record in rest if record.reason and not each.partial]
+            of_systems = [record.path for record in rest if each.passes_over(record)]
+            report.removed += len(of_systems)
+            stale += of_systems
     if prune:
-        report.removed, stale = len(missing), stale + missing
+        report.removed, stale = report.removed + len(missing), stale + missing
     else:
         report.missing = missing
     if stale:

@@ -106,6 +106,9 @@ def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
         "moved": report.moved,
         "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
         "duplicates": report.duplicates,
+        "ignored": report.ignored,
+        "passed_over": report.passed_over,
+        "table_notes": [{"path": path, "note": note} for path, note in report.table_notes],
         "seconds": round(report.seconds, 3),
     }
 
@@ -120,6 +123,8 @@ def _sentence(folder: Path, report: IngestReport) -> str:
 
 
 def _warn(report: IngestReport) -> None:
+    for path, note in report.table_notes:
+        warn(f"{printable(path)}: {note}")
     for path, reason in report.refused[:_SHOWN]:
         warn(f"refused {printable(path)}: {reason}")
     if len(report.refused) > _SHOWN:
@@ -141,3 +146,6 @@ def _warn(report: IngestReport) -> None:
             f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()
         )
         warn(f"left alone what is not media: {suffixes}.")
+    if report.passed_over:
+        names = ", ".join(f"{count} {name}" for name, count in report.passed_over.items())
+        warn(f"passed over what systems and programs leave: {names}.")
