@@ -21,6 +21,7 @@ Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 MODALITIES: tuple[Modality, Modality] = ("face", "voice")
+METRICS: tuple[Metric, Metric] = ("cosine", "l2")
 
 
 class Box(NamedTuple):

@@ -18,6 +18,7 @@ from avsearch.annotation.turns import Diarization, clean_stretches
 from avsearch.media.kinds import kind_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
+from indexer.names import cleaned, normalised, same_name
 from indexer.reading import file_sha256
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.scan import file_fault
@@ -137,7 +138,8 @@ def _people(
     said: Diarization, known: Sequence[Person], names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The key of each label that names somebody, and why the others do not."""
-    strange = [label for label in names if label not in said.speakers]
+    given = {normalised(label): person for label, person in names.items()}
+    strange = [label for label in given if label not in map(normalised, said.speakers)]
     if strange:
         raise BadRequest(
             f"Nobody is called {strange[0]!r} in the diarization; it has "
@@ -145,7 +147,7 @@ def _people(
         )
     people, passed_over = {}, {}
     for label in said.speakers:
-        key = _key(names.get(label, label).strip(), known)
+        key = _key(cleaned(given.get(normalised(label), label)), known)
         if key is not None:
             people[label] = key
         else:
@@ -160,9 +162,11 @@ def _people(
 
 def _key(label: str, known: Sequence[Person]) -> str | None:
     """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
-    if any(who.key == label for who in known):
-        return label
-    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+    exact = [who.key for who in known if same_name(who.key, label)]
+    if exact:
+        return exact[0]
+    folded = cleaned(label).casefold()
+    called = [who.key for who in known if who.name and cleaned(who.name).casefold() == folded]
     if len(called) > 1:
         raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
     if called:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from avsearch.media.stretches import BRIDGED_GAP_S, LONGEST_S, Span
 from indexer.errors import BadRequest
+from indexer.names import normalised
 
 _DECIMALS: Final = 6  # of a second: what every format but WebVTT can say, so that nothing is lost
 
@@ -71,7 +72,8 @@ def _rounded(turn: Turn) -> Turn:
             f"The turn of {speaker!r} from {start_s:g} s to {end_s:g} s is no range of time; "
             "a turn begins at 0 s or later and ends after its beginning."
         )
-    return Turn(round(start_s, _DECIMALS), round(end_s, _DECIMALS), speaker, text or None)
+    times = round(start_s, _DECIMALS), round(end_s, _DECIMALS)
+    return Turn(*times, normalised(speaker), text or None)
 
 
 def clipped(said: Diarization, duration_s: float) -> Diarization:
