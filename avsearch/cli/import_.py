@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
-from avsearch.cli.say import say
+from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -56,3 +56,5 @@ def command(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
             f"{done.files} files into {printable(folder)}; {done.replaced} files were replaced."
         )
+    for note in done.notes:
+        warn(f"{printable(file)}: {note}")
