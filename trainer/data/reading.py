@@ -80,11 +80,13 @@ def _places(
     elif Path(spec).suffix in (*SUFFIXES, *PICKLES):
         return [feature_place(Path(spec))]
     else:
-        found = _media_jobs(Path(spec), MediaExtractor(options.faces))
+        found = _media_jobs(Path(spec), MediaExtractor(options.faces), say)
     return [_place(name, jobs, sizes, cache, options, say) for name, jobs in found.items()]
 
 
-def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
+def _media_jobs(
+    path: Path, extractor: MediaExtractor, say: Callable[[str], None]
+) -> dict[str, Jobs]:
     if path.suffix == ".csv":
         return {str(path): manifest_jobs(path, extractor)}
     if not path.is_dir():
@@ -94,7 +96,7 @@ def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
         )
     if find_table(path) is not None:
         return {str(path): voxceleb_jobs(path, extractor)}
-    return {str(one): gallery_jobs(one, extractor) for one in find_galleries(path)}
+    return {str(one): gallery_jobs(one, extractor, say) for one in find_galleries(path)}
 
 
 def _place(
