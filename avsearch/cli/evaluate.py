@@ -74,30 +74,39 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 @click.option(
     "--protocol",
     "kinds",
-    default="verification,1:2,1:10,retrieval",
+    default=("verification,1:2,1:10,retrieval",),
+    multiple=True,
     show_default=True,
-    help="What to make of an index: verification, 1:N, retrieval.",
+    help="What to make of an index: verification, 1:N, retrieval; may be given again.",
 )
 @click.option(
-    "--direction", "directions", default="V-F,F-V", show_default=True, help="V-F: a voice asks."
+    "--direction",
+    "directions",
+    default=("V-F,F-V",),
+    multiple=True,
+    show_default=True,
+    help="V-F: a voice asks.",
 )
 @click.option(
     "--stratum",
     "strata",
-    default="U,G",
+    default=("U,G",),
+    multiple=True,
     show_default=True,
     help="Wrong answers share nothing (U), gender (G), nationality (N), age (A), GN or GNA.",
 )
 @click.option(
     "--by",
     "answers",
-    default="identity",
+    default=("identity",),
+    multiple=True,
     show_default=True,
     help="What right answers share: identity, gender, nationality, both.",
 )
 @click.option(
     "--trained",
-    default="all",
+    default=("all",),
+    multiple=True,
     show_default=True,
     help="Who takes part: all, people of the model's training (seen), others (unseen).",
 )
@@ -159,7 +168,7 @@ def command(
         _end(ctx, checked.faults)
         return
     with ProgressBar("protocol") as progress:
-        report = run(request, progress)
+        report = run(request, progress, warn)
     if out is not None:
         report.write(out)
     if as_json:
@@ -203,11 +212,14 @@ def _calibrate(index_path: Path | None, model: str | None) -> None:
     say(f"Written into {printable(path)}.")
 
 
-def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
+def _words(texts: tuple[str, ...], known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The words of an option that may be given again, each once."""
+    text = ",".join(texts)
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     strange = [word for word in words if known and word not in known]
     if strange or not words:
-        raise BadRequest(f"{text!r} should be one or more of {', '.join(known)}, with commas.")
+        there = ", ".join(known or ("verification", "1:N", "retrieval"))
+        raise BadRequest(f"{text!r} should be one or more of {there}, with commas.")
     return words
 
 

@@ -113,7 +113,7 @@ class Generator:
 
         Raises BadRequest where no probe can.
         """
-        trials = self.matching(2)
+        trials = self._matching(2, "verification")
         first = np.repeat(trials.probes, 2)
         second = trials.candidates.ravel()
         same = (np.arange(2)[None] == trials.truth[:, None]).ravel()
@@ -124,13 +124,16 @@ class Generator:
 
         Raises BadRequest where the stratum has too few people.
         """
+        return self._matching(choices, f"1:{choices} matching")
+
+    def _matching(self, choices: int, what: str) -> Matching:
         rng = np.random.default_rng([self.seed, choices])
         pools = _Pools(self._of(self.answer), self.items, self._keys())
         drawn = [(probe, pools.draw(int(probe), choices, rng)) for probe in self._of(self.probe)]
         rows = [(probe, row) for probe, row in drawn if row is not None]
         if not rows:
             raise BadRequest(
-                f"1:{choices} matching {direction(self.probe, self.answer)} within "
+                f"{what} {direction(self.probe, self.answer)} within "
                 f"{self.stratum} needs {choices} people with both sides; there are fewer."
             )
         truth = rng.integers(0, choices, len(rows))
@@ -168,7 +171,7 @@ class Generator:
         """
         queries, gallery = self._of(self.probe), self._of(self.answer)
         if not len(queries) or not len(gallery):
-            raise BadRequest(f"Retrieval needs a {self.probe} and a {self.answer} at least.")
+            raise BadRequest(f"retrieval needs a {self.probe} and a {self.answer} at least.")
         return Retrieval(self._name("retrieval"), self.items, queries, gallery)
 
     def _name(self, kind: str) -> str:
