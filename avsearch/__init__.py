@@ -1,10 +1,17 @@
-"""avsearch: which faces could this voice have, and which voices this face.
+"""avsearch: the faces that a voice could have, and the voices of a face.
 
-Three lines ask an index::
+::
 
-    index, model = avsearch.open_index(), avsearch.load_model()
-    for hit in avsearch.Searcher(index, model).search(avsearch.Media(Path("voice.wav"), "voice")):
-        print(hit.rank, hit.person, hit.score)
+    import avsearch
+
+    with avsearch.open("gallery") as index:       # the folder of the index, or one above it
+        index.add("./gallery")                    # a folder per person; only what is new is read
+        for hit in index.query("voice.wav", top=10, where={"gender": "f"}):
+            print(hit.rank, hit.person, hit.score)
+
+``query`` takes a file, ``person=`` or ``vectors=``; ``query_many`` takes many files. ``annotate``
+names the speakers of a recording and ``enrol`` adds them to the index. ``forget``, ``verify``,
+``export`` and ``import_vectors`` do what the verbs of the command line do.
 
 Names are imported when they are first used, so that ``import avsearch`` loads no torch.
 """
@@ -15,47 +22,76 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsearch.annotating import annotate, enrol
+    from avsearch.annotation.enrolling import Enrolled
+    from avsearch.annotation.result import Annotated
+    from avsearch.api import MediaIndex, open  # noqa: A004
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
-    from avsearch.search import Hit, Searcher
-    from indexer.errors import AvsearchError, BadRequest, IndexUnusable, RefusedFile
-    from indexer.index import Index
-    from indexer.ingest import ingest
-    from indexer.locate import open_index
-    from indexer.types import Box, Media, Space
+    from avsearch.search import Answer, Hit
+    from indexer.erase import Receipt
+    from indexer.errors import (
+        AvsearchError,
+        BadRequest,
+        Diverged,
+        ForeignSpace,
+        IndexBusy,
+        IndexDamaged,
+        IndexUnusable,
+        LaterIndex,
+        NoIndex,
+        NotInFile,
+        RefusedFile,
+    )
+    from indexer.ingest import IngestReport
+    from indexer.records import Person
+    from indexer.types import Box, Embedded, Media, Space
 
 __version__ = "0.1.0"
 __all__ = [
+    "Annotated",
+    "Answer",
     "AvsearchError",
     "BadRequest",
     "Box",
+    "Diverged",
+    "Embedded",
+    "Enrolled",
+    "ForeignSpace",
     "Hit",
-    "Index",
+    "IndexBusy",
+    "IndexDamaged",
     "IndexUnusable",
+    "IngestReport",
+    "LaterIndex",
     "Media",
     "MediaExtractor",
+    "MediaIndex",
+    "NoIndex",
+    "NotInFile",
+    "Person",
+    "Receipt",
     "RefusedFile",
-    "Searcher",
     "Space",
-    "annotate",
-    "enrol",
-    "ingest",
     "load_model",
     "load_reranker",
-    "open_index",
+    "open",
 ]
 
 _HOMES = {
-    "avsearch.annotating": ("annotate", "enrol"),
+    "avsearch.annotation.enrolling": ("Enrolled",),
+    "avsearch.annotation.result": ("Annotated",),
+    "avsearch.api": ("MediaIndex", "open"),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
-    "avsearch.search": ("Hit", "Searcher"),
-    "indexer.errors": ("AvsearchError", "BadRequest", "IndexUnusable", "RefusedFile"),
-    "indexer.index": ("Index",),
-    "indexer.ingest": ("ingest",),
-    "indexer.locate": ("open_index",),
-    "indexer.types": ("Box", "Media", "Space"),
+    "avsearch.search": ("Answer", "Hit"),
+    "indexer.erase": ("Receipt",),
+    "indexer.errors": (
+        *("AvsearchError", "BadRequest", "Diverged", "ForeignSpace", "IndexBusy", "IndexDamaged"),
+        *("IndexUnusable", "LaterIndex", "NoIndex", "NotInFile", "RefusedFile"),
+    ),
+    "indexer.ingest": ("IngestReport",),
+    "indexer.records": ("Person",),
+    "indexer.types": ("Box", "Embedded", "Media", "Space"),
 }
 
 

@@ -166,7 +166,7 @@ def _table(section: Section) -> str:
 def _question(place: int, question: Question) -> str:
     """One section: what was asked on top, the answers below in order."""
     label = f"question-{place}"
-    shown = _media(question.asked, question.caption)
+    shown = media_html(question.asked, question.caption)
     answers = "".join(_answer(answer) for answer in question.answers)
     listed = f'<ol class="answers">{answers}</ol>' if answers else "<p>No answer.</p>"
     return (
@@ -185,7 +185,7 @@ def _answer(answer: Answer) -> str:
     kind = {True: " right", False: " wrong", None: ""}[answer.correct]
     return (
         f'<li class="answer{kind}"><p class="rank">{answer.rank}{_verdict(answer)}</p>'
-        f"{_media(answer.media, answer.name)}"
+        f"{media_html(answer.media, answer.name)}"
         f'<p class="name">{_text(answer.name)}</p><p class="person">{_text(answer.person)}</p>'
         f'<p class="score"><span>score</span> {answer.score:.3f}</p>'
         f'<ul class="attributes">{attributes}</ul></li>'
@@ -200,8 +200,20 @@ def _verdict(answer: Answer) -> str:
     return f' <span class="verdict"><span aria-hidden="true">{sign}</span> {word}</span>'
 
 
-def _media(media: Media, words: str) -> str:
-    """The face or voice itself; where its file cannot be read, a line that says so."""
+def media_table(head: Sequence[str], rows: Sequence[tuple[Media, Sequence[str]]]) -> str:
+    """Return a table whose rows begin with a face or a voice, as a notebook shows it."""
+    top = "".join(f"<th>{_text(cell)}</th>" for cell in ("", *head))
+    lines = (
+        f"<tr><td>{media_html(media, cells[0])}</td>"
+        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for media, cells in rows
+    )
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
+
+
+def media_html(media: Media, words: str) -> str:
+    """Return a face or a player of a voice; a line that says so where its file cannot be read."""
     label = _text(f"{media.modality}: {words}")
     try:
         source = picture_uri(media) if media.modality == "face" else sound_uri(media)

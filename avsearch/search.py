@@ -1,4 +1,4 @@
-"""Asking an index: media or a person in, hits out; then, if wanted, a re-ranker's order.
+"""Searching an index: queries in, hits out; then, if wanted, a re-ranker's order.
 
 Needs no torch: whoever embeds and re-ranks is handed in.
 """
@@ -6,15 +6,17 @@ Needs no torch: whoever embeds and re-ranks is handed in.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from avsearch.evidence import Calibration, Evidence, direction
-from indexer.errors import BadRequest, RefusedFile
-from indexer.index import Found, Index
+from indexer.asking import filter_texts, require_one_of
+from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.index import Index
 from indexer.records import Item
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
 from indexer.vectors import Plan
@@ -22,12 +24,24 @@ from indexer.vectors import Plan
 Want = Literal["face", "voice", "any"]
 By = Literal["person", "item"]
 
+WANTS: tuple[Want, ...] = ("face", "voice", "any")
+BYS: tuple[By, ...] = ("person", "item")
+SHOWN = 50  # hits of an answer that a notebook shows
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer. ``score`` is the embedding score, larger is nearer; ``rank`` counts from 1.
+    """One answer to a query.
 
-    ``evidence`` is what the score is worth, where the searcher has a calibration for it.
+    Attributes:
+        rank: 1 for the best.
+        person, name: The person's key and, where the index has one, their name.
+        modality, path, start_s, end_s, box: The face or the stretch of speech that was found, as
+            in :class:`indexer.types.Media`.
+        score: Similarity of the embeddings; larger is nearer.
+        rerank_score: The re-ranker's score, where one was asked and could read the file.
+        attributes: The person's gender, nationality and further columns of ``people.csv``.
+        evidence: The score's worth as evidence, where the model has a calibration for it.
     """
 
     rank: int
@@ -43,36 +57,213 @@ class Hit:
     attributes: Mapping[str, str | None]
     evidence: Evidence | None = None
 
+    @property
+    def media(self) -> Media:
+        """The face or the stretch of speech, to be read from its file."""
+        return Media(self.path, self.modality, self.start_s, self.end_s, self.box)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the hit as the JSON of ``avsearch query`` has it."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields |= {"path": printable(self.path), "attributes": dict(self.attributes)}
+        fields["box"] = None if self.box is None else list(self.box)
+        evidence = fields.pop("evidence")
+        return fields if evidence is None else {**fields, "evidence": dataclasses.asdict(evidence)}
+
+    def __repr__(self) -> str:
+        where = f"{printable(self.path)}{time_words(self.start_s, self.end_s)}"
+        return f"<Hit {self.rank}: {self.person}, {self.modality}, score {self.score:.3f}, {where}>"
+
+    def _repr_html_(self) -> str:
+        return _hits_html([self])
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """What an index was asked with: a stretch of a file, or a person of the index."""
+class Query:
+    """The face or voice that an index is searched for.
 
-    path: Path | None
-    person: str | None
+    Attributes:
+        modality: The modality of what asks.
+        path, start_s, end_s: The file that asks and the range of its time that was used.
+        person: The key of the person of the index who asks, in place of a file.
+        notes: Sentences about what of the file was left out or chosen between.
+        media: The stretches of speech of one person, or a face; their mean vector asks.
+        vectors: (n, dim) float32 in place of ``media``; their mean asks.
+    """
+
     modality: Modality
-    start_s: float
-    end_s: float | None
+    path: Path | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    person: str | None = None
+    notes: tuple[str, ...] = ()
+    media: tuple[Media, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    vectors: Vectors | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of_media(cls, media: Sequence[Media], notes: Sequence[str] = ()) -> Query:
+        """Make a query of one or more media of one file, modality and person."""
+        ends = [item.end_s for item in media]
+        return cls(
+            modality=media[0].modality,
+            path=media[0].path,
+            start_s=min(item.start_s for item in media),
+            end_s=None if None in ends else max(end for end in ends if end is not None),
+            notes=tuple(notes),
+            media=tuple(media),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the query as the JSON of ``avsearch query`` has it."""
+        fields: dict[str, Any] = {
+            "path": None if self.path is None else printable(self.path),
+            "modality": self.modality,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+        }
+        return fields if self.person is None else {**fields, "person": self.person}
+
+    def __str__(self) -> str:
+        if self.person is not None:
+            return f"the {self.modality}s of {self.person}"
+        if self.path is None:
+            return f"the vectors of a {self.modality}"
+        return f"the {self.modality} in {printable(self.path)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """The hits, what was asked, and how the search went about it."""
+class HitOptions:
+    """Which hits a search returns.
 
-    asked: Asked
+    Attributes:
+        top: How many at most; 1 or more.
+        want: The modality of the hits, or "any"; None is the one that does not ask.
+        by: "person" returns the best item of each person, "item" every item.
+        where: Values that columns of the person must have, such as ``{"gender": "f"}``.
+        approximate: Ask the approximate index, which finds most of the nearest.
+
+    Raises:
+        BadRequest: A value is not one of those above.
+    """
+
+    top: int = 10
+    want: Want | None = None
+    by: By = "person"
+    where: Mapping[str, Any] | None = None
+    approximate: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values, which come from users."""
+        try:
+            top = operator.index(self.top)
+        except TypeError as error:
+            raise BadRequest(f"top is {self.top!r}; it must be a whole number.") from error
+        if isinstance(self.top, bool) or top < 1:
+            raise BadRequest(f"top is {self.top!r}; ask for 1 or more.")
+        object.__setattr__(self, "top", top)
+        if self.want is not None:
+            require_one_of("want", self.want, WANTS)
+        require_one_of("by", self.by, BYS)
+        object.__setattr__(self, "where", filter_texts(self.where))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer(Sequence[Hit]):
+    """The hits of a query, best first: a sequence of :class:`Hit`.
+
+    Attributes:
+        query: The query.
+        model: The name of the model that made the vectors.
+        want: The modality of the hits, or "any".
+        hits: The hits.
+        plan: How the search went about its filter.
+    """
+
+    query: Query
+    model: str
     want: Want
-    hits: list[Hit]
+    hits: tuple[Hit, ...]
     plan: Plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what of the query's file was left out or chosen between."""
+        return self.query.notes
+
+    @overload
+    def __getitem__(self, at: int) -> Hit: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, at: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[at]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as the JSON of ``avsearch query`` has it."""
+        path = self.query.to_dict()["path"]
+        return {
+            "query": self.query.to_dict(),
+            "model": self.model,
+            "hits": [hit.to_dict() for hit in self.hits],
+            "plan": dataclasses.asdict(self.plan),
+            "notes": [{"path": path, "note": note} for note in self.notes],
+        }
+
+    def to_pandas(self) -> Any:
+        """Return the hits as a ``pandas.DataFrame``, a row each; attributes are columns.
+
+        Raises:
+            BadRequest: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise BadRequest("to_pandas needs pandas: pip install pandas.") from error
+        rows = []
+        for hit in self.hits:
+            fields = hit.to_dict()
+            attributes, evidence = fields.pop("attributes"), fields.pop("evidence", None) or {}
+            rows.append({**fields, **attributes, **evidence})
+        names = [field.name for field in dataclasses.fields(Hit)]
+        fixed = [name for name in names if name not in ("attributes", "evidence")]
+        columns = list(dict.fromkeys([*fixed, *(key for row in rows for key in row)]))
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        """Show a line a hit, as a table is shown."""
+        lines = [f"<Answer to {self.query}: {len(self.hits)} hits>"]
+        return "\n".join([*lines, *(f"  {hit!r}" for hit in self.hits)])
+
+    def _repr_html_(self) -> str:
+        """Show a table of the first hits, with faces to see and voices to hear."""
+        import html  # takes longer to import than the rest of this module
+
+        lines = [f"Answer to {self.query}: {len(self.hits)} hits", *self.notes]
+        if len(self.hits) > SHOWN:
+            lines.append(f"The first {SHOWN} are shown.")
+        head = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        return head + _hits_html(self.hits[:SHOWN])
 
 
 class Searcher:
     """Retrieves by embedding, then re-ranks a short list.
 
-    ``index`` and ``embedder`` must be of one space; ForeignSpace otherwise. Without an embedder
-    only people of the index can be asked with. ``shortlist`` is how many hits the re-ranker sees;
-    it compares them with the longest stretch of speech or the largest face asked with.
-    ``approximate`` asks the index's approximate one, as :meth:`indexer.index.Index.search`.
-    ``calibrations`` say by direction what a score is worth (:mod:`avsearch.evidence`).
+    Args:
+        index: The index to search.
+        embedder: Embeds the media of queries; not needed for queries by person or by vectors.
+        reranker: Re-orders the best ``shortlist`` hits; it compares them with the longest stretch
+            of speech or the largest face of the query.
+        shortlist: How many hits the re-ranker sees.
+        calibrations: By direction, such as V-F, a calibration of scores
+            (:mod:`avsearch.evidence`).
+
+    Raises:
+        ForeignSpace: The embedder's space is not the index's.
     """
 
     def __init__(
@@ -82,200 +273,118 @@ class Searcher:
         reranker: Reranker | None = None,
         shortlist: int = 100,
         *,
-        approximate: bool = False,
         calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         if embedder is not None:
             index.check_space(embedder.space)
-        self.index = index
-        self.embedder = embedder
-        self.reranker = reranker
-        self.shortlist = shortlist
-        self.approximate = approximate
-        self.calibrations = calibrations or {}
+        self._index = index
+        self._embedder = embedder
+        self._reranker = reranker
+        self._shortlist = shortlist
+        self._calibrations = calibrations or {}
 
-    def search(
-        self,
-        question: Media | Sequence[Media] | str,
-        top: int = 10,
-        want: Want | None = None,
-        where: Mapping[str, str] | None = None,
-        by: By = "person",
-    ) -> list[Hit]:
-        """The ``top`` hits for media, for several media of one person, or for a person's ID.
+    def answer(self, query: Query, options: HitOptions | None = None) -> Answer:
+        """Search for one query.
 
-        ``want`` is the modality of the hits, by default the one that was not asked with;
-        ``where`` filters by attributes, such as ``{"gender": "f"}``; ``by`` person gives the
-        best item of each person. Raises RefusedFile for media that cannot be read and
-        BadRequest for a person, attribute or number that cannot be.
+        Raises:
+            RefusedFile: The query's media cannot be read.
+            BadRequest: The filter names an unknown column, the vectors do not fit, or the
+                re-ranker has no media to compare with.
         """
-        return self.answer(question, top, want, where, by).hits
-
-    def answer(
-        self,
-        question: Media | Sequence[Media] | str,
-        top: int = 10,
-        want: Want | None = None,
-        where: Mapping[str, str] | None = None,
-        by: By = "person",
-    ) -> Answer:
-        """As :meth:`search`, with what was asked and the plan of the search."""
-        if isinstance(question, str):
-            if self.reranker is not None:
-                raise BadRequest(
-                    "A re-ranker compares with a face or a voice; ask with media, not with a "
-                    "person."
-                )
-            asked, vector = self._person(question, want)
-            return self._answers([asked], [[]], [vector], top, want, where, by)[0]
-        (answer,) = self.answer_many([question], top, want, where, by)
+        (answer,) = self.answer_many([query], options)
         if isinstance(answer, RefusedFile):
             raise answer
         return answer
 
-    def search_many(
-        self,
-        questions: Sequence[Media | Sequence[Media]],
-        top: int = 10,
-        want: Want | None = None,
-        where: Mapping[str, str] | None = None,
-        by: By = "person",
-    ) -> list[list[Hit]]:
-        """As :meth:`search` for each of many questions, embedded and sought together.
-
-        Raises RefusedFile for the first that cannot be read; :meth:`answer_many` goes on.
-        """
-        answers = self.answer_many(questions, top, want, where, by)
-        for answer in answers:
-            if isinstance(answer, RefusedFile):
-                raise answer
-        return [answer.hits for answer in answers if isinstance(answer, Answer)]
-
     def answer_many(
-        self,
-        questions: Sequence[Media | Sequence[Media]],
-        top: int = 10,
-        want: Want | None = None,
-        where: Mapping[str, str] | None = None,
-        by: By = "person",
+        self, queries: Sequence[Query], options: HitOptions | None = None
     ) -> list[Answer | RefusedFile]:
-        """As :meth:`answer` for each of many questions, in their order.
+        """Search for many queries, embedded and searched together; answers in their order.
 
-        In place of the answer to a question that cannot be read stands why.
+        A query whose media cannot be read has its refusal in place of an answer.
         """
-        asked_with = [[each] if isinstance(each, Media) else list(each) for each in questions]
-        for media in asked_with:
-            if not media:
-                raise BadRequest("Nothing was asked with; give media or the ID of a person.")
-        means = self._embed(asked_with)
-        taken = [at for at, mean in enumerate(means) if not isinstance(mean, RefusedFile)]
-        found = iter(
-            self._answers(
-                [_asked(asked_with[at]) for at in taken],
-                [asked_with[at] for at in taken],
-                [mean for mean in means if not isinstance(mean, RefusedFile)],
-                top,
-                want,
-                where,
-                by,
+        options = options or HitOptions()
+        if self._reranker is not None and not all(query.media for query in queries):
+            raise BadRequest(
+                "A re-ranker compares with a face or a voice; ask with a file, not with a person "
+                "or vectors."
             )
-        )
-        return [mean if isinstance(mean, RefusedFile) else next(found) for mean in means]
+        means = self._embed(queries)
+        wants = [options.want or other(query.modality) for query in queries]
+        answers: dict[int, Answer | RefusedFile] = {
+            at: mean for at, mean in enumerate(means) if isinstance(mean, RefusedFile)
+        }
+        for want in dict.fromkeys(wants):  # those that want the same are searched for together
+            places = [at for at, one in enumerate(wants) if one == want and at not in answers]
+            if places:
+                together = np.concatenate([np.asarray(means[at]) for at in places])
+                asked = [queries[at] for at in places]
+                found = self._search(asked, together, want, options)
+                answers |= dict(zip(places, found, strict=True))
+        return [answers[at] for at in range(len(queries))]
 
-    def search_vectors(
-        self,
-        vectors: Vectors,
-        top: int = 10,
-        want: Want = "any",
-        where: Mapping[str, str] | None = None,
-        by: By = "person",
-    ) -> list[list[Hit]]:
-        """The ``top`` hits for each of (q, dim) vectors of the index's space, or one (dim,).
-
-        No model is needed and no re-ranker asked. Raises BadRequest for vectors of another size
-        or not finite.
-        """
-        queries = np.atleast_2d(np.asarray(vectors, np.float32))
-        return [_hits(found) for found in self._find(queries, top, want, where, by).hits]
-
-    def _answers(
-        self,
-        asked: Sequence[Asked],
-        media: Sequence[Sequence[Media]],
-        queries: Sequence[Vectors],
-        top: int,
-        want: Want | None,
-        where: Mapping[str, str] | None,
-        by: By,
+    def _search(
+        self, queries: Sequence[Query], vectors: Vectors, want: Want, options: HitOptions
     ) -> list[Answer]:
-        """The answers to vectors (1, dim) each; those that want the same are sought together."""
-        wanted = [want or _other(each.modality) for each in asked]
-        answers: dict[int, Answer] = {}
-        for one in dict.fromkeys(wanted):
-            places = [at for at, other in enumerate(wanted) if other == one]
-            depth = max(top, self.shortlist) if self.reranker else top
-            together = np.concatenate([queries[at] for at in places])
-            found = self._find(together, depth, one, where, by)
-            for at, pairs in zip(places, found.hits, strict=True):
-                hits = _hits(pairs)
-                if self.reranker is not None and hits:
-                    hits = self._reranked(self.reranker, max(media[at], key=_size), hits)
-                hits = self._weighed(hits[:top], asked[at].modality, one, where)
-                answers[at] = Answer(asked[at], one, hits, found.plan)
-        return [answers[at] for at in range(len(asked))]
-
-    def _weighed(
-        self, hits: list[Hit], asked: Modality, want: Want, where: Mapping[str, str] | None
-    ) -> list[Hit]:
-        """Hits with what their scores are worth among the people who could have answered."""
-        if not self.calibrations or not hits:
-            return hits
+        """Search for (q, dim) vectors of queries that want the same modality."""
         modality = None if want == "any" else want
-        people = self.index.count_people(modality=modality, where=where)
-        return [_with_evidence(hit, asked, people, self.calibrations) for hit in hits]
-
-    def _find(
-        self, queries: Vectors, top: int, want: Want, where: Mapping[str, str] | None, by: By
-    ) -> Found:
-        modality = None if want == "any" else want
-        return self.index.search(
-            queries, top, modality=modality, where=where, by=by, approximate=self.approximate
+        depth = max(options.top, self._shortlist) if self._reranker else options.top
+        where = options.where
+        found = self._index.search(
+            vectors,
+            depth,
+            modality=modality,
+            where=where,
+            by=options.by,
+            approximate=options.approximate,
         )
+        people = 0
+        if self._calibrations and any(found.hits):
+            people = self._index.count_people(modality=modality, where=where)
+        answers = []
+        for query, pairs in zip(queries, found.hits, strict=True):
+            hits = [_hit(rank, item, score) for rank, (item, score) in enumerate(pairs, 1)]
+            if self._reranker is not None and hits:
+                hits = self._reranked(self._reranker, max(query.media, key=_size), hits)
+            shown = [
+                _with_evidence(hit, query.modality, people, self._calibrations)
+                for hit in hits[: options.top]
+            ]
+            model = self._index.space.model
+            answers.append(Answer(query, model, want, tuple(shown), found.plan))
+        return answers
 
-    def _embed(self, questions: Sequence[Sequence[Media]]) -> list[Vectors | RefusedFile]:
-        """The mean vector of the media of each question, (1, dim), or why there is none."""
-        if self.embedder is None:
-            raise BadRequest("Asking with media needs a model: Searcher(index, load_model()).")
-        embedded = self.embedder.embed([media for asked in questions for media in asked])
+    def _embed(self, queries: Sequence[Query]) -> list[Vectors | RefusedFile]:
+        """Return the mean vector of each query, (1, dim), or the refusal of its media."""
+        media = [item for query in queries for item in query.media]
+        if media and self._embedder is None:
+            raise BadRequest("Searching with media needs a model that embeds them.")
+        embedded = self._embedder.embed(media) if self._embedder is not None and media else None
         means: list[Vectors | RefusedFile] = []
         first = 0
-        for asked in questions:
-            places = range(first, first + len(asked))
-            taken = [place for place in places if place not in embedded.refusals]
-            if taken:
-                means.append(_mean(embedded.vectors[taken]))
+        for query in queries:
+            if query.vectors is not None:
+                means.append(_mean(query.vectors))
+            elif embedded is not None and query.media:
+                places = range(first, first + len(query.media))
+                taken = [place for place in places if place not in embedded.refusals]
+                first += len(query.media)
+                if taken:
+                    means.append(_mean(embedded.vectors[taken]))
+                else:
+                    reason = embedded.refusals[places[0]]
+                    means.append(RefusedFile(query.media[0].path, reason))
             else:
-                means.append(RefusedFile(asked[0].path, embedded.refusals[first]))
-            first += len(asked)
+                raise BadRequest("The query has no media and no vectors.")
         return means
 
-    def _person(self, key: str, want: Want | None) -> tuple[Asked, Vectors]:
-        """A person's mean vector, of the modality that was not asked for where they have it."""
-        first: Modality = "face" if want == "voice" else "voice"
-        for modality in (first, _other(first)):
-            _, vectors = self.index.vectors_of(key, modality)
-            if len(vectors):
-                return Asked(None, key, modality, 0.0, None), _mean(vectors)
-        raise BadRequest(f"{key} has no faces and no voices in this index.")
-
     def _reranked(self, reranker: Reranker, query: Media, hits: list[Hit]) -> list[Hit]:
-        """The short list in the re-ranker's order, then the hits behind it as they were.
+        """Put the short list into the re-ranker's order; the hits behind it stay as they were.
 
-        Those of the short list that have no score, being unreadable by now, come last in it.
+        Hits without a score, whose files cannot be read any more, come last in the short list.
         """
-        short, rest = hits[: self.shortlist], hits[self.shortlist :]
-        candidates = [Media(h.path, h.modality, h.start_s, h.end_s, h.box) for h in short]
-        scores = reranker.score(query, candidates)
+        short, rest = hits[: self._shortlist], hits[self._shortlist :]
+        scores = reranker.score(query, [hit.media for hit in short])
         order = np.argsort(-scores, kind="stable")  # NaN goes last
         ordered = [
             dataclasses.replace(short[place], rerank_score=_finite(scores[place]))
@@ -286,24 +395,53 @@ class Searcher:
         ]
 
 
-def choose_question(media: Sequence[Media]) -> list[Media]:
-    """What of a file to ask with: all of its speech where there is some, else its largest face.
+def person_query(index: Index, person: str, want: Want | None = None) -> Query:
+    """Make a query of a person's items: of the modality that is not wanted, where they have it.
 
-    A file is taken to show one person: its stretches of speech are asked with together.
+    Raises:
+        BadRequest: Nobody in the index has this key, or they have no items.
     """
-    voices = [item for item in media if item.modality == "voice"]
-    return voices or [max(media, key=_area)]
+    first: Modality = "face" if want == "voice" else "voice"
+    for modality in (first, other(first)):
+        _, vectors = index.vectors_of(person, modality)
+        if len(vectors):
+            return Query(modality, person=person, vectors=vectors)
+    raise BadRequest(f"{person} has no faces and no voices in this index.")
 
 
-def _area(face: Media) -> float:
+def other(modality: Modality) -> Modality:
+    """Return the other modality."""
+    return MODALITIES[1 - MODALITIES.index(modality)]
+
+
+def face_area(face: Media) -> float:
+    """Area of a face's box in pixels; infinite for a face that is the whole picture."""
     box = face.box
     return np.inf if box is None else (box.right - box.left) * (box.bottom - box.top)
 
 
+def time_words(start_s: float, end_s: float | None) -> str:
+    """A range of time as it stands behind a file's name; empty for a whole file."""
+    if end_s is not None:
+        return f" {start_s:.1f}-{end_s:.1f} s"
+    return f" at {start_s:.1f} s" if start_s else ""
+
+
+def _hits_html(hits: Sequence[Hit]) -> str:
+    from avsearch.page import media_table  # Pillow takes long to import
+
+    rows = []
+    for hit in hits:
+        where = printable(hit.path) + time_words(hit.start_s, hit.end_s)
+        cells = (str(hit.rank), hit.person, hit.name or "", f"{hit.score:.3f}", where)
+        rows.append((hit.media, cells))
+    return media_table(("rank", "person", "name", "score", "file"), rows)
+
+
 def _size(item: Media) -> float:
-    """How much of a person one medium of a question shows: its length, or the face's area."""
+    """Length of a stretch of speech, or area of a face."""
     if item.modality == "face":
-        return _area(item)
+        return face_area(item)
     if item.data is not None:
         return float(item.data.size)
     return np.inf if item.end_s is None else item.end_s - item.start_s
@@ -323,36 +461,12 @@ def _finite(score: np.float32) -> float | None:
     return float(score) if np.isfinite(score) else None
 
 
-def _asked(media: Sequence[Media]) -> Asked:
-    ends = [item.end_s for item in media]
-    return Asked(
-        path=media[0].path,
-        person=None,
-        modality=media[0].modality,
-        start_s=min(item.start_s for item in media),
-        end_s=None if None in ends else max(end for end in ends if end is not None),
-    )
-
-
 def _mean(vectors: Vectors) -> Vectors:
     return np.asarray(vectors.mean(0, keepdims=True), np.float32)
 
 
-def _other(modality: Modality) -> Modality:
-    return MODALITIES[1 - MODALITIES.index(modality)]
-
-
-def _hits(found: Sequence[tuple[Item, float]]) -> list[Hit]:
-    return [_hit(rank, item, score) for rank, (item, score) in enumerate(found, 1)]
-
-
 def _hit(rank: int, item: Item, score: float) -> Hit:
     person = item.person
-    attributes: dict[str, Any] = {
-        "gender": person.gender,
-        "nationality": person.nationality,
-        **person.attributes,
-    }
     return Hit(
         rank=rank,
         person=person.key,
@@ -364,5 +478,9 @@ def _hit(rank: int, item: Item, score: float) -> Hit:
         box=item.box,
         score=score,
         rerank_score=None,
-        attributes=attributes,
+        attributes={
+            "gender": person.gender,
+            "nationality": person.nationality,
+            **person.attributes,
+        },
     )

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsearch import page
+from avsearch.api import MediaIndex, OnProgress
 from avsearch.leave_one_out import Hit, Kind, Question, ask_itself, by_person, judged
-from avsearch.library import index_galleries
 from avsearch.media import Faces
 from avsearch.spaces import find_weights, model_record, people_of
 from indexer.errors import BadRequest, printable
-from indexer.index import Index
-from indexer.ingest import IngestReport, Progress
+from indexer.ingest import IngestReport
 from indexer.records import Item
 from indexer.types import Media
 
@@ -57,20 +56,22 @@ class Shown:
 
 
 def show_gallery(
-    gallery: Path, folder: Path, *, faces: Faces = "detect", progress: Progress | None = None
+    gallery: Path,
+    folder: Path,
+    *,
+    faces: Faces = "detect",
+    on_progress: OnProgress | None = None,
 ) -> Shown:
     """Index a gallery inside a folder, ask questions drawn from it, and write a page of answers.
 
     An index that is in ``folder`` already is brought up to date. Raises BadRequest as
-    :func:`avsearch.library.index_galleries` does, and where nothing could be asked.
+    :meth:`avsearch.api.MediaIndex.add` does, and where nothing could be asked.
     """
-    place, report = index_galleries(
-        [gallery], index=folder / "index", faces=faces, progress=progress
-    )
     record = model_record(find_weights(None))
     known = {name for side in ("train", "validation") for name in people_of(record, side)}
-    with Index.open(place) as index:
-        asked = ask_itself(index, known)
+    with MediaIndex(folder / "index") as index:
+        report = index.add(gallery, faces=faces, on_progress=on_progress)
+        asked = ask_itself(index.store, known)
         in_training = sum(who.key in known for who in index.people())
     if not any(asked.values()):
         raise BadRequest(
@@ -82,7 +83,7 @@ def show_gallery(
     title = f"Faces and voices of {printable(Path(gallery.resolve().name))}"
     about = _explained(kinds, in_training)
     page.write_page(folder / NAME, title, NOTICE, shown, _figures(report), [about])
-    return Shown(place, folder / NAME, report, kinds)
+    return Shown(index.folder, folder / NAME, report, kinds)
 
 
 def table_row(kind: Kind) -> tuple[str, ...]:

@@ -24,10 +24,10 @@ done("import numpy")
 import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from avsearch.library import index_calibrations  # noqa: E402
-from avsearch.media import MediaExtractor, kind_of  # noqa: E402
-from avsearch.models import load_onnx_model  # noqa: E402
-from avsearch.search import Searcher, choose_question  # noqa: E402
+from avsearch.index_model import IndexModel, index_calibrations  # noqa: E402
+from avsearch.media import kind_of  # noqa: E402
+from avsearch.query_file import QueryReader  # noqa: E402
+from avsearch.search import Searcher  # noqa: E402
 from indexer.locate import open_index  # noqa: E402
 
 done("import avsearch")
@@ -38,13 +38,12 @@ done("import onnxruntime")
 file, place = map(Path, sys.argv[1:])
 with open_index(place) as index:
     done("open the index")
-    model = load_onnx_model(index.notes()["model"] or None, "cpu")
-    assert model is not None
-    calibrations = index_calibrations(index, None)
+    model = IndexModel.of_index(index, None, "cpu")
+    calibrations = index_calibrations(index)
     done("find the model")
     model.begin("face" if kind_of(file) == "picture" else "voice")
-    question = choose_question(list(MediaExtractor().extract(file)))
+    query = QueryReader(whole_faces=False).read(file)
     done("find the face or the speech, networks loaded")
-    assert Searcher(index, model, calibrations=calibrations).answer(question).hits
+    assert Searcher(index, model, calibrations=calibrations).answer(query).hits
     done("embed, the rest of its network loaded, and answer")
 print(json.dumps(taken))

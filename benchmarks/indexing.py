@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avsearch.api import MediaIndex
 from avsearch.cores import on_all_cores
-from avsearch.library import index_galleries
 from avsearch.media import Faces, MediaExtractor, read_image
 from avsearch.media.faces import FaceDetector
 from avsearch.models import load_torch_model
@@ -89,7 +89,8 @@ def _path_rate(gallery: Path, count: int, model: str | None, faces: Faces) -> tu
                 break
             (part / person.name).symlink_to(person.resolve(), target_is_directory=True)
             taken += sum(1 for _ in person.iterdir())
-        _, report = index_galleries([part], index=Path(folder) / "i", model=model, faces=faces)
+        with MediaIndex(Path(folder) / "i", model=model) as index:
+            report = index.add(part, faces=faces)
     return report.added, (report.added + len(report.refused)) / report.seconds
 
 

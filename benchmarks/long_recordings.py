@@ -57,7 +57,7 @@ def main(data: Path, minutes: tuple[int, ...], one: tuple[str, str, str] | None)
 
 
 def _indexed(data: Path, folder: Path) -> Path:
-    from avsearch.library import index_galleries
+    from avsearch.api import MediaIndex
 
     gallery = folder / "gallery"
     gallery.mkdir()
@@ -65,7 +65,8 @@ def _indexed(data: Path, folder: Path) -> Path:
         (gallery / actor).mkdir()
         for file in sorted((data / "ravdess" / actor).glob("*.ogg"))[:10]:
             (gallery / actor / file.name).symlink_to(file.resolve())
-    index_galleries([gallery], index=folder / "index")
+    with MediaIndex(folder / "index") as index:
+        index.add(gallery)
     return folder / "index"
 
 
@@ -101,7 +102,8 @@ def _measured(recording: str, turns: str, index: str) -> tuple[float, int]:
     import avsearch
 
     started = time.perf_counter()
-    avsearch.annotate(recording, None if turns == "none" else turns, index)
+    with avsearch.open(index) as opened:
+        opened.annotate(recording, None if turns == "none" else turns)
     return time.perf_counter() - started, Memory.now().peak
 
 

@@ -15,10 +15,10 @@ from indexer.text import as_text
 Value = str | int | float | bool | np.generic  # what a column may be filtered by
 
 
-def require_one_of(what: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise BadRequest, which says what is allowed, for any other value."""
-    if not any(value is each or (type(value) is str and value == each) for each in allowed):
-        raise BadRequest(f"{what} is {value!r}; use one of {', '.join(map(repr, allowed))}.")
+def require_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise BadRequest, naming the allowed values, for any other value."""
+    if not isinstance(value, str) or value not in allowed:
+        raise BadRequest(f"{name} is {value!r}; it must be {' or '.join(allowed)}.")
 
 
 def whole_number(what: str, value: Any, least: int = 1) -> int:

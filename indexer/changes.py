@@ -70,7 +70,7 @@ class Job:
 class Changes:
     """What a run has to do.
 
-    ``again`` are files refused in whole or in part that are as they were. ``refused`` are the
+    ``again`` are files as they were that have refusals or notes. ``refused`` are the
     files that the scan refused, as they are to be written, but for those in ``settled``: these
     are written already, or keep what was taken from them when they could be read.
     """
@@ -101,7 +101,7 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
     return Changes(
         jobs=[job for job in jobs if not job.unchanged],
         unchanged=sum(record.reason is None for record in same),
-        again=[record for record in same if record.reason is not None or record.parts],
+        again=[r for r in same if r.reason or r.parts or r.notes],
         refused=refused,
         settled={one.path for one in refused if is_settled(one, known.get(one.path))},
         people=people,

@@ -35,9 +35,10 @@ COLUMNS = {
     "settings": "text",
     "refused": "text",
     "lasting": "flag",
+    "notes": "text",
 }
 NEEDED = ("person", "modality", "vector")
-FILE_COLUMNS = ("gallery", "size", "mtime_ns", "sha256", "settings", "refused", "lasting")
+FILE_COLUMNS = ("gallery", "size", "mtime_ns", "sha256", "settings", "notes", "refused", "lasting")
 BOX_SIDES = 4
 KEY = b"avsearch"  # of the file's metadata
 FORMAT = 1

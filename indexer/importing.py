@@ -272,9 +272,9 @@ def _says(batch: Batch, column: str) -> Flags:
 
 def _file_values(number: int, path: str, said: tuple[Any, ...]) -> tuple[Any, ...]:
     """A file as the catalog has it; what was not said is as of a file that was never read."""
-    gallery, size, mtime_ns, sha256, settings, refused, lasting = said
+    gallery, size, mtime_ns, sha256, settings, notes, refused, lasting = said
     status = "ok" if refused is None else "refused"
-    facts = (gallery or "", size or 0, mtime_ns or 0, sha256 or "", settings or "")
+    facts = (gallery or "", size or 0, mtime_ns or 0, sha256 or "", settings or "", notes)
     return (number, path, *facts, status, refused, lasting is not False)
 
 

@@ -142,6 +142,11 @@ class Index:
         with self.catalog.read() as read:
             return read.refused()
 
+    def file_notes(self) -> list[tuple[Path, str]]:
+        """Return the notes about files that were taken, by path."""
+        with self.catalog.read() as read:
+            return read.file_notes()
+
     def notes(self) -> dict[str, str]:
         """What whoever writes to the index noted of it, such as where its model lies."""
         with self.catalog.look() as read:
@@ -195,7 +200,7 @@ class Index:
         allowed, and where there is no approximate index.
         """
         k = whole_number("The number of answers", k)
-        require_one_of("modality", modality, (*MODALITIES, None))
+        _check_modality(modality)
         require_one_of("by", by, ("item", "person"))
         queries, texts = self._checked(vectors), filter_texts(where)
         with self.catalog.look() as read:
@@ -213,7 +218,7 @@ class Index:
         self, *, modality: Modality | None = None, where: Mapping[str, Value] | None = None
     ) -> int:
         """How many people could answer a :meth:`search` with this modality and filter."""
-        require_one_of("modality", modality, (*MODALITIES, None))
+        _check_modality(modality)
         texts = filter_texts(where)
         with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
@@ -236,7 +241,7 @@ class Index:
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
-        require_one_of("modality", modality, (*MODALITIES, None))
+        _check_modality(modality)
         with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
@@ -244,7 +249,7 @@ class Index:
 
     def items_of(self, key: str, modality: Modality | None = None) -> tuple[list[Item], Vectors]:
         """A person's items, and their vectors (n, dim) as the model made them."""
-        require_one_of("modality", modality, (*MODALITIES, None))
+        _check_modality(modality)
         with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
@@ -349,6 +354,12 @@ class Index:
         if not np.isfinite(queries).all():
             raise BadRequest("The query has a number that is not finite; embed it again.")
         return queries
+
+
+def _check_modality(modality: object) -> None:
+    """None is any; BadRequest for what is no modality."""
+    if modality is not None:
+        require_one_of("modality", modality, MODALITIES)
 
 
 def _make(folder: Path) -> None:

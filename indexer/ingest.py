@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from indexer.ahead import ReadAhead
 from indexer.catalog import Catalog
 from indexer.changes import Changes, Job, changes, is_gone, is_settled
+from indexer.errors import printable
 from indexer.index import Index
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
@@ -43,10 +45,12 @@ class IngestReport:
     by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     ``duplicates`` are files of the index that have the same bytes and are of different people.
-    ``table_notes`` are sentences, with the table they are of, on what was guessed or left out, and
+    ``notes`` has the path and a sentence for each thing that was lost, left out or chosen between
+    in a file of the gallery that was taken, in this run or before, and in its tables.
     ``passed_over`` counts by name what systems and programs leave in a gallery.
     """
 
+    index: Path
     people: int = 0
     faces: int = 0
     voices: int = 0
@@ -61,8 +65,38 @@ class IngestReport:
     unmatched: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
-    table_notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
     passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as the JSON of ``avsearch index`` has it."""
+        return {
+            "index": printable(self.index),
+            "people": self.people,
+            "faces": self.faces,
+            "voices": self.voices,
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "moved": self.moved,
+            "refused": [
+                {"path": printable(path), "reason": reason} for path, reason in self.refused
+            ],
+            "duplicates": [
+                {"paths": [printable(path) for path in same.paths], "people": list(same.people)}
+                for same in self.duplicates
+            ],
+            "notes": [{"path": printable(path), "note": note} for path, note in self.notes],
+            "ignored": self.ignored,
+            "passed_over": self.passed_over,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def count_in(self, record: FileRecord) -> None:
+        """List the refusals and the notes of a file."""
+        self.refused += record.refusals()
+        self.notes += [(record.path, note) for note in record.notes]
 
 
 def ingest(
@@ -93,9 +127,10 @@ def ingest(
     index.check_space(embedder.space)
     scans = _scans(galleries, extractor)
     report = IngestReport(
+        index.folder,
         ignored=_summed(each.ignored for each in scans),
         unmatched=_unmatched(scans),
-        table_notes=[note for each in scans for note in each.notes],
+        notes=[note for each in scans for note in each.notes],
         passed_over=_summed(each.passed_over for each in scans),
     )
     with index.writing() as catalog:
@@ -110,6 +145,7 @@ def ingest(
     counts = index.counts()
     report.people, report.faces, report.voices = counts.people, counts.faces, counts.voices
     report.refused.sort()
+    report.notes.sort()
     report.seconds = time.monotonic() - started
     return report
 
@@ -139,7 +175,7 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
     """Write what is known without reading a file: refusals of the scan, changes of people."""
     report.unchanged = todo.unchanged
     for record in (*todo.again, *todo.refused):
-        report.refused += record.refusals()
+        report.count_in(record)
     new = [record for record in todo.refused if record.path not in todo.settled]
     with catalog.read() as read:
         known = {who.key: who for who in read.people().values()}
@@ -216,7 +252,8 @@ class _File:
         lasting = all(lasting for _, lasting in missed.values())
         if self.items:
             parts = frozenset((asked, reason) for asked, (reason, _) in missed.items())
-            return dataclasses.replace(taken, parts=parts, lasting=lasting)
+            notes = () if self.end is None else self.end.notes
+            return dataclasses.replace(taken, parts=parts, lasting=lasting, notes=notes)
         reason, _ = next(iter(self.faults.values()), nothing)
         return dataclasses.replace(taken, reason=reason, lasting=lasting)
 
@@ -236,7 +273,7 @@ def _at_new_place(before: FileRecord, now: FileRecord) -> FileRecord:
         ((whom[who], modality, start_s, end_s), reason)
         for (who, modality, start_s, end_s), reason in before.parts
     }
-    return dataclasses.replace(now, parts=frozenset(parts))
+    return dataclasses.replace(now, parts=frozenset(parts), notes=before.notes)
 
 
 class _Intake:
@@ -388,7 +425,7 @@ class _Intake:
     def _count(self, file: _File) -> None:
         known = file.job.known
         now = known if file.same and known is not None else file.record()
-        self._report.refused += now.refusals()
+        self._report.count_in(now)
         if now.reason is not None:
             return
         if file.same:

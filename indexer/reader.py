@@ -43,6 +43,11 @@ class Reader(Lookup):
         records = self._files(file.c.id.in_(whole.union(parts))).values()
         return [refusal for record in records for refusal in record.refusals()]
 
+    def file_notes(self) -> list[tuple[Path, str]]:
+        """Notes about files that were taken, by path."""
+        records = self._files(file.c.notes.is_not(None)).values()
+        return [(record.path, note) for record in records for note in record.notes]
+
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every item's id and the bytes of its vector, unchecked."""
         for row in self._connection.execute(select(item.c.id, item.c.vector)):
@@ -63,7 +68,7 @@ class Reader(Lookup):
             source.c.end_s,
             source.c.reason.label("fault"),
         )
-        wanted = select(*span, *facts, file.c.reason.label("refused"), file.c.lasting)
+        wanted = select(*span, *facts, file.c.reason.label("refused"), file.c.lasting, file.c.notes)
         return self._streamed(
             wanted.outerjoin_from(file, source).order_by(file.c.id, source.c.id), size
         )
@@ -181,4 +186,5 @@ def _file(row: Row[Any], asked: Mapping[Asked, str | None]) -> FileRecord:
         reason=row.reason,
         lasting=row.lasting,
         parts=frozenset((one, reason) for one, reason in asked.items() if reason is not None),
+        notes=tuple((row.notes or "").splitlines()),
     )

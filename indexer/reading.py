@@ -11,7 +11,7 @@ from pathlib import Path
 from indexer.changes import Job
 from indexer.errors import RefusedFile
 from indexer.records import Asked, FileRecord, Source
-from indexer.types import Extractor, Media
+from indexer.types import Extractor, Media, OnNote
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class End:
 
     ``same`` says that its bytes are those known already, so that nothing was taken from it, and
     ``moved`` is the file it was before, where it is known under another path. ``faults`` are
-    the refusals of its sources.
+    the refusals of its sources, ``notes`` what the extractor said of the file.
     """
 
     job: Job
@@ -37,6 +37,7 @@ class End:
     same: bool = False
     moved: FileRecord | None = None
     faults: dict[Asked, RefusedFile] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class FileReader:
@@ -59,8 +60,9 @@ class FileReader:
         elif moved := self._claim(job.moved_from(sha256)):
             yield End(job, sha256, moved=moved)
         else:
-            faults = yield from self._pieces(job)
-            yield End(job, sha256, faults=faults)
+            notes: dict[str, None] = {}  # in order, each once
+            faults = yield from self._pieces(job, lambda note: notes.update({note: None}))
+            yield End(job, sha256, faults=faults, notes=tuple(notes))
 
     def _claim(self, records: list[FileRecord]) -> FileRecord | None:
         """One of these files that no other has claimed to have been: a copy is not a move."""
@@ -69,22 +71,22 @@ class FileReader:
             self._claimed.update(record.path for record in free[:1])
             return free[0] if free else None
 
-    def _pieces(self, job: Job) -> Generator[Piece | End, None, dict[Asked, RefusedFile]]:
+    def _pieces(
+        self, job: Job, on_note: OnNote
+    ) -> Generator[Piece | End, None, dict[Asked, RefusedFile]]:
         """The items of all sources; a source that is refused leaves the others as they are."""
         faults: dict[Asked, RefusedFile] = {}
         for source in job.sources:
             try:
-                for media in self._media(source):
+                for media in self._media(source, on_note):
                     yield Piece(source, media, job)
             except RefusedFile as fault:
                 faults[source.asked] = fault
         return faults
 
-    def _media(self, source: Source) -> Iterator[Media]:
-        if not source.ranged:
-            return self._extractor.extract(source.path, source.modality)
-        span = (source.start_s, source.end_s)
-        return self._extractor.extract(source.path, source.modality, *span)
+    def _media(self, source: Source, on_note: OnNote) -> Iterator[Media]:
+        span = (source.start_s, source.end_s) if source.ranged else ()
+        return self._extractor.extract(source.path, source.modality, *span, on_note=on_note)
 
 
 def file_sha256(path: Path) -> str:

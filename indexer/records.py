@@ -157,6 +157,7 @@ class FileRecord:
     ``reason`` is None for a file that was taken. ``lasting`` says whether a refused file need
     not be looked into again before it changes. ``sha256`` is empty where it was never read.
     ``parts`` are what was asked of a file that was taken and came to nothing, with the reasons.
+    ``notes`` are sentences about what of a taken file was lost, left out or chosen between.
     """
 
     path: Path
@@ -168,6 +169,7 @@ class FileRecord:
     reason: str | None = None
     lasting: bool = True
     parts: frozenset[tuple[Asked, str]] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def refusals(self) -> list[tuple[Path, str]]:
         """Its path with each reason for which it, or a part of it, was not taken."""

@@ -69,6 +69,7 @@ file = Table(
     Column("status", String, CheckConstraint("status IN ('ok', 'refused')"), nullable=False),
     Column("reason", String),
     Column("lasting", Boolean, nullable=False),
+    Column("notes", String),  # a sentence a line
     # The same bytes under another name: a file that was moved, or one of two people.
     Index("ix_file_bytes", "size", "sha256"),
     Index("ix_file_refused", "id", sqlite_where=text("status = 'refused'")),  # few, as a rule

@@ -7,7 +7,7 @@ that only searches stays light.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ Metric = Literal["cosine", "l2"]
 Kind = Literal["picture", "sound", "video"]
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
+OnNote = Callable[[str], None]  # receives a sentence about a file that was taken
 
 MODALITIES: tuple[Modality, Modality] = ("face", "voice")
 METRICS: tuple[Metric, Metric] = ("cosine", "l2")
@@ -78,6 +79,10 @@ class Embedded:
     refusals: Mapping[int, str]
 
 
+def ignore_note(_: str) -> None:
+    """Drop a note, for callers that show none."""
+
+
 class Extractor(Protocol):
     """Answers what is in a file."""
 
@@ -94,12 +99,15 @@ class Extractor(Protocol):
         modality: Modality | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        *,
+        on_note: OnNote = ignore_note,
     ) -> Iterator[Media]:
         """Yield the items of one file, one at a time; at least one.
 
         ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
         given, in seconds) is one voice, exactly so long, and the faces of the frame at
-        ``start_s``. May be called from several threads at once.
+        ``start_s``. ``on_note`` is told in a sentence each what of the file was lost, left out or
+        chosen between. May be called from several threads at once.
         Raises RefusedFile with a reason a user understands, at the latest in place of the
         first item.
         """

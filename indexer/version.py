@@ -11,7 +11,7 @@ from indexer.errors import IndexDamaged, printable
 from indexer.migrations import FIRST_TABLES
 from indexer.types import Space
 
-VERSION = "3"  # of the tables as :mod:`indexer.schema` has them
+VERSION = "4"  # of the tables as :mod:`indexer.schema` has them
 VERSIONED = "alembic_version"  # the table that says it, as Alembic named it; version 1 had none
 TABLES = FIRST_TABLES | {VERSIONED, "receipt"}
 

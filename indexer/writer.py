@@ -273,6 +273,7 @@ def _file_values(number: int, record: FileRecord) -> dict[str, object]:
         "status": "ok" if record.reason is None else "refused",
         "reason": record.reason,
         "lasting": record.lasting,
+        "notes": "\n".join(record.notes) or None,
     }
 
 

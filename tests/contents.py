@@ -9,7 +9,8 @@ from pathlib import Path
 
 QUESTIONS = {
     "people": "SELECT key, name, gender, nationality, attributes FROM person",
-    "files": "SELECT path, gallery, size, sha256, settings, status, reason, lasting FROM file",
+    "files": "SELECT path, gallery, size, sha256, settings, status, reason, lasting, notes"
+    " FROM file",
     "sources": "SELECT path, key, modality, start_s, end_s, source.reason FROM source"
     " JOIN file ON file.id = file_id JOIN person ON person.id = person_id",
     "items": "SELECT path, key, modality, start_s, end_s, box, vector FROM item"

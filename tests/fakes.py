@@ -16,7 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from indexer.errors import RefusedFile
-from indexer.types import Embedded, Kind, Media, Modality, Space, Vectors
+from indexer.types import (
+    Embedded,
+    Kind,
+    Media,
+    Modality,
+    OnNote,
+    Space,
+    Vectors,
+    ignore_note,
+)
 
 DIM = 16
 SPACE = Space("fake", "0123456789abcdef", DIM, "cosine")
@@ -50,6 +59,8 @@ class FakeExtractor:
         modality: Modality | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        *,
+        on_note: OnNote = ignore_note,
     ) -> Iterator[Media]:
         with self._lock:
             self.asked.append(path)
@@ -64,6 +75,8 @@ class FakeExtractor:
             kind, _, words = line.partition(":")
             if kind in ("refuse", "later"):
                 raise RefusedFile(path, words.strip(), lasting=kind == "refuse")
+            if kind == "note":
+                on_note(words.strip())
             if kind == "face" and modality in (None, "face"):
                 yield Media(path, "face", float(at), None, None, _content(line))
                 found += 1

@@ -1,4 +1,4 @@
-"""Searching from Python: the three lines, filters against a plain scan, and re-ranking."""
+"""Searching: filters against a plain scan, evidence, and re-ranking."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from fakes import DIM, SPACE, FakeEmbedder, FakeExtractor, fake_vector
 
-import avsearch
 from avsearch.evidence import Calibration, Evidence
-from avsearch.search import Asked, choose_question
+from avsearch.search import Hit, HitOptions, Query, Searcher, person_query
 from indexer.errors import BadRequest, ForeignSpace, RefusedFile
 from indexer.index import Index
+from indexer.ingest import ingest
+from indexer.locate import open_index
 from indexer.types import Box, Media, Space
 
 GENDERS = ("f", "m", "")
@@ -37,25 +38,33 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "gallery" / key / f"{kind}.{suffix}").write_text(lines)
     (folder / "gallery" / "people.csv").write_text("\n".join(rows) + "\n", "utf-8")
     with Index.create(folder / ".avsearch", SPACE) as index:
-        report = avsearch.ingest(index, folder / "gallery", FakeExtractor(), FakeEmbedder())
+        report = ingest(index, folder / "gallery", FakeExtractor(), FakeEmbedder())
     assert (report.people, report.faces, report.voices) == (18, 36, 54)
     return folder
 
 
 @pytest.fixture
 def index(place: Path) -> Iterator[Index]:
-    with avsearch.open_index(place) as opened:
+    with open_index(place) as opened:
         yield opened
 
 
 @pytest.fixture
-def question() -> Media:
+def query() -> Query:
     return asked("voice: a stranger")
 
 
-def asked(text: str, modality: str = "voice") -> Media:
+def media(text: str, modality: str = "voice") -> Media:
     data = np.frombuffer(text.encode(), np.uint8)
     return Media(Path("asked"), modality, 1.0, 2.0, None, data)
+
+
+def asked(*texts: str) -> Query:
+    return Query.of_media([media(text, text.partition(":")[0]) for text in texts])
+
+
+def hits(searcher: Searcher, query: Query, **options) -> list[Hit]:
+    return list(searcher.answer(query, HitOptions(**options)))
 
 
 def plain_scan(index: Index, vector, want, where, by, top):
@@ -100,79 +109,97 @@ FILTERS = [
 @pytest.mark.parametrize("where", FILTERS, ids=str)
 @pytest.mark.parametrize("by", ["person", "item"])
 @pytest.mark.parametrize("want", ["face", "voice", "any"])
-def test_answers_are_those_of_a_plain_scan(index, question, where, by, want):
-    searcher = avsearch.Searcher(index, FakeEmbedder())
+def test_answers_are_those_of_a_plain_scan(index, query, where, by, want):
+    searcher = Searcher(index, FakeEmbedder())
     vector = fake_vector("voice: a stranger")
     for top in (1, 5, 1000):
-        hits = searcher.search(question, top=top, want=want, where=where, by=by)
+        found = hits(searcher, query, top=top, want=want, where=where, by=by)
         expected = plain_scan(index, vector, want, where, by, top)
-        assert [(h.person, h.path.name, h.start_s) for h in hits] == [row[:3] for row in expected]
-        assert [h.score for h in hits] == pytest.approx([row[3] for row in expected], abs=1e-5)
-        assert [h.rank for h in hits] == list(range(1, len(hits) + 1))
+        assert [(h.person, h.path.name, h.start_s) for h in found] == [row[:3] for row in expected]
+        assert [h.score for h in found] == pytest.approx([row[3] for row in expected], abs=1e-5)
+        assert [h.rank for h in found] == list(range(1, len(found) + 1))
 
 
-def test_three_lines(index, question):
-    hits = avsearch.Searcher(index, FakeEmbedder()).search(question, top=5)
-    assert len(hits) == 5
-    assert {hit.modality for hit in hits} == {"face"}
-    assert all(isinstance(hit, avsearch.Hit) and hit.rerank_score is None for hit in hits)
-    assert isinstance(hits[0].score, float)
-    assert hits[0].attributes.keys() >= {"gender", "nationality"}
+def test_ten_faces_answer_a_voice_by_default(index, query):
+    answer = Searcher(index, FakeEmbedder()).answer(query)
+    assert len(answer) == 10
+    assert {hit.modality for hit in answer} == {"face"}
+    assert all(isinstance(hit, Hit) and hit.rerank_score is None for hit in answer)
+    assert isinstance(answer[0].score, float)
+    assert answer[0].attributes.keys() >= {"gender", "nationality"}
 
 
-def test_asked_says_what_was_asked(index):
-    searcher = avsearch.Searcher(index, FakeEmbedder())
+def test_several_stretches_ask_with_their_mean(index):
     stretches = [
-        Media(Path("a"), "voice", 1.0, 2.0, None, asked("voice: x").data),
-        Media(Path("a"), "voice", 4.0, 5.5, None, asked("voice: y").data),
+        Media(Path("a"), "voice", 1.0, 2.0, None, media("voice: x").data),
+        Media(Path("a"), "voice", 4.0, 5.5, None, media("voice: y").data),
     ]
-    answer = searcher.answer(stretches)
-    assert answer.asked == Asked(Path("a"), None, "voice", 1.0, 5.5)
+    answer = Searcher(index, FakeEmbedder()).answer(Query.of_media(stretches, ["a note"]))
+    query = answer.query
+    assert (query.path, query.person, query.modality) == (Path("a"), None, "voice")
+    assert (query.start_s, query.end_s) == (1.0, 5.5)
     assert answer.want == "face"
+    assert answer.notes == ("a note",)
     mean = (fake_vector("voice: x") + fake_vector("voice: y")) / 2
     expected = plain_scan(index, mean, "face", {}, "person", 10)
-    assert [hit.person for hit in answer.hits] == [row[0] for row in expected]
+    assert [hit.person for hit in answer] == [row[0] for row in expected]
 
 
 def test_a_person_is_asked_with_the_mean_of_theirs(index):
     mean = np.mean([fake_vector(f"voice: p04 {at}") for at in range(3)], 0)
     expected = plain_scan(index, mean, "face", {"gender": "f"}, "person", 10)
-    hits = avsearch.Searcher(index).search("p04", where={"gender": "f"})
-    assert [hit.person for hit in hits] == [row[0] for row in expected]
+    found = hits(Searcher(index), person_query(index, "p04"), where={"gender": "f"})
+    assert [hit.person for hit in found] == [row[0] for row in expected]
 
 
-def test_without_an_embedder_only_people_are_asked_with(index, question):
-    with pytest.raises(BadRequest, match="load_model"):
-        avsearch.Searcher(index).search(question)
+@pytest.mark.parametrize("key", ["p99", ""])
+def test_somebody_unknown_cannot_ask(index, key):
+    with pytest.raises(BadRequest, match=f"There is no {key!r}"):
+        person_query(index, key)
+
+
+def test_media_need_an_embedder(index, query):
+    with pytest.raises(BadRequest, match="needs a model"):
+        Searcher(index).answer(query)
 
 
 def test_another_space_is_refused(index):
     with pytest.raises(ForeignSpace, match="use the index's own model"):
-        avsearch.Searcher(index, FakeEmbedder(Space("fake", "other", DIM, "cosine")))
+        Searcher(index, FakeEmbedder(Space("fake", "other", DIM, "cosine")))
 
 
 @pytest.mark.parametrize(
-    ("what", "options", "words"),
+    ("options", "words"),
     [
-        ("p99", {}, "There is no 'p99'"),
-        ("", {}, "There is no ''"),
-        ([], {}, "Nothing was asked with"),
-        ("p01", {"top": 0}, "ask for 1 or more"),
-        ("p01", {"top": -3}, "ask for 1 or more"),
-        ("p01", {"where": {"age": "3"}}, "has person, name, gender, nationality, club"),
+        ({"top": 0}, "ask for 1 or more"),
+        ({"top": -3}, "ask for 1 or more"),
+        ({"top": True}, "ask for 1 or more"),
+        ({"top": "3"}, "must be a whole number"),
+        ({"top": 2.5}, "must be a whole number"),
+        ({"want": "Face"}, "must be face or voice or any"),
+        ({"want": "faces"}, "must be face or voice or any"),
+        ({"want": 1}, "must be face or voice or any"),
+        ({"by": "people"}, "must be person or item"),
+        ({"by": None}, "must be person or item"),
     ],
 )
-def test_what_cannot_be_asked(index, what, options, words):
+def test_options_have_few_values(options, words):
     with pytest.raises(BadRequest, match=words):
-        avsearch.Searcher(index, FakeEmbedder()).search(what, **options)
+        HitOptions(**options)
+
+
+def test_a_filter_names_a_column_of_the_index(index):
+    query = person_query(index, "p01")
+    with pytest.raises(BadRequest, match="has person, name, gender, nationality, club"):
+        Searcher(index).answer(query, HitOptions(where={"age": "3"}))
 
 
 def test_media_that_cannot_be_embedded_are_refused(index):
-    searcher = avsearch.Searcher(index, FakeEmbedder())
+    searcher = Searcher(index, FakeEmbedder())
     with pytest.raises(RefusedFile, match="asked: it is mute"):
-        searcher.search(asked("voice: mute"))
-    both = [asked("voice: mute"), asked("voice: p03 1")]
-    assert searcher.search(both, want="voice")[0].person == "p03"
+        searcher.answer(asked("voice: mute"))
+    both = asked("voice: mute", "voice: p03 1")
+    assert hits(searcher, both, want="voice")[0].person == "p03"
 
 
 class ByName:
@@ -186,53 +213,52 @@ class ByName:
         return np.array([int(media.path.parent.name[1:]) for media in candidates], np.float32)
 
 
-def test_a_reranker_has_the_last_word_on_a_short_list(index, question):
-    plain = avsearch.Searcher(index, FakeEmbedder()).search(question, top=18)
+def test_a_reranker_has_the_last_word_on_a_short_list(index, query):
+    plain = hits(Searcher(index, FakeEmbedder()), query, top=18)
     reranker = ByName()
-    searcher = avsearch.Searcher(index, FakeEmbedder(), reranker, shortlist=6)
-    hits = searcher.search(question, top=4)
+    searcher = Searcher(index, FakeEmbedder(), reranker, shortlist=6)
+    found = hits(searcher, query, top=4)
     short = sorted(plain[:6], key=lambda hit: hit.person, reverse=True)
-    assert [hit.person for hit in hits] == [hit.person for hit in short[:4]]
-    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
-    assert [hit.rerank_score for hit in hits] == [float(hit.person[1:]) for hit in hits]
-    assert [hit.score for hit in hits] == [hit.score for hit in short[:4]]  # kept as they were
+    assert [hit.person for hit in found] == [hit.person for hit in short[:4]]
+    assert [hit.rank for hit in found] == [1, 2, 3, 4]
+    assert [hit.rerank_score for hit in found] == [float(hit.person[1:]) for hit in found]
+    assert [hit.score for hit in found] == [hit.score for hit in short[:4]]  # kept as they were
     assert [media.path for media in reranker.shown[0]] == [hit.path for hit in plain[:6]]
 
 
-def test_hits_behind_the_short_list_keep_their_places(index, question):
-    plain = avsearch.Searcher(index, FakeEmbedder()).search(question, top=18)
+def test_hits_behind_the_short_list_keep_their_places(index, query):
+    plain = hits(Searcher(index, FakeEmbedder()), query, top=18)
     reranker = ByName()
-    hits = avsearch.Searcher(index, FakeEmbedder(), reranker, shortlist=6).search(question, top=9)
+    found = hits(Searcher(index, FakeEmbedder(), reranker, shortlist=6), query, top=9)
     assert len(reranker.shown[0]) == 6
-    assert {hit.person for hit in hits[:6]} == {hit.person for hit in plain[:6]}
-    assert [hit.rank for hit in hits] == list(range(1, 10))
-    assert hits[6:] == plain[6:9]
+    assert {hit.person for hit in found[:6]} == {hit.person for hit in plain[:6]}
+    assert [hit.rank for hit in found] == list(range(1, 10))
+    assert found[6:] == plain[6:9]
 
 
-def test_a_candidate_without_a_score_comes_last_in_the_short_list(index, question):
+def test_a_candidate_without_a_score_comes_last_in_the_short_list(index, query):
     class Blind(ByName):
         def score(self, query, candidates):
             return np.where(
                 np.arange(len(candidates)) % 2, super().score(query, candidates), np.nan
             )
 
-    plain = avsearch.Searcher(index, FakeEmbedder()).search(question, top=18)
-    hits = avsearch.Searcher(index, FakeEmbedder(), Blind(), shortlist=6).search(question, top=7)
+    plain = hits(Searcher(index, FakeEmbedder()), query, top=18)
+    found = hits(Searcher(index, FakeEmbedder(), Blind(), shortlist=6), query, top=7)
     seen = sorted((hit.person for hit in plain[1:6:2]), reverse=True)
-    assert [hit.person for hit in hits] == [*seen, *(plain[at].person for at in (0, 2, 4, 6))]
-    assert [hit.rerank_score for hit in hits[3:]] == [None] * 4
+    assert [hit.person for hit in found] == [*seen, *(plain[at].person for at in (0, 2, 4, 6))]
+    assert [hit.rerank_score for hit in found[3:]] == [None] * 4
 
 
-def test_a_reranker_that_has_nothing_to_rank_is_not_asked(index, question):
+def test_a_reranker_that_has_nothing_to_rank_is_not_asked(index, query):
     reranker = ByName()
-    searcher = avsearch.Searcher(index, FakeEmbedder(), reranker)
-    assert searcher.search(question, where={"gender": "x"}) == []
+    assert hits(Searcher(index, FakeEmbedder(), reranker), query, where={"gender": "x"}) == []
     assert reranker.shown == []
 
 
 def test_a_reranker_is_not_asked_with_a_person(index):
-    with pytest.raises(BadRequest, match="ask with media"):
-        avsearch.Searcher(index, FakeEmbedder(), ByName()).search("p01")
+    with pytest.raises(BadRequest, match="ask with a file"):
+        Searcher(index, FakeEmbedder(), ByName()).answer(person_query(index, "p01"))
 
 
 def test_a_reranker_compares_with_the_longest_stretch_or_the_largest_face(index):
@@ -242,116 +268,122 @@ def test_a_reranker_compares_with_the_longest_stretch_or_the_largest_face(index)
             return super().score(query, candidates)
 
     reranker = Remembering()
-    searcher = avsearch.Searcher(index, FakeEmbedder(), reranker)
-    short, long = asked("voice: a"), asked("voice: a longer one")
-    searcher.search([short, long, short])
-    assert reranker.query is long
+    searcher = Searcher(index, FakeEmbedder(), reranker)
+    query = asked("voice: a", "voice: a longer one", "voice: a")
+    searcher.answer(query)
+    assert reranker.query is query.media[1]
     small, large = (
-        Media(Path("a"), "face", box=Box(0, 0, side, side), data=asked("face: a").data)
+        Media(Path("a"), "face", box=Box(0, 0, side, side), data=media("face: a").data)
         for side in (9, 10)
     )
-    searcher.search([small, large, small])
+    searcher.answer(Query.of_media([small, large, small]))
     assert reranker.query is large
 
 
-def test_speech_is_asked_with_before_faces():
-    face = Media(Path("a"), "face", 0.0, None, Box(0, 0, 10, 10))
-    large = Media(Path("a"), "face", 1.0, None, Box(5, 5, 35, 25))
-    whole = Media(Path("a"), "face", 2.0)
-    voices = [Media(Path("a"), "voice", at, at + 1.0) for at in range(2)]
-    assert choose_question([face, *voices, large]) == voices
-    assert choose_question([face, large]) == [large]
-    assert choose_question([large, whole, face]) == [whole]
-
-
-# Many questions
+# Many queries
 
 
 @pytest.mark.parametrize("want", ["face", "voice", "any", None])
 @pytest.mark.parametrize("by", ["person", "item"])
-def test_many_questions_are_answered_as_each_alone(index, want, by):
-    searcher = avsearch.Searcher(index, FakeEmbedder())
-    questions = [
+def test_many_queries_are_answered_as_each_alone(index, want, by):
+    searcher = Searcher(index, FakeEmbedder())
+    queries = [
         asked("voice: a stranger"),
-        [asked("face: p01 0", "face"), asked("face: p02 1", "face")],
-        asked("face: p03 0", "face"),
+        asked("face: p01 0", "face: p02 1"),
+        asked("face: p03 0"),
+        person_query(index, "p05"),
         asked("voice: a stranger"),
     ]
-    options = {"top": 4, "want": want, "by": by, "where": {"gender": "f"}}
-    alone = [searcher.search(question, **options) for question in questions]
-    assert searcher.search_many(questions, **options) == alone
-    assert [len(hits) for hits in alone] == [4] * 4
-    assert searcher.search_many([]) == []
+    options = HitOptions(top=4, want=want, by=by, where={"gender": "f"})
+    alone = [searcher.answer(query, options) for query in queries]
+    assert searcher.answer_many(queries, options) == alone
+    assert [len(answer) for answer in alone] == [4] * 5
+    assert searcher.answer_many([]) == []
 
 
-def test_many_questions_are_embedded_together(index):
+def test_many_queries_are_embedded_together(index):
     embedder = FakeEmbedder()
-    avsearch.Searcher(index, embedder).search_many([asked("voice: a"), [asked("voice: b")] * 2])
+    Searcher(index, embedder).answer_many([asked("voice: a"), asked("voice: b", "voice: b")])
     assert embedder.batches == [3]
 
 
-def test_a_question_that_is_refused_stops_no_other(index):
-    searcher = avsearch.Searcher(index, FakeEmbedder())
+def test_a_query_that_is_refused_stops_no_other(index):
+    searcher = Searcher(index, FakeEmbedder())
     first, mute, last = (asked(f"voice: {word}") for word in ("a", "mute", "b"))
-    answers = searcher.answer_many([first, mute, last, [mute, last]])
+    answers = searcher.answer_many([first, mute, last, asked("voice: mute", "voice: b")])
     assert isinstance(answers[1], RefusedFile)
     assert "it is mute." in str(answers[1])
     assert [answers[0], answers[2]] == [searcher.answer(first), searcher.answer(last)]
     assert answers[3].hits == answers[2].hits
-    with pytest.raises(RefusedFile, match="it is mute"):
-        searcher.search_many([first, mute])
-    with pytest.raises(BadRequest, match="Nothing was asked with"):
-        searcher.search_many([first, []])
     assert [type(each) for each in searcher.answer_many([mute, mute])] == [RefusedFile] * 2
 
 
 def test_vectors_are_answered_as_media_with_those_vectors(index):
-    texts = [f"voice: {word}" for word in "abc"]
-    searcher = avsearch.Searcher(index)
-    vectors = np.stack([fake_vector(text) for text in texts])
-    with_model = avsearch.Searcher(index, FakeEmbedder())
-    media = [asked(text) for text in texts]
-    for options in ({"want": "face"}, {"top": 3, "want": "any", "by": "item"}):
-        expected = with_model.search_many(media, **options)
-        assert searcher.search_vectors(vectors, **options) == expected
-    (one,) = searcher.search_vectors(vectors[1], want="face")
-    assert one == with_model.search(media[1], want="face")
-    assert searcher.search_vectors(vectors[:0]) == []
-    assert {
-        hit.modality for hits in searcher.search_vectors(vectors, by="item") for hit in hits
-    } == {*("face", "voice")}
+    with_model = Searcher(index, FakeEmbedder())
+    for options in ({}, {"top": 3, "want": "any", "by": "item"}):
+        for texts in (["voice: a"], ["voice: b", "voice: c"]):
+            vectors = np.stack([fake_vector(text) for text in texts])
+            found = hits(Searcher(index), Query("voice", vectors=vectors), **options)
+            assert found == hits(with_model, asked(*texts), **options)
 
 
 @pytest.mark.parametrize(
     ("vectors", "words"),
     [
-        (np.zeros((2, DIM + 1)), rf"of shape \(2, {DIM + 1}\)"),
-        (np.zeros((1, 2, DIM)), rf"of shape \(1, 2, {DIM}\)"),
+        (np.zeros((2, DIM + 1)), rf"of shape \(1, {DIM + 1}\)"),
         (np.full((1, DIM), np.nan), "not finite"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(index, vectors, words):
     with pytest.raises(BadRequest, match=words):
-        avsearch.Searcher(index).search_vectors(vectors)
+        Searcher(index).answer(Query("face", vectors=vectors))
 
 
 # Evidence.
 
 
-def test_a_calibrated_score_says_what_it_is_worth_among_the_people_who_could_answer(
-    index, question
-):
-    searcher = avsearch.Searcher(index, FakeEmbedder(), calibrations={"V-F": Calibration(3, -1)})
+def test_a_calibrated_score_says_what_it_is_worth_among_the_people_who_could_answer(index, query):
+    searcher = Searcher(index, FakeEmbedder(), calibrations={"V-F": Calibration(3, -1)})
     for where in (None, {"gender": "f"}):
-        hits = searcher.search(question, want="any", by="item", top=90, where=where)
-        people = len({hit.person for hit in hits})
-        for hit in hits:
+        found = hits(searcher, query, want="any", by="item", top=90, where=where)
+        people = len({hit.person for hit in found})
+        for hit in found:
             if hit.modality == "face":
                 assert hit.evidence == Evidence.of(3 * hit.score - 1, people)
             else:
                 assert hit.evidence is None  # no calibration of V-V
 
 
-def test_without_a_calibration_nothing_is_said(index, question):
-    hits = avsearch.Searcher(index, FakeEmbedder()).search(question)
-    assert {hit.evidence for hit in hits} == {None}
+def test_without_a_calibration_nothing_is_said(index, query):
+    assert {hit.evidence for hit in Searcher(index, FakeEmbedder()).answer(query)} == {None}
+
+
+# Hits and answers as they are shown and passed on.
+
+
+def test_hits_and_answers_show_themselves(index, query):
+    answer = Searcher(index, FakeEmbedder()).answer(query, HitOptions(top=2))
+    best = answer[0]
+    where = f"{best.path} at {best.start_s:.1f} s" if best.start_s else str(best.path)
+    shown = f"<Hit 1: {best.person}, face, score {best.score:.3f}, {where}>"
+    assert repr(best) == shown
+    head, first, second = repr(answer).splitlines()
+    assert head == "<Answer to the voice in asked: 2 hits>"
+    assert first == f"  {shown}"
+    assert second.startswith("  <Hit 2: ")
+    assert (len(answer), answer[-1], list(answer)) == (2, answer.hits[1], list(answer.hits))
+    assert answer.to_dict()["hits"][0] == best.to_dict()
+
+
+def test_a_data_frame_has_a_row_a_hit_and_attributes_as_columns(index, query):
+    pytest.importorskip("pandas")
+    searcher = Searcher(index, FakeEmbedder(), calibrations={"V-F": Calibration(3, -1)})
+    answer = searcher.answer(query)
+    frame = answer.to_pandas()
+    assert list(frame["person"]) == [hit.person for hit in answer]
+    assert list(frame["score"]) == [hit.score for hit in answer]
+    nations = [hit.attributes["nationality"] or "" for hit in answer]
+    assert list(frame["nationality"].fillna("")) == nations
+    assert list(frame["probability"]) == [hit.evidence.probability for hit in answer]
+    empty = searcher.answer(query, HitOptions(where={"gender": "x"})).to_pandas()
+    assert (len(empty), list(empty)[:2]) == (0, ["rank", "person"])

@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from avsearch import page
-from avsearch.library import index_galleries
-from avsearch.media import MediaExtractor
-from avsearch.models import load_model
-from avsearch.search import Hit, Searcher, choose_question
-from indexer.index import Index
-from indexer.ingest import IngestReport, Progress
+from avsearch.api import MediaIndex, OnProgress
+from avsearch.search import Answer, Hit
+from indexer.ingest import IngestReport
 from indexer.types import Media
 from trainer.data.synthetic import SyntheticPerson, World, write_gallery, write_sound
 from trainer.metrics import average_precision
@@ -36,7 +33,7 @@ class Shown:
 
     person: SyntheticPerson
     asked: Media
-    hits: list[Hit]
+    hits: Answer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,25 +53,30 @@ class Demo:
     by_gender: float
 
 
-def run_demo(folder: Path, progress: Progress | None = None) -> Demo:
+def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
     """Render the world into a folder, index it, ask with voices it has not indexed, show it."""
     world = World()
     gallery, questions = folder / "gallery", folder / "questions"
     people = write_gallery(world, PEOPLE, gallery, FACES, VOICES)
     asked = [_ask_file(world, person, questions) for person in people]
-    index_folder, report = index_galleries(
-        [gallery], index=folder / "index", model="demo", faces="whole", progress=progress
-    )
-    with Index.open(index_folder) as index:
-        searcher = Searcher(index, load_model("demo"))
-        shown = [_show(searcher, people[number], asked[number]) for number in ASKED_ABOUT]
-        scores = _all_scores(searcher, people, asked)
+    with MediaIndex(folder / "index", model="demo") as index:
+        report = index.add(gallery, faces="whole", on_progress=on_progress)
+        shown = [
+            Shown(
+                people[number],
+                Media(asked[number], "voice"),
+                index.query(asked[number], top=TOP, want="face"),
+            )
+            for number in ASKED_ABOUT
+        ]
+        everything = len(people) * FACES
+        ranked = [index.query(file, top=everything, want="face", by="item") for file in asked]
     demo = Demo(
-        index=index_folder,
+        index=index.folder,
         page=folder / "demo.html",
         report=report,
         shown=shown,
-        mean_average_precision=_map(scores, people),
+        mean_average_precision=_map(ranked, people),
         by_chance=_blind(people, knows_gender=False),
         by_gender=_blind(people, knows_gender=True),
     )
@@ -90,24 +92,7 @@ def _ask_file(world: World, person: SyntheticPerson, folder: Path) -> Path:
     return path
 
 
-def _media(path: Path) -> list[Media]:
-    return choose_question(list(MediaExtractor("whole").extract(path)))
-
-
-def _show(searcher: Searcher, person: SyntheticPerson, path: Path) -> Shown:
-    hits = searcher.search(_media(path), top=TOP, want="face")
-    return Shown(person, Media(path, "voice"), hits)
-
-
-def _all_scores(
-    searcher: Searcher, people: Sequence[SyntheticPerson], asked: Sequence[Path]
-) -> list[list[Hit]]:
-    """Every face of the gallery, ranked for every question."""
-    everything = len(people) * FACES
-    return [searcher.search(_media(path), everything, want="face", by="item") for path in asked]
-
-
-def _map(ranked: list[list[Hit]], people: Sequence[SyntheticPerson]) -> float:
+def _map(ranked: Sequence[Answer], people: Sequence[SyntheticPerson]) -> float:
     """Mean average precision of finding a person's own faces."""
     return float(
         np.mean(
@@ -155,7 +140,7 @@ def _answer(hit: Hit, person: SyntheticPerson) -> page.Answer:
         person=hit.person,
         name=hit.name or hit.person,
         score=hit.score,
-        media=Media(hit.path, hit.modality, hit.start_s, hit.end_s, hit.box),
+        media=hit.media,
         attributes={key: value for key, value in hit.attributes.items() if value},
         correct=hit.person == person.key,
     )

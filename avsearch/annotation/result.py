@@ -145,12 +145,12 @@ class Annotated:
             "notes": list(self.notes),
         }
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Write every format into a folder, made if there is none; the files, in a fixed order.
 
         Each appears under its name only when it is whole.
         """
-        made_folder(folder)
+        folder = made_folder(Path(folder))
         stem = _stem(self.recording)
         texts = [
             written(folder / f"{stem}{ending}", write(self).encode())

@@ -74,22 +74,21 @@ def command(
     the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
     Without a diarization speech is found and grouped in a simple way.
     """
-    from avsearch.annotating import annotate
-    from avsearch.annotation.naming import LEAST_PROBABILITY
+    import avsearch
 
-    with ProgressBar("s") as progress:
-        annotated = annotate(
+    with (
+        avsearch.open(index_path, model=model, device=device) as index,
+        ProgressBar("s") as progress,
+    ):
+        annotated = index.annotate(
             recording,
             diarization,
-            index_path,
-            model=model,
-            out=out,
             speakers=speakers,
-            calibration=calibration,
-            least_probability=LEAST_PROBABILITY if least_probability is None else least_probability,
-            device=device,
             faces=not no_faces,
-            heard=lambda seconds: progress(round(seconds), 0),
+            at_least=least_probability,
+            calibration=calibration,
+            out=out,
+            on_progress=progress,
         )
     if as_json:
         print_json(annotated.as_json())

@@ -56,7 +56,7 @@ def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> Non
     from avsearch.showing import show_gallery
 
     with ProgressBar("file") as progress:
-        shown = show_gallery(gallery, out, faces=faces, progress=progress)
+        shown = show_gallery(gallery, out, faces=faces, on_progress=progress)
     if as_json:
         print_json(shown)
         return

@@ -55,20 +55,14 @@ def command(
     SPEAKER_00 is passed over; any other is a new person. What the index had of this recording is
     replaced, so that a correction goes in the same way.
     """
-    from avsearch.annotating import enrol
+    from avsearch.api import MediaIndex
+    from indexer.locate import new_index
 
-    with ProgressBar("s") as progress:
-        folder, enrolled = enrol(
-            recording,
-            diarization,
-            index_path,
-            names=_pairs(names),
-            model=model,
-            device=device,
-            heard=lambda seconds: progress(round(seconds), 0),
-        )
+    place = new_index(index_path)
+    with MediaIndex(place, model=model, device=device) as index, ProgressBar("s") as progress:
+        enrolled = index.enrol(recording, _pairs(names), turns=diarization, on_progress=progress)
     if as_json:
-        print_json({"index": folder, **plain(enrolled)})
+        print_json({"index": index.folder, **plain(enrolled)})
     else:
         for key, (count, seconds) in enrolled.voices.items():
             new = ", new" if key in enrolled.new else ""

@@ -20,11 +20,10 @@ def command(file: Path, index_path: Path | None, *, as_json: bool) -> None:
 
     avsearch import makes an equal index of it; pandas, DuckDB and others read it.
     """
-    from indexer.exchange import export_index
-    from indexer.locate import open_index
+    import avsearch
 
-    with open_index(index_path) as index, ProgressBar("item") as progress:
-        done = export_index(index, file, progress)
+    with avsearch.open(index_path) as index, ProgressBar("item") as progress:
+        done = index.export(file, on_progress=progress)
     if as_json:
         print_json({"file": file, **plain(done)})
     else:

@@ -17,9 +17,9 @@ from indexer.errors import IndexDamaged
 @json_option
 def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
     """Remove a PERSON for good, backups of the catalog too, and search for traces."""
-    from indexer.locate import open_index
+    import avsearch
 
-    with open_index(index_path) as index:
+    with avsearch.open(index_path) as index:
         receipt = index.forget(person)
     if as_json:
         print_json(receipt)

@@ -43,18 +43,18 @@ def command(
     modality and vector are enough, with --model or --space. A file in the index that FILE has
     too is replaced.
     """
-    from avsearch.library import import_vectors
+    from avsearch.api import MediaIndex
+    from indexer.locate import new_index
 
-    with ProgressBar("row") as progress:
-        folder, done = import_vectors(
-            file, index=index_path, model=model, space=space, metric=metric, progress=progress
-        )
+    with MediaIndex(new_index(index_path), model=model) as index, ProgressBar("row") as progress:
+        done = index.import_vectors(file, space=space, metric=metric, on_progress=progress)
     if as_json:
-        print_json({"index": folder, **plain(done)})
+        print_json({"index": index.folder, **plain(done)})
     else:
+        where = printable(index.folder)
         say(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
-            f"{done.files} files into {printable(folder)}; {done.replaced} files were replaced."
+            f"{done.files} files into {where}; {done.replaced} files were replaced."
         )
     for note in done.notes:
         warn(f"{printable(file)}: {note}")

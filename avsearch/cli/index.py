@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -70,52 +70,31 @@ def command(
     A people.csv in the gallery (person,name,gender,nationality and further columns) says who
     they are. Run again, it takes only what is new or changed.
     """
-    from avsearch.library import index_galleries
+    from avsearch.api import MediaIndex
+    from indexer.locate import new_index
 
-    with ProgressBar("file") as progress:
-        folder, report = index_galleries(
-            galleries,
-            index=index_path,
-            model=model,
+    place = new_index(index_path)
+    with MediaIndex(place, model=model, device=device) as index, ProgressBar("file") as progress:
+        report = index.add(
+            *galleries,
             manifest=manifest,
             faces=faces,
-            device=device,
             prune=prune,
             approximate=approximate,
-            progress=progress,
+            on_progress=progress,
         )
     if as_json:
-        print_json(_contract(folder, report))
+        print_json(report.to_dict())
     else:
-        say(_sentence(folder, report))
+        say(_sentence(report))
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)
 
 
-def _contract(folder: Path, report: IngestReport) -> dict[str, Any]:
-    return {
-        "index": folder,
-        "people": report.people,
-        "faces": report.faces,
-        "voices": report.voices,
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "removed": report.removed,
-        "moved": report.moved,
-        "refused": [{"path": path, "reason": reason} for path, reason in report.refused],
-        "duplicates": report.duplicates,
-        "ignored": report.ignored,
-        "passed_over": report.passed_over,
-        "table_notes": [{"path": path, "note": note} for path, note in report.table_notes],
-        "seconds": round(report.seconds, 3),
-    }
-
-
-def _sentence(folder: Path, report: IngestReport) -> str:
+def _sentence(report: IngestReport) -> str:
     return (
-        f"{printable(folder)} holds {report.people} people, {report.faces} faces and "
+        f"{printable(report.index)} holds {report.people} people, {report.faces} faces and "
         f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
         f"{report.moved} moved, {report.unchanged} unchanged, {report.removed} removed, "
         f"{len(report.refused)} refused, in {report.seconds:.1f} s."
@@ -123,12 +102,14 @@ def _sentence(folder: Path, report: IngestReport) -> str:
 
 
 def _warn(report: IngestReport) -> None:
-    for path, note in report.table_notes:
-        warn(f"{printable(path)}: {note}")
     for path, reason in report.refused[:_SHOWN]:
         warn(f"refused {printable(path)}: {reason}")
     if len(report.refused) > _SHOWN:
         warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
+    for path, note in report.notes[:_SHOWN]:
+        warn(f"note on {printable(path)}: {note}")
+    if len(report.notes) > _SHOWN:
+        warn(f"{len(report.notes) - _SHOWN} more notes; --json and avsearch info list all.")
     for same in report.duplicates[:_SHOWN]:
         paths = ", ".join(printable(path) for path in same.paths)
         warn(f"the same file is there for {' and '.join(same.people)}: {paths}.")
@@ -141,6 +122,10 @@ def _warn(report: IngestReport) -> None:
             " ..." if len(report.unmatched) > _SHOWN else ""
         )
         warn(f"people.csv names people who have no folder here: {named}.")
+    _warn_of_other_files(report)
+
+
+def _warn_of_other_files(report: IngestReport) -> None:
     if report.ignored:
         suffixes = ", ".join(
             f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()

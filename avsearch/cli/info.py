@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,38 +21,20 @@ if TYPE_CHECKING:
 @json_option
 def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
     """Say what an index holds: people, faces, voices, the model, the size on disk."""
-    from indexer.approximate import NOTE
-    from indexer.locate import open_index
+    import avsearch
 
-    with open_index(index_path) as index:
-        counts, refused = index.counts(), index.refused()
-        size = sum(file.stat().st_size for file in index.folder.rglob("*") if file.is_file())
-        facts: dict[str, Any] = {
-            "index": index.folder,
-            "revision": index.revision,
-            "model": index.space.model,
-            "space": index.space,
-            "people": counts.people,
-            "faces": counts.faces,
-            "voices": counts.voices,
-            "files": counts.files,
-            "refused": [{"path": path, "reason": reason} for path, reason in refused],
-            "forgotten": index.forgettings(),
-            "bytes": size,
-            "approximate": index.notes().get(NOTE, "none"),
-        }
-        if recall:
-            facts["recall"] = index.recall()
+    with avsearch.open(index_path) as index:
+        facts = index.info(recall=recall)
     if as_json:
         print_json(facts)
         return
     say(f"index     {printable(facts['index'])}, revision {facts['revision']}")
-    say(f"model     {index.space.describe()}")
-    say(f"people    {counts.people}")
-    say(f"faces     {counts.faces}")
-    say(f"voices    {counts.voices}")
-    say(f"files     {counts.files}, and {counts.refused} refused")
-    say(f"on disk   {size / 1e6:.1f} MB")
+    say(f"model     {facts['space'].describe()}")
+    for name in ("people", "faces", "voices"):
+        say(f"{name:<9} {facts[name]}")
+    refused = {file["path"] for file in facts["refused"]}
+    say(f"files     {facts['files']}, and {len(refused)} refused in whole or in part")
+    say(f"on disk   {facts['bytes'] / 1e6:.1f} MB")
     if facts["approximate"] != "none":
         say(f"besides   an approximate index, {facts['approximate']}")
     if recall:
@@ -60,8 +42,10 @@ def command(index_path: Path | None, *, recall: bool, as_json: bool) -> None:
     if facts["forgotten"]:
         last = facts["forgotten"][-1]
         say(f"forgotten {len(facts['forgotten'])}, the last on {last.at[:10]}")
-    for path, reason in refused:
-        say(f"refused   {printable(path)}: {reason}")
+    for file in facts["refused"]:
+        say(f"refused   {printable(file['path'])}: {file['reason']}")
+    for note in facts["notes"]:
+        say(f"note      {printable(note['path'])}: {note['note']}")
 
 
 def _found(recall: Recall) -> str:

@@ -1,10 +1,10 @@
-"""``avsearch query``: ask an index with a face, a voice, or a person."""
+"""``avsearch query``: search an index with a face, a voice, or a person."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from avsearch.cli.common import (
     device_option,
     index_option,
     json_option,
-    plain,
     print_json,
     print_table,
 )
@@ -20,7 +19,9 @@ from avsearch.cli.say import say, warn
 from indexer.errors import BadRequest, RefusedFile, printable
 
 if TYPE_CHECKING:
-    from avsearch.search import Answer, By, Hit, Want
+    from avsearch.api import MediaIndex
+    from avsearch.search import Answer, By, Hit, HitOptions, Want
+    from indexer.types import Modality
     from indexer.vectors import Plan
 
 
@@ -28,14 +29,19 @@ if TYPE_CHECKING:
 @click.argument(
     "files", metavar="FILE...", nargs=-1, type=click.Path(readable=False, path_type=Path)
 )
-@click.option("--person", help="Ask with a person of the index instead of a file.")
+@click.option("--person", help="Search with a person of the index instead of a file.")
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Hits.")
 @click.option(
     "--want",
     type=click.Choice(["face", "voice", "any"]),
-    help="What to find.  [default: what was not asked with]",
+    help="What to find.  [default: the modality that does not ask]",
+)
+@click.option(
+    "--ask",
+    type=click.Choice(["face", "voice"]),
+    help="What a video asks with.  [default: what is wanted, else its voice]",
 )
 @click.option(
     "--by",
@@ -46,7 +52,13 @@ if TYPE_CHECKING:
 )
 @click.option("--gender", help="Only people of this gender, f or m.")
 @click.option("--nationality", help="Only people of this nationality.")
-@click.option("--where", "conditions", metavar="KEY=VALUE", multiple=True, help="Only people with.")
+@click.option(
+    "--where",
+    "conditions",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Filter by attribute, e.g. --where accent=scottish.",
+)
 @click.option("--rerank", metavar="NAME|FILE", help="Re-order the best 100 hits with a re-ranker.")
 @device_option
 @click.option("--approximate", is_flag=True, help="Ask the approximate index: most of the nearest.")
@@ -62,6 +74,7 @@ def command(
     model: str | None,
     top: int,
     want: Want | None,
+    ask: Modality | None,
     by: By,
     gender: str | None,
     nationality: str | None,
@@ -74,63 +87,53 @@ def command(
     as_json: bool,
     jsonl: bool,
 ) -> None:
-    """Ask an index with a FILE (picture, recording or video) or with a --person.
+    """Search an index with a FILE (picture, recording or video) or with a --person.
 
-    Faces answer a voice and voices a face, unless --want says otherwise. A video asks with its
-    voice where it has speech, else with its largest face.
+    Faces answer a voice and voices a face, unless --want says otherwise. A video asks with what
+    is wanted where it has that, else with its voice, else with its largest face.
 
     With --jsonl any number of FILEs are asked with, each answered on a line of its own. One that
     cannot be asked with has an "error" there and stops nothing; the exit code is 2 if that was
     so of all of them.
     """
-    _check_asked(files, person, jsonl=jsonl, as_json=as_json)
-    options: dict[str, Any] = {
-        "index": index_path,
-        "model": model,
-        "top": top,
-        "want": want,
-        "by": by,
-        "where": _where(conditions, gender, nationality),
-        "rerank": rerank,
-        "device": device,
-        "approximate": approximate,
-        "warn": warn,
-    }
-    if jsonl and files:
-        _answer_many(ctx, files, options)
-    else:
-        _answer_one(files, person, options, as_json=as_json or jsonl, explain=explain)
+    import avsearch
+    from avsearch.search import HitOptions
 
-
-def _answer_many(ctx: click.Context, files: tuple[Path, ...], options: dict[str, Any]) -> None:
-    from avsearch.library import ask_many
-
-    if not _print_lines(ask_many(files, **options)):
-        ctx.exit(BadRequest.exit_code)
-
-
-def _answer_one(
-    files: tuple[Path, ...],
-    person: str | None,
-    options: dict[str, Any],
-    *,
-    as_json: bool,
-    explain: bool,
-) -> None:
-    from avsearch.library import ask
-
-    answer, name = ask(files[0] if files else None, person=person, **options)
-    if as_json:
-        print_json(_contract(answer, name))
+    _check_request(files, person, jsonl=jsonl, as_json=as_json)
+    where = _where(conditions, gender, nationality)
+    options = HitOptions(top, want, by, where, approximate)
+    with avsearch.open(index_path, model=model, device=device) as index:
+        if jsonl and files:
+            if not _print_lines(index, files, options, ask, rerank):
+                ctx.exit(BadRequest.exit_code)
+            return
+        answer = index.query(
+            files[0] if files else None,
+            person=person,
+            top=top,
+            want=want,
+            by=by,
+            where=where,
+            ask=ask,
+            rerank=rerank,
+            approximate=approximate,
+        )
+    for note in answer.notes:
+        warn(note)
+    if as_json or jsonl:
+        print_json(answer.to_dict())
         return
     if explain:
         click.echo(_explained(answer.plan))
-    _show(answer, filtered=bool(options["where"]))
-    if explain:
-        click.echo(_weighed(answer))
+    _show(answer, filtered=bool(where))
+    assumed = _assumed(answer)
+    if assumed:
+        say(assumed)
+    elif explain:
+        say("The model carries no calibration for this query, so no evidence is given.")
 
 
-def _check_asked(
+def _check_request(
     files: tuple[Path, ...], person: str | None, *, jsonl: bool, as_json: bool
 ) -> None:
     if bool(files) == (person is not None):
@@ -141,42 +144,53 @@ def _check_asked(
         raise BadRequest("--json prints one answer and --jsonl many; leave one of them out.")
 
 
-def _print_lines(answers: Iterable[tuple[Path, Answer | RefusedFile, str]]) -> bool:
-    """Print each answer on a line; whether there was any."""
+def _print_lines(
+    index: MediaIndex,
+    files: tuple[Path, ...],
+    options: HitOptions,
+    ask: Modality | None,
+    rerank: str | None,
+) -> bool:
+    """Print each answer on a line; return whether there was any."""
     answered = False
-    for file, answer, model in answers:
+    for file, answer in index.answers(files, options, ask, rerank):
         if isinstance(answer, RefusedFile):
             warn(f"refused {printable(file)}: {answer.reason}")
             print_json({"query": {"path": file}, "error": answer.reason})
         else:
             answered = True
-            print_json(_contract(answer, model))
+            for note in answer.notes:
+                warn(f"note on {printable(file)}: {note}")
+            print_json(answer.to_dict())
     return answered
 
 
 def _explained(plan: Plan) -> str:
-    """The plan of a search in a sentence."""
+    """Say the plan of a search in a sentence."""
     return (
         f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
         f"{plan.scanned_bytes} bytes to scan"
     )
 
 
-def _weighed(answer: Answer) -> str:
-    """What the evidence beside the scores is, or that there is none."""
+def _assumed(answer: Answer) -> str:
+    """Say what the evidence beside the scores assumes; nothing where there is none."""
     found = next((hit.evidence for hit in answer.hits if hit.evidence is not None), None)
     if found is None:
-        return "evidence: the model carries no calibration for this question, so none is given"
+        return ""
+    words = "evidence: support for one person rather than two, in the words of ENFSI"
+    if found.people == 1:
+        return f"{words}."
     return (
-        f"evidence: each as likely beforehand among {found.people} people, of whom exactly one is "
-        "right; log-likelihood ratios are natural logarithms, the words those of ENFSI"
+        f"{words}; probability: if exactly one of the {found.people} people who could answer is "
+        "right, each as likely beforehand."
     )
 
 
 def _where(
     conditions: tuple[str, ...], gender: str | None, nationality: str | None
 ) -> dict[str, str]:
-    """The filters of the options, by column."""
+    """Return the filters of the options, by column."""
     named = {"gender": gender, "nationality": nationality}
     where = {key: value for key, value in named.items() if value is not None}
     for condition in conditions:
@@ -190,53 +204,37 @@ def _where(
     return where
 
 
-def _contract(answer: Answer, model: str) -> dict[str, Any]:
-    asked = answer.asked
-    query = {
-        "path": plain(asked.path),
-        "modality": asked.modality,
-        "start_s": asked.start_s,
-        "end_s": asked.end_s,
-    }
-    if asked.person is not None:
-        query["person"] = asked.person
-    hits = [_hit_fields(hit) for hit in answer.hits]
-    return {"query": query, "model": model, "hits": hits, "plan": plain(answer.plan)}
-
-
-def _hit_fields(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON has it, with the fields of its evidence where it has some."""
-    fields: dict[str, Any] = plain(hit)
-    evidence = fields.pop("evidence")
-    return fields if evidence is None else fields | {"evidence": evidence}
-
-
 def _show(answer: Answer, *, filtered: bool) -> None:
     if not answer.hits:
         why = "matches the filter" if filtered else "is of the kind that was asked for"
         say(f"Nothing in this index {why}.")
         return
+    from avsearch.search import time_words
+
     columns: dict[str, Callable[[Hit], str]] = {
         "rank": lambda hit: str(hit.rank),
         "score": lambda hit: f"{hit.score:.3f}",
-        **_optional_columns(answer.hits),
+        **_optional_columns(answer),
         "person": lambda hit: hit.person,
         "name": lambda hit: hit.name or "",
         "gender": lambda hit: hit.attributes["gender"] or "",
         "nationality": lambda hit: hit.attributes["nationality"] or "",
-        "file": lambda hit: printable(hit.path) + _where_in_file(hit),
+        "file": lambda hit: printable(hit.path) + time_words(hit.start_s, hit.end_s),
     }
     rows = [tuple(cell(hit) for cell in columns.values()) for hit in answer.hits]
     print_table(tuple(columns), rows)
 
 
-def _optional_columns(hits: list[Hit]) -> dict[str, Callable[[Hit], str]]:
-    """What some hits have beside their score."""
+def _optional_columns(answer: Answer) -> dict[str, Callable[[Hit], str]]:
+    """Return the columns that only some answers have."""
     found: dict[str, Callable[[Hit], str]] = {}
-    if any(hit.rerank_score is not None for hit in hits):
+    if any(hit.rerank_score is not None for hit in answer):
         found["re-rank"] = _rerank_score
-    if any(hit.evidence is not None for hit in hits):
-        found["evidence"] = _evidence
+    weighed = [hit.evidence for hit in answer if hit.evidence is not None]
+    if weighed:
+        found["evidence"] = lambda hit: "" if hit.evidence is None else hit.evidence.support
+    if weighed and weighed[0].people > 1:  # among one person it says nothing
+        found["probability"] = _probability
     return found
 
 
@@ -244,14 +242,5 @@ def _rerank_score(hit: Hit) -> str:
     return "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}"
 
 
-def _evidence(hit: Hit) -> str:
-    """In words, with the probability, which says how little a word can mean in a gallery."""
-    if hit.evidence is None:
-        return ""
-    return f"{hit.evidence.support}, {hit.evidence.probability:.2g}"
-
-
-def _where_in_file(hit: Hit) -> str:
-    if hit.end_s is not None:
-        return f" {hit.start_s:.1f}-{hit.end_s:.1f} s"
-    return f" at {hit.start_s:.1f} s" if hit.start_s else ""
+def _probability(hit: Hit) -> str:
+    return "" if hit.evidence is None else f"{hit.evidence.probability:.2g}"

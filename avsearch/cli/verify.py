@@ -16,9 +16,9 @@ from indexer.errors import IndexDamaged, printable
 @json_option
 def command(index_path: Path | None, *, as_json: bool) -> None:
     """Check the catalog, every vector, and the cache against the catalog; exit 4 if damaged."""
-    from indexer.locate import open_index
+    import avsearch
 
-    with open_index(index_path) as index:
+    with avsearch.open(index_path) as index:
         problems = index.verify()
         folder = index.folder
     if as_json:

@@ -14,10 +14,10 @@ from avsearch.media.kinds import kind_of
 from avsearch.media.sound import cut_sound, stream_sound
 from avsearch.media.tracks import face_tracks
 from indexer.errors import RefusedFile
-from indexer.types import MODALITIES, Kind, Media, Modality
+from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 
 Faces = Literal["detect", "whole"]
-Find = Callable[[Path], Iterator[Media]]
+Find = Callable[[Path, OnNote], Iterator[Media]]
 Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
 
 _HAS: dict[Kind, tuple[Modality, ...]] = {
@@ -75,6 +75,8 @@ class MediaExtractor:
         modality: Modality | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        *,
+        on_note: OnNote = ignore_note,
     ) -> Iterator[Media]:
         """Yield the items of one file, decoded, one at a time; at least one.
 
@@ -82,7 +84,8 @@ class MediaExtractor:
         unless it is a whole picture; a voice as float32 (samples,) at 16 kHz, at most 10 s.
         ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
         given, in seconds) is one voice, to be decoded when it is embedded, and the faces of the
-        frame at ``start_s``. Raises RefusedFile in place of the first item.
+        frame at ``start_s``. ``on_note`` is told what of the file was lost, left out or chosen
+        between. Raises RefusedFile in place of the first item.
         """
         kind = kind_of(path)
         if kind is None:
@@ -98,28 +101,30 @@ class MediaExtractor:
             raise RefusedFile(path, "a picture has no times; leave its start_s and end_s empty.")
         finders = self._finders_in(start_s, end_s) if ranged else self._finders(kind)
         wanted = [finders[each] for each in ([modality] if modality else _HAS[kind])]
-        return wanted[0](path) if len(wanted) == 1 else _by_any(wanted, path)
+        if len(wanted) == 1:
+            return wanted[0](path, on_note)
+        return _by_any(wanted, path, on_note)
 
     def _finders(self, kind: Kind) -> dict[Modality, Find]:
         """What finds the faces and the voices of a file."""
         cut = self._cut if kind == "video" else stretches.stretches
         return {
             "face": self._picture_faces if kind == "picture" else self._video_faces,
-            "voice": lambda path: self._voices(path, cut),
+            "voice": lambda path, on_note: self._voices(path, cut, on_note),
         }
 
     def _finders_in(self, start_s: float, end_s: float | None) -> dict[Modality, Find]:
         """What finds them in a range of its time."""
         return {
-            "face": lambda path: self._frame_faces(path, start_s),
-            "voice": lambda path: iter([Media(path, "voice", start_s, end_s)]),
+            "face": lambda path, on_note: self._frame_faces(path, start_s, on_note),
+            "voice": lambda path, _: iter([Media(path, "voice", start_s, end_s)]),
         }
 
-    def _picture_faces(self, path: Path) -> Iterator[Media]:
-        yield from self._faces_in(path, read_image(path))
+    def _picture_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
+        yield from self._faces_in(path, read_image(path, on_note=on_note))
 
-    def _frame_faces(self, path: Path, time_s: float) -> Iterator[Media]:
-        yield from self._faces_in(path, video.read_frame(path, time_s), time_s)
+    def _frame_faces(self, path: Path, time_s: float, on_note: OnNote) -> Iterator[Media]:
+        yield from self._faces_in(path, video.read_frame(path, time_s, on_note=on_note), time_s)
 
     def _faces_in(self, path: Path, rgb: Picture, time_s: float = 0.0) -> Iterator[Media]:
         """The faces of a picture."""
@@ -134,10 +139,11 @@ class MediaExtractor:
         for face in faces:
             yield Media(path, "face", time_s, box=face.box, data=shrink(crop_face(rgb, face.box)))
 
-    def _video_faces(self, path: Path) -> Iterator[Media]:
+    def _video_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
         """Of each face the best view in every shot, by when it ends; or every frame, whole."""
         found = 0
-        for media in self._frames(path) if self._faces == "whole" else self._best_views(path):
+        views = self._frames if self._faces == "whole" else self._best_views
+        for media in views(path, on_note):
             found += 1
             yield media
         if not found:
@@ -146,36 +152,41 @@ class MediaExtractor:
                 "no clear face in its sampled frames; check that it shows somebody, near enough.",
             )
 
-    def _frames(self, path: Path) -> Iterator[Media]:
-        for frame in video.sample_frames(path):
+    def _frames(self, path: Path, on_note: OnNote) -> Iterator[Media]:
+        for frame in video.sample_frames(path, on_note=on_note):
             yield Media(path, "face", frame.time_s, data=shrink(frame.rgb))
 
-    def _best_views(self, path: Path) -> Iterator[Media]:
-        for track in face_tracks(path, self._detector, video.EVERY_S):
+    def _best_views(self, path: Path, on_note: OnNote) -> Iterator[Media]:
+        for track in face_tracks(path, self._detector, video.EVERY_S, on_note=on_note):
             yield track.views[0].media
 
-    def _voices(self, path: Path, cut: Cut) -> Iterator[Media]:
+    def _voices(self, path: Path, cut: Cut, on_note: OnNote) -> Iterator[Media]:
         """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
-        spans = cut(speech.find_speech_in_blocks(stream_sound(path)))
+        spans = cut(speech.find_speech_in_blocks(stream_sound(path, on_note=on_note)))
         if not spans:
             raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
 
 
-def _by_any(finders: Sequence[Find], path: Path) -> Iterator[Media]:
-    """What each of them finds; refused is only what none of them finds anything in."""
+def _by_any(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[Media]:
+    """Yield all that the finders find; refuse a file in which none of them finds anything.
+
+    Where only some find something, the refusals of the others are notes.
+    """
     refusals: list[RefusedFile] = []
     found = 0
     for find in finders:
         try:
-            for media in find(path):
+            for media in find(path, on_note):
                 found += 1
                 yield media
-        except RefusedFile as refusal:
-            refusals.append(refusal)
+        except RefusedFile as error:
+            refusals.append(error)
     if not found:
         raise _joined(path, refusals)
+    for refusal in refusals:
+        on_note(refusal.reason)
 
 
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:

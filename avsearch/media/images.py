@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from avsearch.media.files import opened
 from indexer.errors import RefusedFile
+from indexer.types import OnNote, ignore_note
 
 Picture = NDArray[np.uint8]
 
@@ -50,7 +51,7 @@ _DECODING_ERRORS: Final = (
 _size_check_lock = threading.Lock()
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Picture:  # noqa: ARG001
     """The picture in a file as uint8 (height, width, 3) RGB.
 
     Turned upright as its EXIF says. Transparent parts are laid on white, the ground that

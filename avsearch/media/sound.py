@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from avsearch.media.files import opened
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
+from indexer.types import OnNote, ignore_note
 
 if TYPE_CHECKING:
     from avsearch.media.container import Resampler
@@ -83,7 +84,7 @@ def _from(start: int, samples: Samples, samples_end: int) -> Samples:
     return samples[max(0, len(samples) - max(0, samples_end - start)) :]
 
 
-def stream_sound(path: Path) -> Iterator[Samples]:
+def stream_sound(path: Path, *, on_note: OnNote = ignore_note) -> Iterator[Samples]:  # noqa: ARG001
     """The blocks of a sound as read_sound has it, some seconds each, for any length.
 
     Raises RefusedFile as read_sound; what is wrong further on is raised when it is reached.

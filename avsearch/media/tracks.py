@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from avsearch.media.faces import Face, FaceDetector, crop_face
 from avsearch.media.images import Picture, shrink
 from avsearch.media.video import Frame, sample_frames
-from indexer.types import Box, Media
+from indexer.types import Box, Media, OnNote, ignore_note
 
 EVERY_S: Final = 0.5  # half a second holds a word: fewer frames would miss who is seen with it
 _LEAST_OVERLAP: Final = 0.3  # of two boxes, intersection over union
@@ -66,13 +66,17 @@ class Track:
 
 
 def face_tracks(
-    path: Path, detector: FaceDetector | None = None, every_s: float = EVERY_S
+    path: Path,
+    detector: FaceDetector | None = None,
+    every_s: float = EVERY_S,
+    *,
+    on_note: OnNote = ignore_note,
 ) -> Iterator[Track]:
     """The tracks of a video as they end, in bounded memory.
 
     Raises RefusedFile for a file without frames.
     """
-    return follow(path, sample_frames(path, every_s), detector or FaceDetector())
+    return follow(path, sample_frames(path, every_s, on_note=on_note), detector or FaceDetector())
 
 
 def follow(path: Path, frames: Iterable[Frame], detector: FaceDetector) -> Iterator[Track]:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from avsearch.media.images import Picture
 from indexer.errors import NotInFile
+from indexer.types import OnNote, ignore_note
 
 EVERY_S: Final = 1.0  # who is seen seldom changes faster
 AT_LEAST: Final = 4  # frames of a short clip, as a blink or a turned head spoils one
@@ -22,7 +23,13 @@ class Frame(NamedTuple):
     rgb: Picture
 
 
-def sample_frames(path: Path, every_s: float = EVERY_S, from_s: float = 0.0) -> Iterator[Frame]:
+def sample_frames(
+    path: Path,
+    every_s: float = EVERY_S,
+    from_s: float = 0.0,
+    *,
+    on_note: OnNote = ignore_note,  # noqa: ARG001
+) -> Iterator[Frame]:
     """Frames of a video, upright, in order of time, one in memory at a time.
 
     One every ``every_s`` seconds from ``from_s`` on; closer together where a short clip would
@@ -36,7 +43,12 @@ def sample_frames(path: Path, every_s: float = EVERY_S, from_s: float = 0.0) -> 
         yield Frame(time_s, rgb)
 
 
-def read_frame(path: Path, time_s: float) -> Picture:
+def read_frame(
+    path: Path,
+    time_s: float,
+    *,
+    on_note: OnNote = ignore_note,  # noqa: ARG001
+) -> Picture:
     """The frame shown at ``time_s`` seconds as uint8 (height, width, 3) RGB, upright.
 
     For the time of a frame from sample_frames it is that frame. Raises RefusedFile as

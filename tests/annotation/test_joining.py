@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from making import encode
 
 import avsearch
-from avsearch import library
 from avsearch.annotation.joining import BySpeaker
 from avsearch.media import read_sound
 from avsearch.media.stretches import LONGEST_S
@@ -88,10 +87,10 @@ def test_a_real_video_of_two_actors_has_an_item_each(test_data: Path, tmp_path: 
     (tmp_path / "gallery" / "both").mkdir(parents=True)
     video = tmp_path / "gallery" / "both" / "talk.mp4"
     encode(video, frames=blank, sound=np.concatenate(turns), rate=16_000)
-    folder, report = library.index_galleries([tmp_path / "gallery"], index=tmp_path / "index")
-    assert (report.voices, report.refused) == (2, [])
-    with avsearch.open_index(folder) as index:
-        items, vectors = index.items_of("both")
+    with avsearch.open(tmp_path / "index") as index:
+        report = index.add(tmp_path / "gallery")
+        assert (report.voices, report.refused) == (2, [])
+        items, vectors = index.store.items_of("both")
     assert float(vectors[0] @ vectors[1]) < 0.5
     middle_s = [(item.start_s + (item.end_s or 0)) / 2 for item in items]
     ends_s = np.cumsum([len(sound) for sound in turns]) / 16_000

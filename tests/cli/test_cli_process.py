@@ -39,8 +39,8 @@ def loaded(statement: str) -> set[str]:
         "import avsearch",
         "import avsearch.cli",
         "import avsearch.cli.index, avsearch.cli.query, avsearch.cli.forget",
-        "import avsearch; avsearch.Searcher, avsearch.Media, avsearch.open_index",
-        "import avsearch.library",
+        "import avsearch; avsearch.open, avsearch.Media, avsearch.Hit",
+        "import avsearch.api",
     ],
 )
 def test_light_things_load_no_torch(statement):
@@ -85,7 +85,7 @@ def test_version(spawn):
         (["index", ".", "--faces", "all"], "'all' is not one of 'detect', 'whole'."),
         (["query", "nowhere.wav"], "There is no index in"),
         (["query", b"caf\xe9.wav"], "There is no index in"),
-        (["info", "--index", "nowhere"], "There is no index in nowhere"),
+        (["info", "--index", "nowhere"], "nowhere; make one with avsearch index GALLERY."),
         (["forget"], "Missing argument 'PERSON'."),
     ],
 )

@@ -35,7 +35,8 @@ def people(answer):
 
 def test_json_is_the_contract(ask, voice, gallery):
     answer = ask(voice)
-    assert list(answer) == ["query", "model", "hits", "plan"]
+    assert list(answer) == ["query", "model", "hits", "plan", "notes"]
+    assert answer["notes"] == []
     assert list(answer["query"]) == ["path", "modality", "start_s", "end_s"]
     assert answer["query"]["path"] == str(voice)
     assert answer["query"]["modality"] == "voice"
@@ -155,6 +156,49 @@ def test_a_video_asks_with_its_voice(ask, gallery):
     assert len(people(answer)) == 3
 
 
+def test_a_video_asks_with_what_is_wanted_or_as_it_is_told_to(ask, gallery):
+    video = gallery / "bbaf2n" / "bbaf2n.mpg"
+    for options, asking, found in (
+        (("--want", "face"), "face", "face"),
+        (("--want", "voice"), "voice", "voice"),
+        (("--ask", "face"), "face", "voice"),
+        (("--ask", "voice", "--want", "face"), "voice", "face"),
+        (("--ask", "face", "--want", "face"), "face", "face"),
+    ):
+        answer = ask(video, *options)
+        assert answer["query"]["modality"] == asking
+        assert {hit["modality"] for hit in answer["hits"]} == {found}
+    (hit,) = ask(video, "--want", "face", "--top", 1)["hits"]
+    assert (hit["person"], hit["path"]) == ("bbaf2n", str(video))
+
+
+def test_a_video_that_lacks_what_is_wanted_asks_with_the_other_and_says_so(
+    run, indexed, voice, tmp_path
+):
+    import av
+
+    dark = tmp_path / "dark.mp4"
+    with av.open(str(voice)) as old, av.open(str(dark), "w") as new:
+        picture = new.add_stream("mpeg4", rate=5)
+        picture.width, picture.height, picture.pix_fmt = 320, 240, "yuv420p"
+        sound = new.add_stream("aac", rate=16_000)
+        for _ in range(20):
+            blank = av.VideoFrame.from_ndarray(np.zeros((240, 320, 3), np.uint8), format="rgb24")
+            new.mux(picture.encode(blank))
+        for frame in old.decode(audio=0):
+            frame.pts = None
+            new.mux(sound.encode(frame))
+        new.mux([*picture.encode(None), *sound.encode(None)])
+    result = run("query", dark, "--index", indexed, "--want", "face", "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["query"]["modality"] == "voice"
+    (note,) = answer["notes"]
+    assert "it asks with its voice: no clear face" in note["note"]
+    refused = run("query", dark, "--index", indexed, "--ask", "face")
+    assert (refused.exit_code, "no clear face" in refused.stderr) == (2, True)
+
+
 def test_a_video_without_sound_asks_with_its_largest_face(run, indexed, gallery, tmp_path):
     import av
 
@@ -187,10 +231,11 @@ def test_a_picture_of_several_asks_with_the_largest(run, indexed, gallery, tmp_p
     both.save(tmp_path / "both.png")
     result = run("query", tmp_path / "both.png", "--index", indexed, "--want", "face", "--json")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["hits"][0]["person"] == "Actor_02"
-    assert result.stderr == (
-        "avsearch: 2 faces were found; asked with the largest. Crop the picture to choose.\n"
-    )
+    answer = json.loads(result.stdout)
+    assert answer["hits"][0]["person"] == "Actor_02"
+    note = "2 faces were found; it asks with the largest. Crop the picture to choose."
+    assert answer["notes"] == [{"path": str(tmp_path / "both.png"), "note": note}]
+    assert result.stderr == f"avsearch: {note}\n"
 
 
 def test_odd_sounds_and_pictures(ask, run, indexed, voice, face, tmp_path):
@@ -412,9 +457,18 @@ def test_a_calibrated_model_says_beside_each_score_what_it_is_worth(run, ask, vo
         assert found["people"] == 3
         odds = np.exp(found["log_likelihood_ratio"]) / 2
         assert found["probability"] == pytest.approx(odds / (1 + odds))
-    table = run("query", voice, *calibrated, "--explain").stdout
-    assert f"  {found['support']}, {found['probability']:.2g}  " in table
-    assert "each as likely beforehand among 3 people" in table
+    *rows, assumed = run("query", voice, *calibrated).stdout.splitlines()
+    assert rows[0].split()[:4] == ["rank", "score", "evidence", "probability"]
+    assert f"  {found['support']}  " in rows[-1]
+    assert f"  {found['probability']:.2g}  " in rows[-1]
+    assert "exactly one of the 3 people who could answer" in assumed
+
+
+def test_among_one_person_no_probability_is_shown(run, voice, calibrated):
+    *rows, assumed = run("query", voice, *calibrated, "--gender", "f").stdout.splitlines()
+    assert len(rows) == 2
+    assert rows[0].split()[:4] == ["rank", "score", "evidence", "person"]
+    assert "probability" not in assumed
 
 
 def test_without_a_calibration_only_explain_speaks_of_it(run, ask, voice, face, indexed):

@@ -68,12 +68,12 @@ def test_one_checkpoint_indexes_and_reranks(run, gallery, voice, pairs, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--person", "Actor_01", "--rerank", "PAIRS"], "ask with media, not with a person"),
+        (["--person", "Actor_01", "--rerank", "PAIRS"], "ask with a file, not with a person"),
         (["VOICE", "--want", "voice", "--rerank", "PAIRS"], "want the other modality"),
         (["VOICE", "--want", "any", "--rerank", "PAIRS"], "want the other modality"),
         (["VOICE", "--rerank", "MODEL"], "'adsm', which embeds and does not re-rank"),
         (["VOICE", "--rerank", "VOICE"], "is not a safetensors file"),
-        (["VOICE", "--rerank", "absent.safetensors"], "There is no checkpoint absent.safetensors"),
+        (["VOICE", "--rerank", "absent.safetensors"], "absent.safetensors; check the name."),
     ],
 )
 def test_a_wrong_request_is_said(run, indexed, voice, model, pairs, arguments, words):

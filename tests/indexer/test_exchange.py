@@ -39,8 +39,8 @@ def _few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 QUESTIONS = {
     "notes": "SELECT key, value FROM meta ORDER BY key",
     "people": "SELECT key, name, gender, nationality, attributes FROM person ORDER BY key",
-    "files": "SELECT path, gallery, size, mtime_ns, sha256, settings, status, reason, lasting "
-    "FROM file ORDER BY path",
+    "files": "SELECT path, gallery, size, mtime_ns, sha256, settings, status, reason, lasting, "
+    "notes FROM file ORDER BY path",
     "sources": "SELECT path, key, modality, start_s, end_s FROM source JOIN file "
     "ON file.id = file_id LEFT JOIN person ON person.id = person_id",
     "items": "SELECT path, key, modality, start_s, end_s, box, vector FROM item JOIN file "
@@ -78,6 +78,7 @@ def exported(folder: Path, path: Path) -> Path:
 
 def test_an_import_into_an_empty_place_gives_an_equal_index(run, gallery, folder, tmp_path):
     fill(gallery, {"cid/bad.jpg": "refuse: it is bad.", "bob/later.wav": "later: it is locked."})
+    fill(gallery, {"cid/noted.wav": "voice: cid\nnote: one thing\nnote: another\n"})
     (gallery / "people.csv").write_text("person,name,path,attributes.x\nann,Ann,a,\nbob,,b,c\n")
     (gallery / "list.csv").write_text(
         "path,person,modality,start_s,end_s,mood\n"
@@ -99,6 +100,7 @@ def test_an_import_into_an_empty_place_gives_an_equal_index(run, gallery, folder
     assert content(tmp_path / "copy") == held
     assert len(held["items"]) == done.faces + done.voices > 5
     assert {row[6] for row in held["files"]} == {"ok", "refused"}
+    assert {row[-1] for row in held["files"]} == {None, "one thing\nanother"}
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
@@ -135,6 +137,7 @@ def files(draw, name: str):
         asked=asked,
         reason=None if taken else draw(TEXT),
         lasting=draw(st.booleans()),
+        notes=draw(st.sampled_from([(), ("one",), ("one", "two")])) if taken else (),
     )
     return record, taken
 
@@ -314,7 +317,7 @@ def test_paths_times_boxes_and_people_of_another_tool(tmp_path):
     assert held["sources"] == Counter(
         [(a, "ann", None, 0.0, None), (a, "bob", None, 0.0, None), (b, "ann", None, 0.0, None)]
     )
-    assert held["files"][0] == (b, "", 0, 0, "", "", "ok", None, 1)
+    assert held["files"][0] == (b, "", 0, 0, "", "", "ok", None, 1, None)
 
 
 def of_pandas(columns: dict[str, object], *index: str | dict[str, object]) -> object:

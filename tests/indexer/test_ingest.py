@@ -318,7 +318,7 @@ class Breaking(FakeExtractor):
         super().__init__()
         self.error = error
 
-    def extract(self, path, modality=None):
+    def extract(self, path, modality=None, **_):
         if path.name == "talk.wav":
             raise self.error
         yield from super().extract(path, modality)
@@ -430,3 +430,26 @@ def test_ranges_of_a_manifest_are_not_joined(run, gallery, tmp_path):
     part = scan(gallery, FakeExtractor().kind, manifest=manifest)
     report = run(part, joiner=lambda path, items: [])
     assert (report.voices, report.refused) == (2, [])
+
+
+def test_notes_on_files_that_were_taken_are_kept_and_told_again(run, folder, gallery):
+    fill(gallery, {"ann/one.wav": "note: the second track was taken\nvoice: ann\nnote: and more\n"})
+    said = [
+        (gallery / "ann/one.wav", "and more"),
+        (gallery / "ann/one.wav", "the second track was taken"),
+    ]
+    assert run().notes == said
+    assert run().notes == said  # nothing was looked into
+    with Index.open(folder) as index:
+        assert sorted(index.file_notes()) == said
+    (gallery / "ann/one.wav").rename(gallery / "bob/one.wav")
+    assert run().notes == [(gallery / "bob/one.wav", note) for _, note in said]
+    fill(gallery, {"bob/one.wav": "voice: ann\n"})
+    assert run().notes == []
+
+
+def test_notes_on_a_refused_file_are_not_told(run, gallery):
+    fill(gallery, {"ann/one.wav": "note: the second track was taken\nrefuse: nothing in it\n"})
+    report = run()
+    assert report.notes == []
+    assert paths(report.refused) == {"one.wav": "nothing in it"}

@@ -54,7 +54,7 @@ def test_an_index_of_version_1_is_brought_forward_with_every_row(folder):
         assert [(hits[0][0].id, hits[0][0].person.key)] == [(9, "bob")]
         assert index.verify() == []
     after = {table: rows(path, table) for table in migrations.FIRST_TABLES}
-    added = {"source": {"reason": None}}
+    added = {"source": {"reason": None}, "file": {"notes": None}}
     expected = {
         table: [{**row, **added.get(table, {})} for row in before[table]] for table in before
     }

@@ -217,7 +217,7 @@ def test_rows_of_a_manifest_that_come_to_nothing_are_reported_each_time(
 class Interrupted(FakeExtractor):
     """Finds that a file cannot be read further, in its middle."""
 
-    def extract(self, path, modality=None):
+    def extract(self, path, modality=None, **_):
         from indexer.errors import RefusedFile
 
         yield from super().extract(path, modality)
@@ -238,7 +238,7 @@ def test_a_file_that_could_not_be_read_to_its_end_is_said_and_tried_again(run, g
 @pytest.mark.parametrize("what", [NOTHING])
 def test_a_source_that_yields_nothing_without_a_word_is_said(run, gallery, tmp_path, what):
     class Silent(FakeExtractor):
-        def extract(self, path, modality=None):
+        def extract(self, path, modality=None, **_):
             if modality != "voice":
                 yield from super().extract(path, modality)
 

@@ -1,0 +1,131 @@
+"""The model of an index: where it lies, its record, and its embedder, loaded when needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from avsearch.evidence import Calibration, calibrations_of
+from avsearch.spaces import find_weights, model_address, model_record, model_space
+from indexer.errors import BadRequest
+from indexer.index import Index
+from indexer.types import Embedded, Embedder, Media, Modality, Space
+
+MODEL = "model"  # the note of an index that says where its model lies
+OWN = "python:"  # what the note begins with where the model is an object of the user's program
+
+Model = str | Path | Embedder  # a shipped model's name, a checkpoint file, or an object
+
+
+class IndexModel:
+    """A model that embeds for an index; loaded when the first media come. Threads may share it.
+
+    Args:
+        model: A shipped model's name, a checkpoint file or an embedder; None is the default model.
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, model: Model | None, device: str = "auto") -> None:
+        self._device = device
+        self._loading = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._name: str | None = None
+        if isinstance(model, str | Path):
+            self._name = model_address(model)
+        elif model is not None:
+            self._embedder, self._name = model, f"{OWN}{model.space.model}"
+
+    @classmethod
+    def of_index(cls, index: Index, model: Model | None, device: str) -> IndexModel:
+        """Return the given model, or else the one that the index was made with.
+
+        Raises:
+            BadRequest: None is given, and what the index notes is not there.
+        """
+        noted = noted_model(index)
+        if model is None and noted is not None and noted.startswith(OWN):
+            raise BadRequest(
+                f"This index was made by {index.space.describe()}, an embedder of a Python "
+                "program; open it there with avsearch.open(INDEX, model=EMBEDDER)."
+            )
+        if model is None and noted is not None and _is_lost(noted):
+            raise BadRequest(
+                f"The model of this index was {noted}, and there is no such file any more; "
+                "name it with --model."
+            )
+        return cls(noted if model is None else model, device)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Say in the notes of an index where this model lies."""
+        return {MODEL: self._name or ""}
+
+    @property
+    def space(self) -> Space:
+        """The space of its vectors, told without loading it where its file says it."""
+        if self._embedder is None and self._device != "cuda":
+            told = model_space(find_weights(self._name))
+            if told is not None:
+                return told
+        return self.load().space
+
+    def load(self) -> Embedder:
+        """Load the model.
+
+        Raises:
+            BadRequest: There is no such model or device, or nothing installed runs it.
+        """
+        from avsearch.models import load_model  # what runs it, only once all else is in order
+
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = load_model(self._name, self._device)
+            return self._embedder
+
+    def begin(self, modality: Modality) -> None:
+        """Begin to load what embeds one medium of this modality, beside other work.
+
+        Nothing is loaded where torch would run the model: torch is loaded only once it is known
+        that there is something to embed.
+        """
+        from avsearch.models import load_onnx_model
+
+        with self._loading:
+            if self._embedder is None:
+                embedder = load_onnx_model(self._name, self._device)
+                if embedder is not None:
+                    embedder.begin(modality)
+                    self._embedder = embedder
+
+    def embed(self, media: Sequence[Media]) -> Embedded:
+        """Embed media, loading the model first."""
+        return self.load().embed(media)
+
+
+def noted_model(index: Index) -> str | None:
+    """Return the model that an index was made with; None for the default."""
+    return index.notes().get(MODEL) or None
+
+
+def index_record(index: Index, model: Model | None = None) -> dict[str, Any]:
+    """Return the record of an index's model; empty where it is not there or of another space."""
+    if model is not None and not isinstance(model, str | Path):
+        return {}
+    address = model or noted_model(index)
+    if address is not None and (str(address).startswith(OWN) or _is_lost(address)):
+        return {}
+    path = find_weights(address)
+    record = model_record(path)
+    return record if record and model_space(path) == index.space else {}
+
+
+def index_calibrations(index: Index, model: Model | None = None) -> dict[str, Calibration]:
+    """Return the calibrations of an index's model by direction; empty where it has none."""
+    return calibrations_of(index_record(index, model))
+
+
+def _is_lost(address: str | Path) -> bool:
+    """Whether a noted model was a file, not a shipped one's name, and is there no more."""
+    return Path(address).is_absolute() and not Path(address).is_file()
