@@ -7,6 +7,7 @@ that only some of them need are imported inside of those, because a query has to
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ from indexer.index import Index
 from indexer.locate import find_index, new_index
 from indexer.records import Person
 from indexer.scan import file_fault
+from indexer.timing import timed
 from indexer.types import MODALITIES, Metric, Modality, Reranker, Space, Vectors
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from indexer.exchange import Exported
     from indexer.importing import Imported
     from indexer.ingest import IngestReport
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]  # receives what is done and the total; 0 where unknown
 
@@ -552,7 +556,8 @@ class MediaIndex:
             require_one_of("ask", ask, MODALITIES)
         if file_fault(path) is None:
             self._model_of(self.store).begin(asking_modality(path, ask, want))
-        return self._reader().read(path, ask, want)
+        with timed(logger, f"read {printable(path)}"):
+            return self._reader().read(path, ask, want)
 
     def _searcher(self, reranker: Reranker | None, *, embeds: bool = True) -> Searcher:
         store = self.store

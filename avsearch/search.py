@@ -6,6 +6,7 @@ Needs no torch: whoever embeds and re-ranks is handed in.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ from indexer.asking import filter_texts, require_one_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.records import Item
+from indexer.timing import timed
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
 from indexer.vectors import Plan
+
+logger = logging.getLogger(__name__)
 
 Want = Literal["face", "voice", "any"]
 By = Literal["person", "item"]
@@ -330,14 +334,15 @@ class Searcher:
         modality = None if want == "any" else want
         depth = max(options.top, self._shortlist) if self._reranker else options.top
         where = options.where
-        found = self._index.search(
-            vectors,
-            depth,
-            modality=modality,
-            where=where,
-            by=options.by,
-            approximate=options.approximate,
-        )
+        with timed(logger, f"searched with {len(vectors)} vectors"):
+            found = self._index.search(
+                vectors,
+                depth,
+                modality=modality,
+                where=where,
+                by=options.by,
+                approximate=options.approximate,
+            )
         people = 0
         if self._calibrations and any(found.hits):
             people = self._index.count_people(modality=modality, where=where)

@@ -56,7 +56,7 @@ class Derived:
         if kind_of(read.notes()) is None:
             raise BadRequest(
                 f"The index in {printable(self._folder)} has no approximate one; make it with "
-                "avsearch index --approximate hnsw, or ask without --approximate."
+                "avsearch index --approximate hnsw, or ask the exact one."
             )
         if snapshot.nearly is None:
             found = self._approximate.usable(self._known_to(read))

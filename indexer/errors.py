@@ -20,7 +20,11 @@ that no user can cause is not in this tree and is not caught anywhere.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+# What is said of an address where a file belongs.
+ADDRESS = "is an address, and only files are taken; download it first, and name the file."
 
 
 class AvsearchError(Exception):
@@ -79,6 +83,11 @@ class LaterIndex(IndexUnusable):
 
 class ForeignSpace(IndexUnusable):
     """The vectors at hand and those of the index were made by different models."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address such as ``https://...``, also once a path was made of it."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None
 
 
 def is_utf8(path: Path) -> bool:

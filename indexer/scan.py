@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from indexer.errors import BadRequest, is_utf8, printable
+from indexer.errors import ADDRESS, BadRequest, is_address, is_utf8, printable
 from indexer.names import normalised
 from indexer.people import find_people, merged, read_manifest, read_people
 from indexer.records import FileRecord, Person, Refusal, Source
@@ -223,7 +223,9 @@ def file_fault(path: Path) -> str | None:
     except PermissionError:
         return UNREADABLE
     except OSError:  # nothing there, or a link that leads back to itself
-        return BROKEN_LINK if os.path.lexists(path) else NO_FILE
+        if os.path.lexists(path):
+            return BROKEN_LINK
+        return ADDRESS if is_address(str(path)) else NO_FILE
     if stat.S_ISDIR(found.st_mode):
         return NOT_A_FILE
     if not stat.S_ISREG(found.st_mode):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from avsearch.models import load_model, load_reranker
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.locate import open_index
+from indexer.timing import timed
 from trainer.asking import (
     EVERYBODY,
     Asked,
@@ -52,6 +54,8 @@ from trainer.metrics import best_threshold
 from trainer.protocols.fame import write_submission
 from trainer.protocols.trials import Verification
 from trainer.scorers import VectorScorer
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -180,9 +184,10 @@ def run(
     reached = [Reached(each.name, [], {}) for each in contenders]
     compared = []
     for done, asked in enumerate(questions, 1):
-        scored = [
-            _reach(*each, asked) for each in zip(reached, contenders, thresholds, strict=True)
-        ]
+        with timed(logger, f"evaluated {asked.protocol.name}"):
+            scored = [
+                _reach(*each, asked) for each in zip(reached, contenders, thresholds, strict=True)
+            ]
         if len(scored) == 2:
             valid = all(each.sections[-1].valid for each in reached)
             compared.append(Compared(asked.protocol.name, valid, differences(*scored)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     index_option,
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 
 @click.command("annotate")
-@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.argument("recording", type=FILE)
 @click.option(
     "--rttm",
     "diarization",
     metavar="FILE",
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
     help="Who speaks when: RTTM, JSON (WhisperX, pyannote), WebVTT, Audacity or ELAN text.",
 )
 @click.option(
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="How strong scores of the model are, as JSON.",
 )
 @click.option(

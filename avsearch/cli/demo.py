@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     faces_option,
     json_option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--gallery",
     metavar="GALLERY",
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
     help="A folder of your own, a folder a person, in place of the synthetic people.",
 )
 @faces_option

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     index_option,
@@ -19,13 +20,13 @@ from indexer.errors import BadRequest
 
 
 @click.command("enrol")
-@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.argument("recording", type=FILE)
 @click.option(
     "--rttm",
     "diarization",
     metavar="FILE",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
     help="Who speaks when, by name: RTTM, JSON, WebVTT, Audacity or ELAN text.",
 )
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     index_option,
@@ -37,28 +38,26 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     "--list",
     "lists",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A published trial list; without one, protocols are made from the index.",
 )
 @click.option(
     "--people",
     "tables",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="vox1_meta.csv or the split tables that belong to a list.",
 )
-@click.option(
-    "--media", type=click.Path(path_type=Path), help="The folder a list's paths begin in."
-)
+@click.option("--media", type=FILE, help="The folder a list's paths begin in.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Ready vectors of faces and voices by path (.npz, .safetensors, .parquet).",
 )
 @click.option(
     "--scores",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Ready scores of each --list's trials, in its order (.npy or text); not audited.",
 )
 @click.option("--model", help="The model, for --media, and to audit it on an index's own media.")
@@ -117,7 +116,7 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 )
 @click.option(
     "--threshold-list",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A list of other people's pairs; at its best threshold each verification has an accuracy.",
 )
 @click.option(

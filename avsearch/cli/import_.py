@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.common import FILE, ProgressBar, index_option, json_option, plain, print_json
 from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(readable=False, path_type=Path))
+@click.argument("file", type=FILE)
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="Which model made the vectors.")
 @click.option("--space", metavar="NAME", help="A name for vectors of a model of your own.")

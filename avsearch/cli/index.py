@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     faces_option,
@@ -31,13 +32,13 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
     metavar="GALLERY",
     nargs=-1,
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
 )
 @index_option
 @click.option("--model", help="A shipped model's name or a checkpoint file.  [default: adsm]")
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="CSV or Parquet naming the files: path,person,modality,start_s,end_s and attributes.",
 )
 @faces_option
@@ -71,6 +72,7 @@ def command(
     they are. Run again, it takes only what is new or changed.
     """
     from avsearch.api import MediaIndex
+    from avsearch.media.extract import NO_FACE
     from indexer.locate import new_index
 
     place = new_index(index_path)
@@ -88,6 +90,8 @@ def command(
     else:
         say(_sentence(report))
     _warn(report)
+    if any(reason == NO_FACE for _, reason in report.refused):
+        warn("--faces whole takes pictures that are face crops already.")
     if strict and report.refused:
         ctx.exit(3)
 
