@@ -174,8 +174,8 @@ class Index:
         if space != self.space:
             raise ForeignSpace(
                 f"The index in {printable(self.folder)} was made by {self.space.describe()}, and "
-                f"the model at hand is {space.describe()}; use the index's own model, or index "
-                "the gallery anew into another folder."
+                f"the model at hand is {space.describe()}; use the index's own model with "
+                f"--model, or index the gallery anew into another folder with --index."
             )
 
     def search(

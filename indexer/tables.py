@@ -29,6 +29,8 @@ _SEP = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*\r?\n?', re.IGNORECASE)  # Excel's 
 _KEPT_TEXT = re.compile(r'="(.*)"', re.DOTALL)  # how Excel is kept from changing a text
 _DECIMAL_COMMA = re.compile(r"\d+,\d+")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
+# What spreadsheets show in place of a value that they could not compute.
+_ERRORS = ("#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!")
 _NAMELESS = re.compile(r"(Unnamed: \d+(_level_\d+)?)?")  # as pandas calls them in a second copy
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods and .numbers; .xls
 _TITLES = 5  # lines with something in them that may stand above the head
@@ -138,7 +140,15 @@ class Table:
             if name is not None:
                 kept = _KEPT_TEXT.fullmatch(cell or "")
                 text = kept[1] if kept else cell or ""
-                yield name, text.strip() if name in self._exact else cleaned(text)
+                plain = text.strip() if name in self._exact else cleaned(text)
+                if plain in _ERRORS:
+                    self._note_errors(name)
+                yield name, "" if plain in _ERRORS else plain
+
+    def _note_errors(self, column: str) -> None:
+        note = f"errors of a spreadsheet, such as #N/A, in the column {column!r} count as empty."
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _head(self) -> list[str | None]:
         """The names of the columns, of which pandas and spreadsheets leave some out."""

@@ -17,7 +17,7 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import say
-from indexer.errors import printable
+from indexer.errors import BadRequest, ForeignSpace, printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
@@ -56,8 +56,14 @@ def command(gallery: Path | None, faces: Faces, out: Path, *, as_json: bool) -> 
 def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
     from avsearch.showing import show_gallery
 
-    with ProgressBar("file") as progress:
-        shown = show_gallery(gallery, out, faces=faces, on_progress=progress)
+    try:
+        with ProgressBar("file") as progress:
+            shown = show_gallery(gallery, out, faces=faces, on_progress=progress)
+    except ForeignSpace as error:
+        raise BadRequest(
+            f"{printable(out)} has an index of another model than the default; name another folder "
+            "with --out."
+        ) from error
     if as_json:
         print_json(shown)
         return

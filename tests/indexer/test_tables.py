@@ -91,6 +91,7 @@ def test_harmless_oddities_are_taken_without_a_word(read, content):
         (table(";").encode("cp850"), "was read as MS-DOS"),
         (table("\t").encode().replace(b"\xc3\xbc", b"\xfc"), "Windows-1252"),
         ("My people\r\n\r\n" + table(), "the header is in line 3"),
+        (table(rows=[*ROWS, ("ada", "#N/A", "f")]), "errors of a spreadsheet, such as #N/A"),
         (table(rows=[(*ROWS[0], ""), *((*row, "x") for row in ROWS[1:])]), "column 4 has no name"),
     ],
 )
