@@ -18,7 +18,7 @@ _NAMES = """
     __MACOSX .DS_Store .AppleDouble .AppleDB .AppleDesktop .Spotlight-V100 .Trashes .fseventsd
     .TemporaryItems .DocumentRevisions-V100 .VolumeIcon.icns .apdisk .LSOverride .localized
     .com.apple.timemachine.donotpresent TheVolumeSettingsFolder TheFindByContentFolder
-    lost+found .Trash .directory .thumbnails .thumbs .xvpics .gvfs
+    lost+found LOST.DIR .Trash .directory .thumbnails .thumbs .xvpics .gvfs
     .picasa.ini Picasa.ini .picasaoriginals ZbThumbnail.info pspbrwse.jbf .dtrash
     thumbnails-digikam.db .nomedia .comments
     .stfolder .stversions .stignore .sync .dropbox .dropbox.cache .tmp.drivedownload
@@ -32,7 +32,7 @@ _PATTERNS = """
     ._* :2e* FOUND.[0-9][0-9][0-9] .Trash-* .trashed-* .pending-* AlbumArt_{*}_*.jpg Thumbs.db:*
     SYNOPHOTO[_:]* SYNOFILE_THUMB* SYNOINDEX* *@SynoEAStream *@SynoResource *:Zone.Identifier
     *:AFP_* .nfs* .fuse_hidden* .csync_journal.db* ._sync_* .*.icloud *.lrdata *.trickplay
-    *.download
+    *.download Network?Recycle?Bin* _NAS_Recycle_*
 """
 _FILE_PATTERNS = """
     ~$* .~lock.*# .syncthing.*.tmp ~syncthing~*.tmp *.part *.crdownload *.partial *.opdownload

@@ -14,6 +14,7 @@ from indexer.errors import BadRequest, printable
 from indexer.text import unicode_text
 
 SEPARATORS = ("\t", ",", ";")
+_TRAILING = "".join((*SEPARATORS, " "))
 _END = "\0"  # between the cells of two lines that are split together
 
 
@@ -34,6 +35,11 @@ class Lines:
     def after(self, count: int) -> Lines:
         """All but the first lines."""
         return Lines(self.path, self.texts[count:], self.numbers[count:])
+
+    def trimmed(self) -> Lines:
+        """The lines without the separators at their ends, which spreadsheets leave there."""
+        texts = [text.rstrip(_TRAILING) for text in self.texts]
+        return Lines(self.path, [*compress(texts, texts)], [*compress(self.numbers, texts)])
 
     def cells(self, columns: int, separator: str | None = None) -> list[str]:
         """All cells, line after line, between separators or blanks; of separators, bare.

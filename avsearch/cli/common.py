@@ -15,6 +15,7 @@ import click
 
 from avsearch.cli.say import is_quiet, one_line
 from indexer.errors import ADDRESS, BadRequest, is_address, printable
+from indexer.names import DiskNames
 
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}"
 _COUNT = "{n_fmt} {unit} [{elapsed}]"
@@ -28,10 +29,11 @@ class FileType(click.Path):
         super().__init__(readable=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click does, but for an address."""
+        """As click does, but for an address, and for a name in another Unicode form."""
         if isinstance(value, str) and is_address(value) and not os.path.lexists(value):
             raise BadRequest(f"{value} {ADDRESS}")
-        return super().convert(value, param, ctx)
+        path: Any = super().convert(value, param, ctx)
+        return DiskNames().find(path)
 
 
 FILE = FileType()

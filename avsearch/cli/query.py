@@ -21,6 +21,7 @@ from avsearch.cli.common import (
 )
 from avsearch.cli.say import say, warn
 from indexer.errors import ADDRESS, BadRequest, RefusedFile, is_address, printable
+from indexer.names import DiskNames
 
 if TYPE_CHECKING:
     from avsearch.api import MediaIndex
@@ -106,14 +107,16 @@ def command(
     from avsearch.search import HitOptions
 
     _check_request(files, person, jsonl=jsonl, as_json=as_json)
+    disk = DiskNames()
+    paths = [disk.find(Path(file)) for file in files]
     where = _where(conditions, gender, nationality)
     options = HitOptions(top, want, by, where, approximate)
     with avsearch.open(index_path, model=model, device=device) as index:
         if jsonl and files and files != (_STDIN,):
-            if not _print_lines(index, files, options, ask, rerank):
+            if not _print_lines(index, paths, options, ask, rerank):
                 ctx.exit(BadRequest.exit_code)
             return
-        with _one_file(files) as file:
+        with _one_file(paths) as file:
             answer = index.query(
                 file,
                 person=person,
@@ -143,13 +146,13 @@ def command(
         say("The model carries no calibration for this query, so no evidence is given.")
 
 
-def _one_file(files: tuple[str, ...]) -> AbstractContextManager[Path | None]:
+def _one_file(files: list[Path]) -> AbstractContextManager[Path | None]:
     """Return the file to search with, if it is one; what comes through a pipe is kept meanwhile."""
-    if files == (_STDIN,):
+    if files == [Path(_STDIN)]:
         from avsearch.cli.piped import spooled
 
         return spooled()
-    return contextlib.nullcontext(Path(files[0]) if files else None)
+    return contextlib.nullcontext(files[0] if files else None)
 
 
 def _check_request(
@@ -169,7 +172,7 @@ def _check_request(
 
 def _print_lines(
     index: MediaIndex,
-    files: tuple[str, ...],
+    files: list[Path],
     options: HitOptions,
     ask: Modality | None,
     rerank: str | None,

@@ -249,6 +249,8 @@ def test_a_person_is_asked_with_and_forgotten_in_any_form_of_their_name(run, sma
     (small / "people.csv").write_text("person,gender\nZoë,f\n")
     index = ("--index", tmp_path / "index")
     assert run("index", small, *index).exit_code == 0
+    asked = run("query", small / "Zoë" / "one.ogg", "--want", "voice", *index)
+    assert asked.exit_code == 0, asked.stderr
     for form in ("Zoë", "Zoe\u0308"):
         done = run("query", "--person", form, "--want", "voice", "--gender", "F", *index)
         assert done.exit_code == 0, done.stderr

@@ -153,9 +153,17 @@ def test_a_list_says_the_same_however_it_is_apart(tmp_path):
     }
     for name, lines in trials.items():
         found = []
-        for mark in (" ", "\t", ",", ";", ", ", " ; "):
+        for mark, end in (
+            (" ", ""),
+            ("\t", "\t"),
+            (",", ",,"),
+            (";", ""),
+            (", ", ","),
+            (" ; ", ""),
+        ):
             path = tmp_path / f"{name}.txt"
-            path.write_bytes("".join(f"{mark.join(line.split())}\r\n" for line in lines).encode())
+            rows = [f"{mark.join(line.split())}{end}\r\n" for line in lines]
+            path.write_bytes("".join([*rows, f"{end}\r\n"]).encode())
             (protocol,) = read_published(path, PEOPLE)
             found.append(repr(protocol))
         assert len(set(found)) == 1, name

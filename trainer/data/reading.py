@@ -20,6 +20,7 @@ from trainer.data.sources import FaceSource, VoiceSource
 from trainer.data.synthetic_set import NAME, parse_synthetic, synthetic_jobs
 from trainer.data.voxceleb import find_table, voxceleb_jobs
 
+_TABLES = (".csv", ".tsv", ".txt")  # of files
 _ROOM = 1.125  # a stored face is so much larger than a model takes it, to be shifted and turned
 
 Jobs = tuple[list[Job], Mapping[str, Person]]
@@ -87,7 +88,7 @@ def _places(
 def _media_jobs(
     path: Path, extractor: MediaExtractor, say: Callable[[str], None]
 ) -> dict[str, Jobs]:
-    if path.suffix == ".csv":
+    if path.suffix.lower() in _TABLES:
         return {str(path): manifest_jobs(path, extractor)}
     if not path.is_dir():
         raise BadRequest(

@@ -35,7 +35,7 @@ class Unlabelled:
 
 def is_fame(path: Path) -> bool:
     """Whether a text list begins as these trials do; BadRequest where it cannot be read."""
-    lines = read_lines(path)
+    lines = read_lines(path).trimmed()
     first = _cells(lines.texts[0]) if len(lines) else []
     if len(first) != 3 or _kinds(first) != [None, "voice", "face"]:
         return False
@@ -51,7 +51,7 @@ def read_fame(path: Path) -> Unlabelled:
     """
     register = Register()
     trials: dict[str, tuple[int, int]] = {}
-    lines = read_lines(path)
+    lines = read_lines(path).trimmed()
     for at, line in lines:
         row = _cells(line)
         if len(row) != 3 or _kinds(row)[1:] != ["voice", "face"]:

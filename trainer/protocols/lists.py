@@ -56,7 +56,7 @@ def read_list(path: Path, people: People) -> Protocol:
 
     Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
     """
-    lines = _filled(read_lines(path))
+    lines = _filled(read_lines(path).trimmed())
     first = lines.texts[0]
     if [cell.lower() for cell in cells_of(first, _mark_of_head(first))] == _VERIFICATION:
         return _numbered_pairs(_filled(lines.after(1)), _mark_of_head(first), people)
@@ -175,7 +175,7 @@ def _retrieval(lines: Lines, mark: str | None, people: People) -> Retrieval:
 
 def _tables(lines: Lines, mark: str, people: People) -> Retrieval:
     """CMPC's retrieval tables; this one asks and its partner beside it answers."""
-    both = (lines, _filled(read_lines(_partner(lines.path))))
+    both = (lines, _filled(read_lines(_partner(lines.path)).trimmed()))
     names, paths = zip(*(_table(each, mark) for each in both), strict=True)
     (queries, gallery), distinct = _numbered(paths)
     owners = dict(zip(chain(*paths), map(people.name, chain(*names)), strict=True))
