@@ -30,6 +30,8 @@ def same_name(first: str, second: str) -> bool:
 def cleaned(text: str) -> str:
     """Return a cell as it is kept: in NFC, without blanks and unseen marks at its ends."""
     bare = text.strip()
+    if bare.isascii():
+        return bare
     while bare != (stripped := bare.strip(_UNSEEN).strip()):
         bare = stripped
     return normalised(bare)

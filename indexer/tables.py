@@ -138,17 +138,20 @@ class Table:
     def _named(self, cells: Sequence[str]) -> Iterator[tuple[str, str]]:
         for name, cell in itertools.zip_longest(self._columns, cells[: len(self._columns)]):
             if name is not None:
-                kept = _KEPT_TEXT.fullmatch(cell or "")
-                text = kept[1] if kept else cell or ""
-                plain = text.strip() if name in self._exact else cleaned(text)
-                if plain in _ERRORS:
-                    self._note_errors(name)
-                yield name, "" if plain in _ERRORS else plain
+                plain = (cell or "").strip() if name in self._exact else cleaned(cell or "")
+                yield name, self._computed(name, plain) if plain[:1] in ("=", "#") else plain
 
-    def _note_errors(self, column: str) -> None:
+    def _computed(self, column: str, text: str) -> str:
+        """The value of a cell that may be a formula, or the error of one."""
+        kept = _KEPT_TEXT.fullmatch(text)
+        if kept:
+            return kept[1] if column in self._exact else cleaned(kept[1])
+        if text not in _ERRORS:
+            return text
         note = f"errors of a spreadsheet, such as #N/A, in the column {column!r} count as empty."
         if note not in self.notes:
             self.notes.append(note)
+        return ""
 
     def _head(self) -> list[str | None]:
         """The names of the columns, of which pandas and spreadsheets leave some out."""

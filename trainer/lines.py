@@ -37,7 +37,12 @@ class Lines:
         return Lines(self.path, self.texts[count:], self.numbers[count:])
 
     def trimmed(self) -> Lines:
-        """The lines without the separators at their ends, which spreadsheets leave there."""
+        """The lines without the separators at their ends, which spreadsheets leave there.
+
+        They leave them at all lines, so that the first and the last one tell.
+        """
+        if not any(text[-1] in _TRAILING for text in (*self.texts[:1], *self.texts[-1:])):
+            return self
         texts = [text.rstrip(_TRAILING) for text in self.texts]
         return Lines(self.path, [*compress(texts, texts)], [*compress(self.numbers, texts)])
 
