@@ -110,7 +110,7 @@ class Table:
                     line,
                     f"there are {len(cells)} cells where the header has {len(self._columns)}.",
                 )
-            elif any(row.values()):
+            elif any(row.values()) and not self._is_head_again(row):
                 yield Row(row, self, line)
         self._note_nameless(unnamed)
 
@@ -172,6 +172,10 @@ class Table:
     def _is_head(self, cells: Sequence[str]) -> bool:
         return set(self._needed) <= set(map(self._name, cells))
 
+    def _is_head_again(self, row: Mapping[str, str]) -> bool:
+        """Whether a row repeats the header, as where tables were put behind each other."""
+        return len(row) > 1 and all(self._name(cell) == name for name, cell in row.items())
+
     def _name(self, cell: str) -> str:
         name = cleaned(cell)
         return self._known.get(name.casefold(), name)
@@ -232,8 +236,8 @@ class Table:
             text, old = any_text(raw)
         except UnicodeDecodeError as error:
             raise BadRequest(
-                f"{printable(self.path)} is cut short (byte {error.start} of its "
-                f"{error.encoding}); save it as CSV in UTF-8."
+                f"{printable(self.path)} cannot be read as {error.encoding.upper()} (byte "
+                f"{error.start}: {error.reason}); save it as CSV in UTF-8."
             ) from error
         if old is not None:
             self.notes.append(
@@ -244,21 +248,25 @@ class Table:
     def _parquet(self) -> Iterator[tuple[int, list[str]]]:
         """The header as line 1, then the rows, so that row 1 of the table is line 2 as in CSV."""
         arrow = import_pyarrow(self.path)
-        with in_words(self.path):
-            table = arrow.parquet.read_table(self.path).combine_chunks()
+        with in_words(self.path), arrow.parquet.ParquetFile(self.path) as file:
+            table = file.read()
         named = {name for name in table.column_names if self._name(name) in self._known.values()}
-        columns: dict[str, list[str | None]] = {}
-        for name in table.column_names:
-            if name in index_columns(table.schema) - named:
+        header: list[str] = []
+        columns: list[list[str | None]] = []
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if field.name in index_columns(table.schema) - named:
                 continue
-            kind = table.schema.field(name).type
-            if not told_as_text(arrow, kind):
-                self.notes.append(f"the column {name!r} is of type {kind} and was left out.")
+            if not told_as_text(arrow, field.type):
+                self.notes.append(
+                    f"the column {field.name!r} is of type {field.type} and was left out."
+                )
                 continue
-            chunks = [text_of(arrow, chunk).to_pylist() for chunk in table.column(name).chunks]
-            columns[name] = list(itertools.chain.from_iterable(chunks))
-        yield 1, list(columns)
-        for line, cells in enumerate(zip(*columns.values(), strict=True), 2):
+            with in_words(self.path):
+                chunks = [text_of(arrow, chunk).to_pylist() for chunk in column.chunks]
+            header.append(field.name)
+            columns.append(list(itertools.chain.from_iterable(chunks)))
+        yield 1, header
+        for line, cells in enumerate(zip(*columns, strict=True), 2):
             yield line, [cell or "" for cell in cells]
 
 

@@ -205,7 +205,7 @@ def test_people_csv_is_read_again(take, run, small, tmp_path):
         (b"who;name\nann;Ann\n", "separated by commas, semicolons or tabs"),
         (b"person,name\nann,A\nann,B\n", "line 3: the name of 'ann' is 'B', and line 2 says 'A'"),
         (b"person,name\nann,A,B\n", "line 2: there are 3 cells where the header has 2"),
-        ("person,name\nann,A\n".encode("utf-16")[:-1], "is cut short"),
+        ("person,name\nann,A\n".encode("utf-16")[:-1], "cannot be read as UTF-16"),
         (b'person,name\nann,"A\n', "unexpected end"),
         (b"person,name\n,A\n", "line 2: the person is missing"),
         (b"person,name,name\nann,A,B\n", "names 'name' twice"),

@@ -66,6 +66,7 @@ def test_delimiters_encodings_and_line_ends(read, mark, codec, end):
         table(rows=[*ROWS, ("", "", ""), ROWS[1]]),
         table(rows=[("", "", ""), *ROWS]),
         table(rows=[*ROWS, ("ada", "", "Female"), ("bob",)]),
+        table(rows=[*ROWS, *ROWS]),
         table(rows=[("", *ROWS[0]), *((str(at), *row) for at, row in enumerate(ROWS[1:]))]),
         table(
             rows=[("Unnamed: 0", *ROWS[0]), *((str(at), *r) for at, r in enumerate(ROWS[1:], 1))]
@@ -141,7 +142,7 @@ def test_of_many_faults_some_are_said_and_the_others_counted(read):
     [
         (b"PK\x03\x04rest", "is a workbook of a spreadsheet; save it as CSV"),
         (b"\xd0\xcf\x11\xe0rest", "is a workbook"),
-        ("\ufeffperson".encode("utf-16-le")[:-1], "is cut short"),
+        ("\ufeffperson".encode("utf-16-le")[:-1], r"cannot be read as UTF-16-?\w* \(byte"),
         (b"name;gender\nada;f\n", "no column 'person'"),
     ],
 )
@@ -246,3 +247,11 @@ def test_people_in_parquet_as_other_programs_write_them(tmp_path):
     }
     assert people["bob"].attributes == {"left": "false", "height": "1.8"}
     assert notes == ["the column 'face' is of type list<element: double> and was left out."]
+
+
+def test_a_parquet_table_that_names_a_column_twice_is_refused(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, ["person", "name", "name"])
+    pq.write_table(table, tmp_path / "people.parquet")
+    with pytest.raises(BadRequest, match="line 1: the header names 'name' twice"):
+        read_people(tmp_path / "people.parquet")
