@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from avsearch.index_model import IndexModel, Model, index_calibrations, index_record
+from avsearch.index_model import IndexModel, Model, index_calibrations, index_record, noted_model
 from avsearch.media import Faces, MediaExtractor
 from avsearch.query_file import QueryReader, asking_modality
 from avsearch.search import (
@@ -32,6 +32,7 @@ from avsearch.search import (
 from avsearch.spaces import find_weights, model_address
 from indexer.asking import require_one_of
 from indexer.errors import BadRequest, NoIndex, RefusedFile, printable
+from indexer.files import absolute
 from indexer.index import Index
 from indexer.locate import find_index, new_index
 from indexer.records import Person
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
     from avsearch.annotation.plda import PLDA
     from avsearch.annotation.result import Annotated
     from avsearch.annotation.strength import Calibrations
-    from indexer.erase import Receipt
+    from indexer.erase import Forgettable, Receipt
     from indexer.exchange import Exported
     from indexer.importing import Imported
     from indexer.ingest import IngestReport
+    from indexer.pruning import Confirm
 
 logger = logging.getLogger(__name__)
 
@@ -94,12 +96,19 @@ class MediaIndex:
         folder: The folder of the index, which need not be there yet.
         model: The model, as :func:`avsearch.open` takes it.
         device: "auto", "cpu" or "cuda"; where the model runs.
+        upgrade: Bring the catalog of an index of an earlier version to this one, after a backup;
+            otherwise such an index is refused, and nothing is written.
     """
 
     def __init__(
-        self, folder: str | Path, *, model: Model | None = None, device: str = "auto"
+        self,
+        folder: str | Path,
+        *,
+        model: Model | None = None,
+        device: str = "auto",
+        upgrade: bool = True,
     ) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = absolute(folder)
         self._named = model_address(model) if isinstance(model, str | Path) else model
         self._device = device
         self._lock = threading.RLock()  # of what is opened and loaded once
@@ -107,7 +116,7 @@ class MediaIndex:
         self._model: IndexModel | None = None
         self._rerankers: dict[Path, Reranker] = {}
         with contextlib.suppress(NoIndex):
-            self._store = Index.open(self.folder)
+            self._store = Index.open(self.folder, upgrade=upgrade)
 
     def __enter__(self) -> Self:
         return self
@@ -199,7 +208,9 @@ class MediaIndex:
         manifest: str | Path | None = None,
         faces: Faces = "detect",
         prune: bool = False,
+        confirm: Confirm | None = None,
         approximate: str | None = None,
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> IngestReport:
         """Take the faces and voices of galleries into the index, made if there is none.
@@ -212,8 +223,11 @@ class MediaIndex:
             manifest: A table that names the files of the one gallery.
             faces: "detect" finds and crops faces, "whole" takes pictures that are crops already.
             prune: Remove files that are gone from the galleries.
+            confirm: Receives a question, and returns the answer, before more than half of a
+                gallery's files are removed; without it so many are never removed.
             approximate: "hnsw" or "ivf" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
+            dry_run: Write nothing, and report what can be told without reading a file.
             on_progress: Receives the files done and their total.
 
         Returns:
@@ -227,7 +241,7 @@ class MediaIndex:
         from avsearch.annotation.joining import BySpeaker
         from avsearch.annotation.strength import even_score
         from indexer.approximate import NOTE
-        from indexer.ingest import ingest
+        from indexer.ingest import ingest, plan
         from indexer.scan import scan
 
         if not galleries:
@@ -241,11 +255,24 @@ class MediaIndex:
         each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
         listed = None if manifest is None else Path(manifest)
         scans = [scan(Path(gallery), extractor.kind, manifest=listed) for gallery in each_once]
+        if dry_run:
+            self._check_space()
+            answer = confirm or (lambda _: True)
+            report = plan(self._store, scans, extractor, prune=prune, confirm=answer)
+            report.index = self.folder
+            return report
         notes = {"faces": faces} | ({} if approximate is None else {NOTE: approximate})
         store, model = self._made(notes)
         joiner = BySpeaker(even_score(self._calibrations(store), "V-V"))
         return ingest(
-            store, scans, extractor, model, prune=prune, progress=on_progress, joiner=joiner
+            store,
+            scans,
+            extractor,
+            model,
+            prune=prune,
+            confirm=confirm,
+            progress=on_progress,
+            joiner=joiner,
         )
 
     def import_vectors(
@@ -254,6 +281,7 @@ class MediaIndex:
         *,
         space: str | None = None,
         metric: Metric = "cosine",
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Imported:
         """Take the vectors of a Parquet file into the index, made if there is none.
@@ -262,6 +290,7 @@ class MediaIndex:
             file: An export of an index, or a table with the columns person, modality and vector.
             space: A name for the vectors of a model that is none of avsearch's.
             metric: How vectors of ``space`` are compared: "cosine" or "l2".
+            dry_run: Write nothing, and say what would be taken.
             on_progress: Receives the rows done and their total.
 
         Raises:
@@ -269,7 +298,7 @@ class MediaIndex:
                 neither ``space`` nor the ``model`` of :func:`avsearch.open` does.
             ForeignSpace: The vectors are of another space than the index's.
         """
-        from indexer.exchange import import_file, vector_size
+        from indexer.exchange import import_file, plan_import, vector_size
 
         require_one_of("metric", metric, ("cosine", "l2"))
         if self._named is not None and space is not None:
@@ -281,7 +310,9 @@ class MediaIndex:
             model = IndexModel(self._named, "cpu")
             model.load()  # says what is wrong with it
             told, notes = model.space, model.notes
-        return import_file(Path(file), self.folder, space=told, notes=notes, progress=on_progress)
+        if dry_run:
+            return plan_import(file, self.folder, space=told, progress=on_progress)
+        return import_file(file, self.folder, space=told, notes=notes, progress=on_progress)
 
     # Asking
 
@@ -368,24 +399,10 @@ class MediaIndex:
         ask: Modality | None = None,
         rerank: str | Path | None = None,
     ) -> Iterator[tuple[Path, Answer | RefusedFile]]:
-        """Yield each file with its answer or refusal, as :meth:`query_many`, some at a time."""
-        options = options or HitOptions()
+        """Return each file with its answer or refusal, as :meth:`query_many`, some at a time."""
         searcher, reader = self._searcher(self._reranker(rerank)), self._reader()
-        some: list[tuple[Path, Query | RefusedFile]] = []
-        items = 0
-        for file in files:
-            path = Path(file)
-            try:
-                query = reader.read(path, ask, options.want)
-            except RefusedFile as refusal:
-                some.append((path, refusal))
-            else:
-                some.append((path, query))
-                items += len(query.media)
-            if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
-                yield from _answered(searcher, some, options)
-                some, items = [], 0
-        yield from _answered(searcher, some, options)
+        here = Path.cwd()  # of this call, whatever it is when the next answer is wanted
+        return _batches(searcher, reader, files, here, options or HitOptions(), ask)
 
     # Naming speakers
 
@@ -444,6 +461,7 @@ class MediaIndex:
         names: Mapping[str, str] | None = None,
         *,
         turns: Any = None,
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Enrolled:
         """Add the named speakers of a recording to the index, made if there is none.
@@ -454,12 +472,13 @@ class MediaIndex:
             names: The person, by key or by name, of speakers whom the turns do not name or name
                 wrongly: ``{"SPEAKER_00": "ada"}``.
             turns: Who speaks when, as :meth:`annotate` takes it.
+            dry_run: Write nothing, and say what the turns and names alone tell.
             on_progress: Receives the seconds read, and 0.
 
         Raises:
             BadRequest: Nobody is named, or a name is that of several people.
         """
-        from avsearch.annotation.enrolling import enrol_with
+        from avsearch.annotation.enrolling import enrol_with, plan_enrolment
         from avsearch.annotation.reading import read_diarization
         from avsearch.annotation.result import Annotated
         from avsearch.annotation.turns import Diarization
@@ -476,6 +495,8 @@ class MediaIndex:
         else:
             path = Path(recording)
             said = read_diarization(turns, path.stem)  # before an index is made for it
+        if dry_run:
+            return plan_enrolment(path, said, self._store, names)
         store, model = self._made({})
         calibrations = self._calibrations(store)
         return enrol_with(path, said, store, model, names, calibrations, _seconds(on_progress))
@@ -490,6 +511,14 @@ class MediaIndex:
         """
         return self.store.forget(person)
 
+    def forgettable(self, person: str) -> Forgettable:
+        """Return what :meth:`forget` would delete; nothing is deleted.
+
+        Raises:
+            BadRequest: Nobody in the index has this key.
+        """
+        return self.store.forgettable(person)
+
     def verify(self) -> list[str]:
         """Return what is wrong with the index, in sentences; empty if nothing is."""
         return self.store.verify()
@@ -502,7 +531,7 @@ class MediaIndex:
         """
         from indexer.exchange import export_index
 
-        return export_index(self.store, Path(file), on_progress)
+        return export_index(self.store, file, on_progress)
 
     def _made(self, notes: Mapping[str, str]) -> tuple[Index, IndexModel]:
         """The index, made if there is none, with its model; the notes are written to it."""
@@ -525,6 +554,11 @@ class MediaIndex:
             else:
                 self._store.note(notes)
             return self._store, model
+
+    def _check_space(self) -> None:
+        """Compare the model with the index, as far as that is told without loading it."""
+        if self._store is not None and (self._named is not None or noted_model(self._store)):
+            self._store.check_space(self._model_of(self._store).space)
 
     def _model_of(self, store: Index) -> IndexModel:
         """The model of the index, the same object each time."""
@@ -574,6 +608,32 @@ class MediaIndex:
             if key not in self._rerankers:
                 self._rerankers[key] = load_reranker(key, self._device)
             return self._rerankers[key]
+
+
+def _batches(
+    searcher: Searcher,
+    reader: QueryReader,
+    files: Iterable[str | Path],
+    here: Path,
+    options: HitOptions,
+    ask: Modality | None,
+) -> Iterator[tuple[Path, Answer | RefusedFile]]:
+    """Yield files, which are relative to ``here``, with their answers or refusals."""
+    some: list[tuple[Path, Query | RefusedFile]] = []
+    items = 0
+    for file in files:
+        path = Path(file)
+        try:
+            query = reader.read(here / path, ask, options.want, named=path)
+        except RefusedFile as refusal:
+            some.append((path, refusal))
+        else:
+            some.append((path, query))
+            items += len(query.media)
+        if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
+            yield from _answered(searcher, some, options)
+            some, items = [], 0
+    yield from _answered(searcher, some, options)
 
 
 def _answered(

@@ -105,12 +105,17 @@ class Query:
     vectors: Vectors | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of_media(cls, media: Sequence[Media], notes: Sequence[str] = ()) -> Query:
-        """Make a query of one or more media of one file, modality and person."""
+    def of_media(
+        cls, media: Sequence[Media], notes: Sequence[str] = (), path: Path | None = None
+    ) -> Query:
+        """Make a query of one or more media of one file, modality and person.
+
+        ``path`` is what the user calls the file.
+        """
         ends = [item.end_s for item in media]
         return cls(
             modality=media[0].modality,
-            path=media[0].path,
+            path=path or media[0].path,
             start_s=min(item.start_s for item in media),
             end_s=None if None in ends else max(end for end in ends if end is not None),
             notes=tuple(notes),

@@ -15,14 +15,23 @@
         └── ForeignSpace    (4)   the vectors were made by another model
 
 A message is one sentence or two: what is wrong, with which file, and what to do. An error
-that no user can cause is not in this tree and is not caught anywhere.
+that no user can cause is not in this tree and is not caught anywhere. All of them can be copied
+and pickled, so that they come back whole from other processes.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, TypeVar
 
+Error = TypeVar("Error", bound=BaseException)
+
+# A path has one slash where an address has two, and the working folder may stand before it.
+_ADDRESS = re.compile(
+    r"^[a-z][a-z0-9+.-]+://|(?:^|/)(?:https?|ftps?|sftp|s3|gs|az|hdfs|rtsp|smb|dav|file|data):/",
+    re.IGNORECASE,
+)
 # What is said of an address where a file belongs.
 ADDRESS = "is an address, and only files are taken; download it first, and name the file."
 
@@ -32,6 +41,10 @@ class AvsearchError(Exception):
 
     exit_code = 2
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with the message, which is not what every class takes.
+        return _restored, (type(self), self.args), self.__dict__
+
 
 class RefusedFile(AvsearchError):
     """One file cannot be used, for a reason its owner understands.
@@ -40,7 +53,8 @@ class RefusedFile(AvsearchError):
     useless until they change. A missing permission is not lasting.
     """
 
-    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, path: Path | str, reason: str, *, lasting: bool = True) -> None:
+        path = Path(path)
         super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
@@ -85,9 +99,14 @@ class ForeignSpace(IndexUnusable):
     """The vectors at hand and those of the index were made by different models."""
 
 
+def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:
+    """An error with these arguments, its attributes still to be set."""
+    return kind.__new__(kind, *args)
+
+
 def is_address(text: str) -> bool:
     """Whether a text is an address such as ``https://...``, also once a path was made of it."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None
+    return _ADDRESS.search(text) is not None
 
 
 def is_utf8(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Paths that stay what they are, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from indexer.errors import BadRequest
+
+
+def absolute(path: object) -> Path:
+    """A path, or one as text, that means the same whatever folder the process works in later.
+
+    Raises BadRequest for what is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise BadRequest(f"A file or folder is a path or text, not {type(path).__name__}.")
+    return Path(path).absolute()
 
 
 @contextlib.contextmanager

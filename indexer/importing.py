@@ -35,7 +35,8 @@ _MODALITIES = np.array([*MODALITIES, None], object)
 class Imported:
     """What was taken: people, faces, voices, files; ``replaced`` were in the index before.
 
-    ``notes`` are sentences on columns of the file that were left out.
+    ``rows`` is how many rows said so. ``notes`` are sentences
+    on columns of the file that were left out.
     """
 
     people: int
@@ -43,6 +44,7 @@ class Imported:
     voices: int
     files: int
     replaced: int
+    rows: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +74,9 @@ class _Rows:
 class Importer:
     """Takes the batches of a file in; what they say of people is written at the end."""
 
-    def __init__(self, write: Writer, parquet: ParquetSource, keeping: Keeping) -> None:
+    def __init__(
+        self, write: Writer, parquet: ParquetSource, keeping: Keeping | None = None
+    ) -> None:
         write.hold_pages(PAGES)
         self._keeping, self._next_item = keeping, write.next_item()
         self._bulk = not write.holds_files()
@@ -105,7 +109,8 @@ class Importer:
     def finish(self) -> Imported:
         """Write what was said of people, and that files without a word of it were taken whole."""
         self._ask_for_all()
-        self._keeping.finish()
+        if self._keeping is not None:
+            self._keeping.finish()
         if self._bulk:
             self._write.create_indexes()
         said = {
@@ -118,8 +123,8 @@ class Importer:
         self._write.put_people(list(merged(known, said).values()))
         faces, voices = self._counts.tolist()
         files = self._next_file - self._first_file
-        notes = tuple(self._parquet.left_out)
-        return Imported(len(self._numbers), faces, voices, files, self._replaced, notes)
+        rows, notes = self._parquet.rows, tuple(self._parquet.left_out)
+        return Imported(len(self._numbers), faces, voices, files, self._replaced, rows, notes)
 
     def _check(self, batch: Batch) -> None:
         has = batch.has_vector
@@ -244,6 +249,8 @@ class Importer:
 
     def _keep(self, batch: Batch, rows: _Rows) -> None:
         """Have the items in the cache, by the numbers that the catalog will give them."""
+        if self._keeping is None:
+            return
         has = batch.has_vector
         first, self._next_item = self._next_item, self._next_item + len(batch.vectors)
         ids = np.arange(first, self._next_item)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from indexer.errors import ADDRESS, BadRequest, is_address, is_utf8, printable
+from indexer.files import absolute
 from indexer.names import normalised
 from indexer.people import find_people, merged, read_manifest, read_people
 from indexer.records import FileRecord, Person, Refusal, Source
@@ -34,7 +35,7 @@ NOT_MEDIA = "has a name that is not one of media; see its suffix."
 NOT_A_FILE = "is a folder; name a file in it."
 NO_FILE = "is not there; check the name."
 # What says nothing of what a file holds; items that were taken from it stay.
-PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE})
+PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE, NO_FILE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,13 +71,13 @@ class Scan:
         return found == as_found and any(map(left_by_system, steps))
 
 
-def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Scan:
+def scan(gallery: Path | str, kind_of: KindOf, *, manifest: Path | str | None = None) -> Scan:
     """Find the media of a gallery; with a manifest, only the files that it names.
 
     ``kind_of`` is :meth:`indexer.types.Extractor.kind`. Raises BadRequest for a gallery that is
     not a readable folder and for tables that are wrong.
     """
-    root = _root(gallery)
+    root = _root(absolute(gallery))
     notes: list[tuple[Path, str]] = []
     table = find_people(root)
     people = {} if table is None else _people(table, notes)
@@ -84,7 +85,8 @@ def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Sca
     if manifest is None:
         walk.gallery()
     else:
-        sources, said = read_manifest(manifest, root, lambda note: notes.append((manifest, note)))
+        table = absolute(manifest)
+        sources, said = read_manifest(table, root, lambda note: notes.append((table, note)))
         walk.named(sources)
         people = merged(people, said)
     return walk.result(people, notes, partial=manifest is not None)

@@ -16,6 +16,7 @@ from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
 from avsearch.annotation.strength import Calibrations
 from avsearch.annotation.turns import Diarization, clean_stretches
 from avsearch.media.kinds import kind_of
+from avsearch.media.sound import SHORTEST_S
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.names import cleaned, normalised, same_name
@@ -83,6 +84,36 @@ def enrol_with(
         tuple(sorted(spoken.keys() - known)),
         passed_over,
         (*said.notes, *blind, *replaced),
+    )
+
+
+def plan_enrolment(
+    path: Path, diarization: Any, index: Index | None, names: Mapping[str, str] | None = None
+) -> Enrolled:
+    """What :func:`enrol_with` would add, told by the turns alone; nothing is heard or written.
+
+    Seconds are those of the turns, of which the recording may have less. Faces are not told.
+    None for ``index`` stands for an index that is yet to be made. Raises as that does.
+    """
+    path = _plain_file(path)
+    said = read_diarization(diarization, path.stem)
+    known = [] if index is None else index.people()
+    people, passed_over = _people(said, known, names or {})
+    spans: dict[str, list[float]] = {}
+    for who, span in clean_stretches(said.turns):
+        if who in people and span.duration_s >= SHORTEST_S:
+            spans.setdefault(people[who], []).append(span.duration_s)
+    spoken = {key: each for key, each in sorted(spans.items()) if sum(each) >= LEAST_SPEECH_S}
+    passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
+    if not spoken:
+        raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
+    there = {who.key for who in known}
+    return Enrolled(
+        {key: (len(each), sum(each)) for key, each in spoken.items()},
+        {},
+        tuple(sorted(spoken.keys() - there)),
+        passed_over,
+        (*said.notes, *([] if index is None else _replaced(index, path, "would be"))),
     )
 
 
@@ -189,11 +220,17 @@ def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
         asked,
     )
     with index.writing() as catalog:
-        with catalog.read() as read:
-            before = read.files_named([path]).get(path)
+        replaced = _replaced(index, path, "was")
         with catalog.write("enrol") as write:
             write.put_files([(record, items)], {})
+    return replaced
+
+
+def _replaced(index: Index, path: Path, was: str) -> list[str]:
+    """A note where the index has something of a recording."""
+    with index.catalog.read() as read:
+        before = read.files_named([path]).get(path)
     if before is None:
         return []
     people = ", ".join(sorted({who for who, *_ in before.asked}))
-    return [f"What the index had of this recording, of {people}, was replaced."]
+    return [f"What the index had of this recording, of {people}, {was} replaced."]

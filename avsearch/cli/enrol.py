@@ -10,13 +10,14 @@ from avsearch.cli.common import (
     FILE,
     ProgressBar,
     device_option,
+    dry_run_option,
     index_option,
     json_option,
     plain,
     print_json,
 )
 from avsearch.cli.say import say, warn
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
 
 
 @click.command("enrol")
@@ -39,6 +40,7 @@ from indexer.errors import BadRequest
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
 @device_option
+@dry_run_option
 @json_option
 def command(
     recording: Path,
@@ -48,6 +50,7 @@ def command(
     model: str | None,
     device: str,
     *,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Add the named speakers of a RECORDING to an index, by what each says alone.
@@ -60,11 +63,17 @@ def command(
     from indexer.locate import new_index
 
     place = new_index(index_path)
-    with MediaIndex(place, model=model, device=device) as index, ProgressBar("s") as progress:
-        enrolled = index.enrol(recording, _pairs(names), turns=diarization, on_progress=progress)
+    opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)
+    with opened as index, ProgressBar("s") as progress:
+        enrolled = index.enrol(
+            recording, _pairs(names), turns=diarization, dry_run=dry_run, on_progress=progress
+        )
     if as_json:
-        print_json({"index": index.folder, **plain(enrolled)})
+        facts = {"index": index.folder, **plain(enrolled)}
+        print_json(facts | ({"dry_run": True} if dry_run else {}))
     else:
+        if dry_run:
+            say(f"Nothing was written to {printable(index.folder)}. By the turns alone:")
         for key, (count, seconds) in enrolled.voices.items():
             new = ", new" if key in enrolled.new else ""
             seen = f", a face in {enrolled.faces[key]} shots" if key in enrolled.faces else ""

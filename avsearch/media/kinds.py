@@ -88,6 +88,7 @@ def suffix_of_content(head: bytes) -> str | None:
     return next((suffix for start, suffix in _BEGINNINGS if head.startswith(start)), None)
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: Path | str) -> Kind | None:
     """What a file claims to be by the end of its name; None where that is not of media."""
-    return _KINDS.get(path.suffix.lower())
+    suffix = path.suffix if isinstance(path, Path) else Path(path).suffix
+    return _KINDS.get(suffix.lower())
