@@ -23,7 +23,7 @@ class Loss:
     ``known`` is how many files had been taken from it before. ``missing`` of them are gone.
     ``moving`` are gone from their places, and a run that reads the new files may find them there.
     ``stale`` were refused, and are no longer there to be refused. ``of_systems`` were taken by an
-    earlier version from where systems leave what is nobody's.
+    earlier version from recycle bins and the like.
     """
 
     gallery: Path

@@ -58,7 +58,7 @@ class Scan:
     passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def passes_over(self, record: FileRecord) -> bool:
-        """Whether a file that was found in this gallery before is of a system, by its place.
+        """Whether a file that was taken from this gallery before lies where systems leave files.
 
         Where a manifest named it, it is not.
         """

@@ -1,6 +1,6 @@
 """Names of what systems, storage boxes and programs leave between a user's own files.
 
-Nothing below these folders is anybody's: recycle bins, thumbnails, indexes, half-loaded files.
+Files below these folders belong to no person: recycle bins, thumbnails, indexes, partial downloads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables a user writes, as spreadsheets and scripts save them: rows of named cells.
 
-CSV may be apart by commas, semicolons, tabs or bars, in any usual encoding and with any line ends;
+CSV may be separated by commas, semicolons, tabs or bars, in any usual encoding, with any line ends;
 Parquet is told by its suffix. What harms nothing is taken; what was guessed or left out is noted;
 all that is wrong is said at once.
 """

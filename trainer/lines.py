@@ -85,9 +85,9 @@ def cells_of(line: str, separator: str | None) -> list[str]:
 
 
 def separator_of(line: str, is_cell: Callable[[str], bool]) -> str | None:
-    """What the cells of a line are apart by: a tab, comma or semicolon where all then are cells.
+    """Return what separates the cells of a line: a tab, comma or semicolon; None for blanks.
 
-    None for blanks.
+    A mark counts only where all between such marks are cells.
     """
     for mark in SEPARATORS:
         cells = cells_of(line, mark)

@@ -1,6 +1,6 @@
 """Trials of the FAME challenge (MAV-Celeb), whose labels are kept by its organisers.
 
-A line is ``id voice-path face-path``, apart by blanks, tabs or commas. A submission is
+A line is ``id voice-path face-path``, separated by blanks, tabs or commas. A submission is
 ``id score``, its score a distance: lower means the same person.
 """
 

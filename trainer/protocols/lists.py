@@ -10,8 +10,8 @@ Wen ``reterival_*``       two lines, the probes and the gallery
 CMPC ``wav_20k, jpg_20k`` one table a modality; each file is read with its partner
 ========================  ==========================================================
 
-Cells are apart by blanks, or by tabs, commas or semicolons; a line of names may stand above them.
-A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by the
+Cells are separated by blanks, or by tabs, commas or semicolons; a line of names may stand above
+them. A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by the
 tables of :mod:`trainer.protocols.people`.
 """
 
@@ -48,7 +48,7 @@ Columns = Sequence[Sequence[str]]
 _VERIFICATION = ["id", "voice-speaker-id", "face-speaker-id", "label", "voice-path", "face-path"]
 _ID_FIRST = re.compile(r"\s*voxceleb1 id\s*([\t,;])", re.IGNORECASE)
 _PARTNERS = {"jpg_20k": "wav_20k", "wav_20k": "jpg_20k"}
-_TRIAL = "a trial names what asks and what could answer, apart by blanks, commas or tabs."
+_TRIAL = "a trial names what asks and what could answer, separated by blanks, commas or tabs."
 
 
 def read_list(path: Path, people: People) -> Protocol:
