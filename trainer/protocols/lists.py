@@ -11,8 +11,8 @@ CMPC ``wav_20k, jpg_20k`` one table a modality; each file is read with its partn
 ========================  ==========================================================
 
 Cells are separated by blanks, or by tabs, commas or semicolons; a line of names may stand above
-them. A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by the
-tables of :mod:`trainer.protocols.people`.
+them. A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by
+the tables of :mod:`trainer.protocols.people`.
 """
 
 from __future__ import annotations
