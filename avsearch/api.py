@@ -7,6 +7,7 @@ that only some of them need are imported inside of those, because a query has to
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,15 +28,16 @@ from avsearch.search import (
     Searcher,
     Want,
     person_query,
-    require_one_of,
 )
 from avsearch.spaces import find_weights, model_address
+from indexer.asking import require_one_of
 from indexer.errors import BadRequest, NoIndex, RefusedFile, printable
 from indexer.files import absolute
 from indexer.index import Index
 from indexer.locate import find_index, new_index
 from indexer.records import Person
 from indexer.scan import file_fault
+from indexer.timing import timed
 from indexer.types import MODALITIES, Metric, Modality, Reranker, Space, Vectors
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from indexer.importing import Imported
     from indexer.ingest import IngestReport
     from indexer.pruning import Confirm
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]  # receives what is done and the total; 0 where unknown
 
@@ -592,7 +596,8 @@ class MediaIndex:
             require_one_of("ask", ask, MODALITIES)
         if file_fault(path) is None:
             self._model_of(self.store).begin(asking_modality(path, ask, want))
-        return self._reader().read(path, ask, want)
+        with timed(logger, f"read {printable(path)}"):
+            return self._reader().read(path, ask, want)
 
     def _searcher(self, reranker: Reranker | None, *, embeds: bool = True) -> Searcher:
         store = self.store

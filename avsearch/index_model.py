@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,10 @@ from avsearch.evidence import Calibration, calibrations_of
 from avsearch.spaces import find_weights, model_address, model_record, model_space
 from indexer.errors import BadRequest
 from indexer.index import Index
+from indexer.timing import timed
 from indexer.types import Embedded, Embedder, Media, Modality, Space
+
+logger = logging.getLogger(__name__)
 
 MODEL = "model"  # the note of an index that says where its model lies
 OWN = "python:"  # what the note begins with where the model is an object of the user's program
@@ -81,7 +85,8 @@ class IndexModel:
 
         with self._loading:
             if self._embedder is None:
-                self._embedder = load_model(self._name, self._device)
+                with timed(logger, f"loaded the model {self._name or 'of the default'}"):
+                    self._embedder = load_model(self._name, self._device)
             return self._embedder
 
     def begin(self, modality: Modality) -> None:

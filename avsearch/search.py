@@ -6,6 +6,7 @@ Needs no torch: whoever embeds and re-ranks is handed in.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from avsearch.evidence import Calibration, Evidence, direction
+from indexer.asking import filter_texts, require_one_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.records import Item
+from indexer.timing import timed
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
 from indexer.vectors import Plan
+
+logger = logging.getLogger(__name__)
 
 Want = Literal["face", "voice", "any"]
 By = Literal["person", "item"]
@@ -168,6 +173,7 @@ class HitOptions:
         if self.want is not None:
             require_one_of("want", self.want, WANTS)
         require_one_of("by", self.by, BYS)
+        object.__setattr__(self, "where", filter_texts(self.where))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -333,14 +339,15 @@ class Searcher:
         modality = None if want == "any" else want
         depth = max(options.top, self._shortlist) if self._reranker else options.top
         where = options.where
-        found = self._index.search(
-            vectors,
-            depth,
-            modality=modality,
-            where=where,
-            by=options.by,
-            approximate=options.approximate,
-        )
+        with timed(logger, f"searched with {len(vectors)} vectors"):
+            found = self._index.search(
+                vectors,
+                depth,
+                modality=modality,
+                where=where,
+                by=options.by,
+                approximate=options.approximate,
+            )
         people = 0
         if self._calibrations and any(found.hits):
             people = self._index.count_people(modality=modality, where=where)
@@ -415,12 +422,6 @@ def person_query(index: Index, person: str, want: Want | None = None) -> Query:
 def other(modality: Modality) -> Modality:
     """Return the other modality."""
     return MODALITIES[1 - MODALITIES.index(modality)]
-
-
-def require_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raise BadRequest, naming the allowed values, for any other value."""
-    if not isinstance(value, str) or value not in allowed:
-        raise BadRequest(f"{name} is {value!r}; it must be {' or '.join(allowed)}.")
 
 
 def face_area(face: Media) -> float:

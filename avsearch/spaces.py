@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from indexer.errors import BadRequest
 from indexer.files import absolute
+from indexer.names import normalised
 from indexer.types import Metric, Space
 
 WEIGHTS = absolute(__file__).parent / "weights"
@@ -78,7 +79,7 @@ def people_of(record: Mapping[str, Any], side: str) -> list[str]:
     """People of a side of a checkpoint's data; names of galleries before a slash are dropped."""
     people = record.get("people", {})
     names = people.get(side, []) if isinstance(people, dict) else []
-    return [str(name).rpartition("/")[2] for name in names]
+    return [normalised(str(name).rpartition("/")[2]) for name in names]
 
 
 def hash_parts(parts: Iterable[Part], settings: str) -> str:

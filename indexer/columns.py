@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from indexer.errors import BadRequest, is_utf8, printable
+from indexer.text import as_text
 
 # What is in a column, by its name; every further column says something of the person.
 COLUMNS = {
@@ -42,6 +44,7 @@ KEY = b"avsearch"  # of the file's metadata
 FORMAT = 1
 
 _ESCAPE = "attributes."  # in front of an attribute that is named like one of the columns above
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
 _GROUP_BYTES = 1 << 25  # the vectors of one row group, which bounds the memory of both ways
 _GROUP_ROWS = (256, 65536)
 
@@ -72,6 +75,82 @@ def arrow_type(arrow: types.ModuleType, kind: str, dim: int = 0) -> Any:
         "box": arrow.list_(arrow.float64(), BOX_SIDES),
         "vector": arrow.list_(arrow.float32(), dim),
     }[kind]
+
+
+def index_columns(schema: Any) -> set[str]:
+    """Return the columns that hold the index of a pandas frame, which says nothing of anybody."""
+    said: Any = None
+    with contextlib.suppress(ValueError):  # what pandas notes is JSON, if nobody harmed it
+        said = schema.pandas_metadata
+    named = said.get("index_columns") if isinstance(said, dict) else None
+    known = [each for each in named or () if isinstance(each, str)]
+    return {name for name in schema.names if name in known or _INDEX.fullmatch(name)}
+
+
+def told_as_text(arrow: types.ModuleType, kind: Any) -> bool:
+    """Whether :func:`text_of` can tell the values of an Arrow type."""
+    is_ = arrow.types
+    if is_.is_dictionary(kind):
+        return told_as_text(arrow, kind.value_type)
+    numbers = (is_.is_integer, is_.is_boolean, is_.is_floating, is_.is_decimal)
+    times = (is_.is_date, is_.is_time, is_.is_timestamp)
+    tests = (*numbers, *times, is_.is_null)
+    return _is_string(arrow, kind) or any(test(kind) for test in tests) or _is_uuid(kind)
+
+
+def text_of(arrow: types.ModuleType, array: Any, change: Callable[[str], str] | None = None) -> Any:
+    """Return an array of text as ``people.csv`` would have it, null where nothing is said.
+
+    ``array`` is of a type that :func:`told_as_text` allows, or holds the bytes of texts in UTF-8;
+    ``change`` is applied to each text.
+    """
+    is_ = arrow.types
+    if is_.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if is_.is_binary(array.type) or is_.is_large_binary(array.type):
+        array = array.cast(arrow.string())
+    if change is None and _is_string(arrow, array.type):
+        return array.cast(arrow.string())
+    if _is_uuid(array.type):
+        array = arrow.array(map(str, array.to_pylist()), arrow.string(), mask=array.is_null())
+    encoded = array.dictionary_encode()
+    texts = _texts(arrow, encoded.dictionary)
+    changed = [(text if change is None else change(text)) or None for text in texts]
+    return arrow.array(changed, arrow.string()).take(encoded.indices)
+
+
+def plain_array(arrow: types.ModuleType, array: Any) -> Any:
+    """Return the values of an array that are kept apart from it or under another name."""
+    if arrow.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    return array.storage if is_tensor(array.type) else array
+
+
+def is_tensor(kind: Any) -> bool:
+    """Whether an Arrow type is a list of numbers of a fixed shape."""
+    return getattr(kind, "extension_name", None) == "arrow.fixed_shape_tensor"
+
+
+def _texts(arrow: types.ModuleType, values: Any) -> list[str]:
+    """Different values as texts, none of them missing."""
+    is_, kind = arrow.types, values.type
+    if is_.is_floating(kind):
+        wide = values.cast(arrow.float32()) if is_.is_float16(kind) else values
+        # Arrow writes a number of 32 bits with the digits that it has, Python with those of 64.
+        return [as_text(float(text)) for text in wide.cast(arrow.string()).to_pylist()]
+    if is_.is_timestamp(kind):
+        values = values.cast(arrow.timestamp("us", kind.tz), safe=False)
+    return [as_text(each) for each in values.to_pylist()]
+
+
+def _is_string(arrow: types.ModuleType, kind: Any) -> bool:
+    is_ = arrow.types
+    views = (is_.is_string_view,) if hasattr(is_, "is_string_view") else ()  # since pyarrow 16
+    return any(test(kind) for test in (is_.is_string, is_.is_large_string, *views))
+
+
+def _is_uuid(kind: Any) -> bool:
+    return getattr(kind, "extension_name", None) == "arrow.uuid"
 
 
 def import_pyarrow(path: Path) -> types.ModuleType:

@@ -71,7 +71,7 @@ class Derived:
         if kind_of(read.notes()) is None:
             raise BadRequest(
                 f"The index in {printable(self._folder)} has no approximate one; make it with "
-                "avsearch index --approximate hnsw, or ask without --approximate."
+                "avsearch index --approximate hnsw, or ask the exact one."
             )
         if snapshot.nearly is None:
             with self._preparing:

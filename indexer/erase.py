@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.names import spellings
 from indexer.records import Person
 from indexer.traces import search_folder
 from indexer.types import Vectors
@@ -60,13 +62,22 @@ class Receipt:
 
 
 def proof(
-    read: Reader, folder: Path, who: Person, vectors: Vectors, *, files: int, backups: int
+    read: Reader,
+    folder: Path,
+    who: Person,
+    vectors: Vectors,
+    *,
+    files: int,
+    backups: int,
+    spelt: Iterable[str] = (),
 ) -> Receipt:
     """Search an index folder for somebody whose (n, dim) vectors were deleted from it.
 
+    Their key and name are looked for in every Unicode form, and as they were ``spelt`` in paths.
     What a person or an item that is kept has as well is not looked for.
     """
-    texts = [text for text in dict.fromkeys((who.key, who.name)) if text]
+    forms = (form for text in (who.key, who.name) if text for form in spellings(text))
+    texts = list(dict.fromkeys((*forms, *spelt)))
     kept = [text for text in texts if read.mentions(text)]
     skipped = [f"{text!r} was not looked for: a person or path kept has it." for text in kept]
     held = {blob for _, blob in read.blobs()}

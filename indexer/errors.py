@@ -21,10 +21,19 @@ and pickled, so that they come back whole from other processes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
+
+# A path has one slash where an address has two, and the working folder may stand before it.
+_ADDRESS = re.compile(
+    r"^[a-z][a-z0-9+.-]+://|(?:^|/)(?:https?|ftps?|sftp|s3|gs|az|hdfs|rtsp|smb|dav|file|data):/",
+    re.IGNORECASE,
+)
+# What is said of an address where a file belongs.
+ADDRESS = "is an address, and only files are taken; download it first, and name the file."
 
 
 class AvsearchError(Exception):
@@ -93,6 +102,11 @@ class ForeignSpace(IndexUnusable):
 def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:
     """An error with these arguments, its attributes still to be set."""
     return kind.__new__(kind, *args)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address such as ``https://...``, also once a path was made of it."""
+    return _ADDRESS.search(text) is not None
 
 
 def is_utf8(path: Path) -> bool:

@@ -16,7 +16,7 @@ from indexer.errors import BadRequest, printable
 from indexer.keeping import Keeping
 from indexer.parquet_source import Batch, ParquetSource
 from indexer.people import merged
-from indexer.records import Person
+from indexer.records import PERSON_COLUMNS, Person
 from indexer.schema import file, item, source
 from indexer.types import MODALITIES, Ids
 from indexer.writer import Writer
@@ -35,7 +35,8 @@ _MODALITIES = np.array([*MODALITIES, None], object)
 class Imported:
     """What was taken: people, faces, voices, files; ``replaced`` were in the index before.
 
-    ``rows`` is how many rows said so.
+    ``rows`` is how many rows said so. ``notes`` are sentences
+    on columns of the file that were left out.
     """
 
     people: int
@@ -44,6 +45,7 @@ class Imported:
     files: int
     replaced: int
     rows: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Importer:
         self._known = {who.key: who for who in write.people().values()}
         self._numbers: dict[str, int] = {}  # of the people met
         self._said: dict[str, dict[str, str]] = {}
+        self._changing: set[str] = set()  # further columns that are not of people
         self._replaced = 0
         self._asked: list[Ids] = []  # files of which a row says what was asked
         self._taken: list[Ids] = []  # (2, n) files and people of items, each once a batch
@@ -111,14 +114,17 @@ class Importer:
         if self._bulk:
             self._write.create_indexes()
         said = {
-            key: Person.from_cells({**cells, "person": key}) for key, cells in self._said.items()
+            key: Person.from_cells(
+                {c: text for c, text in cells.items() if c not in self._changing}
+            )
+            for key, cells in self._said.items()
         }
         known = {key: who for key, who in self._known.items() if key in said}
         self._write.put_people(list(merged(known, said).values()))
         faces, voices = self._counts.tolist()
         files = self._next_file - self._first_file
-        rows = self._parquet.rows
-        return Imported(len(self._numbers), faces, voices, files, self._replaced, rows)
+        rows, notes = self._parquet.rows, tuple(self._parquet.left_out)
+        return Imported(len(self._numbers), faces, voices, files, self._replaced, rows, notes)
 
     def _check(self, batch: Batch) -> None:
         has = batch.has_vector
@@ -141,12 +147,18 @@ class Importer:
                 self._agree(self._said.setdefault(cells["person"], {}), cells)
 
     def _agree(self, said: dict[str, str], cells: dict[str, str]) -> None:
+        """Add what a row says of a person; a further column that changes says it of the items."""
         for column, text in cells.items():
-            if said.setdefault(column, text) != text:
-                raise BadRequest(
-                    f"{printable(self._parquet.path)}: the {column} of {cells['person']!r} "
-                    f"is {said[column]!r} in one row and {text!r} in another."
-                )
+            if said.setdefault(column, text) == text or column in self._changing:
+                continue
+            if column not in PERSON_COLUMNS:
+                self._changing.add(column)
+                self._parquet.leave_out(column, "says different things of one person")
+                continue
+            raise BadRequest(
+                f"{printable(self._parquet.path)}: the {column} of {cells['person']!r} "
+                f"is {said[column]!r} in one row and {text!r} in another."
+            )
 
     def _people(self, batch: Batch) -> Ids:
         named = batch.coded("person")

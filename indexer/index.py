@@ -13,6 +13,7 @@ import numpy as np
 
 from indexer import catalog as catalogs
 from indexer import migrations
+from indexer.asking import Value, filter_texts, require_one_of, whole_number
 from indexer.catalog import Catalog
 from indexer.derived import Derived
 from indexer.erase import Forgettable, Receipt, proof
@@ -21,10 +22,11 @@ from indexer.files import absolute
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.lookup import Lookup
+from indexer.names import same_name
 from indexer.parts import Part
 from indexer.recall import Recall, measured
 from indexer.records import Counts, Forgetting, Item, Person
-from indexer.types import Ids, Modality, Space, Vectors
+from indexer.types import METRICS, MODALITIES, Ids, Modality, Space, Vectors
 from indexer.vectors import Device, Neighbours, Plan
 
 
@@ -66,6 +68,7 @@ class Index:
         device: Device = "cpu",
     ) -> Index:
         """A new, empty index with these notes; BadRequest where there is one already."""
+        require_one_of("metric", space.metric, METRICS)
         folder = absolute(folder)
         _make(folder)
         with only_writer(folder):
@@ -203,25 +206,29 @@ class Index:
         k: int,
         *,
         modality: Modality | None = None,
-        where: Mapping[str, str] | None = None,
+        where: Mapping[str, Value] | None = None,
         by: Literal["item", "person"] = "item",
         approximate: bool = False,
     ) -> Found:
         """The k nearest items of each of the (q, dim) float32 queries, ties by item number.
 
         ``where`` asks for people whose columns have these values, whatever their case:
-        person, name, gender, nationality, or any further column of ``people.csv``. With ``by``
+        person, name, gender, nationality, or any further column of ``people.csv``. Values are
+        compared as text, so that 1985 finds ``1985``. With ``by``
         person only the best item of each person counts, and k people are found whenever k
         match. ``approximate`` asks the index that was made for that, which finds most of them,
         except under a filter that leaves few. Raises BadRequest for a query of the wrong size or
-        not finite, for k below 1, for a column that nobody has, and where there is no
-        approximate index.
+        not finite, for k below 1, for a column that nobody has, for a value that is none of those
+        allowed, and where there is no approximate index.
         """
-        queries = self._checked(vectors, k)
+        k = whole_number("The number of answers", k)
+        _check_modality(modality)
+        require_one_of("by", by, ("item", "person"))
+        queries, texts = self._checked(vectors), filter_texts(where)
         with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
             k = min(k, max(len(snapshot.vectors), 1))
-            wanted = snapshot.wanted(read, modality, where or {})
+            wanted = snapshot.wanted(read, modality, texts)
             way = self._derived.nearly(read, snapshot) if approximate else snapshot.vectors
             if by == "person":
                 near = snapshot.best_of_people(queries, k, wanted, way)
@@ -230,12 +237,14 @@ class Index:
             return _found(near, read)
 
     def count_people(
-        self, *, modality: Modality | None = None, where: Mapping[str, str] | None = None
+        self, *, modality: Modality | None = None, where: Mapping[str, Value] | None = None
     ) -> int:
         """How many people could answer a :meth:`search` with this modality and filter."""
+        _check_modality(modality)
+        texts = filter_texts(where)
         with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
-            return snapshot.people_among(snapshot.wanted(read, modality, where or {}))
+            return snapshot.people_among(snapshot.wanted(read, modality, texts))
 
     def recall(self, sample: int = 100, k: int = 10) -> Recall:
         """How much of the exact answer the approximate index finds, asked with items drawn here.
@@ -254,6 +263,7 @@ class Index:
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
+        _check_modality(modality)
         with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
@@ -261,6 +271,7 @@ class Index:
 
     def items_of(self, key: str, modality: Modality | None = None) -> tuple[list[Item], Vectors]:
         """A person's items, and their vectors (n, dim) as the model made them."""
+        _check_modality(modality)
         with self.catalog.look() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
@@ -291,13 +302,16 @@ class Index:
             with self.catalog.read() as read:
                 who, ids, files = _person(read, key), read.items_of(key), read.files_of(key)
                 vectors = read.vectors(ids)
+                spelt = {part for path in files for part in path.parts if same_name(part, key)}
             with self.catalog.write("forget") as write:
                 write.remove_person(key)
                 number = write.put_receipt(len(vectors), len(files))
             backups = self._clear_files()
             self._derived.bring_forward()
             with self.catalog.read() as read:
-                receipt = proof(read, self.folder, who, vectors, files=len(files), backups=backups)
+                receipt = proof(
+                    read, self.folder, who, vectors, files=len(files), backups=backups, spelt=spelt
+                )
             self.catalog.prove(number, receipt.bytes_searched, clean=receipt.clean)
             return receipt
 
@@ -325,6 +339,7 @@ class Index:
         """The catalog to write to, held by nobody else; the cache follows at the end."""
         with only_writer(self.folder):
             self._finish_forgetting()
+            self._normalise_keys()
             try:
                 yield self.catalog
                 self._derived.bring_forward()
@@ -344,6 +359,14 @@ class Index:
         for number in stopped:
             self.catalog.prove(number, 0, clean=None)
 
+    def _normalise_keys(self) -> None:
+        """Bring the keys of people that an earlier version left in other Unicode forms to NFC."""
+        with self.catalog.look() as read:
+            strange = read.unnormalised_keys()
+        if strange:
+            with self.catalog.write("names") as write:
+                write.normalise_keys()
+
     def _clear_files(self) -> int:
         """Rid all files of what was deleted from the catalog; how many backups went."""
         self._derived.clear()
@@ -353,10 +376,11 @@ class Index:
         self.catalog.compact()
         return len(backups)
 
-    def _checked(self, vectors: Vectors, k: int) -> Vectors:
-        queries = np.asarray(vectors, np.float32)
-        if k < 1:
-            raise BadRequest(f"{k} answers were asked for; ask for 1 or more.")
+    def _checked(self, vectors: Vectors) -> Vectors:
+        try:
+            queries = np.asarray(vectors, np.float32)
+        except (TypeError, ValueError) as error:
+            raise BadRequest(f"The query is no array of numbers ({error}).") from error
         if queries.ndim != 2 or queries.shape[1] != self.space.dim:
             raise BadRequest(
                 f"The query is of shape {queries.shape}; this index takes (n, {self.space.dim})."
@@ -364,6 +388,12 @@ class Index:
         if not np.isfinite(queries).all():
             raise BadRequest("The query has a number that is not finite; embed it again.")
         return queries
+
+
+def _check_modality(modality: object) -> None:
+    """None is any; BadRequest for what is no modality."""
+    if modality is not None:
+        require_one_of("modality", modality, MODALITIES)
 
 
 def _make(folder: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class IngestReport:
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     ``duplicates`` are files of the index that have the same bytes and are of different people.
     ``notes`` has the path and a sentence for each thing that was lost, left out or chosen between
-    in a file of the gallery that was taken, in this run or before.
+    in a file of the gallery that was taken, in this run or before, and in its tables.
+    ``passed_over`` counts by name what systems and programs leave in a gallery.
     """
 
     index: Path
@@ -68,6 +70,7 @@ class IngestReport:
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
     notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
     vanished: dict[Path, int] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +93,8 @@ class IngestReport:
                 for same in self.duplicates
             ],
             "notes": [{"path": printable(path), "note": note} for path, note in self.notes],
+            "ignored": self.ignored,
+            "passed_over": self.passed_over,
             "seconds": round(self.seconds, 3),
         }
 
@@ -130,7 +135,13 @@ def ingest(
     started = time.monotonic()
     index.check_space(embedder.space)
     scans = _scans(galleries, extractor)
-    report = IngestReport(index.folder, ignored=_ignored(scans), unmatched=_unmatched(scans))
+    report = IngestReport(
+        index.folder,
+        ignored=_summed(each.ignored for each in scans),
+        unmatched=_unmatched(scans),
+        notes=[note for each in scans for note in each.notes],
+        passed_over=_summed(each.passed_over for each in scans),
+    )
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
@@ -187,14 +198,20 @@ def plan(
         added=known.count(False),
         updated=known.count(True),
         unchanged=todo.unchanged,
-        removed=len(missing) if prune else 0,
+        removed=sum(len(loss.of_systems) for loss in lost) + (len(missing) if prune else 0),
         refused=sorted(each for one in (*todo.again, *todo.refused) for each in one.refusals()),
         seconds=time.monotonic() - started,
         missing=[] if prune else missing,
-        ignored=_ignored(scans),
+        ignored=_summed(each.ignored for each in scans),
+        passed_over=_summed(each.passed_over for each in scans),
         unmatched=_unmatched(scans),
         duplicates=duplicates,
-        notes=sorted((one.path, note) for one in todo.again for note in one.notes),
+        notes=sorted(
+            [
+                *(note for each in scans for note in each.notes),
+                *((one.path, note) for one in todo.again for note in one.notes),
+            ]
+        ),
         vanished={loss.gallery: loss.known for loss in lost if loss.is_whole},
     )
 
@@ -206,9 +223,11 @@ def _scans(
     return [each if isinstance(each, Scan) else scan(each, extractor.kind) for each in several]
 
 
-def _ignored(scans: Sequence[Scan]) -> dict[str, int]:
-    suffixes = sorted({suffix for each in scans for suffix in each.ignored})
-    return {suffix: sum(each.ignored.get(suffix, 0) for each in scans) for suffix in suffixes}
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = collections.Counter[str]()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
 
 
 def _unmatched(scans: Sequence[Scan]) -> list[str]:
@@ -249,6 +268,8 @@ def _sweep(
         found = still_lost(read, before)
     missing = list(dict.fromkeys(path for loss in found for path in loss.missing))
     stale = [path for loss in found if not loss.is_whole for path in loss.stale]
+    of_systems = [path for loss in found for path in loss.of_systems]
+    report.removed, stale = len(of_systems), stale + of_systems
     report.vanished = {loss.gallery: loss.known for loss in found if loss.is_whole}
     if prune:
         check_whole(found)
@@ -256,7 +277,7 @@ def _sweep(
         more = [now for was, now in pairs if len(now.missing) > len(was.missing)]
         prune = may_remove(more, confirm)
     if prune:
-        report.removed, stale = len(missing), stale + missing
+        report.removed, stale = report.removed + len(missing), stale + missing
     else:
         report.missing = missing
     if stale:

@@ -58,7 +58,7 @@ def _lock_file(folder: Path) -> FileIO:
     except OSError as error:
         raise BadRequest(
             f"{printable(folder)} cannot be written to ({error.strerror}); "
-            "check its permissions, or name another folder with --index."
+            "check its permissions, or use another folder."
         ) from error
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import IndexDamaged, printable
+from indexer.names import normalised
 from indexer.records import Counts, Item, Person, Revision
 from indexer.types import Box, Ids, Modality, Space, Vectors
 
@@ -70,9 +71,29 @@ class Lookup:
         ((files,),), ((refused,),) = self._rows(_FILES), self._rows(_REFUSED)
         return Counts(people, faces, voices, files - refused, refused)
 
+    def keys_of(self, name: str) -> list[str]:
+        """The keys that are this name in any Unicode form, the one in NFC first.
+
+        There is more than one in a catalog of an earlier version only.
+        """
+        exact = self._rows(f"SELECT key FROM person WHERE key {_LISTED}", _json([name]))
+        if exact and name.isascii():
+            return [name]
+        alike = [key for key in self._further_keys() if normalised(key) == normalised(name)]
+        return sorted({*(key for (key,) in exact), *alike}, key=lambda key: key != normalised(key))
+
+    def unnormalised_keys(self) -> list[str]:
+        """The keys that an earlier version left in another form than NFC."""
+        return [key for key in self._further_keys() if normalised(key) != key]
+
+    def _further_keys(self) -> list[str]:
+        """The keys with letters beyond ASCII."""
+        return [key for (key,) in self._rows("SELECT key FROM person WHERE key GLOB '*[^ -~]*'")]
+
     def person(self, key: str) -> Person | None:
         """Somebody by key, also one whose files were all refused; None for nobody."""
-        rows = self._rows(f"SELECT {_PERSON} FROM person WHERE key {_LISTED}", _json([key]))
+        keys = _json(self.keys_of(key)[:1])
+        rows = self._rows(f"SELECT {_PERSON} FROM person WHERE key {_LISTED}", keys)
         return _person(*rows[0]) if rows else None
 
     def people(self) -> dict[int, Person]:
@@ -142,7 +163,8 @@ class Lookup:
     def items_of(self, key: str, modality: Modality | None = None) -> Ids:
         """Ids of a person's items, in order."""
         also, values = ("", ()) if modality is None else (" AND modality = ?", (modality,))
-        rows = self._rows(f"{_ITEMS_OF}{also} ORDER BY item.id", _json([key]), *values)
+        keys = _json(self.keys_of(key))
+        rows = self._rows(f"{_ITEMS_OF}{also} ORDER BY item.id", keys, *values)
         return np.array([number for (number,) in rows], np.int64)
 
     def checked_vectors(self, ids: Sequence[int], blobs: Sequence[bytes]) -> Vectors:

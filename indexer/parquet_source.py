@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,14 +18,21 @@ from indexer.columns import (
     KEY,
     NEEDED,
     arrow_type,
+    attribute_column,
     attribute_key,
     group_rows,
     import_pyarrow,
     in_words,
+    index_columns,
+    is_tensor,
+    plain_array,
+    text_of,
+    told_as_text,
 )
 from indexer.database import is_open_here
 from indexer.errors import AvsearchError, BadRequest, printable
-from indexer.records import PERSON_COLUMNS
+from indexer.names import cleaned
+from indexer.records import PERSON_COLUMNS, gender_code
 from indexer.types import Ids, Space, Vectors
 
 _WANTED = {
@@ -96,8 +103,9 @@ class ParquetSource:
     """A Parquet file to take in; a context manager.
 
     ``space`` and ``notes`` are what the file says of itself, None and empty for one that other
-    tools made; ``dim`` is the length of its vectors. Raises BadRequest for a file that is not
-    Parquet, lacks a column, or has one of the wrong type.
+    tools made; ``dim`` is the length of its vectors; ``left_out`` are sentences on columns that say
+    nothing here. Raises BadRequest for a file that is not Parquet, lacks a column, or has one of
+    the wrong type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +122,8 @@ class ParquetSource:
             )
         try:
             self._schema = self._file.schema_arrow
-            self._check_columns()
+            self._columns = self._known_columns()
+            self._further, self.left_out = self._further_columns()
             self.space, self.notes = self._said()
             self.dim = self._dim()
         except AvsearchError:
@@ -139,9 +148,16 @@ class ParquetSource:
     def batches(self) -> Generator[Batch, None, None]:
         """The rows, some at a time; BadRequest, naming the row, for one that is wrong."""
         first = 1
-        for batch in self._record_batches(group_rows(self.dim)):
+        columns = [*self._columns.values(), *self._further.values()]
+        for batch in self._record_batches(group_rows(self.dim), columns):
             yield self._batch(first, batch)
             first += batch.num_rows
+
+    def leave_out(self, key: str, why: str) -> None:
+        """Read the attribute of a key no further, and note why."""
+        self.left_out.append(f"the column {self._further[key]!r} {why} and was left out.")
+        # Anew: the batches may be read by another thread.
+        self._further = {each: name for each, name in self._further.items() if each != key}
 
     def wrong(self, row: int, what: str) -> BadRequest:
         """An error that names the file and the row."""
@@ -166,18 +182,35 @@ class ParquetSource:
 
     def _column(self, name: str, batch: Any) -> Any:
         kind = COLUMNS[name]
-        if name not in batch.schema.names:
+        if name not in self._columns:
             return self._arrow.nulls(batch.num_rows, arrow_type(self._arrow, kind, self.dim))
-        array = self._valid(batch.column(name))
+        array = self._valid(batch.column(self._columns[name]))
         if kind in ("box", "vector"):
             return array
         with in_words(self.path):
-            return array.cast(arrow_type(self._arrow, kind))
+            if kind == "text":
+                return text_of(self._arrow, array, _CHANGES.get(name))
+            return self._numbers(name, array)
+
+    def _numbers(self, name: str, array: Any) -> Any:
+        """A column of numbers or flags in its own type.
+
+        Whole numbers become others in pandas once one of them is missing, which is NaN then.
+        """
+        kind = COLUMNS[name]
+        plain = array
+        if kind == "whole" and self._arrow.types.is_floating(array.type):
+            plain = self._arrow.compute.if_else(array.is_nan(), None, array)
+        try:
+            return plain.cast(arrow_type(self._arrow, kind))
+        except self._arrow.ArrowInvalid as error:
+            raise self._unfit(name, self._columns[name]) from error
 
     def _valid(self, array: Any) -> Any:
+        """An array whose bytes are what its type says, as plain as its type allows."""
         with in_words(self.path):
             array.validate(full=True)  # a text could have bytes that are no text
-        return array
+        return plain_array(self._arrow, array)
 
     def _lists(
         self, first: int, array: Any, width: int, what: str
@@ -192,7 +225,10 @@ class ParquetSource:
             raise self.wrong(
                 first + at, f"the {what} has {lengths[at]} numbers where {width} belong."
             )
-        numbers = array.flatten().to_numpy(zero_copy_only=False)  # an empty place becomes NaN
+        flat = array.flatten()
+        if self._arrow.types.is_decimal(flat.type):
+            flat = flat.cast(self._arrow.float64())
+        numbers = flat.to_numpy(zero_copy_only=False)  # an empty place becomes NaN
         if numbers.dtype.kind != "f":
             numbers = numbers.astype(np.float64)
         numbers = self._narrowed(numbers, what).reshape(-1, width)
@@ -210,9 +246,11 @@ class ParquetSource:
     def _people(self, columns: Mapping[str, Any], batch: Any) -> list[dict[str, str]]:
         """The different things this batch says of people; what says nothing is left out."""
         said = {name: columns[name] for name in PERSON_COLUMNS}
-        for name in self._schema.names:
-            if name not in COLUMNS:
-                said[name] = self._valid(batch.column(name)).cast(self._arrow.string())
+        for key, name in self._further.items():
+            with in_words(self.path):
+                said[attribute_column(key)] = text_of(
+                    self._arrow, self._valid(batch.column(name)), cleaned
+                )
         different = self._arrow.table(said).group_by(list(said)).aggregate([]).to_pylist()
         return [
             {attribute_key(name): text for name, text in row.items() if text} for row in different
@@ -236,56 +274,94 @@ class ParquetSource:
         )
 
     def _dim(self) -> int:
-        kind = self._schema.field("vector").type
+        name = self._columns["vector"]
+        kind = _plain_type(self._schema.field(name).type)
         if self._arrow.types.is_fixed_size_list(kind):
             return int(kind.list_size)
-        for batch in self._record_batches(group_rows(1), ["vector"]):
+        for batch in self._record_batches(group_rows(1), [name]):
             lengths = self._arrow.compute.list_value_length(batch.column(0)).drop_null()
             if len(lengths):
                 return int(lengths[0].as_py())
         return 0 if self.space is None else self.space.dim
 
-    def _check_columns(self) -> None:
+    def _known_columns(self) -> dict[str, str]:
+        """Our columns by the names that the file has for them, whose case may be another."""
         names = self._schema.names
+        found: dict[str, str] = {}
+        for name in names:
+            ours = name if name in COLUMNS else cleaned(name).casefold()
+            if ours in COLUMNS and not (name != ours and ours in names):
+                self._refuse_second(found, ours, name)
+                found[ours] = name
         for name in NEEDED:
-            if name not in names:
+            if name not in found:
                 raise BadRequest(
                     f"{printable(self.path)} has no column {name!r}; it needs "
                     f"{', '.join(NEEDED[:-1])} and {NEEDED[-1]}."
                 )
-        further = [attribute_key(name) for name in names if name not in COLUMNS]
-        for name in (*names, *further):
-            if names.count(name) > 1 or further.count(name) > 1:
-                raise BadRequest(f"{printable(self.path)} has two columns {name!r}; drop one.")
-        for field in self._schema:
-            self._check_column(field)
+        for ours, name in found.items():
+            if not _fits(self._arrow, COLUMNS[ours], self._schema.field(name).type):
+                raise self._unfit(ours, name)
+        return found
 
-    def _check_column(self, field: Any) -> None:
-        kind = COLUMNS.get(field.name, "text")
-        if not _fits(self._arrow.types, kind, field.type):
-            raise BadRequest(
-                f"{printable(self.path)}: the column {field.name!r} is of type {field.type}; "
-                f"it must hold {_WANTED[kind]}."
-            )
+    def _unfit(self, ours: str, name: str) -> BadRequest:
+        return BadRequest(
+            f"{printable(self.path)}: the column {name!r} is of type "
+            f"{self._schema.field(name).type}; it must hold {_WANTED[COLUMNS[ours]]}."
+        )
+
+    def _further_columns(self) -> tuple[dict[str, str], list[str]]:
+        """Attributes by key with the columns that say them; why others are left out."""
+        found: dict[str, str] = {}
+        left_out: list[str] = []
+        passed = {*self._columns.values(), *index_columns(self._schema)}
+        for name in self._schema.names:
+            key = cleaned(attribute_key(name))
+            if name in passed or not key:
+                continue
+            of = self._schema.field(name).type
+            if not told_as_text(self._arrow, of):
+                left_out.append(f"the column {name!r} is of type {of} and was left out.")
+                continue
+            self._refuse_second(found, key, name)
+            found[key] = name
+        return found, left_out
+
+    def _refuse_second(self, found: Mapping[str, str], ours: str, name: str) -> None:
+        if ours in found:
+            others = "" if found[ours] == name else f", {found[ours]!r} and {name!r}"
+            raise BadRequest(f"{printable(self.path)} has two columns {ours!r}{others}; drop one.")
 
 
-def _fits(is_: Any, kind: str, found: Any) -> bool:
+_CHANGES: Mapping[str, Callable[[str], str]] = {
+    "person": cleaned,
+    "name": cleaned,
+    "nationality": cleaned,
+    "gender": lambda text: gender_code(cleaned(text)),
+    "modality": lambda text: cleaned(text).lower(),
+}
+
+
+def _plain_type(kind: Any) -> Any:
+    return kind.storage_type if is_tensor(kind) else kind
+
+
+def _fits(arrow: Any, kind: str, found: Any) -> bool:
     """Whether a column of the type ``found`` can be read as a kind."""
+    is_ = arrow.types
     if is_.is_null(found):
         return kind != "vector"
+    if kind == "text":
+        bytes_ = is_.is_binary(found) or is_.is_large_binary(found)  # as old programs write text
+        return bytes_ or told_as_text(arrow, found)
     if is_.is_dictionary(found):
-        return kind == "text" and _fits(is_, kind, found.value_type)
+        return _fits(arrow, kind, found.value_type)
     if kind in ("box", "vector"):
+        plain = _plain_type(found)
+        views = ("is_list_view", "is_large_list_view")  # since pyarrow 16
         lists = (is_.is_list, is_.is_large_list, is_.is_fixed_size_list)
-        return any(test(found) for test in lists) and _fits(is_, "number", found.value_type)
-    return any(test(found) for test in _tests(is_)[kind])
-
-
-def _tests(is_: Any) -> dict[str, tuple[Any, ...]]:
-    views = (is_.is_string_view,) if hasattr(is_, "is_string_view") else ()  # since pyarrow 16
-    return {
-        "text": (is_.is_string, is_.is_large_string, *views, is_.is_integer, is_.is_boolean),
-        "number": (is_.is_floating, is_.is_integer),
-        "whole": (is_.is_integer,),
-        "flag": (is_.is_boolean,),
-    }
+        lists += tuple(getattr(is_, name) for name in views if hasattr(is_, name))
+        return any(test(plain) for test in lists) and _fits(arrow, "number", plain.value_type)
+    numbers = (is_.is_floating, is_.is_integer)
+    tests = {"number": (*numbers, is_.is_decimal), "whole": numbers, "flag": (is_.is_boolean,)}
+    return any(test(found) for test in tests[kind])

@@ -16,6 +16,7 @@ from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.types import Space, Vectors
 
+_SUFFIXES = (".parquet", ".pq", ".parq", "")
 _LISTS = ("box", "vector")
 _MAGIC = b"PAR1"  # what a Parquet file begins with
 
@@ -107,6 +108,11 @@ def _check(path: Path) -> None:
     parquet = path.is_file() and not is_open_here(path) and _begins_as_parquet(path)
     if path.exists() and not parquet:
         raise BadRequest(f"{printable(path)} is there and no Parquet file; choose another name.")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise BadRequest(
+            f"{printable(path)} ends in {path.suffix}, and an index is written as Parquet; name it "
+            f"{printable(path.with_suffix('.parquet'))}."
+        )
 
 
 def _begins_as_parquet(path: Path) -> bool:

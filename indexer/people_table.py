@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from indexer.errors import BadRequest
+from indexer.names import cleaned, normalised
 from indexer.records import PERSON_COLUMNS, Person, gender_code
 from indexer.types import Ids
 
+_ZEROS = re.compile(r"(?<=\d)\.0+$")
 Values = dict[str, Ids]  # of one column: a value as it is compared, and the people who have it
 
 
@@ -24,19 +27,27 @@ class PeopleTable:
         self._columns: dict[str, Values] = {}
 
     def where(self, cells: Mapping[str, str]) -> Ids:
-        """Row numbers of the people whose columns have all these values, whatever their case.
+        """Row numbers of the people whose columns have all these values.
 
-        Raises BadRequest for a column that nobody has.
+        Case and Unicode form count in neither columns nor values. Raises BadRequest for a column
+        that nobody has.
         """
-        unknown = [column for column in cells if column not in self._names]
-        if unknown:
-            raise BadRequest(
-                f"There is no {unknown[0]!r} to filter by; this index has {', '.join(self._names)}."
-            )
         rows = self._rows
         for column, text in cells.items():
-            rows = np.intersect1d(rows, self._having(column, text), assume_unique=True)
+            theirs = [self._having(name, text) for name in self._named(column)]
+            rows = np.intersect1d(rows, np.concatenate(theirs))
         return rows
+
+    def _named(self, column: str) -> list[str]:
+        """The column of a name, or those that differ from it in case alone."""
+        if column in self._names:
+            return [column]
+        alike = [name for name in self._names if _folded(name) == _folded(column)]
+        if not alike:
+            raise BadRequest(
+                f"There is no {column!r} to filter by; this index has {', '.join(self._names)}."
+            )
+        return alike
 
     def _having(self, column: str, text: str) -> Ids:
         if column not in self._columns:
@@ -52,4 +63,10 @@ class PeopleTable:
 
 
 def _comparable(column: str, text: str) -> str:
-    return gender_code(text).casefold() if column == "gender" else text.strip().casefold()
+    """A value as it is compared; a whole number is one however many zeros follow its point."""
+    plain = gender_code(text) if column == "gender" else text
+    return _folded(_ZEROS.sub("", plain.strip()))
+
+
+def _folded(text: str) -> str:
+    return normalised(cleaned(text).casefold())

@@ -22,7 +22,8 @@ class Loss:
 
     ``known`` is how many files had been taken from it before. ``missing`` of them are gone.
     ``moving`` are gone from their places, and a run that reads the new files may find them there.
-    ``stale`` were refused, and are no longer there to be refused.
+    ``stale`` were refused, and are no longer there to be refused. ``of_systems`` were taken by an
+    earlier version from recycle bins and the like.
     """
 
     gallery: Path
@@ -30,6 +31,7 @@ class Loss:
     missing: list[Path]
     moving: list[Path]
     stale: list[Path]
+    of_systems: list[Path]
 
     @property
     def is_whole(self) -> bool:
@@ -94,6 +96,7 @@ def _loss(read: Reader, each: Scan, moving: Collection[Path]) -> Loss:
         missing=[path for path in gone if path not in moving],
         moving=[path for path in gone if path in moving],
         stale=[record.path for record in rest if record.reason and not each.partial],
+        of_systems=[record.path for record in rest if each.passes_over(record)],
     )
 
 

@@ -93,7 +93,8 @@ class Reader(Lookup):
 
     def files_of(self, key: str) -> dict[Path, FileRecord]:
         """The files something was asked of for a person, refused ones too."""
-        theirs = select(source.c.file_id).join(person).where(person.c.key == key)
+        keys = listed(self.keys_of(key))
+        theirs = select(source.c.file_id).join(person).where(person.c.key.in_(keys))
         return self._files(file.c.id.in_(theirs))
 
     def files_sized(self, sizes: Collection[int]) -> list[FileRecord]:

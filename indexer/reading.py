@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from indexer.changes import Job
-from indexer.errors import RefusedFile
+from indexer.errors import RefusedFile, printable
 from indexer.records import Asked, FileRecord, Source
+from indexer.timing import Stopwatch
 from indexer.types import Extractor, Media, OnNote
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class FileReader:
 
     def read(self, job: Job) -> Generator[Piece | End, None, None]:
         """The items of a file one by one, then its end."""
+        watch, items = Stopwatch(), 0
+        for event in watch.run(self._read(job)):
+            items += isinstance(event, Piece)
+            yield event
+        logger.info("%s: %d items, %.2f s", printable(job.path), items, watch.seconds)
+
+    def _read(self, job: Job) -> Generator[Piece | End, None, None]:
         try:
             sha256 = file_sha256(job.path)
         except RefusedFile as fault:

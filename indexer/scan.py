@@ -13,10 +13,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from indexer.errors import BadRequest, is_utf8, printable
+from indexer.errors import ADDRESS, BadRequest, is_address, is_utf8, printable
 from indexer.files import absolute
-from indexer.people import PEOPLE, merged, read_manifest, read_people
-from indexer.records import Person, Refusal, Source
+from indexer.names import normalised
+from indexer.people import find_people, merged, read_manifest, read_people
+from indexer.records import FileRecord, Person, Refusal, Source
+from indexer.system_names import left_by_system
 from indexer.types import Kind
 
 KindOf = Callable[[Path], Kind | None]
@@ -41,7 +43,9 @@ class Scan:
     """What was found in a gallery, in a fixed order.
 
     ``people`` is what tables say, of people without media too. ``ignored`` counts by suffix
-    the files whose names are not media. ``partial`` says that a manifest chose the files.
+    the files whose names are not media. ``partial`` says that a manifest chose the files. ``notes``
+    are sentences on tables. ``passed_over`` counts by name the folders and files that systems and
+    programs leave in a gallery.
     """
 
     gallery: Path
@@ -50,6 +54,21 @@ class Scan:
     ignored: dict[str, int]
     people: dict[str, Person]
     partial: bool = False
+    notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def passes_over(self, record: FileRecord) -> bool:
+        """Whether a file that was taken from this gallery before lies where systems leave files.
+
+        Where a manifest named it, it is not.
+        """
+        if self.partial or record.reason or not record.path.is_relative_to(self.gallery):
+            return False
+        inside = record.path.relative_to(self.gallery)
+        steps = [record.path, *(self.gallery / above for above in inside.parents if above.name)]
+        as_found = {(normalised(inside.parts[0]), None, 0.0, None)}
+        found = {(normalised(who), *rest) for who, *rest in record.asked}
+        return found == as_found and any(map(left_by_system, steps))
 
 
 def scan(gallery: Path | str, kind_of: KindOf, *, manifest: Path | str | None = None) -> Scan:
@@ -59,24 +78,25 @@ def scan(gallery: Path | str, kind_of: KindOf, *, manifest: Path | str | None = 
     not a readable folder and for tables that are wrong.
     """
     root = _root(absolute(gallery))
-    people = _people(root / PEOPLE)
-    walk = _Walk(root, kind_of)
+    notes: list[tuple[Path, str]] = []
+    table = find_people(root)
+    people = {} if table is None else _people(table, notes)
+    walk = _Walk(root, kind_of, table)
     if manifest is None:
         walk.gallery()
     else:
-        sources, said = read_manifest(absolute(manifest), root)
+        table = absolute(manifest)
+        sources, said = read_manifest(table, root, lambda note: notes.append((table, note)))
         walk.named(sources)
         people = merged(people, said)
-    return walk.result(people, partial=manifest is not None)
+    return walk.result(people, notes, partial=manifest is not None)
 
 
-def _people(table: Path) -> dict[str, Person]:
-    """What the people.csv of a gallery says, if it has one."""
-    if not os.path.lexists(table):
-        return {}
+def _people(table: Path, notes: list[tuple[Path, str]]) -> dict[str, Person]:
+    """What the people.csv of a gallery says."""
     if not _is_plain(table):
         raise BadRequest(f"{printable(table)} is no plain file; put the table there or remove it.")
-    return read_people(table)
+    return read_people(table, lambda note: notes.append((table, note)))
 
 
 def _root(gallery: Path) -> Path:
@@ -93,23 +113,34 @@ def _root(gallery: Path) -> Path:
 class _Walk:
     """Gathers sources and refusals of one gallery."""
 
-    def __init__(self, root: Path, kind_of: KindOf) -> None:
-        self._root, self._kind_of = root, kind_of
+    def __init__(self, root: Path, kind_of: KindOf, table: Path | None) -> None:
+        self._root, self._kind_of, self._table = root, kind_of, table
         self._sources: list[Source] = []
         self._refused: list[Refusal] = []
         self._ignored: collections.Counter[str] = collections.Counter()
+        self._passed: collections.Counter[str] = collections.Counter()
 
-    def result(self, people: dict[str, Person], *, partial: bool) -> Scan:
+    def result(
+        self, people: dict[str, Person], notes: list[tuple[Path, str]], *, partial: bool
+    ) -> Scan:
         """What was gathered."""
-        ignored = dict(sorted(self._ignored.items()))
-        return Scan(self._root, self._sources, self._refused, ignored, people, partial)
+        return Scan(
+            self._root,
+            self._sources,
+            self._refused,
+            dict(sorted(self._ignored.items())),
+            people,
+            partial,
+            notes,
+            dict(sorted(self._passed.items())),
+        )
 
     def gallery(self) -> None:
         """Everything in the gallery: a folder a person."""
         for path in self._entries(self._root, None):
             if _is_folder(path):
-                self._folder(path, path.name, {os.path.realpath(self._root)})
-            elif path.name != PEOPLE:
+                self._folder(path, normalised(path.name), {os.path.realpath(self._root)})
+            elif path != self._table:
                 self._loose(path)
 
     def named(self, sources: Iterable[Source]) -> None:
@@ -159,12 +190,16 @@ class _Walk:
         return True
 
     def _entries(self, folder: Path, person: str | None) -> Iterator[Path]:
-        """What lies in a folder and is not hidden, by name."""
+        """What lies in a folder, by name, less what is hidden or of a system."""
         if not os.access(folder, os.R_OK | os.X_OK):
             self._refuse(folder, person, UNREADABLE)
             return
-        paths = sorted(folder.iterdir(), key=os.fsencode)
-        yield from (path for path in paths if not path.name.startswith("."))
+        for path in sorted(folder.iterdir(), key=os.fsencode):
+            left = left_by_system(path)
+            if left is not None:
+                self._passed[left] += 1
+            elif not path.name.startswith("."):
+                yield path
 
     def _folder_fault(self, folder: Path) -> str | None:
         if not is_utf8(folder):
@@ -190,7 +225,9 @@ def file_fault(path: Path) -> str | None:
     except PermissionError:
         return UNREADABLE
     except OSError:  # nothing there, or a link that leads back to itself
-        return BROKEN_LINK if os.path.lexists(path) else NO_FILE
+        if os.path.lexists(path):
+            return BROKEN_LINK
+        return ADDRESS if is_address(str(path)) else NO_FILE
     if stat.S_ISDIR(found.st_mode):
         return NOT_A_FILE
     if not stat.S_ISREG(found.st_mode):

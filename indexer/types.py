@@ -27,6 +27,7 @@ Ids = NDArray[np.int64]
 OnNote = Callable[[str], None]  # receives a sentence about a file that was taken
 
 MODALITIES: tuple[Modality, Modality] = ("face", "voice")
+METRICS: tuple[Metric, Metric] = ("cosine", "l2")
 
 
 class Box(NamedTuple):

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from indexer.errors import printable
 from indexer.lookup import NOTE
+from indexer.names import normalised
 from indexer.reader import Reader, listed
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.schema import file, item, meta, person, receipt, revision, source
@@ -195,14 +196,32 @@ class Writer(Reader):
 
     def remove_person(self, key: str) -> None:
         """Delete a person, their items, and every file that is nobody else's."""
-        row = select(person.c.id).where(person.c.key == key).scalar_subquery()
-        theirs = select(source.c.file_id).where(source.c.person_id == row)
-        shared = select(source.c.file_id).where(source.c.person_id != row)
+        numbers = list(self._known_rows(self.keys_of(key)).values())
+        theirs = select(source.c.file_id).where(source.c.person_id.in_(numbers))
+        shared = select(source.c.file_id).where(source.c.person_id.not_in(numbers))
         alone = file.c.id.in_(theirs) & file.c.id.not_in(shared)
         self._delete(delete(file).where(alone))
         for table in (item, source):
-            self._delete(delete(table).where(table.c.person_id == row))
-        self._delete(delete(person).where(person.c.key == key))
+            self._delete(delete(table).where(table.c.person_id.in_(numbers)))
+        self._delete(delete(person).where(person.c.id.in_(numbers)))
+
+    def normalise_keys(self) -> None:
+        """Give people of an earlier version their keys in NFC; those of one name become one."""
+        people = {who.key: (number, who) for number, who in self.people().items()}
+        for key in self.unnormalised_keys():
+            (number, who), composed = people[key], normalised(key)
+            kept, known = people.get(composed, (number, Person(composed)))
+            merged = Person.from_cells({**who.cells(), **known.cells()})
+            people[composed] = kept, merged
+            if kept == number:
+                renamed = update(person).where(person.c.id == number)
+                self._connection.execute(renamed.values(key=composed))
+                continue
+            for table in (item, source):
+                theirs = update(table).where(table.c.person_id == number)
+                self._connection.execute(theirs.values(person_id=kept))
+            self.put_person(merged)
+            self._delete(delete(person).where(person.c.id == number))
 
     def drop_people_without_files(self) -> None:
         """Delete the people of whom no file is left; nothing to do where nothing was deleted."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from trainer.protocols.published import read_published
 from trainer.protocols.trials import Bools, Items, Matching, Protocol, Retrieval
 
 EVERYBODY, TRAINED = "all", {"seen": SEEN, "unseen": UNSEEN}
+WAYS = ("V-F", "F-V", "V-V", "F-F")
+_KIND = re.compile(r"verification|retrieval|1:([2-9]|[1-9][0-9]|100)")
+_SHOWN = 5  # reasons why nothing can be asked
 _SIDES: dict[str, Modality] = {"F": "face", "V": "voice"}
 
 
@@ -109,13 +113,40 @@ class Wanted:
     seed: int = 0
 
 
-def protocols_of(items: Items, attributes: Attributes, wanted: Wanted) -> list[Protocol]:
+def require_known(wanted: Wanted, trained: Sequence[str] = ()) -> None:
+    """Raise BadRequest, naming what there is, for a word that means nothing here."""
+    known = {
+        "direction": (wanted.directions, WAYS),
+        "stratum": (wanted.strata, STRATA),
+        "right answer": (wanted.answers, ANSWERS),
+        "part of the people": (trained, (EVERYBODY, *TRAINED)),
+    }
+    for what, (words, allowed) in known.items():
+        for word in words:
+            if word not in allowed:
+                raise BadRequest(f"There is no {what} {word!r}; there are {', '.join(allowed)}.")
+    for kind in wanted.kinds:
+        if not _KIND.fullmatch(kind):
+            raise BadRequest(
+                f"There is no protocol {kind!r}; there are verification, retrieval, and 1:N with N "
+                "from 2 to 100."
+            )
+
+
+def protocols_of(
+    items: Items,
+    attributes: Attributes,
+    wanted: Wanted,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Protocol]:
     """The protocols that are wanted and can be made; matching is asked by identity alone.
 
-    A stratum, an attribute or a number that the people do not suffice for raises BadRequest, and
-    so does a wish that leaves nothing to ask.
+    ``say`` is told of those that the people do not suffice for, which are left out. Raises
+    BadRequest for a word that means nothing, and where nothing is left to ask.
     """
+    require_known(wanted)
     made: list[Protocol] = []
+    lacking: list[str] = []
     for way in wanted.directions:
         probe, answer = (_SIDES[letter] for letter in way.split("-"))
         for who, among in wanted.parts.items():
@@ -124,21 +155,37 @@ def protocols_of(items: Items, attributes: Attributes, wanted: Wanted) -> list[P
                     items, probe, answer, attributes, stratum, wanted.seed, among, who
                 )
                 for shared in wanted.answers:
-                    made += _made(generator, wanted.kinds, shared)
+                    made += _made(generator, wanted.kinds, shared, lacking)
+    if not made and lacking:
+        raise BadRequest(" ".join(["Nothing is left to ask.", *lacking[:_SHOWN]]))
     if not made:
         raise BadRequest(
             "Nothing is left to ask: matching is by identity, retrieval is unstratified, and "
             "within a stratum what it shares cannot be asked for."
         )
+    for each in lacking:
+        say(f"Left out: {each}")
     return made
 
 
-def _made(generator: Generator, kinds: Sequence[str], shared: str) -> list[Protocol]:
-    """The protocols of one direction, stratum and kind of right answer that make sense."""
+def _made(
+    generator: Generator, kinds: Sequence[str], shared: str, lacking: list[str]
+) -> list[Protocol]:
+    """The protocols of one direction, stratum and kind of right answer that make sense.
+
+    Why another one cannot be made is added to ``lacking``.
+    """
     if set(ANSWERS[shared]) & set(STRATA[generator.stratum]):
         return []
-    known = (_make(generator, kind, shared) for kind in kinds)
-    return [protocol for protocol in known if protocol is not None]
+    made = []
+    for kind in kinds:
+        try:
+            protocol = _make(generator, kind, shared)
+        except BadRequest as error:
+            lacking.append(str(error))
+            continue
+        made += [] if protocol is None else [protocol]
+    return made
 
 
 def _make(generator: Generator, kind: str, shared: str) -> Protocol | None:
@@ -156,12 +203,14 @@ def _make(generator: Generator, kind: str, shared: str) -> Protocol | None:
     return generator.matching(int(kind.removeprefix("1:"))) if shared == "identity" else None
 
 
-def made_of(material: Material, wanted: Wanted) -> list[Asked]:
-    """Protocols of labelled media; BadRequest where they do not suffice."""
+def made_of(
+    material: Material, wanted: Wanted, say: Callable[[str], None] = lambda _: None
+) -> list[Asked]:
+    """Protocols of labelled media, as :func:`protocols_of`."""
     contents = Contents(material.media)
     return [
         Asked(protocol, material.attributes, material.media, contents)
-        for protocol in protocols_of(material.items, material.attributes, wanted)
+        for protocol in protocols_of(material.items, material.attributes, wanted, say)
     ]
 
 

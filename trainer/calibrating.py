@@ -9,7 +9,7 @@ import numpy as np
 
 from avsearch.evidence import RECORD
 from avsearch.models.checkpoint import put_record
-from avsearch.spaces import find_weights, model_record, model_space
+from avsearch.spaces import find_weights, model_record, model_space, people_of
 from indexer.errors import BadRequest, ForeignSpace, printable
 from indexer.index import Index
 from indexer.types import Modality
@@ -45,11 +45,7 @@ def calibrate_on_index(index: Index, model: str | None) -> tuple[Path, dict[str,
 
 def _validating(record: dict[str, Any], names: tuple[str, ...]) -> set[str]:
     """Of these people, by name, those who may be calibrated on."""
-    sides = record.get("people", {})
-    train, validation = (
-        {str(name).rpartition("/")[2] for name in sides.get(side, ())}
-        for side in ("train", "validation")
-    )
+    train, validation = (set(people_of(record, side)) for side in ("train", "validation"))
     return set(names) & validation or set(names) - train
 
 

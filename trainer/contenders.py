@@ -6,6 +6,7 @@ A contender makes of what is asked a subject: scores, and what is known of where
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -184,8 +185,12 @@ class IndexOnDisk:
         with open_index(location) as index:
             self._material = material_of(index)
             self._embedder = _own_model(index, model, means.device)
+
+    @functools.cached_property
+    def _audit(self) -> Audit:
+        """What embedding its media again found; made once it is known what is asked."""
         media = list(self._material.media.values())
-        self._audit = audit_embedder(self._embedder, media, sample=means.sample)
+        return audit_embedder(self._embedder, media, sample=self._means.sample)
 
     @property
     def trained_on(self) -> list[str]:

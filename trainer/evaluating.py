@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from avsearch.models import load_model, load_reranker
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.locate import open_index
+from indexer.timing import timed
 from trainer.asking import (
     EVERYBODY,
     Asked,
@@ -23,6 +25,7 @@ from trainer.asking import (
     Wanted,
     made_of,
     parts_of,
+    require_known,
     restricted,
     without_answers,
 )
@@ -51,6 +54,8 @@ from trainer.metrics import best_threshold
 from trainer.protocols.fame import write_submission
 from trainer.protocols.trials import Verification
 from trainer.scorers import VectorScorer
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -106,6 +111,7 @@ class Report:
     command: list[str]
     reached: list[Reached]
     compared: list[Compared] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)  # protocols that cannot be asked
 
     @property
     def model(self) -> str:
@@ -127,6 +133,7 @@ class Report:
             "command": self.command,
             "model": self.model,
             "request": dataclasses.asdict(self.request),
+            "notes": self.notes,
             "sections": [section.as_json() for section in first.sections],
         }
         if others:
@@ -157,23 +164,43 @@ class Report:
         write_report(folder / "report.html", self)
 
 
-def run(request: Request, progress: Progress | None = None) -> Report:
-    """Evaluate; raises BadRequest for what cannot be evaluated."""
+def run(
+    request: Request,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Evaluate; raises BadRequest for what cannot be evaluated.
+
+    ``say`` is told, before anything is embedded, of protocols that the people do not suffice for;
+    they are left out.
+    """
+    require_known(_wanted(request), request.trained)
+    notes: list[str] = []
     contenders = _contenders(request)
-    questions = _asked(request, contenders)
+    questions = _asked(request, contenders, notes)
+    for note in notes:
+        say(note)
     thresholds = _thresholds(request, contenders, questions)
     reached = [Reached(each.name, [], {}) for each in contenders]
     compared = []
     for done, asked in enumerate(questions, 1):
-        scored = [
-            _reach(*each, asked) for each in zip(reached, contenders, thresholds, strict=True)
-        ]
+        with timed(logger, f"evaluated {asked.protocol.name}"):
+            scored = [
+                _reach(*each, asked) for each in zip(reached, contenders, thresholds, strict=True)
+            ]
         if len(scored) == 2:
             valid = all(each.sections[-1].valid for each in reached)
             compared.append(Compared(asked.protocol.name, valid, differences(*scored)))
         if progress is not None:
             progress(done, len(questions))
-    return Report(request, ["avsearch", *sys.argv[1:]], reached, compared)
+    return Report(request, ["avsearch", *sys.argv[1:]], reached, compared, notes)
+
+
+def _wanted(request: Request) -> Wanted:
+    """The protocols that a request would have made, of everybody."""
+    return Wanted(
+        request.kinds, request.directions, request.strata, request.answers, seed=request.seed
+    )
 
 
 def submit(request: Request, path: Path) -> tuple[int, Audit]:
@@ -238,8 +265,11 @@ def _contender(request: Request, means: Means) -> Contender:
     return IndexOnDisk(request.index, request.model, means)
 
 
-def _asked(request: Request, contenders: Sequence[Contender]) -> list[Asked]:
-    """What is asked: the lists, or protocols made of what all contenders have."""
+def _asked(request: Request, contenders: Sequence[Contender], notes: list[str]) -> list[Asked]:
+    """What is asked: the lists, or protocols made of what all contenders have.
+
+    What cannot be asked is added to ``notes``.
+    """
     if request.lists:
         if request.trained != (EVERYBODY,):
             raise BadRequest("A list asks whom it names; --trained is for protocols that are made.")
@@ -254,10 +284,7 @@ def _asked(request: Request, contenders: Sequence[Contender]) -> list[Asked]:
     names = [material.items.names[who] for who in set(material.items.people.tolist())]
     trained_on = [name for each in contenders for name in each.trained_on]
     parts = parts_of(request.trained, names, trained_on)
-    wanted = Wanted(
-        request.kinds, request.directions, request.strata, request.answers, parts, request.seed
-    )
-    return made_of(material, wanted)
+    return made_of(material, dataclasses.replace(_wanted(request), parts=parts), notes.append)
 
 
 def _common(request: Request, contenders: Sequence[Contender]) -> Material:

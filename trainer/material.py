@@ -10,7 +10,8 @@ import numpy as np
 
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
-from indexer.people import PEOPLE, read_people
+from indexer.names import DiskNames, normalised
+from indexer.people import find_people, read_people
 from indexer.records import Item
 from indexer.types import Embedder, Media, Modality
 from trainer.data.features import read_feature_file
@@ -45,12 +46,12 @@ def material_of(index: Index) -> Material:
     register, media, attributes = Register(), {}, {}
     for number in ids.tolist():
         item = found[number]
-        name = _name(item)
+        name, person = _name(item), normalised(item.person.key)
         if register.place(name) is not None:  # the same stretch under two people
-            name = f"{name} {item.person.key}"
-        register.add(name, item.modality, item.person.key, str(item.path))
+            name = f"{name} {person}"
+        register.add(name, item.modality, person, str(item.path))
         media[name] = Media(item.path, item.modality, item.start_s, item.end_s, item.box)
-        attributes[item.person.key] = item.person.cells()
+        attributes[person] = item.person.cells()
     items = register.items()
     return Material(items, VectorScorer(items.paths, _unit(vectors)), attributes, media)
 
@@ -62,7 +63,8 @@ def material_of_features(path: Path) -> Material:
     file that is wrong, and where faces and voices have vectors of different lengths.
     """
     tables = read_feature_file(path)
-    known = read_people(path.parent / PEOPLE) if (path.parent / PEOPLE).is_file() else {}
+    beside = find_people(path.parent)
+    known = {} if beside is None else read_people(beside)
     register, rows = Register(), []
     for modality, table in tables.items():
         for name, person in zip(table.paths, table.people, strict=True):
@@ -114,8 +116,9 @@ def media_under(folder: Path, items: Items) -> dict[str, Media]:
 
     Raises BadRequest where one is not there.
     """
+    disk = DiskNames()
     found = {
-        path: Media(folder / path, modality)
+        path: Media(disk.find(folder / path), modality)
         for path, modality in zip(items.paths, items.modalities, strict=True)
     }
     absent = [media.path for media in found.values() if not media.path.is_file()]

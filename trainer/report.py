@@ -35,7 +35,7 @@ def write_report(path: Path, report: Report) -> None:
     parts = [_compared(report)] if report.compared else []
     for reached in report.reached:
         whose = f": {reached.name}" if len(report.reached) > 1 else ""
-        parts += _of_one(reached, whose)
+        parts += _of_one(reached, whose, report.notes)
     parts.append(_again(report))
     questions = [
         question
@@ -46,9 +46,9 @@ def write_report(path: Path, report: Report) -> None:
     write_page(path, f"avsearch evaluate: {report.model}", NOTICE, questions, (), parts)
 
 
-def _of_one(reached: Reached, whose: str) -> Iterator[Part]:
+def _of_one(reached: Reached, whose: str, notes: Sequence[str]) -> Iterator[Part]:
     """Everything about one contender; ``whose`` ends the headings where there are two."""
-    yield _summary(reached.sections, whose)
+    yield _summary(reached.sections, whose, notes)
     shared = _shared(reached.sections, whose)
     if shared is not None:
         yield shared
@@ -107,7 +107,7 @@ def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
     return pictures
 
 
-def _summary(sections: Sequence[Section], whose: str) -> Part:
+def _summary(sections: Sequence[Section], whose: str, notes: Sequence[str]) -> Part:
     scorers = _scorers(sections)
     heads = [sections[0].column if name == MODEL else name for name in scorers]
     rows: list[tuple[str, ...]] = [("protocol", "audit", "trials", "people", "figure", *heads)]
@@ -123,7 +123,7 @@ def _summary(sections: Sequence[Section], whose: str) -> Part:
     text = [
         "Beside the model stand a scorer without an opinion, and oracles that know the gender, or "
         "gender and nationality, of everybody and nothing else. Intervals are over people.",
-        *dict.fromkeys(note for section in sections for note in section.notes),
+        *dict.fromkeys([*notes, *(note for section in sections for note in section.notes)]),
     ]
     return Part(f"Figures{whose}", text, rows, invalid)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from avsearch.media.kinds import kind_of
 from avsearch.media.sound import SHORTEST_S
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
+from indexer.names import cleaned
 from indexer.reading import file_sha256
 from indexer.records import Asked, FileRecord, NewItem, Person, Stat
 from indexer.scan import file_fault
@@ -183,7 +183,7 @@ def _people(
         elif label in given:
             people[label] = given[label]
         elif not _ANONYMOUS.fullmatch(label.strip()):
-            people[label] = label.strip()
+            people[label] = cleaned(label)
         else:
             passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
     if not people:
@@ -196,16 +196,16 @@ def _people(
 
 def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
     """Return the person that the user gives for each label; BadRequest for an unknown label."""
-    plain = {_normal(speaker): speaker for speaker in speakers}
+    plain = {cleaned(speaker): speaker for speaker in speakers}
     given = {}
     for label, person in (_split(*pair, plain) for pair in names.items()):
-        if _normal(label) not in plain:
+        if cleaned(label) not in plain:
             raise BadRequest(
                 f"Nobody is called {label!r} in the diarization; it has {', '.join(speakers[:10])}."
             )
         if not str(person).strip():
             raise BadRequest(f"{label!r} is named nobody; give the key or the name of a person.")
-        given[plain[_normal(label)]] = str(person).strip()
+        given[plain[cleaned(label)]] = cleaned(str(person))
     return given
 
 
@@ -213,22 +213,18 @@ def _split(label: str, person: str, speakers: Collection[str]) -> tuple[str, str
     """Split a label and its person where the label is a speaker: either may have an = in it."""
     text = f"{label}={person}"
     places = [len(label), *(found.start() for found in re.finditer("=", text))]
-    at = next((place for place in places if _normal(text[:place]) in speakers), len(label))
+    at = next((place for place in places if cleaned(text[:place]) in speakers), len(label))
     return text[:at], text[at + 1 :]
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def _known(label: str, known: Sequence[Person]) -> str | None:
     """Return the key of the person whom a label means, by key or by name; None for nobody."""
-    label = _normal(label)
-    keys = [who.key for who in known if _normal(who.key) == label]
+    label = cleaned(label)
+    keys = [who.key for who in known if cleaned(who.key) == label]
     if keys:
         return keys[0]
     folded = label.casefold()
-    called = [who.key for who in known if who.name and _normal(who.name).casefold() == folded]
+    called = [who.key for who in known if who.name and cleaned(who.name).casefold() == folded]
     if len(called) > 1:
         raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
     return called[0] if called else None

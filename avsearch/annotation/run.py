@@ -29,6 +29,7 @@ from avsearch.media.speech import find_speech_in_blocks
 from avsearch.media.stretches import windows
 from indexer.errors import RefusedFile
 from indexer.index import Index
+from indexer.names import normalised
 from indexer.types import Embedder, Modality
 
 GROUPED: Final = (
@@ -197,7 +198,7 @@ def _seen(
 def _speakers(
     sensed: _Sensed, decisions: Mapping[str, Decision], index: Index, least_probability: float
 ) -> tuple[Speaker, ...]:
-    keys = {who.key for who in index.people()}
+    keys = {normalised(who.key) for who in index.people()}
     speech = speech_of(sensed.said.turns)
     return tuple(
         speaker_of(
@@ -206,7 +207,7 @@ def _speakers(
             sensed.voices.get(label),
             sensed.sights.get(label),
             decisions.get(label, _NOBODY),
-            f"unknown {label}" if label in keys else label,
+            f"unknown {label}" if normalised(label) in keys else label,
             least_probability,
         )
         for label in sensed.said.speakers

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from avsearch.media.stretches import BRIDGED_GAP_S, LONGEST_S, Span
 from indexer.errors import BadRequest
+from indexer.names import normalised
 
 # What programs write for a missing value: no speaker, and never somebody's name.
 _MISSING: Final = frozenset(
@@ -93,7 +94,8 @@ def _rounded(turn: Turn) -> Turn:
             f"the turn of {speaker!r} from {start_s:g} s to {end_s:g} s is no range of time; "
             "a turn begins at 0 s or later and ends after its beginning."
         )
-    return Turn(round(start_s, _DECIMALS), round(end_s, _DECIMALS), speaker, text or None)
+    times = round(start_s, _DECIMALS), round(end_s, _DECIMALS)
+    return Turn(*times, normalised(speaker), text or None)
 
 
 def clipped(said: Diarization, duration_s: float) -> Diarization:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import unicodedata
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
 from indexer.errors import BadRequest
+from indexer.names import normalised
 
 _SHOWN: Final = 10  # ids that a message lists
 _UPLOADED: Final = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before a file's name
@@ -86,7 +86,7 @@ def _names(file: str) -> list[str]:
 
 def _folded(name: str) -> str:
     """Return a name without what programs change in it: normal form, case and blanks."""
-    return re.sub(r"[\s_]+", "_", unicodedata.normalize("NFC", name).casefold())
+    return re.sub(r"[\s_]+", "_", normalised(name).casefold())
 
 
 def _other(found: str, asked: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import avsearch
-from avsearch.cli.say import warn
+from avsearch.cli.say import QUIET, complain
 from indexer.errors import AvsearchError, BadRequest, printable
 
 VERBS = {
@@ -36,7 +36,39 @@ VERBS = {
 _GARBAGE = (
     50_000  # objects made between two searches for cycles: imports make many, and none to free
 )
+_VERBOSE = "avsearch.verbose"  # in the meta data of a context
 _OF_TORCH = ("torch", "torchaudio", "torchvision")  # which searching goes without
+
+
+def _listen(ctx: click.Context, _: click.Parameter, level: int) -> None:
+    """Write what modules log to standard error, for as long as the command runs."""
+    if level and not ctx.meta.get(_VERBOSE):  # it may stand before the verb and behind it
+        from avsearch.cli.logs import log_to_stderr
+
+        ctx.meta[_VERBOSE] = True
+        ctx.find_root().call_on_close(log_to_stderr(level))
+
+
+def _hush(ctx: click.Context, _: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - by click
+    ctx.meta[QUIET] = quiet or ctx.meta.get(QUIET, False)
+
+
+_EVERYWHERE = [
+    click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        expose_value=False,
+        callback=_listen,
+        help="Say what is done and how long it takes; twice, say more.",
+    ),
+    click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=_hush,
+        help="Say nothing on standard error but what goes wrong.",
+    ),
+]
 
 
 class _Verbs(click.Group):
@@ -50,7 +82,15 @@ class _Verbs(click.Group):
             return None
         name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
         command: click.Command = importlib.import_module(f"avsearch.cli.{name}").command
+        command.params += [each for each in _EVERYWHERE if each not in command.params]
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but where nothing was asked the help says what can be."""
+        if not args:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(BadRequest.exit_code)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does, but for a broken pipe, which is no error of anybody's."""
@@ -68,7 +108,8 @@ class _Verbs(click.Group):
 @click.command(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=False,  # that nothing was asked is said in a sentence, as all else
+    no_args_is_help=False,  # whose exit code depends on the version of click
+    params=_EVERYWHERE,
 )
 @click.version_option(avsearch.__version__, prog_name="avsearch")
 def group() -> None:
@@ -107,7 +148,7 @@ def main() -> None:
 
 
 def _complain(sentence: str, code: int) -> int:
-    warn(sentence)
+    complain(sentence)
     return code
 
 

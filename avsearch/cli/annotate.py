@@ -9,6 +9,7 @@ import click
 
 from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     index_option,
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 
 @click.command("annotate")
-@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.argument("recording", type=FILE)
 @click.option(
     "--rttm",
     "diarization",
     metavar="FILE|-",
-    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    type=FILE,
     help=f"Who speaks when, in a file or on standard input (-). Taken are {TAKEN}.",
 )
 @recording_option
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="How strong scores of the model are, as JSON.",
 )
 @click.option(

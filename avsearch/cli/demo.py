@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     faces_option,
     json_option,
@@ -16,7 +17,7 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import say
-from indexer.errors import printable
+from indexer.errors import BadRequest, ForeignSpace, printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--gallery",
     metavar="GALLERY",
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
     help="A folder of your own, a folder a person, in place of the synthetic people.",
 )
 @faces_option
@@ -55,8 +56,14 @@ def command(gallery: Path | None, faces: Faces, out: Path, *, as_json: bool) -> 
 def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
     from avsearch.showing import show_gallery
 
-    with ProgressBar("file") as progress:
-        shown = show_gallery(gallery, out, faces=faces, on_progress=progress)
+    try:
+        with ProgressBar("file") as progress:
+            shown = show_gallery(gallery, out, faces=faces, on_progress=progress)
+    except ForeignSpace as error:
+        raise BadRequest(
+            f"{printable(out)} has an index of another model than the default; name another folder "
+            "with --out."
+        ) from error
     if as_json:
         print_json(shown)
         return

@@ -8,6 +8,7 @@ import click
 
 from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     dry_run_option,
@@ -22,13 +23,13 @@ from indexer.errors import BadRequest, printable
 
 
 @click.command("enrol")
-@click.argument("recording", type=click.Path(readable=False, path_type=Path))
+@click.argument("recording", type=FILE)
 @click.option(
     "--rttm",
     "diarization",
     metavar="FILE|-",
     required=True,
-    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    type=FILE,
     help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {TAKEN}.",
 )
 @recording_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     device_option,
     index_option,
@@ -37,28 +38,26 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     "--list",
     "lists",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A published trial list; without one, protocols are made from the index.",
 )
 @click.option(
     "--people",
     "tables",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="vox1_meta.csv or the split tables that belong to a list.",
 )
-@click.option(
-    "--media", type=click.Path(path_type=Path), help="The folder a list's paths begin in."
-)
+@click.option("--media", type=FILE, help="The folder a list's paths begin in.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Ready vectors of faces and voices by path (.npz, .safetensors, .parquet).",
 )
 @click.option(
     "--scores",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Ready scores of each --list's trials, in its order (.npy or text); not audited.",
 )
 @click.option("--model", help="The model, for --media, and to audit it on an index's own media.")
@@ -74,30 +73,39 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 @click.option(
     "--protocol",
     "kinds",
-    default="verification,1:2,1:10,retrieval",
+    default=("verification,1:2,1:10,retrieval",),
+    multiple=True,
     show_default=True,
-    help="What to make of an index: verification, 1:N, retrieval.",
+    help="What to make of an index: verification, 1:N, retrieval; may be given again.",
 )
 @click.option(
-    "--direction", "directions", default="V-F,F-V", show_default=True, help="V-F: a voice asks."
+    "--direction",
+    "directions",
+    default=("V-F,F-V",),
+    multiple=True,
+    show_default=True,
+    help="V-F: a voice asks.",
 )
 @click.option(
     "--stratum",
     "strata",
-    default="U,G",
+    default=("U,G",),
+    multiple=True,
     show_default=True,
     help="Wrong answers share nothing (U), gender (G), nationality (N), age (A), GN or GNA.",
 )
 @click.option(
     "--by",
     "answers",
-    default="identity",
+    default=("identity",),
+    multiple=True,
     show_default=True,
     help="What right answers share: identity, gender, nationality, both.",
 )
 @click.option(
     "--trained",
-    default="all",
+    default=("all",),
+    multiple=True,
     show_default=True,
     help="Who takes part: all, people of the model's training (seen), others (unseen).",
 )
@@ -108,7 +116,7 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 )
 @click.option(
     "--threshold-list",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A list of other people's pairs; at its best threshold each verification has an accuracy.",
 )
 @click.option(
@@ -159,7 +167,7 @@ def command(
         _end(ctx, checked.faults)
         return
     with ProgressBar("protocol") as progress:
-        report = run(request, progress)
+        report = run(request, progress, warn)
     if out is not None:
         report.write(out)
     if as_json:
@@ -203,11 +211,14 @@ def _calibrate(index_path: Path | None, model: str | None) -> None:
     say(f"Written into {printable(path)}.")
 
 
-def _words(text: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
+def _words(texts: tuple[str, ...], known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The words of an option that may be given again, each once."""
+    text = ",".join(texts)
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     strange = [word for word in words if known and word not in known]
     if strange or not words:
-        raise BadRequest(f"{text!r} should be one or more of {', '.join(known)}, with commas.")
+        there = ", ".join(known or ("verification", "1:N", "retrieval"))
+        raise BadRequest(f"{text!r} should be one or more of {there}, with commas.")
     return words
 
 

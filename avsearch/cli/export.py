@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.common import FILE, ProgressBar, index_option, json_option, plain, print_json
 from avsearch.cli.say import say
 from indexer.errors import printable
 
 
 @click.command("export")
-@click.argument("file", type=click.Path(readable=False, path_type=Path))
+@click.argument("file", type=FILE)
 @index_option
 @json_option
 def command(file: Path, index_path: Path | None, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     dry_run_option,
     index_option,
@@ -15,7 +16,7 @@ from avsearch.cli.common import (
     plain,
     print_json,
 )
-from avsearch.cli.say import say
+from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(readable=False, path_type=Path))
+@click.argument("file", type=FILE)
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="Which model made the vectors.")
 @click.option("--space", metavar="NAME", help="A name for vectors of a model of your own.")
@@ -76,3 +77,5 @@ def command(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
             f"{done.files} files into {where}; {done.replaced} files were replaced."
         )
+    for note in done.notes:
+        warn(f"{printable(file)}: {note}")

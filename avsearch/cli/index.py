@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avsearch.cli.common import (
+    FILE,
     ProgressBar,
     asked_here,
     device_option,
@@ -34,13 +35,13 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
     metavar="GALLERY",
     nargs=-1,
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=FILE,
 )
 @index_option
 @click.option("--model", help="A shipped model's name or a checkpoint file.  [default: adsm]")
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="CSV or Parquet naming the files: path,person,modality,start_s,end_s and attributes.",
 )
 @faces_option
@@ -78,6 +79,7 @@ def command(
     they are. Run again, it takes only what is new or changed.
     """
     from avsearch.api import MediaIndex
+    from avsearch.media.extract import NO_FACE
     from indexer.locate import new_index
 
     place = new_index(index_path)
@@ -98,6 +100,8 @@ def command(
     else:
         say(_plan(report) if dry_run else _sentence(report))
     _warn(report)
+    if any(reason == NO_FACE for _, reason in report.refused):
+        warn("--faces whole takes pictures that are face crops already.")
     if strict and report.refused:
         ctx.exit(3)
 
@@ -166,6 +170,9 @@ def _remarks(report: IngestReport) -> Iterator[str]:
             f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()
         )
         yield f"left alone what is not media: {suffixes}."
+    if report.passed_over:
+        names = ", ".join(f"{count} {name}" for name, count in report.passed_over.items())
+        yield f"passed over what systems and programs leave: {names}."
 
 
 def _first(sentences: Sequence[str], rest: str) -> Iterator[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +20,8 @@ from avsearch.cli.common import (
     print_table,
 )
 from avsearch.cli.say import say, warn
-from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.errors import ADDRESS, BadRequest, RefusedFile, is_address, printable
+from indexer.names import DiskNames
 
 if TYPE_CHECKING:
     from avsearch.api import MediaIndex
@@ -24,11 +29,11 @@ if TYPE_CHECKING:
     from indexer.types import Modality
     from indexer.vectors import Plan
 
+_STDIN = "-"
+
 
 @click.command("query")
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, type=click.Path(readable=False, path_type=Path)
-)
+@click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--person", help="Search with a person of the index instead of a file.")
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
@@ -68,7 +73,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     ctx: click.Context,
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
     person: str | None,
     index_path: Path | None,
     model: str | None,
@@ -89,6 +94,8 @@ def command(
 ) -> None:
     """Search an index with a FILE (picture, recording or video) or with a --person.
 
+    - takes the FILE from standard input.
+
     Faces answer a voice and voices a face, unless --want says otherwise. A video asks with what
     is wanted where it has that, else with its voice, else with its largest face.
 
@@ -100,24 +107,30 @@ def command(
     from avsearch.search import HitOptions
 
     _check_request(files, person, jsonl=jsonl, as_json=as_json)
+    disk = DiskNames()
+    paths = [disk.find(Path(file)) for file in files]
     where = _where(conditions, gender, nationality)
     options = HitOptions(top, want, by, where, approximate)
     with avsearch.open(index_path, model=model, device=device) as index:
-        if jsonl and files:
-            if not _print_lines(index, files, options, ask, rerank):
+        if jsonl and files and files != (_STDIN,):
+            if not _print_lines(index, paths, options, ask, rerank):
                 ctx.exit(BadRequest.exit_code)
             return
-        answer = index.query(
-            files[0] if files else None,
-            person=person,
-            top=top,
-            want=want,
-            by=by,
-            where=where,
-            ask=ask,
-            rerank=rerank,
-            approximate=approximate,
-        )
+        with _one_file(paths) as file:
+            answer = index.query(
+                file,
+                person=person,
+                top=top,
+                want=want,
+                by=by,
+                where=where,
+                ask=ask,
+                rerank=rerank,
+                approximate=approximate,
+            )
+    if files == (_STDIN,):
+        query = dataclasses.replace(answer.query, path=Path(_STDIN))
+        answer = dataclasses.replace(answer, query=query)
     for note in answer.notes:
         warn(note)
     if as_json or jsonl:
@@ -133,8 +146,17 @@ def command(
         say("The model carries no calibration for this query, so no evidence is given.")
 
 
+def _one_file(files: list[Path]) -> AbstractContextManager[Path | None]:
+    """Return the file to search with, if it is one; what comes through a pipe is kept meanwhile."""
+    if files == [Path(_STDIN)]:
+        from avsearch.cli.piped import spooled
+
+        return spooled()
+    return contextlib.nullcontext(files[0] if files else None)
+
+
 def _check_request(
-    files: tuple[Path, ...], person: str | None, *, jsonl: bool, as_json: bool
+    files: tuple[str, ...], person: str | None, *, jsonl: bool, as_json: bool
 ) -> None:
     if bool(files) == (person is not None):
         raise BadRequest("Ask with a FILE or with --person ID, one of the two.")
@@ -142,11 +164,15 @@ def _check_request(
         raise BadRequest(f"{len(files)} files are asked with at once by --jsonl; name one.")
     if jsonl and as_json:
         raise BadRequest("--json prints one answer and --jsonl many; leave one of them out.")
+    if len(files) > 1 and _STDIN in files:
+        raise BadRequest("Standard input is asked with alone; name it or files, not both.")
+    if files and not jsonl and is_address(files[0]) and not os.path.lexists(files[0]):
+        raise BadRequest(f"{files[0]} {ADDRESS}")
 
 
 def _print_lines(
     index: MediaIndex,
-    files: tuple[Path, ...],
+    files: list[Path],
     options: HitOptions,
     ask: Modality | None,
     rerank: str | None,

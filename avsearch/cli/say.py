@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+QUIET = "avsearch.quiet"  # in the meta data of a context
+
 
 def one_line(text: str) -> str:
     """The text with line breaks and other control characters written out, as ``\\n``.
@@ -19,5 +21,17 @@ def say(sentence: str) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Say something on standard error."""
+    """Say what a person should know on standard error, unless they asked for quiet."""
+    if not is_quiet():
+        complain(sentence)
+
+
+def complain(sentence: str) -> None:
+    """Say what went wrong on standard error."""
     click.echo(f"avsearch: {one_line(sentence)}", err=True)
+
+
+def is_quiet() -> bool:
+    """Whether ``--quiet`` was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(QUIET))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import device_option, faces_option, json_option, print_json
+from avsearch.cli.common import FILE, device_option, faces_option, json_option, print_json
 from avsearch.cli.say import say, warn
 from indexer.errors import printable
 
@@ -61,7 +61,7 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 )
 @click.option(
     "--face-trunk",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Begin a ResNet-18 for faces with these weights: torchvision's .pth, or safetensors.",
 )
 @click.option("--batch", type=_POSITIVE, help="Items of each modality.  [default: the paper's]")
@@ -101,22 +101,22 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 @faces_option
 @click.option(
     "--face-private",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A feature file with the private attributes of faces (P2VANet).",
 )
 @click.option(
     "--voice-private",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A feature file with the private attributes of voices (P2VANet).",
 )
 @click.option(
     "--face-encoder",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="An ONNX network: train on what it makes of faces, not on pictures.",
 )
 @click.option(
     "--voice-encoder",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="An ONNX network: train on what it makes of voices, not on sounds.",
 )
 @click.option("--resume", is_flag=True, help="Go on exactly where a training was stopped.")

@@ -21,6 +21,7 @@ Faces = Literal["detect", "whole"]
 Find = Callable[[Path, OnNote], Iterator[Media]]
 Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
 
+NO_FACE = "no face found; a picture that is a face crop already has to be taken whole."
 _HAS: dict[Kind, tuple[Modality, ...]] = {
     "picture": ("face",),
     "sound": ("voice",),
@@ -135,9 +136,7 @@ class MediaExtractor:
             return
         faces = self._detector.detect(rgb)
         if not faces:
-            raise RefusedFile(
-                path, "no face found; use --faces whole if the picture is a face crop already."
-            )
+            raise RefusedFile(path, NO_FACE)
         for face in faces:
             yield Media(path, "face", time_s, box=face.box, data=shrink(crop_face(rgb, face.box)))
 

@@ -178,7 +178,7 @@ def _broken_pictures(folder: Path, picture: bytes) -> dict[str, str]:
         "empty.jpg": "is empty; copy it again",
         "cut.jpg": "damaged or cut short",
         "text.jpg": "not a picture of a known format; check",
-        "sky.png": "no face found; use --faces whole",
+        "sky.png": "no face found; a picture that is a face crop already has to be taken whole",
         "huge.png": "60000 x 60000 pixels, more than 200 megapixels; scale it down",
     }
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from fakes import SPACE
 
 from avsearch.showing import NOTICE
+from indexer.index import Index
 
 
 @pytest.fixture
@@ -47,6 +49,16 @@ def test_a_gallery_is_asked_with_itself_and_shown_on_one_page(
     assert (again.exit_code, again.stderr) == (0, "")
     assert "a voice, for faces" in again.stdout
     assert Path(shown["page"]).read_text() == text
+
+
+def test_an_index_of_another_model_advises_what_the_verb_has(
+    run: Callable[..., Result], actors: Path, tmp_path: Path
+) -> None:
+    Index.create(tmp_path / "shown" / "index", SPACE).close()
+    result = run("demo", "--gallery", actors, "--out", tmp_path / "shown")
+    assert result.exit_code == 2
+    assert "an index of another model than the default" in result.stderr
+    assert re.findall(r"--\w+", result.stderr) == ["--out"]
 
 
 def test_where_nothing_can_be_asked_a_sentence_says_so(

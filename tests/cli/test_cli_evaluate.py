@@ -14,7 +14,8 @@ from avsearch.models.acienet import ACIENet
 from avsearch.models.checkpoint import save_checkpoint
 from avsearch.models.dsanet import DSANet, DSANetSettings
 
-QUICK = ("--direction", "V-F", "--stratum", "U", "--audit", "3", "--device", "cpu")
+BRIEF = ("--stratum", "U", "--audit", "3", "--device", "cpu")
+QUICK = ("--direction", "V-F", *BRIEF)
 
 
 @pytest.fixture
@@ -54,8 +55,9 @@ def test_a_re_ranker_has_a_column_of_its_own(evaluate, pairs):
         assert section["verdicts"] == {"model": "passed", "re-ranking": "passed"}
 
 
-def test_a_re_ranker_within_one_modality_is_left_out_with_a_word(evaluate, pairs):
-    done = evaluate("--protocol", "retrieval", "--direction", "V-V", "--rerank", pairs)
+def test_a_re_ranker_within_one_modality_is_left_out_with_a_word(run, indexed, pairs):
+    asked = ("--protocol", "retrieval", "--direction", "V-V", "--rerank", pairs)
+    done = run("evaluate", "--index", indexed, *BRIEF, *asked)
     assert done.exit_code == 0, done.stderr
     assert "Re-ranking is left out: it compares faces with voices." in done.stderr
     assert "re-ranking" not in done.stdout
@@ -134,13 +136,56 @@ def test_a_submission_is_written(run, gallery, model, tmp_path):
     assert (tmp_path / "out.txt").read_text().startswith("t1 ")
 
 
+def test_protocols_that_are_given_one_by_one_are_all_made(evaluate):
+    done = evaluate("--protocol", "1:2", "--protocol", "retrieval,1:2", "--json")
+    assert done.exit_code == 0, done.stderr
+    made = [each["protocol"] for each in json.loads(done.stdout)["sections"]]
+    assert made == ["1:2 V-F U", "retrieval V-F U"]
+
+
+def test_what_a_small_gallery_does_not_suffice_for_is_left_out_with_a_word(run, indexed, tmp_path):
+    quick = ("--audit", "3", "--device", "cpu")
+    done = run("evaluate", "--index", indexed, *quick, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert "avsearch: Left out: 1:10 matching V-F within U needs 10 people" in done.stderr
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [note.split()[2:4] for note in told["notes"]][:1] == [["1:10", "matching"]]
+    assert "verification V-F U" in [each["protocol"] for each in told["sections"]]
+    assert told["notes"][0] in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_cannot_be_asked_is_said_before_anything_is_embedded(evaluate, monkeypatch):
+    from trainer import contenders
+
+    def embeds(*_: object, **__: object) -> None:
+        raise AssertionError("something was embedded")
+
+    monkeypatch.setattr(contenders, "audit_embedder", embeds)
+    for words, said in (
+        (("--protocol", "1:10"), "Nothing is left to ask. 1:10 matching V-F within U needs 10"),
+        (
+            ("--protocol", "ranking"),
+            "no protocol 'ranking'; there are verification, retrieval, and",
+        ),
+        (
+            ("--protocol", "1:1"),
+            "no protocol '1:1'; there are verification, retrieval, and 1:N with",
+        ),
+        (("--protocol", "1:x"), "no protocol '1:x'"),
+        (("--protocol", "1:2", "--protocol", "all"), "no protocol 'all'"),
+        (("--protocol", ""), "should be one or more of verification, 1:N, retrieval"),
+    ):
+        done = evaluate(*words)
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "word"), [("--by", "age"), ("--trained", "some"), ("--stratum", "X")]
 )
 def test_a_word_that_is_not_known_is_refused_with_those_that_are(evaluate, option, word):
     done = evaluate(option, word)
     assert done.exit_code == 2
-    assert f"'{word}' should be one or more of" in done.stderr
+    assert f"{word}' should be one or more of" in done.stderr
 
 
 def test_a_leaning_model_makes_figures_invalid_and_the_exit_code_3(evaluate, monkeypatch):

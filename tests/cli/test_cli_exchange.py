@@ -28,6 +28,7 @@ def test_an_export_is_imported_and_answers_the_same(run, ask, out, voice, tmp_pa
         "voices": 5,
         "files": 7,
         "replaced": 0,
+        "notes": [],
     }
     found = json.loads(run("query", voice, "--index", tmp_path / "copy", "--json").stdout)
     assert found == ask(voice)

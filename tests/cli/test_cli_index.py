@@ -24,6 +24,8 @@ KEYS = {
     "refused": list,
     "duplicates": list,
     "notes": list,
+    "ignored": dict,
+    "passed_over": dict,
     "seconds": float,
 }
 
@@ -260,14 +262,12 @@ def test_people_csv_is_read_again(take, run, small, tmp_path):
     [
         (b"", "no column 'person'"),
         (b"name,gender\nann,f\n", "no column 'person'"),
-        (b"person;name\nann;Ann\n", "separated by commas"),
-        (b"person,name\nann,A\nann,B\n", "line 3: the person 'ann' is in the table twice"),
-        (b"person,name\nann\n", "line 2: there are 1 cells where the header has 2"),
-        (b"person,name\nann,caf\xe9\n", "not UTF-8"),
-        ("person,name\nann,A\n".encode("utf-16"), "not UTF-8"),
+        (b"who;name\nann;Ann\n", "separated by commas, semicolons or tabs"),
+        (b"person,name\nann,A\nann,B\n", "line 3: the name of 'ann' is 'B', and line 2 says 'A'"),
+        (b"person,name\nann,A,B\n", "line 2: there are 3 cells where the header has 2"),
+        ("person,name\nann,A\n".encode("utf-16")[:-1], "cannot be read as UTF-16"),
         (b'person,name\nann,"A\n', "unexpected end"),
         (b"person,name\n,A\n", "line 2: the person is missing"),
-        (b"person,,name\nann,,A\n", "a column without a name"),
         (b"person,name,name\nann,A,B\n", "names 'name' twice"),
         (b"person,name\nann," + b"x" * 200_000, "field larger than"),
     ],
@@ -279,6 +279,54 @@ def test_a_wrong_people_csv_is_said_and_nothing_is_made(run, small, tmp_path, ta
     assert words in result.stderr
     assert str(small / "people.csv") in result.stderr
     assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "notes"),
+    [
+        ("Person;Name;;\r\nann;Zoë;;\r\n".encode("utf-8-sig"), []),
+        ("person\tname\r\nann\tZoë\r\n".encode("utf-16"), []),
+        ("sep=;\r\nperson;name\r\nann;Zoë\r\n".encode("cp1252"), ["Windows-1252"]),
+    ],
+)
+def test_a_table_of_a_spreadsheet_is_taken_and_what_was_guessed_is_noted(
+    run, take, small, voice, tmp_path, content, notes
+):
+    (small / "people.csv").write_bytes(content)
+    report = take(small)
+    assert [words in told["note"] for told, words in zip(report["notes"], notes, strict=True)] == [
+        True
+    ] * len(notes)
+    index = ("--index", tmp_path / "index")
+    done = run("query", voice, *index, "--want", "voice", "--where", "name=zoe\u0308")
+    assert "Zoë" in done.stdout
+    said = run("index", small, *index).stderr
+    assert ("note on" in said) == bool(notes)
+
+
+def test_a_person_is_asked_with_and_forgotten_in_any_form_of_their_name(run, small, tmp_path):
+    (small / "ann").rename(small / "Zoe\u0308")
+    (small / "people.csv").write_text("person,gender\nZoë,f\n")
+    index = ("--index", tmp_path / "index")
+    assert run("index", small, *index).exit_code == 0
+    asked = run("query", small / "Zoë" / "one.ogg", "--want", "voice", *index)
+    assert asked.exit_code == 0, asked.stderr
+    for form in ("Zoë", "Zoe\u0308"):
+        done = run("query", "--person", form, "--want", "voice", "--gender", "F", *index)
+        assert done.exit_code == 0, done.stderr
+        assert "Zoë" in done.stdout.splitlines()[1]
+    assert "Nothing of them is left." in run("forget", "Zoe\u0308", *index).stdout
+
+
+def test_what_a_storage_box_leaves_is_counted_and_is_no_refusal(run, take, small, face):
+    for place in ("@eaDir/one.ogg", "#recycle", "ann/$RECYCLE.BIN"):
+        (small / place).mkdir(parents=True)
+        shutil.copy(face, small / place / "x.png")
+    report = take(small, "--strict")
+    assert (report["people"], report["refused"]) == (1, [])
+    assert report["passed_over"] == {"#recycle": 1, "$RECYCLE.BIN": 1, "@eaDir": 1}
+    said = run("index", small).stderr
+    assert "passed over what systems and programs leave: 1 #recycle, 1 $RECYCLE.BIN" in said
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
@@ -340,7 +388,8 @@ def test_a_part_that_a_file_does_not_have_is_refused_and_stops_nothing(
         ("path,person,modality\na.wav,ann,me\n", "write face, voice, or nothing"),
         ("path,person,start_s\na.wav,ann,soon\n", "'soon', which is no number of seconds"),
         ("path,person,start_s,end_s\na.wav,ann,2,1\n", "not after start_s"),
-        ("path,person\na.wav,ann\na.wav,ann\n", "line 3: the same row"),
+        ("path,person,start_s\na.wav,,x\nb.wav,ann,y\n", "Line 2: the person is missing"),
+        ("path,person,start_s\na.wav,,x\nb.wav,ann,y\n", "Line 3: start_s is 'y'"),
     ],
 )
 def test_a_wrong_manifest_is_said(run, small, tmp_path, content, words):

@@ -77,7 +77,7 @@ def test_version(spawn):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Missing command. See 'avsearch --help'."),
+        (["-v"], "Missing command. See 'avsearch --help'."),
         (["find"], "No such command 'find'. See 'avsearch --help'."),
         (["--nothing"], "No such option '--nothing'. See"),
         (["index"], "Missing argument 'GALLERY'. See 'avsearch index --help'."),

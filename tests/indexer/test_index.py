@@ -174,6 +174,110 @@ def test_a_wrong_question(index, query, k, message):
         index.search(query, k)
 
 
+@pytest.fixture
+def years(folder, tmp_path):
+    """An index of people of whom numbers and flags are known, as a table has them."""
+    rows = ["ann,1985,2,True,1.5", "bob,1990,2.0,false,1.75", "cid,,x,,"]
+    table = "person,year,size,here,height\n" + "".join(f"{row}\n" for row in rows)
+    gallery = fill(
+        tmp_path / "g", {f"{who}/x.wav": f"voice: {who}" for who in ("ann", "bob", "cid")}
+    )
+    fill(gallery, {"people.csv": table})
+    with Index.create(folder, SPACE) as index:
+        ingest(index, gallery, FakeExtractor(), FakeEmbedder())
+        yield index
+
+
+@pytest.mark.parametrize(
+    ("where", "people"),
+    [
+        ({"year": 1985}, {"ann"}),
+        ({"year": 1985.0}, {"ann"}),
+        ({"year": np.int16(1990)}, {"bob"}),
+        ({"year": "1985"}, {"ann"}),
+        ({"Year": " 1985.0 "}, {"ann"}),
+        ({"size": 2}, {"ann", "bob"}),
+        ({"size": 2.0}, {"ann", "bob"}),
+        ({"size": "2"}, {"ann", "bob"}),
+        ({"here": True}, {"ann"}),
+        ({"here": np.False_}, {"bob"}),
+        ({"here": "TRUE"}, {"ann"}),
+        ({"height": 1.5}, {"ann"}),
+        ({"height": np.float32(1.75)}, {"bob"}),
+        ({"height": np.float64(1.75)}, {"bob"}),
+        ({"person": np.str_("ann"), "year": 1985}, {"ann"}),
+        ({"year": 7}, set()),
+        ({}, {"ann", "bob", "cid"}),
+        (None, {"ann", "bob", "cid"}),
+    ],
+)
+def test_values_of_a_filter_are_compared_as_text(years, where, people):
+    found = years.search(QUERY, 9, where=where).hits[0]
+    assert {item.person.key for item, _ in found} == people
+    assert years.count_people(where=where) == len(people)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, [], ["1985", "1990"], {"1985"}, (1985,), b"1985", float("nan"), float("inf")),
+        *(object(), 1j, np.array([1985]), np.datetime64("1985-01-01"), np.float32("nan")),
+    ],
+    ids=repr,
+)
+def test_a_value_that_no_column_can_have_is_refused_by_column(years, value):
+    for ask in (
+        lambda where: years.search(QUERY, 5, where=where),
+        lambda w: years.count_people(where=w),
+    ):
+        with pytest.raises(
+            BadRequest, match=r"'year' to be .* one text, one number, True or False"
+        ):
+            ask({"year": value})
+
+
+@pytest.mark.parametrize("where", [["year"], "year=1985", [("year", 1985)], {1985: "year"}, 7])
+def test_a_filter_that_is_no_mapping_is_refused(years, where):
+    with pytest.raises(BadRequest, match="a mapping of columns to values"):
+        years.search(QUERY, 5, where=where)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"modality": "faces"}, "modality is 'faces'; it must be face or voice"),
+        ({"modality": "Face"}, "modality is 'Face'"),
+        ({"modality": "any"}, "modality is 'any'"),
+        ({"modality": ["face"]}, "modality is"),
+        ({"by": "people"}, "by is 'people'; it must be item or person"),
+        ({"by": None}, "by is None"),
+        ({"k": "3"}, "number of answers is '3'; ask for 1 or more, in a whole number"),
+        ({"k": 2.5}, "is 2.5; ask for 1"),
+        ({"k": 3.0}, "is 3.0; ask for 1"),
+        ({"k": True}, "is True; ask for 1"),
+        ({"k": None}, "is None; ask for 1"),
+        ({"k": np.array([3, 4])}, "ask for 1"),
+        ({"vectors": "a"}, "no array of numbers"),
+        ({"vectors": [["a"] * 16]}, "no array of numbers"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_can(index, options, words):
+    with pytest.raises(BadRequest, match=words):
+        index.search(**{"vectors": QUERY, "k": 5, **options})
+
+
+def test_numbers_of_numpy_are_numbers(index):
+    assert len(index.search(QUERY.tolist(), np.int32(3)).hits[0]) == 3
+
+
+def test_items_and_metrics_are_asked_for_by_their_names(index, tmp_path):
+    for ask in (index.vectors_of, index.items_of):
+        with pytest.raises(BadRequest, match="modality is 'faces'"):
+            ask("ann", "faces")
+    with pytest.raises(BadRequest, match="metric is 'cosin'; it must be cosine or l2"):
+        Index.create(tmp_path / "new", dataclasses.replace(SPACE, metric="cosin"))
+
+
 def test_an_empty_index_has_no_answers(folder):
     with Index.create(folder, SPACE) as index:
         for by in ("item", "person"):

@@ -11,6 +11,7 @@ from indexer import ahead
 from indexer import ingest as module
 from indexer.errors import BadRequest, ForeignSpace
 from indexer.index import Index
+from indexer.records import FileRecord, NewItem, Stat
 from indexer.scan import BROKEN_LINK, EMPTY, LOOSE, NOT_THERE, UNREADABLE, scan
 from indexer.types import Space
 
@@ -116,6 +117,24 @@ def test_a_file_that_is_hidden_now_is_not_gone(run, gallery, tmp_path):
     part = scan(gallery, FakeExtractor().kind, manifest=tmp_path / "list.csv")
     report = run(part, prune=True)
     assert (report.unchanged, report.removed, report.people) == (1, 0, 3)
+
+
+def test_deleted_pictures_that_an_earlier_version_took_are_dropped(run, folder, gallery):
+    fill(gallery, {"#recycle/ann/x.wav": "voice: x\n", "#recycle/y.wav": "voice: y\n"})
+    (gallery / "list.csv").write_text("path,person\n#recycle/y.wav,ann\n")
+    run()
+    run(scan(gallery, FakeExtractor().kind, manifest=gallery / "list.csv"))
+    path, asked = gallery / "#recycle/ann/x.wav", frozenset({("#recycle", None, 0.0, None)})
+    record = FileRecord(path, gallery, Stat(1, 1), "ab", "faces=whole", asked)
+    new = NewItem("#recycle", "voice", 0.0, 1.0, None, fake_vector("x"))
+    with Index.open(folder) as index, index.writing() as catalog, catalog.write("index") as write:
+        write.put_files([(record, [new])], {})
+    report = run()
+    assert (report.removed, report.missing, report.passed_over) == (1, [], {"#recycle": 1})
+    with Index.open(folder) as index:
+        assert [who.key for who in index.people()] == ["ann", "bob", "cid"]
+        paths = [item.path for item in index.items_of("ann")[0]]
+    assert gallery / "#recycle/y.wav" in paths  # by the manifest
 
 
 def test_another_gallery_leaves_the_first_alone(run, tmp_path):
@@ -379,7 +398,7 @@ def test_an_embedder_of_another_space_is_refused(folder, gallery):
 def test_a_wrong_gallery_changes_nothing(run, folder, gallery):
     run()
     before = items(folder)
-    (gallery / "people.csv").write_text("person\nann\nann\n")
+    (gallery / "people.csv").write_text("person,name\nann,A\nann,B\n")
     with pytest.raises(BadRequest, match="line 3"):
         run()
     assert items(folder) == before

@@ -228,7 +228,7 @@ def make_bad_files(folder: Path) -> dict[str, str]:
         "cut.jpg": "damaged or cut short",
         "text.jpg": "not a picture of a known format",
         "page.wav": "not a sound or video that can be decoded",
-        "meadow.png": "no face found; use --faces whole",
+        "meadow.png": "no face found; a picture that is a face crop already has to be taken whole",
         "bomb.png": "60000 x 60000 pixels",
         "silence.wav": "no speech found",
         "noise.wav": "no speech found",

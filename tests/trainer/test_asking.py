@@ -53,6 +53,44 @@ def test_protocols_of_seen_and_unseen_people_share_nobody(material):
     assert not who[0] & who[1]
 
 
+def test_what_the_people_do_not_suffice_for_is_left_out_and_said(material):
+    said: list[str] = []
+    wanted = Wanted(("1:2", "1:100", "retrieval"), ("V-F",), ("U", "G"))
+    made = made_of(material, wanted, said.append)
+    assert [asked.protocol.name for asked in made] == ["1:2 V-F U", "retrieval V-F U"]
+    assert [each.split(" needs ")[0] for each in said] == [
+        "Left out: 1:100 matching V-F within U",
+        "Left out: 1:2 matching V-F within G",
+        "Left out: 1:100 matching V-F within G",
+    ]
+
+
+def test_where_nothing_can_be_asked_the_reasons_are_said(material):
+    wanted = Wanted(("1:100", "verification"), ("V-F", "F-V"), ("N",))
+    with pytest.raises(BadRequest, match=r"Nothing is left.* 1:100 .*V-F.*verification F-V within"):
+        made_of(material, wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            {"kinds": ("1:0",)},
+            "no protocol '1:0'; there are verification, retrieval, and 1:N with N",
+        ),
+        ({"kinds": ("1:101",)}, "no protocol '1:101'"),
+        ({"kinds": ("1:2", "Verification")}, "no protocol 'Verification'"),
+        ({"directions": ("F-X",)}, "no direction 'F-X'; there are V-F, F-V, V-V, F-F"),
+        ({"strata": ("Q",)}, "no stratum 'Q'; there are U, G, N, A, GN, GNA"),
+        ({"answers": ("age",)}, "no right answer 'age'; there are identity, gender"),
+    ],
+)
+def test_a_word_that_means_nothing_is_refused_with_those_that_do(material, words, message):
+    wanted = {"kinds": ("1:2",), "directions": ("V-F",), "strata": ("U",), **words}
+    with pytest.raises(BadRequest, match=message):
+        made_of(material, Wanted(**wanted))
+
+
 def test_the_restricted_have_the_people_and_vectors_they_had(material):
     kept = frozenset(path for path in material.items.paths if path.startswith(("p2/", "p5/")))
     fewer = restricted(material, kept)

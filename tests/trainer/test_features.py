@@ -158,8 +158,41 @@ def test_a_file_cut_short_is_refused(tmp_path, write, share):
     "suffix", [".npz", ".safetensors", pytest.param(".parquet", marks=needs_pyarrow)]
 )
 def test_a_file_that_is_not_there_is_refused(tmp_path, suffix):
-    with pytest.raises(BadRequest, match=f"absent{suffix} cannot be read"):
+    with pytest.raises(
+        BadRequest, match=rf"absent{suffix} cannot be read|no file .*absent{suffix}; check"
+    ):
         read_feature_file(tmp_path / f"absent{suffix}")
+
+
+@needs_pyarrow
+def test_parquet_as_other_programs_write_it(tmp_path):
+    import pyarrow as pa
+
+    columns = {
+        "Path": pa.array(["a/1", "b/1", "a/2", "a/3"], pa.large_string()),
+        "person": pa.array(["Zoe\u0308 ", "bob", "Zoë", "x"]).dictionary_encode(),
+        "modality": pa.array(["Face", "face", "VOICE", None]).dictionary_encode(),
+        "vector": pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], None], pa.list_(pa.float32(), 2)),
+        "__index_level_0__": pa.array([0, 2, 3, 7]),
+    }
+    tables = read_feature_file(write_parquet(tmp_path / "f.parquet", columns))
+    assert tables["face"].values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert (list(tables["face"].people), list(tables["voice"].people)) == (["Zoë", "bob"], ["Zoë"])
+    assert list(tables["voice"].paths) == ["a/2"]
+
+
+@needs_pyarrow
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"path": ["a/1"], "modality": ["face"]}, "no column 'vector'"),
+        ({"path": ["a/1"], "modality": ["face"], "vector": ["x"]}, "'vector' is of type string"),
+        ({"path": [[1]], "modality": ["face"], "vector": [[1.0]]}, "'path' is of type list"),
+    ],
+)
+def test_parquet_without_what_it_needs_is_refused(tmp_path, columns, words):
+    with pytest.raises(BadRequest, match=words):
+        read_feature_file(write_parquet(tmp_path / "f.parquet", columns))
 
 
 @needs_pyarrow

@@ -105,7 +105,7 @@ def test_too_few_people_are_said(items, stratum, choices):
 
 
 def test_retrieval_without_a_side_is_said():
-    with pytest.raises(BadRequest, match="needs a voice and a face"):
+    with pytest.raises(BadRequest, match="retrieval V-F needs a voice and a face of one person"):
         Generator(world(3, faces=0), "voice", "face").retrieval()
 
 

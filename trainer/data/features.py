@@ -19,7 +19,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,9 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from indexer.columns import import_pyarrow, in_words, plain_array, text_of, told_as_text
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
-from indexer.people import PEOPLE, read_people
+from indexer.names import cleaned, normalised
+from indexer.people import find_people, read_people
 from indexer.types import MODALITIES, Modality
 from trainer.data.mapped import Arrays, map_npz, map_safetensors
 from trainer.data.places import Items, Place
@@ -93,8 +95,8 @@ def feature_place(path: Path) -> Place:
     not say whose they are.
     """
     items = {modality: _items(path, rows) for modality, rows in read_feature_file(path).items()}
-    table = path.parent / PEOPLE
-    known = read_people(table) if table.is_file() else {}
+    table = find_people(path.parent)
+    known = {} if table is None else read_people(table)
     return Place(printable(path), items.get("face"), items.get("voice"), known)
 
 
@@ -140,11 +142,12 @@ def _by_path(side: Side, table: Table, path: Path) -> NDArray[np.float32]:
     values = np.asarray(table.values, np.float32).reshape(len(table.paths), width)
     places = collections.defaultdict(list)  # a file may hold several items
     for at, origin in enumerate(side.origins(np.arange(len(side)))):
-        places[origin].append(at)
+        places[normalised(origin)].append(at)
     private = np.full((len(side), width), np.nan, np.float32)
     absent = []
     for row, name in enumerate(table.paths):
-        found = places.get(name) or places.get(str((path.parent / name).resolve()))
+        beside = str((path.parent / name).resolve())
+        found = places.get(normalised(name)) or places.get(normalised(beside))
         private[found or []] = values[row]
         absent += [] if found else [name]
     if absent:
@@ -177,13 +180,14 @@ def _table(path: Path, arrays: Mapping[str, Any], modality: Modality) -> Table:
             "of vectors; save (n, d) or (n, c, h, w) numbers."
         )
     paths = _names(path, arrays, f"{modality}_paths", len(values))
+    people = [_first_folder(name) for name in paths]
     if f"{modality}_people" in arrays:
-        return Table(values, paths, _names(path, arrays, f"{modality}_people", len(values)))
-    return Table(values, paths, [_first_folder(name) for name in paths])
+        people = _names(path, arrays, f"{modality}_people", len(values))
+    return Table(values, paths, [cleaned(person) for person in people])
 
 
 def _names(path: Path, arrays: Mapping[str, Any], name: str, count: int) -> list[str]:
-    found = [str(each) for each in arrays.get(name, ())]
+    found = [str(each) for each in np.ravel(arrays.get(name, ()))]
     if len(found) != count:
         raise BadRequest(
             f"{printable(path)}: {name!r} has {len(found)} rows and the vectors have {count}; "
@@ -198,36 +202,77 @@ def _first_folder(path: str) -> str:
 
 
 def _parquet(path: Path) -> dict[str, Any]:
-    """The columns of a Parquet file as the arrays of an npz."""
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError as error:
+    """The columns of a Parquet file as the arrays of an npz; rows without a vector are left out."""
+    arrow = import_pyarrow(path)
+    with in_words(path):
+        table = arrow.parquet.read_table(path)
+    names = {cleaned(name).lower(): name for name in reversed(table.column_names)}
+    absent = [name for name in ("path", "modality", "vector") if name not in names]
+    if absent:
         raise BadRequest(
-            f"{printable(path)} needs pyarrow, which is not installed: "
-            "pip install 'avsearch[parquet]'."
-        ) from error
-    try:
-        table = pyarrow.parquet.read_table(path)
-        parts = {one: table.filter(pyarrow.compute.field("modality") == one) for one in MODALITIES}
-        return {name: array for one in MODALITIES for name, array in _columns(parts[one], one)}
-    except (OSError, KeyError, pyarrow.ArrowException) as error:
-        raise BadRequest(
-            f"{printable(path)} cannot be read as Parquet with the columns path, modality and "
-            f"vector: {error}."
-        ) from error
+            f"{printable(path)} has no column {absent[0]!r}; it needs path, modality and vector."
+        )
+    columns = {name: plain_array(arrow, _whole(arrow, table, names[name])) for name in names}
+    _check_types(path, arrow, columns)
+    with in_words(path):
+        told = {
+            name: text_of(arrow, columns[name], change)
+            for name, change in _TOLD.items()
+            if name in columns
+        }
+    kept = columns["vector"].is_valid().to_numpy(zero_copy_only=False)
+    modalities = np.array(_filled(told["modality"]), str)
+    arrays: dict[str, Any] = {}
+    for modality in MODALITIES:
+        rows = np.flatnonzero((modalities == modality) & kept)
+        if len(rows):
+            arrays[f"{modality}s"] = _vectors(path, arrow, columns["vector"].take(rows))
+            arrays[f"{modality}_paths"] = _filled(told["path"].take(rows))
+            if "person" in told:
+                arrays[f"{modality}_people"] = _filled(told["person"].take(rows))
+    return arrays
 
 
-def _columns(table: Any, modality: Modality) -> Iterator[tuple[str, Any]]:
-    """The rows of one modality as arrays by name, as an npz would hold them."""
-    if not table.num_rows:
-        return
-    vectors = table.column("vector").combine_chunks()
-    values = vectors.flatten().to_numpy(zero_copy_only=False)
-    if len(values) % len(vectors) or len(set(vectors.value_lengths().to_pylist())) > 1:
-        raise KeyError("the vectors of one modality have different lengths")
-    yield f"{modality}s", values.reshape(len(vectors), -1)
-    yield f"{modality}_paths", table.column("path").to_pylist()
-    if "person" in table.column_names:
-        yield f"{modality}_people", table.column("person").to_pylist()
+_TOLD: Mapping[str, Callable[[str], str] | None] = {
+    "path": None,
+    "modality": lambda text: cleaned(text).lower(),
+    "person": cleaned,
+}
+
+
+def _whole(arrow: Any, table: Any, name: str) -> Any:
+    """A column as one array."""
+    chunks = table.column(name).chunks
+    return arrow.concat_arrays(chunks) if chunks else arrow.nulls(0, table.schema.field(name).type)
+
+
+def _check_types(path: Path, arrow: Any, columns: Mapping[str, Any]) -> None:
+    for name in ("path", "modality", "person"):
+        if name in columns and not told_as_text(arrow, columns[name].type):
+            raise BadRequest(
+                f"{printable(path)}: the column {name!r} is of type {columns[name].type}; "
+                "it must hold text."
+            )
+    kind, is_ = columns["vector"].type, arrow.types
+    lists = is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind)
+    if not lists or not (is_.is_floating(kind.value_type) or is_.is_integer(kind.value_type)):
+        raise BadRequest(
+            f"{printable(path)}: the column 'vector' is of type {kind}; it must hold lists of "
+            "numbers."
+        )
+
+
+def _vectors(path: Path, arrow: Any, lists: Any) -> NDArray[Any]:
+    """Lists as (n, d) numbers; BadRequest for lists of different lengths."""
+    lengths = set(arrow.compute.list_value_length(lists).to_pylist())
+    if len(lengths) > 1:
+        raise BadRequest(
+            f"{printable(path)}: the vectors of one modality have different lengths, "
+            f"{min(lengths)} and {max(lengths)}."
+        )
+    numbers: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
+    return numbers.reshape(len(lists), -1)
+
+
+def _filled(texts: Any) -> list[str]:
+    return [text or "" for text in texts.to_pylist()]

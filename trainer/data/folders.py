@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from avsearch.media import MediaExtractor, load_media
 from indexer.errors import BadRequest, printable
-from indexer.people import PEOPLE
+from indexer.names import normalised
+from indexer.people import find_people
 from indexer.records import Person, Source
 from indexer.scan import Scan, scan
+from indexer.system_names import left_by_system
 from indexer.types import MODALITIES, Kind, Media, Modality
 from trainer.data.cache import Job
 
@@ -24,15 +26,20 @@ _POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
 
 
 def gallery_jobs(
-    gallery: Path, extractor: MediaExtractor
+    gallery: Path, extractor: MediaExtractor, say: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Job], Mapping[str, Person]]:
     """What is to be decoded of a gallery, and what its people.csv says.
+
+    ``say`` is told what was guessed or left out of its people.csv.
 
     A person is called by the gallery's name, a slash, and the person's folder, so that the
     people of two galleries are never taken for one. Raises BadRequest for a folder that holds
     no media of anybody.
     """
-    return _jobs(scan(gallery, extractor.kind), gallery.resolve().name, extractor, gallery)
+    found = scan(gallery, extractor.kind)
+    for path, note in found.notes:
+        say(f"{printable(path)}: {note}")
+    return _jobs(found, normalised(gallery.resolve().name), extractor, gallery)
 
 
 def manifest_jobs(table: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
@@ -48,15 +55,15 @@ def manifest_jobs(table: Path, extractor: MediaExtractor) -> tuple[list[Job], Ma
             f"{printable(table)} names {len(found.refused)} files that cannot be taken; the "
             f"first, {printable(first.path)}, {first.reason}"
         )
-    return _jobs(found, table.stem, extractor, table)
+    return _jobs(found, normalised(table.stem), extractor, table)
 
 
 def find_galleries(folder: Path) -> list[Path]:
     """The galleries of a folder: itself, or the folders in it that have a people.csv."""
-    if (folder / PEOPLE).exists() or not folder.is_dir():
+    if not folder.is_dir() or find_people(folder) is not None:
         return [folder]
-    inside = [entry.parent for entry in sorted(folder.glob(f"*/{PEOPLE}"))]
-    return inside or [folder]
+    entries = (each for each in sorted(folder.iterdir()) if left_by_system(each) is None)
+    return [each for each in entries if each.is_dir() and find_people(each)] or [folder]
 
 
 def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:

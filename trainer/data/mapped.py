@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _DTYPES = {
     "I16": "<i2",
     "U8": "|u1",
 }
+# What zipfile raises for a harmed archive: RuntimeError says that it asks for a password.
+_OF_ZIP = (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error)
 
 
 def map_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
@@ -60,7 +63,7 @@ def map_npz(path: Path) -> Arrays:
                 entry.filename.removesuffix(".npy"): _member(path, archive, entry)
                 for entry in archive.infolist()
             }
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+    except _OF_ZIP as error:
         raise _unreadable(path, error) from error
 
 

@@ -20,6 +20,7 @@ from trainer.data.sources import FaceSource, VoiceSource
 from trainer.data.synthetic_set import NAME, parse_synthetic, synthetic_jobs
 from trainer.data.voxceleb import find_table, voxceleb_jobs
 
+_TABLES = (".csv", ".tsv", ".txt")  # of files
 _ROOM = 1.125  # a stored face is so much larger than a model takes it, to be shifted and turned
 
 Jobs = tuple[list[Job], Mapping[str, Person]]
@@ -80,12 +81,14 @@ def _places(
     elif Path(spec).suffix in (*SUFFIXES, *PICKLES):
         return [feature_place(Path(spec))]
     else:
-        found = _media_jobs(Path(spec), MediaExtractor(options.faces))
+        found = _media_jobs(Path(spec), MediaExtractor(options.faces), say)
     return [_place(name, jobs, sizes, cache, options, say) for name, jobs in found.items()]
 
 
-def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
-    if path.suffix == ".csv":
+def _media_jobs(
+    path: Path, extractor: MediaExtractor, say: Callable[[str], None]
+) -> dict[str, Jobs]:
+    if path.suffix.lower() in _TABLES:
         return {str(path): manifest_jobs(path, extractor)}
     if not path.is_dir():
         raise BadRequest(
@@ -94,7 +97,7 @@ def _media_jobs(path: Path, extractor: MediaExtractor) -> dict[str, Jobs]:
         )
     if find_table(path) is not None:
         return {str(path): voxceleb_jobs(path, extractor)}
-    return {str(one): gallery_jobs(one, extractor) for one in find_galleries(path)}
+    return {str(one): gallery_jobs(one, extractor, say) for one in find_galleries(path)}
 
 
 def _place(

@@ -8,11 +8,13 @@ before them for validation), and a file of names with their side.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from indexer.errors import BadRequest, printable
+from indexer.names import cleaned
 from trainer.data.sets import (
     DataSet,
     labelled_by_gender,
@@ -36,6 +38,7 @@ SIDES: dict[str, Split] = {
     "test": TEST,
     "4": TEST,
 }
+_LINE = re.compile(r'[\s"]*(.*?)"?[\s,;]+"?([^\s,;"]+)"?[\s,;]*')  # a name and a side
 WAYS = "hash, hash:V,T (shares), letters, last:V,T (numbers of people), or a file of `name side`"
 
 
@@ -72,20 +75,21 @@ def split_by_letter(person: str) -> Split:
 
 
 def read_split(path: Path) -> dict[str, Split]:
-    """The side of each person of a file of ``name side``, by blanks or a comma, plain or gzip.
+    """The side of each person of a file of ``name side``, by blanks, a comma, semicolon or tab.
 
-    Sides are train, val or validation, and test, or the numbers of PINs: 1, 2 and 4. A header
-    line ``person,split`` may come first. A meta table of VoxCeleb is such a file too. Raises
-    BadRequest, naming the line, for anything else and for a person on two sides.
+    The file is plain or gzip. Sides are train, val or validation, and test, or the numbers of
+    PINs: 1, 2 and 4. A header line ``person,split`` may come first. A meta table of VoxCeleb is
+    such a file too. Raises BadRequest, naming the line, for anything else and for a person on two
+    sides.
     """
     sides: dict[str, Split] = {}
     lines = read_lines(path)
     if is_table(lines):
         return {who.name: _part_of(who) for who in read_people([path], ("set",))}
     for at, line in lines:
-        name, _, side = line.strip().replace(",", " ").rpartition(" ")
-        name = name.strip()
-        if at == 0 and side == "split":
+        found = _LINE.fullmatch(line)
+        name, side = (cleaned(found[1]), found[2].lower()) if found else ("", "")
+        if at == 0 and side in ("split", "side", "set"):
             continue
         if side not in SIDES or not name:
             one_of = ", ".join(SIDES)

@@ -20,6 +20,7 @@ from pathlib import Path
 from avsearch.media import MediaExtractor
 from indexer.errors import BadRequest, printable
 from indexer.records import Person, Source, gender_code
+from indexer.system_names import left_by_system
 from trainer.data.cache import Job
 from trainer.data.folders import file_job
 from trainer.protocols.people import People, VoxPerson, read_people
@@ -64,13 +65,26 @@ def _media(
     folder: Path, people: People, extractor: MediaExtractor
 ) -> Iterator[tuple[Path, VoxPerson]]:
     """The media below every folder with a person's name, in a fixed order."""
-    for entry in sorted(folder.iterdir()):
+    for entry in _entries(folder):
         if not entry.is_dir():
             continue
         who = people.get(entry.name)
         if who is None:
             yield from _media(entry, people, extractor)
             continue
-        for path in sorted(entry.rglob("*")):
+        for path in _below(entry):
             if extractor.kind(path) is not None and path.is_file():
                 yield path, who
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder, in the order of their paths."""
+    for path in _entries(folder):
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _below(path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder and is not left there by a system."""
+    return [path for path in sorted(folder.iterdir()) if left_by_system(path) is None]

@@ -1,7 +1,7 @@
 """Trials of the FAME challenge (MAV-Celeb), whose labels are kept by its organisers.
 
-A line is ``id voice-path face-path``. A submission is ``id score``, its score a distance: lower
-means the same person.
+A line is ``id voice-path face-path``, separated by blanks, tabs or commas. A submission is
+``id score``, its score a distance: lower means the same person.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.types import Modality
-from trainer.lines import read_lines
+from trainer.lines import cells_of, read_lines, separator_of
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
+_LABELS = frozenset({"0", "1"})
 _NOBODY = ""  # the list does not tell who is who
 
 
@@ -34,9 +35,13 @@ class Unlabelled:
 
 def is_fame(path: Path) -> bool:
     """Whether a text list begins as these trials do; BadRequest where it cannot be read."""
-    texts = read_lines(path).texts
-    row = texts[0].split() if texts else []
-    return len(row) == 3 and _kinds(row) == [None, "voice", "face"]
+    lines = read_lines(path).trimmed()
+    first = _cells(lines.texts[0]) if len(lines) else []
+    if len(first) != 3 or _kinds(first) != [None, "voice", "face"]:
+        return False
+    # Ids are all different; where there are two for all lines they are labels.
+    ids = (_cells(line)[0] for line in lines.texts)
+    return len(lines) <= len(_LABELS) or any(each not in _LABELS for each in ids)
 
 
 def read_fame(path: Path) -> Unlabelled:
@@ -46,9 +51,9 @@ def read_fame(path: Path) -> Unlabelled:
     """
     register = Register()
     trials: dict[str, tuple[int, int]] = {}
-    lines = read_lines(path)
+    lines = read_lines(path).trimmed()
     for at, line in lines:
-        row = line.split()
+        row = _cells(line)
         if len(row) != 3 or _kinds(row)[1:] != ["voice", "face"]:
             lines.fault(at, "a trial is an id, the path of a voice and the path of a face.")
         if row[0] in trials:
@@ -61,6 +66,10 @@ def read_fame(path: Path) -> Unlabelled:
         raise BadRequest(f"{printable(path)} is empty; take it anew from where it was published.")
     voices, faces = np.array(list(trials.values()), np.int64).T
     return Unlabelled(path.stem, register.items(), tuple(trials), voices, faces)
+
+
+def _cells(line: str) -> list[str]:
+    return cells_of(line, separator_of(line, lambda cell: bool(cell) and " " not in cell))
 
 
 def _kinds(row: list[str]) -> list[Modality | None]:

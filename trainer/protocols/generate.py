@@ -113,7 +113,7 @@ class Generator:
 
         Raises BadRequest where no probe can.
         """
-        trials = self.matching(2)
+        trials = self._matching(2, "verification")
         first = np.repeat(trials.probes, 2)
         second = trials.candidates.ravel()
         same = (np.arange(2)[None] == trials.truth[:, None]).ravel()
@@ -124,13 +124,16 @@ class Generator:
 
         Raises BadRequest where the stratum has too few people.
         """
+        return self._matching(choices, f"1:{choices} matching")
+
+    def _matching(self, choices: int, what: str) -> Matching:
         rng = np.random.default_rng([self.seed, choices])
         pools = _Pools(self._of(self.answer), self.items, self._keys())
         drawn = [(probe, pools.draw(int(probe), choices, rng)) for probe in self._of(self.probe)]
         rows = [(probe, row) for probe, row in drawn if row is not None]
         if not rows:
             raise BadRequest(
-                f"1:{choices} matching {direction(self.probe, self.answer)} within "
+                f"{what} {direction(self.probe, self.answer)} within "
                 f"{self.stratum} needs {choices} people with both sides; there are fewer."
             )
         truth = rng.integers(0, choices, len(rows))
@@ -164,11 +167,16 @@ class Generator:
     def retrieval(self) -> Retrieval:
         """All of one modality ask all of the other; strata do not apply.
 
-        Raises BadRequest where a modality is missing.
+        Raises BadRequest where no question has a right answer.
         """
         queries, gallery = self._of(self.probe), self._of(self.answer)
-        if not len(queries) or not len(gallery):
-            raise BadRequest(f"Retrieval needs a {self.probe} and a {self.answer} at least.")
+        pools = _Pools(gallery, self.items, self._keys())
+        if not any(len(pools.right(int(probe))) for probe in queries):
+            raise BadRequest(
+                f"retrieval {direction(self.probe, self.answer)} needs a {self.probe} and a "
+                f"{'further ' if self.probe == self.answer else ''}{self.answer} of one person; "
+                "there are none."
+            )
         return Retrieval(self._name("retrieval"), self.items, queries, gallery)
 
     def _name(self, kind: str) -> str:
@@ -206,16 +214,16 @@ class _Pools:
         """Candidates of a probe, the right one first; None where there are not enough."""
         who = int(self._items.people[probe])
         key = self._keys[who]
-        right = self._right(probe, who)
+        right = self.right(probe)
         pool = [] if key is None else [other for other in self._people.get(key, []) if other != who]
         if not len(right) or len(pool) < choices - 1:
             return None
         others = rng.choice(pool, choices - 1, replace=False).tolist()
         return [int(rng.choice(right)), *(int(rng.choice(self._answers[one])) for one in others)]
 
-    def _right(self, probe: int, who: int) -> Ints:
+    def right(self, probe: int) -> Ints:
         """Other items of the same person, of other recordings where those are known."""
-        own = self._answers.get(who, np.zeros(0, np.int64))
+        own = self._answers.get(int(self._items.people[probe]), np.zeros(0, np.int64))
         own = own[own != probe]
         others: Ints = own[~self._items.same_video(np.array([probe]), own)]
         return others

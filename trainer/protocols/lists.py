@@ -4,13 +4,15 @@
 CMPC, DSANet and others   ``probe candidate ...`` matching; the right one first, or a
                           last column with its number from 0
 CMPC veriflist            ``id,voice-speaker-id,face-speaker-id,label,voice-path,face-path``
+VoxCeleb and others       ``label first second`` or ``first second label``, 1 for one person
 Wen ``verify_*``          ``probe other`` without a label: it follows from the people
 Wen ``reterival_*``       two lines, the probes and the gallery
 CMPC ``wav_20k, jpg_20k`` one table a modality; each file is read with its partner
 ========================  ==========================================================
 
-A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by the
-tables of :mod:`trainer.protocols.people`.
+Cells are separated by blanks, or by tabs, commas or semicolons; a line of names may stand above
+them. A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by
+the tables of :mod:`trainer.protocols.people`.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from typing import NoReturn, cast
 import numpy as np
 
 from indexer.errors import BadRequest, printable
-from indexer.types import Modality
-from trainer.lines import Lines, read_lines
+from indexer.types import MODALITIES, Modality
+from trainer.lines import SEPARATORS, Lines, cells_of, read_lines, separator_of
 from trainer.protocols.people import People
 from trainer.protocols.trials import (
     Ints,
@@ -43,9 +45,10 @@ from trainer.protocols.trials import (
 
 Columns = Sequence[Sequence[str]]
 
-_VERIFICATION = "id,voice-speaker-id,face-speaker-id,label,voice-path,face-path"
-_ID_FIRST = "VoxCeleb1 ID\t"
+_VERIFICATION = ["id", "voice-speaker-id", "face-speaker-id", "label", "voice-path", "face-path"]
+_ID_FIRST = re.compile(r"\s*voxceleb1 id\s*([\t,;])", re.IGNORECASE)
 _PARTNERS = {"jpg_20k": "wav_20k", "wav_20k": "jpg_20k"}
+_TRIAL = "a trial names what asks and what could answer, separated by blanks, commas or tabs."
 
 
 def read_list(path: Path, people: People) -> Protocol:
@@ -53,26 +56,76 @@ def read_list(path: Path, people: People) -> Protocol:
 
     Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
     """
-    lines = read_lines(path)
-    if not len(lines):
-        raise BadRequest(f"{printable(path)} is empty; take it anew from where it was published.")
+    lines = _filled(read_lines(path).trimmed())
     first = lines.texts[0]
-    if first.strip() == _VERIFICATION:
-        return _labelled_pairs(lines.after(1), people)
-    if first.startswith(_ID_FIRST):
-        return _tables(lines, people)
-    if len(lines) == 2 and _of_one_modality(first):
-        return _retrieval(lines, people)
-    if len(first.split()) == 2:
-        return _pairs(lines, people)
-    return _matching(lines, people)
+    if [cell.lower() for cell in cells_of(first, _mark_of_head(first))] == _VERIFICATION:
+        return _numbered_pairs(_filled(lines.after(1)), _mark_of_head(first), people)
+    if found := _ID_FIRST.match(first):
+        return _tables(lines, found[1], people)
+    if _is_head(lines):
+        lines = lines.after(1)
+    return _read_trials(lines, people)
 
 
-def _labelled_pairs(lines: Lines, people: People) -> Verification:
-    """CMPC's verification lists; a label that contradicts the paths is a fault."""
-    cells = lines.cells(6, ",")
-    (first, second), items = _media(lines, [cells[4::6], cells[5::6]], people)
-    same = _numbers(lines, cells[3::6], 2) == 1
+def _read_trials(lines: Lines, people: People) -> Protocol:
+    """Trials in lines of which none is a header, told by what the first one names."""
+    first = lines.texts[0]
+    mark = separator_of(first, _is_cell)
+    row = cells_of(first, mark)
+    if len(lines) == 2 and _of_one_modality(row):
+        return _retrieval(lines, mark, people)
+    kinds = ["label" if cell in ("0", "1") else modality_of(cell) for cell in row]
+    media = sum(kind in MODALITIES for kind in kinds)
+    if len(row) == media == 2:
+        return _pairs(lines, mark, people)
+    if len(row) == 3 and media == 2 and "label" in (kinds[0], kinds[-1]):
+        label = kinds.index("label")
+        columns = [at for at in range(3) if at != label]
+        return _labelled(lines, lines.cells(3, mark), (label, *columns), people)
+    if len(row) < 2 or (len(row) == 2 and row[-1].isdigit()):
+        lines.fault(0, _TRIAL)
+    return _matching(lines, mark, people)
+
+
+def _filled(lines: Lines) -> Lines:
+    if not len(lines):
+        raise BadRequest(
+            f"{printable(lines.path)} is empty; take it anew from where it was published."
+        )
+    return lines
+
+
+def _is_cell(cell: str) -> bool:
+    return modality_of(cell) is not None or cell.isdigit()
+
+
+def _mark_of_head(head: str) -> str | None:
+    return next((mark for mark in SEPARATORS if mark in head), None)
+
+
+def _is_head(lines: Lines) -> bool:
+    """Whether the first line names columns: it has no paths, and the second one has."""
+    if "/" in lines.texts[0]:
+        return False
+    named = [[*map(modality_of, re.split(r"[\s,;\"]+", line.strip()))] for line in lines.texts[:2]]
+    return len(named) == 2 and not any(named[0]) and any(named[1])
+
+
+def _numbered_pairs(lines: Lines, mark: str | None, people: People) -> Verification:
+    """CMPC's verification lists."""
+    return _labelled(lines, lines.cells(6, mark), (3, 4, 5), people, width=6)
+
+
+def _labelled(
+    lines: Lines, cells: list[str], places: tuple[int, ...], people: People, width: int = 3
+) -> Verification:
+    """Pairs with labels; one that contradicts the paths is a fault.
+
+    ``places`` are the columns of label, first and second, of ``width``.
+    """
+    labels, *sides = (cells[place::width] for place in places)
+    (first, second), items = _media(lines, sides, people)
+    same = _numbers(lines, labels, 2) == 1
     wrong = np.flatnonzero(same != items.same_person(first, second))
     if len(wrong):
         label = int(same[wrong[0]])
@@ -80,17 +133,17 @@ def _labelled_pairs(lines: Lines, people: People) -> Verification:
     return Verification(_name(lines.path), items, first, second, same)
 
 
-def _pairs(lines: Lines, people: People) -> Verification:
+def _pairs(lines: Lines, mark: str | None, people: People) -> Verification:
     """Wen's verification lists; whether two are the same follows from their people."""
-    cells = lines.cells(2)
+    cells = lines.cells(2, mark)
     (first, second), items = _media(lines, [cells[::2], cells[1::2]], people, known=True)
     return Verification(_name(lines.path), items, first, second, items.same_person(first, second))
 
 
-def _matching(lines: Lines, people: People) -> Matching:
+def _matching(lines: Lines, mark: str | None, people: People) -> Matching:
     """A probe and its candidates; the right one first unless a last column numbers it."""
-    head = lines.texts[0].split()
-    cells = lines.cells(len(head))
+    head = cells_of(lines.texts[0], mark)
+    cells = lines.cells(len(head), mark)
     columns = [cells[at :: len(head)] for at in range(len(head))]
     truth = np.zeros(len(lines), np.int64)
     if head[-1].isdigit():
@@ -113,16 +166,17 @@ def _check_truth(lines: Lines, found: Matching) -> None:
         )
 
 
-def _retrieval(lines: Lines, people: People) -> Retrieval:
+def _retrieval(lines: Lines, mark: str | None, people: People) -> Retrieval:
     """Wen's retrieval lists: the first line asks, the second answers."""
-    sides = [line.split() for line in lines.texts]
+    sides = [list(filter(None, cells_of(line, mark))) for line in lines.texts]
     (queries, gallery), items = _media(lines, sides, people, known=True)
     return Retrieval(_name(lines.path), items, queries, gallery)
 
 
-def _tables(lines: Lines, people: People) -> Retrieval:
+def _tables(lines: Lines, mark: str, people: People) -> Retrieval:
     """CMPC's retrieval tables; this one asks and its partner beside it answers."""
-    names, paths = zip(*map(_table, (lines, read_lines(_partner(lines.path)))), strict=True)
+    both = (lines, _filled(read_lines(_partner(lines.path)).trimmed()))
+    names, paths = zip(*(_table(each, mark) for each in both), strict=True)
     (queries, gallery), distinct = _numbered(paths)
     owners = dict(zip(chain(*paths), map(people.name, chain(*names)), strict=True))
     who = [owners[path] for path in distinct]
@@ -131,10 +185,10 @@ def _tables(lines: Lines, people: People) -> Retrieval:
     return Retrieval(_name(lines.path), items, queries, gallery)
 
 
-def _table(lines: Lines) -> tuple[list[str], list[str]]:
+def _table(lines: Lines, mark: str) -> tuple[list[str], list[str]]:
     """The people and the media of a retrieval table."""
-    body = lines.after(1)
-    cells = [cell.strip() for cell in body.cells(2, "\t")]
+    body = _filled(lines.after(1))
+    cells = body.cells(2, mark)
     _modalities(body, cells[1::2])
     return cells[::2], cells[1::2]
 
@@ -201,7 +255,9 @@ def _modalities(lines: Lines, paths: Sequence[str]) -> list[Modality]:
 
 def _fault(lines: Lines, path: str, reason: str) -> NoReturn:
     """Of the first line that names a path."""
-    lines.fault(next(at for at, line in lines if path in re.split(r"[\s,]+", line)), reason)
+    exact = (at for at, line in lines if path in re.split(r"[\s,;]+", line))
+    within = (at for at, line in lines if path in line)  # a path with blanks
+    lines.fault(next(chain(exact, within), 0), reason)
 
 
 def _numbers(lines: Lines, texts: Sequence[str], below: int) -> Ints:
@@ -217,10 +273,10 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
-def _of_one_modality(line: str) -> bool:
+def _of_one_modality(row: Sequence[str]) -> bool:
     """Whether a line begins with several items of one modality, as no line of trials does."""
-    start = [modality_of(path) for path in line.split()[:2]]
-    return len(start) == 2 and start[0] == start[1] is not None
+    first, second, last = (modality_of(row[at]) for at in (0, min(1, len(row) - 1), -1))
+    return len(row) > 1 and first is not None and first == second == last
 
 
 def _origin(path: str) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from indexer.errors import BadRequest, printable
-from trainer.lines import Lines, read_lines
+from indexer.names import cleaned, normalised
+from trainer.lines import SEPARATORS, Lines, cells_of, read_lines
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,17 +47,17 @@ class People:
 
     def get(self, name: str) -> VoxPerson | None:
         """The person of an id or a name; None for somebody unknown."""
-        return self._by_name.get(name)
+        return self._by_name.get(normalised(name))
 
     def name(self, name: str) -> str:
         """What a person is called here; a name that is not known stands for itself."""
-        who = self._by_name.get(name)
-        return name if who is None else who.name
+        who = self.get(name)
+        return normalised(name) if who is None else who.name
 
     def id(self, name: str) -> str:
         """The VoxCeleb id of a person; a name that is not known stands for itself."""
-        who = self._by_name.get(name)
-        return name if who is None else who.id
+        who = self.get(name)
+        return normalised(name) if who is None else who.id
 
 
 def read_people(tables: Iterable[Path], needed: Sequence[str] = ()) -> People:
@@ -77,12 +78,12 @@ def read_people(tables: Iterable[Path], needed: Sequence[str] = ()) -> People:
 
 def is_table(lines: Lines) -> bool:
     """Whether lines are those of a table of people."""
-    return len(lines) > 0 and lines.texts[0].startswith("VoxCeleb")
+    return len(lines) > 0 and lines.texts[0].lstrip(' "').startswith("VoxCeleb")
 
 
 def _people(lines: Lines, needed: Sequence[str]) -> Iterator[VoxPerson]:
     header = lines.texts[0] if len(lines) else ""
-    separator = "\t" if "\t" in header else ","
+    separator = next((mark for mark in SEPARATORS if mark in header), ",")
     columns = [cell.lower().replace(" ", "_") for cell in _cells(header, separator, 0)]
     _check_columns(lines.path, columns, needed)
     if len(lines) == 1:
@@ -92,6 +93,8 @@ def _people(lines: Lines, needed: Sequence[str]) -> Iterator[VoxPerson]:
         if len(cells) != len(columns):
             lines.fault(at, f"{len(columns)} columns are expected, {len(cells)} are there.")
         more = dict(zip(columns[2:], cells[2:], strict=True))
+        if not cells[0] or not cells[1]:
+            lines.fault(at, "a person needs both names; fill them in or take the line out.")
         yield VoxPerson(
             cells[0],
             cells[1],
@@ -116,7 +119,7 @@ def _check_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) -
 
 def _cells(line: str, separator: str, count: int) -> list[str]:
     """The cells of a line; empty ones beyond so many are of separators at its end."""
-    cells = [cell.strip() for cell in line.split(separator)]
+    cells = [cleaned(cell) for cell in cells_of(line, separator)]
     while len(cells) > count and not cells[-1]:
         cells.pop()
     return cells

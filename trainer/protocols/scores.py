@@ -1,14 +1,18 @@
 """Ready scores of a list: one a trial or a candidate, in the list's order, larger being nearer.
 
-Text has a line a trial with as many numbers as it has candidates, by comma or blank, or a line a
-candidate; a first line ``score`` is left out. ``.npy`` has an array of the same shape.
+Text has a line a trial with as many numbers as it has candidates, by comma, semicolon or blank, or
+a line a candidate; a first line of names, such as ``score``, is left out. ``.npy`` has an array of
+the same shape.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
@@ -16,6 +20,7 @@ from trainer.lines import Lines, read_lines
 from trainer.protocols.trials import Matching, Protocol, Retrieval
 
 Scores = NDArray[np.float64]
+_NAMES = re.compile(r'"?[a-z_][a-z_0-9]*"?([,;\s]+"?[a-z_][a-z_0-9]*"?)*', re.IGNORECASE)
 
 
 def read_scores(path: Path, protocol: Protocol) -> Scores:
@@ -47,9 +52,9 @@ def shape_of(protocol: Protocol) -> tuple[int, int]:
 
 def _text(path: Path) -> Scores:
     lines = read_lines(path)
-    if lines.texts and lines.texts[0].strip() == "score":
+    if lines.texts and _NAMES.fullmatch(lines.texts[0].strip()):
         lines = lines.after(1)
-    rows = [line.replace(",", " ").split() for line in lines.texts]
+    rows = [re.split(r"[,;\s]+", line.strip().strip(",;")) for line in lines.texts]
     width = len(rows[0]) if rows else 1
     values = np.empty((len(rows), width))
     for at, words in enumerate(rows):
@@ -71,7 +76,8 @@ def _finite(lines: Lines, at: int, word: str) -> float:
 
 def _array(path: Path) -> Scores:
     try:
-        values = np.load(path, allow_pickle=False)
+        # Mapped, so that a size that is wrong in its head asks for no memory.
+        values: NDArray[Any] = npy.open_memmap(path, "r")
     except (OSError, ValueError, EOFError) as error:
         raise BadRequest(
             f"{printable(path)} is no array of scores; save one with numpy.save."

@@ -72,8 +72,10 @@ def read_features(path: Path) -> tuple[list[str], Vectors]:
     """
     found = read_pickle(path)
     try:
-        vectors = np.stack([np.asarray(value, np.float32).ravel() for value in found.values()])
-    except (AttributeError, TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):
+            rows = [np.asarray(value, np.float32).ravel() for value in found.values()]
+        vectors = np.stack(rows)
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadRequest(
             f"{printable(path)} is no table of paths and vectors of one length."
         ) from error
@@ -99,7 +101,7 @@ def read_trials(path: Path, people: People | None = None) -> list[Trials]:
             if kind in found
             for trials in read(path.stem, found[kind], people or People())
         ]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise BadRequest(
             f"{printable(path)}: {error or 'a trial is not as it should be'}."
         ) from error
