@@ -7,6 +7,7 @@ has to make way for a decoder, all of them wait.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -66,12 +67,17 @@ def _torch_pool() -> ThreadPoolExecutor:
 
     def begin() -> None:
         torch_alone()
-        born.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            born.wait()
 
     pool = ThreadPoolExecutor(count, "core", initializer=begin)
-    for _ in range(count):  # a thread is born with a task, as long as none is idle
-        pool.submit(int)
-    born.wait()
+    try:
+        for _ in range(count):  # a thread is born with a task, as long as none is idle
+            pool.submit(int)
+        born.wait()
+    except BaseException:  # such as Ctrl-C: those that were born would wait for the others for ever
+        born.abort()
+        raise
     torch.set_num_threads(count)  # what new threads begin with: the last one set anywhere
     return pool
 

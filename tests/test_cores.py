@@ -57,3 +57,27 @@ def test_a_forked_process_gets_threads_of_its_own():
     if child == 0:
         os._exit(on_one_core(int, 7))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_process_that_is_stopped_while_threads_are_made_ends():
+    program = """
+import torch
+from concurrent.futures import ThreadPoolExecutor
+from avsearch import cores
+torch.set_num_threads(3)
+submit, made = ThreadPoolExecutor.submit, []
+def stopped(pool, work):
+    if made:
+        raise KeyboardInterrupt
+    made.append(pool)
+    return submit(pool, work)
+ThreadPoolExecutor.submit = stopped
+try:
+    cores.on_one_core(abs, -1)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
