@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-from indexer.errors import BadRequest, IndexBusy, printable
+from indexer.errors import BadRequest, IndexBusy, os_reason, printable
 
 NAME = "lock"
 
@@ -41,8 +41,8 @@ def _lock_file(folder: Path) -> FileIO:
         return FileIO(folder / NAME, "a+")
     except OSError as error:
         raise BadRequest(
-            f"{printable(folder)} cannot be written to ({error.strerror}); "
-            "check its permissions, or name another folder with --index."
+            f"{printable(folder)} cannot be written to: "
+            f"{os_reason(error, 'name another folder with --index')}."
         ) from error
 
 

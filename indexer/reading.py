@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from indexer.changes import Job
-from indexer.errors import RefusedFile
+from indexer.errors import RefusedFile, os_reason
 from indexer.records import Asked, FileRecord, Source
 from indexer.types import Extractor, Media, OnNote
 
@@ -95,5 +95,5 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        reason = f"cannot be read ({error.strerror}); try again."
+        reason = f"cannot be read: {os_reason(error)}."
         raise RefusedFile(path, reason, lasting=False) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.columns import import_pyarrow, in_words
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except OSError as error:
-        raise BadRequest(f"{printable(path)} cannot be read: {error.strerror}.") from error
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"{printable(path)} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8."

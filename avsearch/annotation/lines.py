@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 
 _LARGEST = 256 * 2**20  # bytes: no diarization is so long, a film given by mistake is
 
@@ -49,6 +49,6 @@ def read_text(path: Path) -> str:
             raise BadRequest(f"{printable(path)} is no diarization: it has over 256 MB.")
         return path.read_text("utf-8-sig")
     except OSError as error:
-        raise BadRequest(f"{printable(path)} cannot be read: {error.strerror}.") from error
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
     except UnicodeDecodeError as error:
         raise BadRequest(f"{printable(path)} is not text in UTF-8 (byte {error.start}).") from error

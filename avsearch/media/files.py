@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from indexer.errors import RefusedFile
+from indexer.errors import RefusedFile, os_reason
 
 
 @contextmanager
@@ -42,5 +42,5 @@ def _unreadable(path: Path, error: OSError) -> RefusedFile:
         FileNotFoundError: "there is no such file; check the name.",
         PermissionError: "no permission to read it; ask its owner, or change its mode.",
     }
-    reason = reasons.get(type(error), f"it cannot be read ({error.strerror}); check the disk.")
+    reason = reasons.get(type(error), f"it cannot be read: {os_reason(error)}.")
     return RefusedFile(path, reason, lasting=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from trainer.lines import Lines, read_lines
 from trainer.protocols.trials import Matching, Protocol, Retrieval
 
@@ -72,7 +72,9 @@ def _finite(lines: Lines, at: int, word: str) -> float:
 def _array(path: Path) -> Scores:
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
+    except (ValueError, EOFError) as error:
         raise BadRequest(
             f"{printable(path)} is no array of scores; save one with numpy.save."
         ) from error
