@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from indexer.columns import import_pyarrow
 from indexer.errors import BadRequest, printable
 from indexer.files import replacing
 from indexer.people import PEOPLE, read_people
@@ -199,15 +200,7 @@ def _first_folder(path: str) -> str:
 
 def _parquet(path: Path) -> dict[str, Any]:
     """The columns of a Parquet file as the arrays of an npz."""
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError as error:
-        raise BadRequest(
-            f"{printable(path)} needs pyarrow, which is not installed: "
-            "pip install 'avsearch[parquet]'."
-        ) from error
+    pyarrow = import_pyarrow(path)
     try:
         table = pyarrow.parquet.read_table(path)
         parts = {one: table.filter(pyarrow.compute.field("modality") == one) for one in MODALITIES}
