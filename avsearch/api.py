@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from avsearch.index_model import IndexModel, Model, index_calibrations, index_record
+from avsearch.index_model import IndexModel, Model, index_calibrations, index_record, noted_model
 from avsearch.media import Faces, MediaExtractor
 from avsearch.query_file import QueryReader, asking_modality
 from avsearch.search import (
@@ -31,6 +31,7 @@ from avsearch.search import (
 )
 from avsearch.spaces import find_weights, model_address
 from indexer.errors import BadRequest, NoIndex, RefusedFile, printable
+from indexer.files import absolute
 from indexer.index import Index
 from indexer.locate import find_index, new_index
 from indexer.records import Person
@@ -42,10 +43,11 @@ if TYPE_CHECKING:
     from avsearch.annotation.plda import PLDA
     from avsearch.annotation.result import Annotated
     from avsearch.annotation.strength import Calibrations
-    from indexer.erase import Receipt
+    from indexer.erase import Forgettable, Receipt
     from indexer.exchange import Exported
     from indexer.importing import Imported
     from indexer.ingest import IngestReport
+    from indexer.pruning import Confirm
 
 OnProgress = Callable[[int, int], None]  # receives what is done and the total; 0 where unknown
 
@@ -90,12 +92,19 @@ class MediaIndex:
         folder: The folder of the index, which need not be there yet.
         model: The model, as :func:`avsearch.open` takes it.
         device: "auto", "cpu" or "cuda"; where the model runs.
+        upgrade: Bring the catalog of an index of an earlier version to this one, after a backup;
+            otherwise such an index is refused, and nothing is written.
     """
 
     def __init__(
-        self, folder: str | Path, *, model: Model | None = None, device: str = "auto"
+        self,
+        folder: str | Path,
+        *,
+        model: Model | None = None,
+        device: str = "auto",
+        upgrade: bool = True,
     ) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = absolute(folder)
         self._named = model_address(model) if isinstance(model, str | Path) else model
         self._device = device
         self._lock = threading.RLock()  # of what is opened and loaded once
@@ -103,7 +112,7 @@ class MediaIndex:
         self._model: IndexModel | None = None
         self._rerankers: dict[Path, Reranker] = {}
         with contextlib.suppress(NoIndex):
-            self._store = Index.open(self.folder)
+            self._store = Index.open(self.folder, upgrade=upgrade)
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +204,9 @@ class MediaIndex:
         manifest: str | Path | None = None,
         faces: Faces = "detect",
         prune: bool = False,
+        confirm: Confirm | None = None,
         approximate: str | None = None,
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> IngestReport:
         """Take the faces and voices of galleries into the index, made if there is none.
@@ -208,8 +219,11 @@ class MediaIndex:
             manifest: A table that names the files of the one gallery.
             faces: "detect" finds and crops faces, "whole" takes pictures that are crops already.
             prune: Remove files that are gone from the galleries.
+            confirm: Receives a question, and returns the answer, before more than half of a
+                gallery's files are removed; without it so many are never removed.
             approximate: "hnsw" or "ivf" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
+            dry_run: Write nothing, and report what can be told without reading a file.
             on_progress: Receives the files done and their total.
 
         Returns:
@@ -223,7 +237,7 @@ class MediaIndex:
         from avsearch.annotation.joining import BySpeaker
         from avsearch.annotation.strength import even_score
         from indexer.approximate import NOTE
-        from indexer.ingest import ingest
+        from indexer.ingest import ingest, plan
         from indexer.scan import scan
 
         if not galleries:
@@ -237,11 +251,24 @@ class MediaIndex:
         each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
         listed = None if manifest is None else Path(manifest)
         scans = [scan(Path(gallery), extractor.kind, manifest=listed) for gallery in each_once]
+        if dry_run:
+            self._check_space()
+            answer = confirm or (lambda _: True)
+            report = plan(self._store, scans, extractor, prune=prune, confirm=answer)
+            report.index = self.folder
+            return report
         notes = {"faces": faces} | ({} if approximate is None else {NOTE: approximate})
         store, model = self._made(notes)
         joiner = BySpeaker(even_score(self._calibrations(store), "V-V"))
         return ingest(
-            store, scans, extractor, model, prune=prune, progress=on_progress, joiner=joiner
+            store,
+            scans,
+            extractor,
+            model,
+            prune=prune,
+            confirm=confirm,
+            progress=on_progress,
+            joiner=joiner,
         )
 
     def import_vectors(
@@ -250,6 +277,7 @@ class MediaIndex:
         *,
         space: str | None = None,
         metric: Metric = "cosine",
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Imported:
         """Take the vectors of a Parquet file into the index, made if there is none.
@@ -258,6 +286,7 @@ class MediaIndex:
             file: An export of an index, or a table with the columns person, modality and vector.
             space: A name for the vectors of a model that is none of avsearch's.
             metric: How vectors of ``space`` are compared: "cosine" or "l2".
+            dry_run: Write nothing, and say what would be taken.
             on_progress: Receives the rows done and their total.
 
         Raises:
@@ -265,7 +294,7 @@ class MediaIndex:
                 neither ``space`` nor the ``model`` of :func:`avsearch.open` does.
             ForeignSpace: The vectors are of another space than the index's.
         """
-        from indexer.exchange import import_file, vector_size
+        from indexer.exchange import import_file, plan_import, vector_size
 
         require_one_of("metric", metric, ("cosine", "l2"))
         if self._named is not None and space is not None:
@@ -277,7 +306,9 @@ class MediaIndex:
             model = IndexModel(self._named, "cpu")
             model.load()  # says what is wrong with it
             told, notes = model.space, model.notes
-        return import_file(Path(file), self.folder, space=told, notes=notes, progress=on_progress)
+        if dry_run:
+            return plan_import(file, self.folder, space=told, progress=on_progress)
+        return import_file(file, self.folder, space=told, notes=notes, progress=on_progress)
 
     # Asking
 
@@ -364,24 +395,10 @@ class MediaIndex:
         ask: Modality | None = None,
         rerank: str | Path | None = None,
     ) -> Iterator[tuple[Path, Answer | RefusedFile]]:
-        """Yield each file with its answer or refusal, as :meth:`query_many`, some at a time."""
-        options = options or HitOptions()
+        """Return each file with its answer or refusal, as :meth:`query_many`, some at a time."""
         searcher, reader = self._searcher(self._reranker(rerank)), self._reader()
-        some: list[tuple[Path, Query | RefusedFile]] = []
-        items = 0
-        for file in files:
-            path = Path(file)
-            try:
-                query = reader.read(path, ask, options.want)
-            except RefusedFile as refusal:
-                some.append((path, refusal))
-            else:
-                some.append((path, query))
-                items += len(query.media)
-            if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
-                yield from _answered(searcher, some, options)
-                some, items = [], 0
-        yield from _answered(searcher, some, options)
+        here = Path.cwd()  # of this call, whatever it is when the next answer is wanted
+        return _batches(searcher, reader, files, here, options or HitOptions(), ask)
 
     # Naming speakers
 
@@ -390,6 +407,7 @@ class MediaIndex:
         recording: Any,
         turns: Any = None,
         *,
+        recording_id: str | None = None,
         speakers: int | None = None,
         faces: bool = True,
         at_least: float | None = None,
@@ -403,6 +421,8 @@ class MediaIndex:
             recording: A recording or video, or ``{"waveform", "sample_rate"}``.
             turns: Who speaks when: a file of any format that ``docs/annotate.md`` names, a
                 pyannote ``Annotation``, or segments. None has speech found and grouped.
+            recording_id: The recording to take, where the turns are of several; by default the
+                one that is called as the file.
             speakers: How many speakers there are, where there are no ``turns``.
             faces: Look at the faces of a video too.
             at_least: How probable a name must be, from 0 to 1; None is 0.5.
@@ -428,6 +448,7 @@ class MediaIndex:
             faces=faces,
             kept=folder,
             heard=_seconds(on_progress),
+            recording_id=recording_id,
         )
         annotated = annotate_with(recording, turns, store, self._model_of(store), how)
         if folder is not None:
@@ -440,6 +461,8 @@ class MediaIndex:
         names: Mapping[str, str] | None = None,
         *,
         turns: Any = None,
+        recording_id: str | None = None,
+        dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Enrolled:
         """Add the named speakers of a recording to the index, made if there is none.
@@ -449,13 +472,14 @@ class MediaIndex:
                 named speakers count as named.
             names: The person, by key or by name, of speakers whom the turns do not name or name
                 wrongly: ``{"SPEAKER_00": "ada"}``.
-            turns: Who speaks when, as :meth:`annotate` takes it.
+            turns, recording_id: Who speaks when, as :meth:`annotate` takes it.
+            dry_run: Write nothing, and say what the turns and names alone tell.
             on_progress: Receives the seconds read, and 0.
 
         Raises:
             BadRequest: Nobody is named, or a name is that of several people.
         """
-        from avsearch.annotation.enrolling import enrol_with
+        from avsearch.annotation.enrolling import enrol_with, plan_enrolment
         from avsearch.annotation.reading import read_diarization
         from avsearch.annotation.result import Annotated
         from avsearch.annotation.turns import Diarization
@@ -471,7 +495,10 @@ class MediaIndex:
             raise BadRequest("Enrolling needs to know who speaks when; give the turns.")
         else:
             path = Path(recording)
-            said = read_diarization(turns, path.stem)  # before an index is made for it
+            # Before an index is made for it.
+            said = read_diarization(turns, path.stem, recording_id)
+        if dry_run:
+            return plan_enrolment(path, said, self._store, names)
         store, model = self._made({})
         calibrations = self._calibrations(store)
         return enrol_with(path, said, store, model, names, calibrations, _seconds(on_progress))
@@ -486,6 +513,14 @@ class MediaIndex:
         """
         return self.store.forget(person)
 
+    def forgettable(self, person: str) -> Forgettable:
+        """Return what :meth:`forget` would delete; nothing is deleted.
+
+        Raises:
+            BadRequest: Nobody in the index has this key.
+        """
+        return self.store.forgettable(person)
+
     def verify(self) -> list[str]:
         """Return what is wrong with the index, in sentences; empty if nothing is."""
         return self.store.verify()
@@ -498,7 +533,7 @@ class MediaIndex:
         """
         from indexer.exchange import export_index
 
-        return export_index(self.store, Path(file), on_progress)
+        return export_index(self.store, file, on_progress)
 
     def _made(self, notes: Mapping[str, str]) -> tuple[Index, IndexModel]:
         """The index, made if there is none, with its model; the notes are written to it."""
@@ -521,6 +556,11 @@ class MediaIndex:
             else:
                 self._store.note(notes)
             return self._store, model
+
+    def _check_space(self) -> None:
+        """Compare the model with the index, as far as that is told without loading it."""
+        if self._store is not None and (self._named is not None or noted_model(self._store)):
+            self._store.check_space(self._model_of(self._store).space)
 
     def _model_of(self, store: Index) -> IndexModel:
         """The model of the index, the same object each time."""
@@ -569,6 +609,32 @@ class MediaIndex:
             if key not in self._rerankers:
                 self._rerankers[key] = load_reranker(key, self._device)
             return self._rerankers[key]
+
+
+def _batches(
+    searcher: Searcher,
+    reader: QueryReader,
+    files: Iterable[str | Path],
+    here: Path,
+    options: HitOptions,
+    ask: Modality | None,
+) -> Iterator[tuple[Path, Answer | RefusedFile]]:
+    """Yield files, which are relative to ``here``, with their answers or refusals."""
+    some: list[tuple[Path, Query | RefusedFile]] = []
+    items = 0
+    for file in files:
+        path = Path(file)
+        try:
+            query = reader.read(here / path, ask, options.want, named=path)
+        except RefusedFile as refusal:
+            some.append((path, refusal))
+        else:
+            some.append((path, query))
+            items += len(query.media)
+        if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
+            yield from _answered(searcher, some, options)
+            some, items = [], 0
+    yield from _answered(searcher, some, options)
 
 
 def _answered(

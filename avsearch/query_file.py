@@ -38,8 +38,17 @@ class QueryReader:
         self._detect = MediaExtractor("detect")
         self._whole = MediaExtractor("whole") if whole_faces else None
 
-    def read(self, path: Path, ask: Modality | None = None, want: Want | None = None) -> Query:
+    def read(
+        self,
+        path: Path,
+        ask: Modality | None = None,
+        want: Want | None = None,
+        *,
+        named: Path | None = None,
+    ) -> Query:
         """Read what a file asks with: all of its speech, or its largest face.
+
+        ``named`` is what the user calls the file.
 
         Raises:
             RefusedFile: The file cannot be read, or has nothing of what it is to ask with.
@@ -67,7 +76,7 @@ class QueryReader:
                 f"{len(media)} faces were found; it asks with the largest. "
                 "Crop the picture to choose."
             ] = None
-        return Query.of_media(_chosen(media), tuple(notes))
+        return Query.of_media(_chosen(media), tuple(notes), named or path)
 
     def _extract(self, path: Path, modality: Modality, notes: dict[str, None]) -> list[Media]:
         def note(sentence: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
-from indexer.files import require_readable
+from indexer.files import absolute, require_readable
 
 _NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost message has no other
 _BITS = 63  # of the largest number that a size or a place in a file can be
@@ -42,8 +42,8 @@ class Session:
     Each run is on one core, that of the thread that asks.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path | str) -> None:
+        self._path = absolute(path)  # it may be read much later
         self._session: Any = None
         self._early: Future[Any] | None = None
         self._loading = threading.Lock()

@@ -14,6 +14,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from avsearch.evidence import Calibration, Evidence, direction
+from indexer import libraries
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.records import Item
@@ -100,12 +101,17 @@ class Query:
     vectors: Vectors | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of_media(cls, media: Sequence[Media], notes: Sequence[str] = ()) -> Query:
-        """Make a query of one or more media of one file, modality and person."""
+    def of_media(
+        cls, media: Sequence[Media], notes: Sequence[str] = (), path: Path | None = None
+    ) -> Query:
+        """Make a query of one or more media of one file, modality and person.
+
+        ``path`` is what the user calls the file.
+        """
         ends = [item.end_s for item in media]
         return cls(
             modality=media[0].modality,
-            path=media[0].path,
+            path=path or media[0].path,
             start_s=min(item.start_s for item in media),
             end_s=None if None in ends else max(end for end in ends if end is not None),
             notes=tuple(notes),
@@ -216,12 +222,9 @@ class Answer(Sequence[Hit]):
         """Return the hits as a ``pandas.DataFrame``, a row each; attributes are columns.
 
         Raises:
-            BadRequest: pandas is not installed.
+            LibraryUnusable: pandas is not installed, or does not load.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise BadRequest("to_pandas needs pandas: pip install pandas.") from error
+        pandas = libraries.load("pandas", "to_pandas")
         rows = []
         for hit in self.hits:
             fields = hit.to_dict()
@@ -230,7 +233,7 @@ class Answer(Sequence[Hit]):
         names = [field.name for field in dataclasses.fields(Hit)]
         fixed = [name for name in names if name not in ("attributes", "evidence")]
         columns = list(dict.fromkeys([*fixed, *(key for row in rows for key in row)]))
-        return pd.DataFrame(rows, columns=columns)
+        return pandas.DataFrame(rows, columns=columns)
 
     def __repr__(self) -> str:
         """Show a line a hit, as a table is shown."""

@@ -11,9 +11,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from indexer.errors import BadRequest
+from indexer.files import absolute
 from indexer.types import Metric, Space
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = absolute(__file__).parent / "weights"
 DEFAULT = "adsm"
 WEIGHTS_HASH = "weights_sha256"  # where a checkpoint file says the hash of its own weights
 
@@ -23,14 +24,14 @@ Part = tuple[
 
 
 def find_weights(name: str | Path | None, kind: str = "model") -> Path:
-    """The checkpoint file of a shipped model's name, or the file itself."""
+    """The checkpoint file of a shipped model's name, or the file itself; an absolute path."""
     name = DEFAULT if name is None else name
     shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
     if str(name) in shipped:
         return shipped[str(name)]
     path = Path(name)
     if path.suffix or path.exists():
-        return path
+        return absolute(path)
     of_kind = shipped if kind == "model" else {}
     known = f"shipped are {', '.join(of_kind)}, or" if of_kind else "none is shipped;"
     raise BadRequest(f"There is no {kind} {str(name)!r}; {known} name a checkpoint file.")
@@ -41,7 +42,7 @@ def model_address(name: str | Path | None) -> str:
     if name is None:
         return ""
     path = find_weights(name)
-    return path.stem if path.parent == WEIGHTS else str(path.absolute())
+    return path.stem if path.parent == WEIGHTS else str(path)
 
 
 def model_space(path: Path, *, metric: Metric = "cosine") -> Space | None:

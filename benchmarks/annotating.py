@@ -4,11 +4,12 @@
 
 Conversations of two to eight people whom the model has not seen in training, mixed from real
 recordings with overlap and noise; about a third of the people are not in the index. Reports, with
-the true turns and with damaged ones, and by what the index holds, the share of speech time of known
-people that gets the right name, any name, or whose nearest person is the right one; and the share
-of speech of unknown people that gets a name. 95 % intervals by drawing people. Next to nobody in
-the data has a face and a voice: everybody gets the pictures of somebody of the own gender, so that
-across modalities there is the gender to find and no more.
+the true turns, with turns padded by silence and with damaged ones, and by what the index holds, the
+share of speech time of known people that gets the right name, any name, or whose nearest person is
+the right one; and the share of speech of unknown people that gets a name. 95 % intervals by
+drawing people. ``--turns 6 --gap 6`` makes conversations in which everybody says little, with long
+pauses. Next to nobody in the data has a face and a voice: everybody gets the pictures of somebody
+of the own gender, so that across modalities there is the gender to find and no more.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ from avsearch.annotation.turns import Diarization, Turn
 from avsearch.evidence import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import TrainedEmbedder, load_model
-from benchmarks.conversations import Talker, anonymous, converse, damaged, read_talker
+from benchmarks.conversations import (
+    GAP_S,
+    Talker,
+    anonymous,
+    converse,
+    damaged,
+    padded,
+    read_talker,
+)
 from benchmarks.machine import Machine
 from indexer.index import Index
 from indexer.people import read_people
@@ -70,6 +79,8 @@ class Row:
 @click.option("--model", default=None, help="A shipped model's name or a checkpoint file.")
 @click.option("--worlds", default=10, show_default=True, help="Indexes, of other people each.")
 @click.option("--conversations", default=6, show_default=True, help="Of each world.")
+@click.option("--turns", default=TURNS, show_default=True, help="Of a conversation, at most.")
+@click.option("--gap", default=GAP_S[1], show_default=True, help="Longest pause between turns, s.")
 @click.option("--calibration", type=click.Path(exists=True, path_type=Path))
 @click.option("--at-least", default=LEAST_PROBABILITY, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -78,6 +89,8 @@ def main(
     model: str | None,
     worlds: int,
     conversations: int,
+    turns: int,
+    gap: float,
     calibration: Path | None,
     at_least: float,
     seed: int,
@@ -93,7 +106,7 @@ def main(
         for key, crops in lent.items()
     }
     how = dataclasses.replace(how_of(embedder, calibration), least_probability=at_least)
-    report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations))
+    report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations, turns, gap))
 
 
 def how_of(embedder: TrainedEmbedder, file: Path | None) -> How:
@@ -207,18 +220,24 @@ class Bench:
         voices = {who.key: embedded_voice(embedder, who) for who in talkers}
         self._held = by_holding(voices, faces)
 
-    def run(self, worlds: int, conversations: int) -> dict[tuple[str, str], list[Row]]:
+    def run(
+        self, worlds: int, conversations: int, turns: int, gap_s: float
+    ) -> dict[tuple[str, str], list[Row]]:
         """What became of everybody's speech, by what the index holds and by the diarization."""
         rows: dict[tuple[str, str], list[Row]] = {}
         keys = [who.key for who in self._talkers]
         for _ in range(worlds):
             known = drawn_known(self._rng, keys)
-            spoken = [converse(self._rng, self._cast(), TURNS) for _ in range(conversations)]
+            spoken = [converse(self._rng, self._cast(), turns, gap_s) for _ in range(conversations)]
             broken = [damaged(self._rng, each.turns) for each in spoken]
             for holds, held in self._held.items():
                 with indexed(self._embedder.space, held, known) as index:
-                    for each, turns in zip(spoken, broken, strict=True):
-                        for name, said in (("true", each.turns), ("damaged", turns)):
+                    for each, wrong in zip(spoken, broken, strict=True):
+                        for name, said in (
+                            ("true", each.turns),
+                            ("padded", padded(each.turns)),
+                            ("damaged", wrong),
+                        ):
                             found = self._annotate(each.samples, anonymous(said)[0], index)
                             rows.setdefault((holds, name), []).extend(
                                 rows_of(each.turns, found, known)

@@ -22,6 +22,7 @@ NOISE_DB = (10.0, 30.0)  # below the speech
 OVERLAPPING = 0.15  # of the turns begin before the one before has ended
 OVERLAP_S = (0.3, 1.0)
 GAP_S = (0.0, 0.8)
+PADDING_S = 2.0  # of silence at most, that a turn marked by hand has at either end
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +67,12 @@ def _halves(samples: Samples) -> list[Samples]:
     return [samples[:cut], samples[cut:]]
 
 
-def converse(rng: np.random.Generator, cast: Sequence[Talker], most_turns: int) -> Conversation:
+def converse(
+    rng: np.random.Generator,
+    cast: Sequence[Talker],
+    most_turns: int,
+    longest_gap_s: float = GAP_S[1],
+) -> Conversation:
     """The cast in turns, drawn among those who have something left to say, with noise."""
     left = {who.key: list(rng.permutation(len(who.said))) for who in cast}
     level = {who.key: rng.uniform(*LEVELS_DB) for who in cast}
@@ -80,7 +86,8 @@ def converse(rng: np.random.Generator, cast: Sequence[Talker], most_turns: int) 
         last = str(rng.choice(free))
         samples = _levelled(by_key[last].said[left[last].pop()], level[last])
         overlaps = placed and rng.random() < OVERLAPPING
-        at_s = max(0.0, at_s - rng.uniform(*OVERLAP_S) if overlaps else at_s + rng.uniform(*GAP_S))
+        pause_s = -rng.uniform(*OVERLAP_S) if overlaps else rng.uniform(GAP_S[0], longest_gap_s)
+        at_s = max(0.0, at_s + pause_s)
         placed.append((last, at_s, samples))
         at_s += len(samples) / SAMPLE_RATE
     turns = [turn for key, start_s, samples in placed for turn in _turns(key, start_s, samples)]
@@ -132,6 +139,26 @@ def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
         if end_s - start_s > 0.5:
             turns.append(Turn(start_s, end_s, half))
     return diarization(turns or truth.turns, truth.recording)
+
+
+def padded(truth: Diarization) -> Diarization:
+    """Return the turns as somebody marks them by hand, with the silence around them.
+
+    A turn begins where the turn before it ended and ends where the next one begins, at most two
+    seconds away. Turns that follow each other with the same speaker are one turn.
+    """
+    turns = sorted(truth.turns)
+    wide: list[Turn] = []
+    for number, turn in enumerate(turns):
+        heard_s = max((each.end_s for each in turns[:number]), default=0.0)
+        next_s = min((each.start_s for each in turns[number + 1 :]), default=turn.end_s + PADDING_S)
+        start_s = min(turn.start_s, max(heard_s, turn.start_s - PADDING_S))
+        end_s = max(turn.end_s, min(next_s, turn.end_s + PADDING_S))
+        if wide and wide[-1].speaker == turn.speaker:
+            wide[-1] = wide[-1]._replace(end_s=max(wide[-1].end_s, end_s))
+        else:
+            wide.append(Turn(max(0.0, start_s), end_s, turn.speaker))
+    return diarization(wide, truth.recording)
 
 
 def anonymous(turns: Diarization) -> tuple[Diarization, Mapping[str, str]]:

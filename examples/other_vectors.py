@@ -27,5 +27,7 @@ table.to_parquet(folder / "vectors.parquet")
 with avsearch.open(folder / "index") as index:
     index.import_vectors(folder / "vectors.parquet", space="my-encoder")
     print(index)
-    for hit in index.query(vectors=people[7], modality="voice", where={"accent": "scottish"}, top=3):
+    for hit in index.query(
+        vectors=people[7], modality="voice", where={"accent": "scottish"}, top=3
+    ):
         print(f"{hit.rank}. {hit.person}  {hit.score:.3f}")

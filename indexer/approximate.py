@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer import segments
+from indexer.cache import ATTEMPTS
 from indexer.faiss_scan import import_faiss
 from indexer.parts import Part, alive_in, vectors_at
 from indexer.records import Revision
-from indexer.segments import UnfitCacheError
+from indexer.segments import NoCacheError, UnfitCacheError
 from indexer.types import Ids, Metric, Space, Vectors
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,12 @@ class Approximate:
         made = cls(kind, index)
         made.add(parts, np.empty(0, np.int64))
         return made
+
+    def grown(self, parts: Sequence[Part]) -> Approximate:
+        """A copy with the items of the parts besides; others may go on asking this one."""
+        grown = Approximate(self.kind, import_faiss().clone_index(self._index))
+        grown.add(parts, self.ids)
+        return grown
 
     def add(self, parts: Sequence[Part], present: Ids) -> None:
         """Take in the items of the parts, but those deleted and those present already."""
@@ -116,26 +123,45 @@ class Approximate:
 
 
 class ApproximateFile:
-    """The approximate index in the cache of an index folder, as a file with a stamp."""
+    """The approximate index in the cache of an index folder, as a file with a stamp.
+
+    Threads may share one; what it has read never changes.
+    """
 
     def __init__(self, folder: Path, space: Space) -> None:
         self._folder, self._space = folder, space
         self._read: tuple[str, Approximate] | None = None
 
-    def exists(self) -> bool:
-        """Whether one is stored."""
-        return (self._folder / STAMP).exists()
-
     def load(self) -> tuple[Revision, Approximate]:
         """What is stored, and of which revision; UnfitCacheError where that cannot be had."""
+        for _ in range(ATTEMPTS):
+            stamp = self._stamp()
+            try:
+                return self._loaded(stamp)
+            except UnfitCacheError:
+                if stamp == self._stamp():  # else a writer has deleted what it names
+                    raise
+        raise UnfitCacheError(f"{STAMP} is written again and again")
+
+    def _stamp(self) -> bytes:
         try:
-            facts = json.loads((self._folder / STAMP).read_bytes())
+            return (self._folder / STAMP).read_bytes()
+        except FileNotFoundError as error:
+            raise NoCacheError(f"{STAMP} is not there") from error
+        except OSError as error:
+            raise UnfitCacheError(f"{STAMP} cannot be read ({error.strerror})") from error
+
+    def _loaded(self, stamp: bytes) -> tuple[Revision, Approximate]:
+        """What a stamp names; UnfitCacheError where that cannot be read."""
+        try:
+            facts = json.loads(stamp)
             stated = facts.pop("sum"), facts["space"]
             if stated != (_sum(facts), self._space.describe()):
                 raise UnfitCacheError(f"{STAMP} was changed or is of another space")
-            if self._read is None or self._read[0] != facts["file"]:
-                self._read = facts["file"], self._made_of(facts)
-            return Revision(**facts["revision"]), self._read[1]
+            before = self._read
+            if before is None or before[0] != facts["file"]:
+                before = self._read = facts["file"], self._made_of(facts)
+            return Revision(**facts["revision"]), before[1]
         except OSError as error:
             raise UnfitCacheError(f"{error.filename} cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -143,10 +169,10 @@ class ApproximateFile:
 
     def usable(self, known: Callable[[Revision], bool]) -> Approximate | None:
         """What is stored, where it can be read and is of a revision that is ``known``."""
-        if not self.exists():
-            return None
         try:
             revision, found = self.load()
+        except NoCacheError:
+            return None
         except UnfitCacheError as error:
             logger.warning("The approximate index is not used: %s.", error)
             return None
@@ -188,10 +214,10 @@ class ApproximateFile:
 
     def problems(self) -> list[str]:
         """What is wrong with what is stored, in a sentence; empty if nothing is."""
-        self._read = None
         try:
-            if self.exists():
-                self.load()
+            ApproximateFile(self._folder, self._space).load()  # read anew
+        except NoCacheError:
+            return []
         except UnfitCacheError as error:
             return [f"The approximate index is unfit and will be made anew: {error}."]
         return []
@@ -235,8 +261,7 @@ def brought_up(
         return Approximate.of(kind, metric, parts)
     if len(alive) - there <= LEFT_OUT:
         return None
-    before.add(parts, before.ids)
-    return before
+    return before.grown(parts)
 
 
 def _sample(parts: Sequence[Part], size: int, dim: int) -> Vectors:

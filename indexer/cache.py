@@ -18,7 +18,7 @@ from pathlib import Path
 from indexer import segments
 from indexer.parts import Part, joined
 from indexer.records import Revision
-from indexer.segments import Facts, UnfitCacheError
+from indexer.segments import Facts, NoCacheError, UnfitCacheError
 from indexer.types import Space
 
 FOLDER = "cache"
@@ -62,17 +62,16 @@ class Stamp:
 
 
 class Cache:
-    """The cache of one index folder; one object serves one thread at a time."""
+    """The cache of one index folder; one object serves one thread at a time.
 
-    def __init__(self, index_folder: Path, space: Space) -> None:
+    ``checked`` are the names of segments whose checksums were compared, which several may share.
+    """
+
+    def __init__(self, index_folder: Path, space: Space, checked: set[str] | None = None) -> None:
         self.folder = index_folder / FOLDER
         self._space = space
         self._facts: dict[str, Facts] = {}  # of every segment seen
-        self._checked: set[str] = set()  # names of segments whose checksums were compared
-
-    def exists(self) -> bool:
-        """Whether anything was ever stored."""
-        return (self.folder / STAMP).exists()
+        self._checked = set() if checked is None else checked
 
     def is_of(self, revision: Revision) -> bool:
         """Whether what is stored is of this revision."""
@@ -85,8 +84,8 @@ class Cache:
         """The parts, mapped and not yet read, and what they are a copy of.
 
         Those that are ``known`` are not mapped again. Raises UnfitCacheError where files are
-        missing, cut short or of another space; what was changed in place is found by
-        :meth:`check`.
+        missing, cut short or of another space, NoCacheError where nothing is stored; what was
+        changed in place is found by :meth:`check`.
         """
         for attempt in range(ATTEMPTS):
             stamp = self._stamp()
@@ -98,7 +97,7 @@ class Cache:
         raise AssertionError
 
     def check(self, parts: Iterable[Part]) -> None:
-        """Compare the files of these parts with their checksums, each once in this object's life.
+        """Compare the files of these parts with their checksums, each that was not yet.
 
         Raises UnfitCacheError where one was changed.
         """
@@ -139,6 +138,8 @@ class Cache:
     def _stamp(self) -> Stamp:
         try:
             text = (self.folder / STAMP).read_bytes().decode("utf-8", "replace")
+        except FileNotFoundError as error:
+            raise NoCacheError(f"{STAMP} is not there") from error
         except OSError as error:
             raise UnfitCacheError(f"{STAMP} cannot be read ({error.strerror})") from error
         stamp = Stamp.from_json(text)

@@ -12,13 +12,23 @@ for.
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer import migrations
-from indexer.database import Connections, check_length, in_words, remove, undisturbed, writable
-from indexer.errors import AvsearchError, BadRequest, LaterIndex, printable
+from indexer.database import (
+    Connections,
+    abandon,
+    check_length,
+    in_words,
+    remove,
+    undisturbed,
+    writable,
+)
+from indexer.errors import AvsearchError, BadRequest, LaterIndex, NoIndex, printable
 from indexer.lock import only_writer
 from indexer.lookup import Lookup
 from indexer.types import Space
@@ -34,13 +44,15 @@ NAME = "catalog.sqlite"
 
 
 class Catalog:
-    """One catalog file, open. Made by :meth:`create` or :meth:`open`."""
+    """One catalog file, open. Made by :meth:`create` or :meth:`open`; threads may share one."""
 
     def __init__(self, path: Path, connections: Connections, space: Space) -> None:
         self.path = path
         self.space = space
         self._connections = connections
-        self._made: Engine | None = None
+        self._made: tuple[int, Engine] | None = None  # and the process that made it
+        self._making = threading.Lock()
+        self._file = _identity(path)
 
     @classmethod
     def create(cls, path: Path, space: Space, notes: Mapping[str, str]) -> Catalog:
@@ -59,20 +71,22 @@ class Catalog:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Catalog:
+    def open(cls, path: Path, *, upgrade: bool = True) -> Catalog:
         """The catalog in a file that is there.
 
         One with the tables of an earlier version is brought to those of this one, once a backup
         lies beside it: :func:`indexer.migrations.back_up`. Raises IndexDamaged for a file that
         is not SQLite, is cut short, or has other tables, and LaterIndex for tables of a later
         version; the file stays as it is. Raises IndexBusy and BadRequest where the tables are
-        of an earlier version and somebody else writes, or nothing may be written.
+        of an earlier version and somebody else writes, or nothing may be written, or without
+        ``upgrade``.
         """
-        check_length(path)
         connections = Connections(path)
         try:
             with in_words(path), undisturbed(path):
-                _bring_forward(connections, path)
+                with connections.reading() as driver:
+                    check_length(driver, path)
+                _bring_forward(connections, path, upgrade=upgrade)
                 with connections.reading() as driver:
                     space = space_of(driver, path)
         except AvsearchError:
@@ -83,12 +97,13 @@ class Catalog:
     def close(self) -> None:
         """Let go of the file."""
         self._connections.close()
-        if self._made is not None:
-            self._made.dispose()
+        if self._made is not None and self._made[0] == os.getpid():
+            self._made[1].dispose()
 
     @contextlib.contextmanager
     def look(self) -> Iterator[Lookup]:
         """Ask one revision what a search asks; else as :meth:`read`."""
+        self._check_place()
         with in_words(self.path), undisturbed(self.path), self._connections.reading() as driver:
             yield Lookup(driver, self.path, self.space)
 
@@ -101,6 +116,7 @@ class Catalog:
         """
         from indexer.reader import Reader
 
+        self._check_place()
         with in_words(self.path), undisturbed(self.path), self._engine().begin() as connection:
             yield Reader(connection, self.path, self.space)
 
@@ -113,6 +129,7 @@ class Catalog:
         """
         from indexer.writer import Writer
 
+        self._check_place()
         with in_words(self.path), self._engine().begin() as connection:
             writer = Writer(connection, self.path, self.space)
             yield writer
@@ -131,12 +148,25 @@ class Catalog:
         """Write the file anew without free pages, and empty the write-ahead log."""
         self._outside_transactions("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def _check_place(self) -> None:
+        """Raises NoIndex where another file is in the place of the one that was opened, or none.
+
+        SQLite would go on with the one that was opened, which nobody will open again.
+        """
+        if _identity(self.path) != self._file:
+            raise NoIndex(
+                f"{printable(self.path)} was deleted, moved or replaced since it was opened; "
+                "open the index again."
+            )
+
     def _engine(self) -> Engine:
         from indexer.engine import engine_of
 
-        if self._made is None:
-            self._made = engine_of(self.path)
-        return self._made
+        with self._making:
+            if self._made is None or self._made[0] != os.getpid():
+                abandon(self._made)
+                self._made = os.getpid(), engine_of(self.path)
+            return self._made[1]
 
     def _outside_transactions(self, *statements: str) -> None:
         with in_words(self.path), contextlib.closing(self._engine().raw_connection()) as raw:
@@ -146,14 +176,24 @@ class Catalog:
             cursor.close()
 
 
-def _bring_forward(connections: Connections, path: Path) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _bring_forward(connections: Connections, path: Path, *, upgrade: bool) -> None:
     """Give a catalog of an earlier version the tables of this one, all of them or none."""
     if not _is_earlier(connections, path):
         return
-    if not writable(path):
+    if not (upgrade and writable(path)):
+        somebody = "" if writable(path) else " as somebody who may write there"
         raise BadRequest(
             f"{printable(path)} was made by an earlier version of avsearch and must be brought "
-            "to this one first: run avsearch info on it once as somebody who may write there."
+            f"to this one first: run avsearch info on it once{somebody}."
         )
     with only_writer(path.parent):
         if _is_earlier(connections, path):  # still: another may have been quicker

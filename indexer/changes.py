@@ -87,6 +87,11 @@ class Changes:
         """How many files were asked for, those the scan refused aside."""
         return len(self.jobs) + self.unchanged + sum(r.reason is not None for r in self.again)
 
+    @property
+    def moving(self) -> set[Path]:
+        """Files that are gone and have the size of a new one, which may be them."""
+        return {record.path for job in self.jobs for record in job.gone}
+
 
 def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
     """Compare galleries with the catalog."""

@@ -15,46 +15,60 @@ from indexer.errors import AvsearchError, BadRequest, IndexBusy, IndexDamaged, p
 WAIT_S = 30  # how long to wait for another connection to let go of the file
 ADVICE = "restore it from a copy, or move its folder away and run avsearch index again"
 
-_PAGE_SIZE_AT = 16  # in the header of every file of SQLite, two bytes; 1 stands for 65,536
+_FILES = ("", "-wal", "-shm", "-journal")  # what SQLite adds to a database's name for its files
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON")
+_opened: set[Path] = set()  # the databases that this process has connected to
+_abandoned: list[object] = []  # what a fork inherited; SQLite forbids even to close it
 
 
 class Connections:
-    """Connections to read a database with, kept to be used again."""
+    """Connections to read a database with, kept to be used again; threads may share one object."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._spare: list[sqlite3.Connection] = []
+        self._process = os.getpid()
+        self._closed = False
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A transaction: whatever is written meanwhile, what is read is of one moment."""
-        try:  # not asked first whether there is one: another thread may take it meanwhile
-            connection = self._spare.pop()
-        except IndexError:
-            connection = connect(self._path)
+        connection = self._taken()
         try:
             connection.execute("BEGIN")
             yield connection
         finally:
             connection.rollback()
             # What was read without locks may be of the past: such a connection is not used twice.
-            if writable(self._path):
+            if writable(self._path) and not self._closed:
                 self._spare.append(connection)
             else:
                 connection.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        while self._spare:
+        """Let go of the file, as soon as nobody reads any more."""
+        self._closed = True
+        while self._spare and self._process == os.getpid():
             self._spare.pop().close()
+
+    def _taken(self) -> sqlite3.Connection:
+        if self._process != os.getpid():
+            abandon(self._spare)
+            self._spare, self._process = [], os.getpid()
+        try:  # not asked first whether there is one: another thread may take it meanwhile
+            return self._spare.pop()
+        except IndexError:
+            return connect(self._path)
 
 
 def connect(path: Path, *, new: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself; ``new`` makes a file that is missing.
 
     Where the folder may not be written to and nobody writes, the file is read without locks.
+    From now on no code of this process may open and close the file by other means: that takes
+    away every lock that SQLite holds on it here, and others then overwrite what is written.
     """
+    _opened.add(path)
     mode = "rwc" if new else "ro&immutable=1" if _lockless(path) else "rw"
     address = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
     connection = sqlite3.connect(
@@ -72,18 +86,26 @@ def writable(path: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Delete a database with its logs: SQLite would play one left behind into a new file."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in _FILES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def check_length(path: Path) -> None:
+def abandon(inherited: object) -> None:
+    """Keep connections that a fork inherited out of use for as long as its process lives."""
+    _abandoned.append(inherited)
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether a path leads to a database that this process uses, or to a file beside one."""
+    files = (each.with_name(each.name + suffix) for each in _opened.copy() for suffix in _FILES)
+    return any(_is_same(path, file) for file in files)
+
+
+def check_length(driver: sqlite3.Connection, path: Path) -> None:
     """Raises IndexDamaged for a file that ends within a page, which SQLite takes for zeros."""
-    if _has_log(path) or not os.access(path, os.R_OK):
-        return  # the log may hold the page that a full disk did not take
-    with path.open("rb") as file:
-        header = file.read(_PAGE_SIZE_AT + 2)
-    page = int.from_bytes(header[_PAGE_SIZE_AT:], "big")
-    if page and path.stat().st_size % (page if page > 1 else 1 << 16):
+    (page,) = driver.execute("PRAGMA page_size").fetchone()
+    # The log may hold the page that a full disk did not take, or that is written just now.
+    if not _has_log(path) and path.stat().st_size % page and not _has_log(path):
         raise IndexDamaged(f"{printable(path)} is cut short; {ADVICE}.")
 
 
@@ -122,6 +144,13 @@ def _has_log(path: Path) -> bool:
     try:
         return _log(path).stat().st_size > 0
     except FileNotFoundError:
+        return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
         return False
 
 

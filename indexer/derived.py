@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from indexer.lookup import Lookup
 from indexer.nearly import Nearly
 from indexer.parts import Part
 from indexer.records import Revision
-from indexer.segments import UnfitCacheError
+from indexer.segments import NoCacheError, UnfitCacheError
 from indexer.snapshot import Snapshot
 from indexer.vectors import Device
 from indexer.verify import problems
@@ -31,22 +32,36 @@ logger = logging.getLogger(__name__)
 
 
 class Derived:
-    """The vector cache and the approximate index of an index folder, and what was read of them."""
+    """The vector cache and the approximate index of an index folder, and what was read of them.
+
+    Threads may share one. A revision that is ready is searched without a lock; one thread at a
+    time makes another ready; whoever writes has a cache object of their own, so that searches do
+    not wait for them.
+    """
 
     def __init__(self, folder: Path, catalog: Catalog, device: Device) -> None:
         self._folder, self._catalog, self._device = folder, catalog, device
-        self._cache = Cache(folder, catalog.space)
+        checked: set[str] = set()
+        self._cache = Cache(folder, catalog.space, checked)  # of whoever holds _preparing
+        self._written = Cache(folder, catalog.space, checked)  # of whoever holds the write lock
         self._approximate = ApproximateFile(self._cache.folder, catalog.space)
         self.held: Snapshot | None = None  # the revision searched last
         self._ahead: list[Part] = []  # of items that are being written to the catalog
+        self._preparing = threading.Lock()
 
     def snapshot(self, read: Lookup) -> Snapshot:
         """The revision being read, ready to search; if it was not on disk it is put there."""
         revision = read.revision()
-        if self.held is None or self.held.revision != revision:
-            space, parts = self._catalog.space, self._sound_parts(read)
-            self.held = Snapshot(revision, FaissIndex(space.dim, space.metric, self._device, parts))
-        return self.held
+        held = self.held
+        if held is not None and held.revision == revision:
+            return held
+        with self._preparing:
+            held = self.held  # another thread may have been quicker
+            if held is None or held.revision != revision:
+                space, parts = self._catalog.space, self._sound_parts(read)
+                vectors = FaissIndex(space.dim, space.metric, self._device, parts)
+                held = self.held = Snapshot(revision, vectors)
+            return held
 
     def nearly(self, read: Lookup, snapshot: Snapshot) -> FaissIndex | Nearly:
         """What an approximate search asks: the vectors themselves where no file can be used.
@@ -59,8 +74,9 @@ class Derived:
                 "avsearch index --approximate hnsw, or ask without --approximate."
             )
         if snapshot.nearly is None:
-            found = self._approximate.usable(self._known_to(read))
-            snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
+            with self._preparing:
+                found = self._approximate.usable(self._known_to(read))
+                snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
         return snapshot.nearly or snapshot.vectors
 
     def keep(self, part: Part) -> None:
@@ -69,7 +85,7 @@ class Derived:
         :meth:`bring_forward` then need not read them from there. The caller holds the write lock.
         """
         try:
-            self._ahead.append(self._cache.keep(part))
+            self._ahead.append(self._written.keep(part))
         except OSError as error:  # it is only a copy: the catalog has all of it
             _warn_of_disk(error)
 
@@ -79,12 +95,12 @@ class Derived:
             revision, metric = read.revision(), self._catalog.space.metric
             try:
                 try:
-                    before = [*self._parts(read), *self._ahead]
+                    before = [*self._parts(self._written, read), *self._ahead]
                     parts = brought_forward(before, read, metric)
-                    stored = self._cache.store(parts, revision)
+                    stored = self._written.store(parts, revision)
                 except UnfitCacheError as error:
                     _warn_of(error)
-                    stored = self._cache.store(brought_forward([], read, metric), revision)
+                    stored = self._written.store(brought_forward([], read, metric), revision)
                 kind = kind_of(read.notes())
                 self._approximate.keep(kind, stored, revision, self._known_to(read))
             except OSError as error:  # it is only a copy: the next reader does without
@@ -98,15 +114,20 @@ class Derived:
         """Delete all of it. The caller holds the write lock."""
         self.held = None
         self._approximate.clear()
-        self._cache.clear()
+        self._written.clear()
 
     def problems(self, read: Reader) -> list[str]:
-        """What is wrong with the catalog or with what is made of it, in sentences."""
-        return [*problems(read, self._cache), *self._approximate.problems()]
+        """What is wrong with the catalog or with what is made of it, in sentences.
+
+        Everything is read anew from the disk.
+        """
+        cache = Cache(self._folder, self._catalog.space)
+        found = problems(read, cache, self._known_to(read))
+        return [*found, *ApproximateFile(cache.folder, self._catalog.space).problems()]
 
     def _sound_parts(self, read: Lookup) -> list[Part]:
         """The parts of the revision being read, their files compared with their checksums."""
-        before = self._parts(read)
+        before = self._parts(self._cache, read)
         try:
             self._cache.check(before)
         except UnfitCacheError as error:
@@ -117,14 +138,16 @@ class Derived:
             return self._kept(parts, read.revision())
         return parts
 
-    def _parts(self, read: Lookup) -> list[Part]:
+    def _parts(self, cache: Cache, read: Lookup) -> list[Part]:
         """The parts on disk to start from; none where they are unfit or of another catalog."""
-        known = self.held.vectors.parts if self.held is not None else ()
+        held = self.held
+        known = held.vectors.parts if held is not None else ()
         try:
-            stamp, parts = self._cache.load(known)
+            stamp, parts = cache.load(known)
+        except NoCacheError:
+            return []
         except UnfitCacheError as error:
-            if self._cache.exists():
-                _warn_of(error)
+            _warn_of(error)
             return []
         if self._known_to(read)(stamp.revision):
             return parts
@@ -147,7 +170,8 @@ class Derived:
 
         Under the lock, and only of the newest revision: what was forgotten never comes back.
         """
-        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), only_writer(self._folder):
+        alone = only_writer(self._folder, wait=False)
+        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), alone:
             with self._catalog.look() as newest:
                 still_newest = newest.revision().number == revision.number
             if still_newest:

@@ -18,12 +18,13 @@ def engine_of(path: Path, *, new: bool = False) -> Engine:
 
     They raise sqlite3.Error, as the driver does.
     """
+    # What was read without locks may be of the past: such a connection is not used twice.
+    kept = {"poolclass": QueuePool, "max_overflow": -1}  # however many threads ask at once
     engine = create_engine(
         "sqlite://",
         creator=functools.partial(connect, path, new=new),
-        # What was read without locks may be of the past: such a connection is not used twice.
-        poolclass=QueuePool if writable(path) else NullPool,
         json_serializer=lambda value: json.dumps(value, ensure_ascii=False),
+        **(kept if writable(path) else {"poolclass": NullPool}),
     )
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _raise_as_it_is)

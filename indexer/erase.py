@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.errors import printable
 from indexer.records import Person
+from indexer.traces import search_folder
 from indexer.types import Vectors
 from indexer.vectors import prepared
 
 if TYPE_CHECKING:
     from indexer.reader import Reader
 
-PIECE = 32  # bytes of a vector that are looked for as one: a part of it is found as well
-BLOCK = 1 << 24  # bytes of a file in memory at a time
-_WORD = np.dtype("<u8")
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forgettable:
+    """What would be deleted with a person, and how many people would still have items."""
+
+    person: str
+    items: int
+    files: int
+    backups: int
+    people_left: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,79 +87,3 @@ def proof(
         skipped=skipped,
         backups=backups,
     )
-
-
-def search_folder(
-    folder: Path, texts: Sequence[str], vectors: Iterable[Vectors]
-) -> tuple[int, list[str]]:
-    """Look for texts and for pieces of vectors in every byte of a folder.
-
-    Returns the number of bytes searched and a sentence for each file in which any was found.
-    """
-    pieces = _Pieces(vectors)
-    searched, leftovers = 0, []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        size, found = _search_file(path, [text.encode() for text in texts], pieces)
-        searched += size
-        leftovers += [f"{printable(path)} still holds {what}." for what in sorted(found)]
-    return searched, leftovers
-
-
-def _search_file(path: Path, texts: list[bytes], pieces: _Pieces) -> tuple[int, set[str]]:
-    overlap = max([PIECE, *map(len, texts)])
-    size, found = path.stat().st_size, set()
-    for block in _blocks(path, overlap):
-        found |= {f"the text {text.decode()!r}" for text in texts if text in block}
-        if pieces.are_in(block):
-            found.add("a part of a vector")
-    return size, found
-
-
-def _blocks(path: Path, overlap: int) -> Iterator[bytes]:
-    """The content in blocks, each with the end of the one before it."""
-    with path.open("rb") as file:
-        tail = b""
-        while block := file.read(BLOCK):
-            yield tail + block
-            tail = (tail + block)[-overlap:]
-
-
-class _Pieces:
-    """Many short strings of bytes, all looked for in one pass.
-
-    A table of the first two bytes rules out nearly every position; what remains is compared
-    with the first eight bytes of the pieces, and only then with all of a piece.
-    """
-
-    def __init__(self, vectors: Iterable[Vectors]) -> None:
-        self._whole = {piece for vector in vectors for piece in _split(vector)}
-        heads = [int.from_bytes(piece[: _WORD.itemsize], "little") for piece in self._whole]
-        self._heads = np.unique(np.array(heads, _WORD))
-        self._maybe = np.zeros(1 << 16, bool)
-        self._maybe[self._heads & 0xFFFF] = True
-
-    def are_in(self, block: bytes) -> bool:
-        """Whether any piece is in the block, at any position."""
-        return any(
-            block[at : at + PIECE] in self._whole
-            for shift in range(_WORD.itemsize)
-            for at in self._positions(block, shift)
-        )
-
-    def _positions(self, block: bytes, shift: int) -> list[int]:
-        """Where a head stands, of the positions that are ``shift`` past a multiple of 8."""
-        count = (len(block) - shift) // _WORD.itemsize
-        if count < 1:
-            return []
-        words = np.frombuffer(block, _WORD, count, shift)
-        maybe = np.flatnonzero(self._maybe[words.astype(np.uint16)])
-        sure = maybe[np.isin(words[maybe], self._heads)]
-        return [int(at) * _WORD.itemsize + shift for at in sure]
-
-
-def _split(vector: Vectors) -> list[bytes]:
-    """The pieces of a vector that are not mostly one number, which any file may hold."""
-    content = np.asarray(vector, "<f4").tobytes()
-    size = min(PIECE, len(content))
-    pieces = [content[at : at + size] for at in range(0, len(content) - size + 1, size)]
-    return [piece for piece in pieces if len(set(np.frombuffer(piece, "<f4").tolist())) > size // 8]

@@ -16,13 +16,17 @@
         └── ForeignSpace    (4)   the vectors were made by another model
 
 A message is one sentence or two: what is wrong, with which file, and what to do. An error
-that no user can cause is not in this tree and is not caught anywhere.
+that no user can cause is not in this tree and is not caught anywhere. All of them can be copied
+and pickled, so that they come back whole from other processes.
 """
 
 from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any, TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 # What helps where the number of a system's error tells it; nothing is advised where it does not.
 _HELPS = {
@@ -47,6 +51,10 @@ class AvsearchError(Exception):
 
     exit_code = 2
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with the message, which is not what every class takes.
+        return _restored, (type(self), self.args), self.__dict__
+
 
 class RefusedFile(AvsearchError):
     """One file cannot be used, for a reason its owner understands.
@@ -55,7 +63,8 @@ class RefusedFile(AvsearchError):
     useless until they change. A missing permission is not lasting.
     """
 
-    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, path: Path | str, reason: str, *, lasting: bool = True) -> None:
+        path = Path(path)
         super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
@@ -111,6 +120,11 @@ def os_reason(error: OSError, advice: str = "") -> str:
     """
     helps = [each for each in (_HELPS.get(error.errno or 0), advice) if each]
     return "; ".join(filter(None, [error.strerror or str(error), ", or ".join(helps)]))
+
+
+def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:
+    """An error with these arguments, its attributes still to be set."""
+    return kind.__new__(kind, *args)
 
 
 def is_utf8(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from indexer.ahead import ReadAhead
+from indexer.changes import CHUNK
 from indexer.columns import attribute_column, group_rows
 from indexer.errors import BadRequest, ForeignSpace, NoIndex, printable
+from indexer.files import absolute
 from indexer.importing import Imported, Importer
 from indexer.index import Index
 from indexer.keeping import Keeping
@@ -19,6 +22,7 @@ from indexer.parquet_source import Batch, ParquetSource
 from indexer.parquet_target import ParquetTarget
 from indexer.reader import Reader
 from indexer.records import PERSON_COLUMNS, Person
+from indexer.rehearsing import rehearsal
 from indexer.types import Space
 
 Progress = Callable[[int, int], None]
@@ -34,13 +38,14 @@ class Exported:
     files: int
 
 
-def export_index(index: Index, path: Path, progress: Progress | None = None) -> Exported:
+def export_index(index: Index, path: Path | str, progress: Progress | None = None) -> Exported:
     """Write everything one revision of the index holds to a Parquet file.
 
     First what is known of files and was asked of them, then the items by number. The file
     appears when it is whole. ``progress`` is called with the items done and their total. Raises
     BadRequest where the file cannot be written or is there and no Parquet file.
     """
+    path = absolute(path)
     with index.catalog.read() as read:
         counts, people = read.counts(), read.people()
         columns = list(dict.fromkeys(key for who in people.values() for key in who.attributes))
@@ -57,8 +62,8 @@ def export_index(index: Index, path: Path, progress: Progress | None = None) -> 
 
 
 def import_file(
-    path: Path,
-    folder: Path,
+    path: Path | str,
+    folder: Path | str,
     *,
     space: Space | None = None,
     notes: Mapping[str, str] | None = None,
@@ -75,6 +80,7 @@ def import_file(
     ForeignSpace for vectors of another space than the index's, IndexBusy where somebody else
     writes. An index that was made stays, empty.
     """
+    path, folder = absolute(path), absolute(folder)
     with ParquetSource(path) as source:
         space = _space(source, space)
         with (
@@ -91,15 +97,59 @@ def import_file(
             return importer.finish()
 
 
+def plan_import(
+    path: Path | str,
+    folder: Path | str,
+    *,
+    space: Space | None = None,
+    progress: Progress | None = None,
+) -> Imported:
+    """What :func:`import_file` would take; writes nothing.
+
+    Raises what that does, but for IndexBusy.
+    """
+    path = absolute(path)
+    with ParquetSource(path) as source, contextlib.ExitStack() as stack:
+        space = _space(source, space)
+        index = _existing(folder)
+        if index is not None:
+            stack.enter_context(index)
+            _check_space(index, space, path)
+        write = stack.enter_context(rehearsal(space))
+        importer = Importer(write, source)
+        for batch in _read_ahead(source):
+            importer.take(batch)
+            if progress is not None:
+                progress(batch.first + len(batch) - 1, source.rows)
+        done = importer.finish()
+        replaced = 0 if index is None else _known_files(index, write.files())
+    return dataclasses.replace(done, replaced=replaced)
+
+
+def _existing(folder: Path | str) -> Index | None:
+    """The index in a folder, as it is; None where there is none."""
+    try:
+        return Index.open(folder, upgrade=False)
+    except NoIndex:
+        return None
+
+
+def _known_files(index: Index, files: Sequence[Path]) -> int:
+    """How many of these files an index has."""
+    with index.catalog.read() as read:
+        some = (files[at : at + CHUNK] for at in range(0, len(files), CHUNK))
+        return sum(len(read.files_named(each)) for each in some)
+
+
 def _read_ahead(source: ParquetSource) -> Iterator[Batch]:
     """The batches of a file, each read while the one before is written."""
     with ReadAhead([source], ParquetSource.batches, workers=1, depth=1) as batches:
         yield from (batch for batch in batches if batch is not None)
 
 
-def vector_size(path: Path) -> int:
+def vector_size(path: Path | str) -> int:
     """How many numbers the vectors of a Parquet file have; BadRequest as :func:`import_file`."""
-    with ParquetSource(path) as source:
+    with ParquetSource(absolute(path)) as source:
         return source.dim
 
 
@@ -128,14 +178,21 @@ def _opened(folder: Path, space: Space, notes: Mapping[str, str], path: Path) ->
         index = Index.open(folder)
     except NoIndex:
         return Index.create(folder, space, notes=notes)
-    if index.space != space:
+    try:
+        _check_space(index, space, path)
+    except ForeignSpace:
         index.close()
+        raise
+    return index
+
+
+def _check_space(index: Index, space: Space, path: Path) -> None:
+    if index.space != space:
         raise ForeignSpace(
             f"{printable(path)} holds vectors of {space.describe()}, and the index in "
-            f"{printable(folder)} has those of {index.space.describe()}; "
+            f"{printable(index.folder)} has those of {index.space.describe()}; "
             "import it into another folder with --index."
         )
-    return index
 
 
 def _asked_columns(rows: Sequence[Row[Any]], people: Mapping[int, Person]) -> dict[str, Any]:

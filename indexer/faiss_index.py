@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -43,6 +44,7 @@ class FaissIndex:
     ) -> None:
         faiss_scan.require_faiss(device)
         self._dim, self._metric, self._device = dim, metric, device
+        self._copying = threading.Lock()
         self._set(list(parts))
 
     @property
@@ -157,12 +159,13 @@ class FaissIndex:
 
     def _on_gpu(self, queries: Vectors, k: int, wanted: Selection, plan: Plan) -> list[Rows] | None:
         rows = wanted.rows
-        copy = self._gpu if plan.kind == "everything" else None
-        if copy is None:
-            copy = GpuCopy(self._vectors(rows), self._metric)
-        if plan.kind == "everything":
-            self._gpu = copy
-        found = copy.candidates(queries, k)
+        with self._copying:  # FAISS's GPU indexes are not for several threads at a time
+            copy = self._gpu if plan.kind == "everything" else None
+            if copy is None:
+                copy = GpuCopy(self._vectors(rows), self._metric)
+            if plan.kind == "everything":
+                self._gpu = copy
+            found = copy.candidates(queries, k)
         return None if found is None else [rows[local] for local in found]
 
     def _rank(self, queries: Vectors, candidates: Iterable[Rows], out: Ranked) -> None:

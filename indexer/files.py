@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Paths that stay what they are, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def require_readable(path: Path) -> None:
             file.read(1)
     except OSError as error:
         raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
+
+
+def absolute(path: object) -> Path:
+    """A path, or one as text, that means the same whatever folder the process works in later.
+
+    Raises BadRequest for what is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise BadRequest(f"A file or folder is a path or text, not {type(path).__name__}.")
+    return Path(path).absolute()
 
 
 @contextlib.contextmanager

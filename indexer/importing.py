@@ -33,13 +33,17 @@ _MODALITIES = np.array([*MODALITIES, None], object)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Imported:
-    """What was taken: people, faces, voices, files; ``replaced`` were in the index before."""
+    """What was taken: people, faces, voices, files; ``replaced`` were in the index before.
+
+    ``rows`` is how many rows said so.
+    """
 
     people: int
     faces: int
     voices: int
     files: int
     replaced: int
+    rows: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class _Rows:
 class Importer:
     """Takes the batches of a file in; what they say of people is written at the end."""
 
-    def __init__(self, write: Writer, parquet: ParquetSource, keeping: Keeping) -> None:
+    def __init__(
+        self, write: Writer, parquet: ParquetSource, keeping: Keeping | None = None
+    ) -> None:
         write.hold_pages(PAGES)
         self._keeping, self._next_item = keeping, write.next_item()
         self._bulk = not write.holds_files()
@@ -100,7 +106,8 @@ class Importer:
     def finish(self) -> Imported:
         """Write what was said of people, and that files without a word of it were taken whole."""
         self._ask_for_all()
-        self._keeping.finish()
+        if self._keeping is not None:
+            self._keeping.finish()
         if self._bulk:
             self._write.create_indexes()
         said = {
@@ -110,7 +117,8 @@ class Importer:
         self._write.put_people(list(merged(known, said).values()))
         faces, voices = self._counts.tolist()
         files = self._next_file - self._first_file
-        return Imported(len(self._numbers), faces, voices, files, self._replaced)
+        rows = self._parquet.rows
+        return Imported(len(self._numbers), faces, voices, files, self._replaced, rows)
 
     def _check(self, batch: Batch) -> None:
         has = batch.has_vector
@@ -229,6 +237,8 @@ class Importer:
 
     def _keep(self, batch: Batch, rows: _Rows) -> None:
         """Have the items in the cache, by the numbers that the catalog will give them."""
+        if self._keeping is None:
+            return
         has = batch.has_vector
         first, self._next_item = self._next_item, self._next_item + len(batch.vectors)
         ids = np.arange(first, self._next_item)

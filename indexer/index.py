@@ -15,7 +15,7 @@ from indexer import catalog as catalogs
 from indexer import migrations
 from indexer.catalog import Catalog
 from indexer.derived import Derived
-from indexer.erase import Receipt, proof
+from indexer.erase import Forgettable, Receipt, proof
 from indexer.errors import (
     AvsearchError,
     BadRequest,
@@ -25,6 +25,7 @@ from indexer.errors import (
     os_reason,
     printable,
 )
+from indexer.files import absolute
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
 from indexer.lookup import Lookup
@@ -47,7 +48,15 @@ class Index:
     """Faces and voices of people, and their vectors of one space, in one folder.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`; a context manager. Any
-    number of processes may read while one writes. One object serves one thread at a time.
+    number of processes may read while one writes.
+
+    Any number of threads may use one object, so a server opens an index once. They search at the
+    same time, each call sees one revision, and what they write waits for what another thread
+    writes; only another process makes it raise IndexBusy. After a fork, parent and child may both
+    go on with it. Close it when no thread uses it any more.
+
+    While an index is open, no code of the process may open files of its catalog by any means but
+    SQLite: to close one would take SQLite's locks away, and with them what others write.
     """
 
     def __init__(self, folder: Path, catalog: Catalog, device: Device = "cpu") -> None:
@@ -58,38 +67,47 @@ class Index:
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Path | str,
         space: Space,
         *,
         notes: Mapping[str, str] | None = None,
         device: Device = "cpu",
     ) -> Index:
         """A new, empty index with these notes; BadRequest where there is one already."""
+        folder = absolute(folder)
         _make(folder)
         with only_writer(folder):
             if _exists(folder):
                 raise BadRequest(f"There is an index in {printable(folder)} already.")
-            catalog = Catalog.create(folder / catalogs.NAME, space, notes or {})
-            index = cls(folder, catalog, device)
-            index._derived.clear()  # one may be left of an index whose catalog was taken away
-            return index
+            return cls._created(folder, space, notes, device)
 
     @classmethod
-    def open(cls, folder: Path, *, device: Device = "cpu") -> Index:
+    def _created(
+        cls, folder: Path, space: Space, notes: Mapping[str, str] | None, device: Device
+    ) -> Index:
+        """A new index where the caller, who holds the write lock, has seen none."""
+        index = cls(folder, Catalog.create(folder / catalogs.NAME, space, notes or {}), device)
+        index._derived.clear()  # one may be left of an index whose catalog was taken away
+        return index
+
+    @classmethod
+    def open(cls, folder: Path | str, *, device: Device = "cpu", upgrade: bool = True) -> Index:
         """The index in a folder, for search on this device; no vector is loaded yet.
 
-        Raises NoIndex where there is none, IndexDamaged where its catalog is not one.
+        One of an earlier version is brought to this one, or without ``upgrade`` refused. Raises
+        NoIndex where there is none, IndexDamaged where its catalog is not one.
         """
+        folder = absolute(folder)
         if not _exists(folder):
             raise NoIndex(
                 f"There is no index in {printable(folder)}; make one with avsearch index GALLERY."
             )
-        return cls(folder, Catalog.open(folder / catalogs.NAME), device)
+        return cls(folder, Catalog.open(folder / catalogs.NAME, upgrade=upgrade), device)
 
     @classmethod
     def open_or_create(
         cls,
-        folder: Path,
+        folder: Path | str,
         space: Space,
         *,
         notes: Mapping[str, str] | None = None,
@@ -99,8 +117,12 @@ class Index:
 
         Raises ForeignSpace if it is of another space.
         """
+        folder = absolute(folder)
         if not _exists(folder):
-            return cls.create(folder, space, notes=notes, device=device)
+            _make(folder)
+            with only_writer(folder):
+                if not _exists(folder):  # still: another thread may have been quicker
+                    return cls._created(folder, space, notes, device)
         index = cls.open(folder, device=device)
         try:
             index.check_space(space)
@@ -252,6 +274,18 @@ class Index:
             ids = read.items_of(key, modality)
             items = read.items(ids)
             return [items[number] for number in ids.tolist()], read.vectors(ids)
+
+    def forgettable(self, key: str) -> Forgettable:
+        """What :meth:`forget` would delete; nothing is. BadRequest for somebody unknown."""
+        with self.catalog.read() as read:
+            who, items = _person(read, key), len(read.items_of(key))
+            return Forgettable(
+                person=who.key,
+                items=items,
+                files=len(read.files_of(key)),
+                backups=len(migrations.backups(self.catalog.path)),
+                people_left=read.counts().people - min(items, 1),
+            )
 
     def forget(self, key: str) -> Receipt:
         """Delete a person for good, and search every byte of the folder for what is left.

@@ -13,13 +13,15 @@ import numpy as np
 
 from indexer.ahead import ReadAhead
 from indexer.catalog import Catalog
-from indexer.changes import Changes, Job, changes, is_gone, is_settled
+from indexer.changes import Changes, Job, changes, is_settled
 from indexer.errors import printable
 from indexer.index import Index
+from indexer.pruning import Confirm, Loss, check_whole, losses, may_remove, still_lost
 from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
-from indexer.scan import NOT_THERE, Scan, scan
-from indexer.types import Embedded, Embedder, Extractor
+from indexer.rehearsing import rehearsal
+from indexer.scan import Scan, scan
+from indexer.types import Embedded, Embedder, Extractor, Space
 from indexer.writer import Writer
 
 COMMIT_FILES = 256  # a transaction holds no more files
@@ -41,7 +43,9 @@ class IngestReport:
     ``refused`` has the path and reason of every file of the gallery that was not taken, in this
     run or before, and of every part of a file that a manifest named and that came to nothing.
     ``missing`` are files of the index that are gone from the gallery; they are removed only
-    by a run with ``prune``. ``ignored`` counts by suffix the files that are not media.
+    by a run with ``prune``. ``vanished`` are galleries of which nothing is there, and how many
+    files the index has of each; ``missing`` has these too.
+    ``ignored`` counts by suffix the files that are not media.
     ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
     ``duplicates`` are files of the index that have the same bytes and are of different people.
     ``notes`` has the path and a sentence for each thing that was lost, left out or chosen between
@@ -64,6 +68,7 @@ class IngestReport:
     moved: int = 0
     duplicates: list[Duplicate] = dataclasses.field(default_factory=list)
     notes: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    vanished: dict[Path, int] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as the JSON of ``avsearch index`` has it."""
@@ -96,13 +101,14 @@ class IngestReport:
 
 def ingest(
     index: Index,
-    galleries: Path | Scan | Sequence[Path | Scan],
+    galleries: Path | str | Scan | Sequence[Path | str | Scan],
     extractor: Extractor,
     embedder: Embedder,
     *,
     batch_size: int = 128,
     workers: int = 2,
     prune: bool = False,
+    confirm: Confirm | None = None,
     progress: Progress | None = None,
     joiner: Joiner | None = None,
 ) -> IngestReport:
@@ -110,13 +116,16 @@ def ingest(
 
     Takes only what is new or changed. A file that is refused stops nothing; any other exception
     goes through, and what was finished before it stays. ``prune`` removes the files that are
-    gone. ``progress`` is called with the files done and their total. ``joiner`` is given what was
-    found in a file, once all of it is embedded, and says what is written; ranges of files that a
-    manifest names are written as they are. People of whom no file is
-    left are dropped; people in tables who have no file are not stored.
+    gone; where they are more than half of what is known of a gallery, ``confirm`` is given a
+    question and answers it. ``progress`` is called with the files done and their total.
+    ``joiner`` is given what was found in a file, once all of it is embedded, and says what is
+    written; ranges of files that a manifest names are written as they are. People of whom no
+    file is left are dropped; people in tables who have no file are not stored.
 
     Raises ForeignSpace for an embedder of another space, IndexBusy where somebody else writes,
-    and BadRequest for a gallery or table that is wrong.
+    and BadRequest for a gallery or table that is wrong. With ``prune`` also BadRequest, before
+    anything is done, where none of a gallery's files is there, or more than half are gone and
+    there is no ``confirm``.
     """
     started = time.monotonic()
     index.check_space(embedder.space)
@@ -125,10 +134,14 @@ def ingest(
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
+            lost = losses(read, scans, todo.moving)
+        if prune:
+            check_whole(lost)
+            prune = may_remove(lost, confirm)
         _write_known(catalog, todo, report)
         intake = _Intake(catalog, embedder, todo, report, batch_size, progress, joiner)
         intake.run(FileReader(extractor), workers)
-        _sweep(catalog, scans, report, prune=prune)
+        _sweep(catalog, lost, report, prune=prune, confirm=confirm)
         with catalog.read() as read:
             report.duplicates = read.duplicates()
     counts = index.counts()
@@ -139,9 +152,58 @@ def ingest(
     return report
 
 
-def _scans(galleries: Path | Scan | Sequence[Path | Scan], extractor: Extractor) -> list[Scan]:
-    several = [galleries] if isinstance(galleries, Path | Scan) else galleries
-    return [scan(each, extractor.kind) if isinstance(each, Path) else each for each in several]
+def plan(
+    index: Index | None,
+    galleries: Path | str | Scan | Sequence[Path | str | Scan],
+    extractor: Extractor,
+    *,
+    prune: bool = False,
+    confirm: Confirm = lambda _: True,
+) -> IngestReport:
+    """What :func:`ingest` would do, as far as that is told without reading a file; writes nothing.
+
+    A file that was moved counts as new, and its old place neither as missing nor as removed.
+    ``people``, ``faces`` and ``voices`` are totals as they are; None for ``index`` stands for an
+    index that is yet to be made. ``confirm`` is given the questions that a run would ask. Raises
+    BadRequest as :func:`ingest` does.
+    """
+    started = time.monotonic()
+    scans = _scans(galleries, extractor)
+    nothing = rehearsal(Space("", "", 1, "cosine"))
+    with nothing if index is None else index.catalog.read() as read:
+        todo = changes(read, scans, extractor.settings)
+        lost = losses(read, scans, todo.moving)
+        counts, duplicates = read.counts(), read.duplicates()
+    if prune:
+        check_whole(lost)
+        prune = may_remove(lost, confirm)
+    missing = list(dict.fromkeys(path for loss in lost for path in loss.missing))
+    known = [job.known is not None and job.known.reason is None for job in todo.jobs]
+    return IngestReport(
+        index=Path() if index is None else index.folder,
+        people=counts.people,
+        faces=counts.faces,
+        voices=counts.voices,
+        added=known.count(False),
+        updated=known.count(True),
+        unchanged=todo.unchanged,
+        removed=len(missing) if prune else 0,
+        refused=sorted(each for one in (*todo.again, *todo.refused) for each in one.refusals()),
+        seconds=time.monotonic() - started,
+        missing=[] if prune else missing,
+        ignored=_ignored(scans),
+        unmatched=_unmatched(scans),
+        duplicates=duplicates,
+        notes=sorted((one.path, note) for one in todo.again for note in one.notes),
+        vanished={loss.gallery: loss.known for loss in lost if loss.is_whole},
+    )
+
+
+def _scans(
+    galleries: Path | str | Scan | Sequence[Path | str | Scan], extractor: Extractor
+) -> list[Scan]:
+    several = [galleries] if isinstance(galleries, Path | str | Scan) else galleries
+    return [each if isinstance(each, Scan) else scan(each, extractor.kind) for each in several]
 
 
 def _ignored(scans: Sequence[Scan]) -> dict[str, int]:
@@ -174,17 +236,25 @@ def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
             write.put_files([(record, []) for record in new], todo.people)
 
 
-def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, prune: bool) -> None:
+def _sweep(
+    catalog: Catalog,
+    before: Sequence[Loss],
+    report: IngestReport,
+    *,
+    prune: bool,
+    confirm: Confirm | None,
+) -> None:
     """Find the files that are gone, and drop refusals of what is not there to be refused."""
-    missing: list[Path] = []
-    stale: list[Path] = []
     with catalog.read() as read:
-        for each in scans:
-            rest = _not_seen(read.files_under(each.gallery), each)
-            missing += [
-                record.path for record in rest if not record.reason and is_gone(record.path)
-            ]
-            stale += [record.path for record in rest if record.reason and not each.partial]
+        found = still_lost(read, before)
+    missing = list(dict.fromkeys(path for loss in found for path in loss.missing))
+    stale = [path for loss in found if not loss.is_whole for path in loss.stale]
+    report.vanished = {loss.gallery: loss.known for loss in found if loss.is_whole}
+    if prune:
+        check_whole(found)
+        pairs = zip(before, found, strict=True)  # of what was counted before, that was asked
+        more = [now for was, now in pairs if len(now.missing) > len(was.missing)]
+        prune = may_remove(more, confirm)
     if prune:
         report.removed, stale = len(missing), stale + missing
     else:
@@ -192,12 +262,6 @@ def _sweep(catalog: Catalog, scans: Sequence[Scan], report: IngestReport, *, pru
     if stale:
         with catalog.write("prune") as write:
             write.remove_files(stale)
-
-
-def _not_seen(known: dict[Path, FileRecord], each: Scan) -> list[FileRecord]:
-    there = {refusal.path for refusal in each.refused if refusal.reason != NOT_THERE}
-    seen = there.union(source.path for source in each.sources)
-    return [record for path, record in known.items() if path not in seen]
 
 
 @dataclasses.dataclass(slots=True)

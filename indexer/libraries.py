@@ -8,8 +8,8 @@ import types
 from indexer.errors import LibraryUnusable
 
 
-def load(module: str, user: str, extra: str) -> types.ModuleType:
-    """Import a module of a library that an extra brings.
+def load(module: str, user: str, extra: str | None = None) -> types.ModuleType:
+    """Import a module of a library that an extra, or none, brings.
 
     Raises LibraryUnusable where it is not installed, saying that ``user`` needs it, or where it
     does not load.
@@ -21,8 +21,9 @@ def load(module: str, user: str, extra: str) -> types.ModuleType:
 
         absent = absent_module(error)
         if absent is not None and f"{module}.".startswith(f"{absent}."):
+            what = f"'avsearch[{extra}]'" if extra else absent
             raise LibraryUnusable(
-                f"{user} needs {absent}, which is not installed: pip install 'avsearch[{extra}]'."
+                f"{user} needs {absent}, which is not installed: pip install {what}."
             ) from error
         failure = load_failure(error) or f"{user} needs {module}, which does not load: {error!r}."
         raise LibraryUnusable(failure) from error

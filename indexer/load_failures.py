@@ -27,7 +27,9 @@ _DISTRIBUTIONS: Final = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "faiss": "faiss-cpu",
+    "pympi": "pympi-ling",
     "sklearn": "scikit-learn",
+    "webvtt": "webvtt-py",
 }
 _ABSENT_FILE: Final = re.compile(r"([^\s:/]+): cannot open shared object file")
 _UNDEFINED_IN: Final = re.compile(r"(/.*?): undefined symbol")

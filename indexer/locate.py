@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from indexer.errors import NoIndex, printable
+from indexer.files import absolute
 from indexer.index import Index, has_other_things
 
 FOLDER = ".avsearch"
@@ -21,15 +22,16 @@ def open_index(path: str | Path | None = None) -> Index:
 
 
 def find_index(path: str | Path | None = None) -> Path:
-    """The folder of an existing index.
+    """The folder of an existing index, as an absolute path.
 
     ``path``, or else the environment's AVSEARCH_INDEX, names it or the folder it lies in;
     without either the working folder and its parents are looked through.
     """
     named = path or os.environ.get(VARIABLE)
     if named:
-        inner = Path(named) / FOLDER
-        return inner if inner.is_dir() else Path(named)
+        folder = absolute(named)
+        inner = folder / FOLDER
+        return inner if inner.is_dir() else folder
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():

@@ -7,6 +7,7 @@ import datetime
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -15,16 +16,20 @@ from indexer.errors import BadRequest, IndexBusy, os_reason, printable
 
 NAME = "lock"
 
+_threads: dict[str, threading.RLock] = {}  # by the real path of a folder
+os.register_at_fork(after_in_child=_threads.clear)  # whoever held one is not in the child
+
 
 @contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the write lock of an index folder; readers need none.
 
-    The kernel lets go of the lock when its holder dies, so no lock is ever left behind. Raises
-    IndexBusy, with the holder's process, host and time, where somebody else holds it, and
+    Other threads of this process are waited for, unless ``wait`` is false. The kernel lets go of
+    the lock when its holder dies, so no lock is ever left behind. Raises IndexBusy, with the
+    holder's process, host and time, where another process or this very thread holds it, and
     BadRequest where the folder cannot be written to.
     """
-    with _lock_file(folder) as file:
+    with _only_thread(folder, wait=wait), _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -34,6 +39,17 @@ def only_writer(folder: Path) -> Iterator[None]:
             yield
         finally:
             _write(file, "")
+
+
+@contextlib.contextmanager
+def _only_thread(folder: Path, *, wait: bool) -> Iterator[None]:
+    lock = _threads.setdefault(os.path.realpath(folder), threading.RLock())
+    if not lock.acquire(blocking=wait):
+        raise IndexBusy(f"{printable(folder)} is being written to by another thread; try again.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _lock_file(folder: Path) -> FileIO:

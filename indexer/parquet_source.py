@@ -23,6 +23,7 @@ from indexer.columns import (
     import_pyarrow,
     in_words,
 )
+from indexer.database import is_open_here
 from indexer.errors import AvsearchError, BadRequest, printable
 from indexer.records import PERSON_COLUMNS
 from indexer.types import Ids, Space, Vectors
@@ -102,6 +103,8 @@ class ParquetSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._arrow = import_pyarrow(path)
+        if is_open_here(path):
+            raise BadRequest(f"{printable(path)} belongs to an open index; export that instead.")
         with in_words(path):
             self._file = self._arrow.parquet.ParquetFile(
                 path,

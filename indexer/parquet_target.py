@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from indexer.columns import COLUMNS, FORMAT, KEY, arrow_type, attribute_column, import_pyarrow
+from indexer.database import is_open_here
 from indexer.errors import BadRequest, os_reason, printable
 from indexer.files import replacing
 from indexer.types import Space, Vectors
@@ -103,7 +104,8 @@ def _check(path: Path) -> None:
     """Nothing that is no Parquet file is ever written over."""
     if not path.parent.is_dir():
         raise BadRequest(f"There is no folder {printable(path.parent)}; make it first.")
-    if path.exists() and not (path.is_file() and _begins_as_parquet(path)):
+    parquet = path.is_file() and not is_open_here(path) and _begins_as_parquet(path)
+    if path.exists() and not parquet:
         raise BadRequest(f"{printable(path)} is there and no Parquet file; choose another name.")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from indexer.errors import BadRequest, is_utf8, printable
+from indexer.files import absolute
 from indexer.people import PEOPLE, merged, read_manifest, read_people
 from indexer.records import Person, Refusal, Source
 from indexer.types import Kind
@@ -32,7 +33,7 @@ NOT_MEDIA = "has a name that is not one of media; see its suffix."
 NOT_A_FILE = "is a folder; name a file in it."
 NO_FILE = "is not there; check the name."
 # What says nothing of what a file holds; items that were taken from it stay.
-PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE})
+PASSING = frozenset({LOOSE, UNREADABLE, BROKEN_LINK, NOT_THERE, NO_FILE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,19 +52,19 @@ class Scan:
     partial: bool = False
 
 
-def scan(gallery: Path, kind_of: KindOf, *, manifest: Path | None = None) -> Scan:
+def scan(gallery: Path | str, kind_of: KindOf, *, manifest: Path | str | None = None) -> Scan:
     """Find the media of a gallery; with a manifest, only the files that it names.
 
     ``kind_of`` is :meth:`indexer.types.Extractor.kind`. Raises BadRequest for a gallery that is
     not a readable folder and for tables that are wrong.
     """
-    root = _root(gallery)
+    root = _root(absolute(gallery))
     people = _people(root / PEOPLE)
     walk = _Walk(root, kind_of)
     if manifest is None:
         walk.gallery()
     else:
-        sources, said = read_manifest(manifest, root)
+        sources, said = read_manifest(absolute(manifest), root)
         walk.named(sources)
         people = merged(people, said)
     return walk.result(people, partial=manifest is not None)

@@ -35,6 +35,10 @@ class UnfitCacheError(Exception):
     """The cache cannot be used as it is; the message says why. It is never a user's problem."""
 
 
+class NoCacheError(UnfitCacheError):
+    """There is no cache, or there is none any more."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
     """What the stamp says of a segment: rows, the CRC-32 of each array, its codes' bounds.

@@ -22,7 +22,7 @@ GROWTH = 4  # how much deeper to look each time too few people were found
 
 
 class Snapshot:
-    """The vectors of one revision and their owners."""
+    """The vectors of one revision and their owners; threads may search one at the same time."""
 
     def __init__(self, revision: Revision, vectors: FaissIndex) -> None:
         self.revision = revision
@@ -35,20 +35,20 @@ class Snapshot:
         self, read: Lookup, modality: Modality | None, where: Mapping[str, str]
     ) -> Selection | None:
         """What matches; None where nothing was asked for."""
-        if self._asked[0] != (modality, where):
+        asked, selected = self._asked  # another thread may ask something else meanwhile
+        if asked != (modality, where):
             mask = self._matching(read, modality, where)
             selected = None if mask is None else self.vectors.selection(mask)
             self._asked = (modality, dict(where)), selected
-        return self._asked[1]
+        return selected
 
     def _matching(
         self, read: Lookup, modality: Modality | None, where: Mapping[str, str]
     ) -> Mask | None:
         mask = None if modality is None else self._faces == (modality == "face")
         if where:
-            if self._table is None:
-                self._table = PeopleTable(read.people())
-            theirs = self._owned_by(self._table.where(where))
+            table = self._table = self._table or PeopleTable(read.people())
+            theirs = self._owned_by(table.where(where))
             mask = theirs if mask is None else mask & theirs
         return mask
 

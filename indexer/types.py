@@ -7,12 +7,17 @@ that only searches stays light.
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from indexer.errors import BadRequest
+from indexer.files import absolute
 
 Modality = Literal["face", "voice"]
 Metric = Literal["cosine", "l2"]
@@ -42,6 +47,9 @@ class Media:
     means the whole picture. ``data`` is the decoded content where whoever found the item has
     it in hand, so that no file is decoded twice: a face as uint8 (height, width, 3) RGB, a
     voice as float32 (samples,) mono at 16 kHz. Without it the file is read again.
+
+    The path may be given as text, and becomes absolute; a box may be any four numbers. Raises
+    BadRequest for what is no path, modality, time or box.
     """
 
     path: Path
@@ -50,6 +58,51 @@ class Media:
     end_s: float | None = None
     box: Box | None = None
     data: NDArray[Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            path: Path | str,
+            modality: Modality,
+            start_s: float = 0.0,
+            end_s: float | None = None,
+            box: Box | tuple[float, float, float, float] | None = None,
+            data: NDArray[Any] | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if not (isinstance(self.path, Path) and self.path.is_absolute()):
+            put(self, "path", absolute(self.path))
+        if not isinstance(self.modality, str) or self.modality not in MODALITIES:
+            raise BadRequest(f"The modality is {self.modality!r}; it is face or voice.")
+        if type(self.start_s) is not float or not 0 <= self.start_s < math.inf:
+            put(self, "start_s", _seconds("start_s", self.start_s))
+        end_s = self.end_s
+        if end_s is not None and (type(end_s) is not float or not 0 <= end_s < math.inf):
+            put(self, "end_s", _seconds("end_s", end_s))
+        if self.box is not None and type(self.box) is not Box:
+            put(self, "box", _box(self.box))
+
+
+def _seconds(what: str, value: Any) -> float:
+    """A time as a float; BadRequest for what is none."""
+    is_number = not isinstance(value, bool) and isinstance(value, numbers.Real)
+    if is_number and 0 <= value < math.inf:
+        return float(value)
+    raise BadRequest(f"{what} is {value!r}; it must be 0 seconds or more.")
+
+
+def _box(value: Any) -> Box:
+    """Four numbers as a box; BadRequest for anything else."""
+    try:
+        left, top, right, bottom = map(float, value)
+    except (TypeError, ValueError) as error:
+        raise BadRequest(
+            f"The box is {value!r}; give left, top, right, bottom in pixels."
+        ) from error
+    return Box(left, top, right, bottom)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

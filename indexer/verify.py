@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from indexer.cache import Cache
 from indexer.lookup import vector_fault
 from indexer.parts import Part, alive_in, end_to_end
-from indexer.segments import UnfitCacheError
+from indexer.records import Revision
+from indexer.segments import NoCacheError, UnfitCacheError
 from indexer.types import Ids
 from indexer.vectors import prepared
 
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 SHOWN = 10  # of a list of items, how many a sentence names
 
 
-def problems(read: Reader, cache: Cache) -> list[str]:
-    """Everything wrong with the catalog and its cache; a cache merely behind is not wrong."""
+def problems(read: Reader, cache: Cache, known: Callable[[Revision], bool]) -> list[str]:
+    """Everything wrong with the catalog and its cache; a cache of another revision is not wrong.
+
+    ``known`` tells whether a revision is one of this catalog, made before the one read or since.
+    """
     damage = list(_damage(read))
     if damage:  # whatever else a damaged file says is not worth repeating
         return damage
     catalog = [*_references(read), *_orphans(read), *_vectors(read)]
-    return [*catalog, *_cache(read, cache, trusted=not catalog)]
+    return [*catalog, *_cache(read, cache, known, trusted=not catalog)]
 
 
 def _damage(read: Reader) -> Iterator[str]:
@@ -53,17 +57,19 @@ def _vectors(read: Reader) -> Iterator[str]:
             yield f"The vector of item {number} {fault}."
 
 
-def _cache(read: Reader, cache: Cache, *, trusted: bool) -> Iterator[str]:
+def _cache(
+    read: Reader, cache: Cache, known: Callable[[Revision], bool], *, trusted: bool
+) -> Iterator[str]:
     """``trusted`` says that the catalog's own vectors may be compared with."""
-    if not cache.exists():
-        return
     try:
         stamp, parts = cache.load()
         cache.check(parts)
+    except NoCacheError:
+        return
     except UnfitCacheError as error:
         yield f"The vector cache is unfit and will be made anew: {error}."
         return
-    if not read.knows(stamp.revision):
+    if not known(stamp.revision):
         yield f"The vector cache is of revision {stamp.revision.number} of another catalog."
     elif trusted:
         yield from _compared(read, parts, current=stamp.revision == read.revision())

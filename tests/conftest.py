@@ -2,9 +2,11 @@
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
+import plain_opens
 import pytest
 
 # No test times anything: how long an example takes says how busy the machine is.
@@ -12,6 +14,13 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _catalogs_are_opened_by_sqlite_alone() -> Iterator[None]:
+    plain_opens.watch()
+    yield
+    assert plain_opens.taken() == []
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from pathlib import Path
 
 PEOPLE = """\
@@ -23,7 +24,15 @@ def change(folder: Path, statement: str, *values: object) -> None:
 
 
 def everything(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The content of all files in a folder; an index in it may be open here."""
+    return {path: _content(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; SQLite's are read by another process, since to close one drops locks."""
+    if path.name.startswith("catalog."):
+        return subprocess.run(["cat", path], stdout=subprocess.PIPE, check=True).stdout
+    return path.read_bytes()
 
 
 def fill(folder: Path, files: dict[str, str]) -> Path:

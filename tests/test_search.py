@@ -136,7 +136,7 @@ def test_several_stretches_ask_with_their_mean(index):
     ]
     answer = Searcher(index, FakeEmbedder()).answer(Query.of_media(stretches, ["a note"]))
     query = answer.query
-    assert (query.path, query.person, query.modality) == (Path("a"), None, "voice")
+    assert (query.path, query.person, query.modality) == (Path("a").absolute(), None, "voice")
     assert (query.start_s, query.end_s) == (1.0, 5.5)
     assert answer.want == "face"
     assert answer.notes == ("a note",)
@@ -368,7 +368,7 @@ def test_hits_and_answers_show_themselves(index, query):
     shown = f"<Hit 1: {best.person}, face, score {best.score:.3f}, {where}>"
     assert repr(best) == shown
     head, first, second = repr(answer).splitlines()
-    assert head == "<Answer to the voice in asked: 2 hits>"
+    assert head == f"<Answer to the voice in {Path('asked').absolute()}: 2 hits>"
     assert first == f"  {shown}"
     assert second.startswith("  <Hit 2: ")
     assert (len(answer), answer[-1], list(answer)) == (2, answer.hits[1], list(answer.hits))

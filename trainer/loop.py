@@ -64,8 +64,11 @@ class NotFinite(Exception):
     """A loss or a weight is NaN or infinite; the batches that made it so, and the terms."""
 
     def __init__(self, step: int, plans: Sequence[Any], terms: Mapping[str, float]) -> None:
-        super().__init__(f"step {step} is not finite")
+        super().__init__(step, plans, terms)
         self.step, self.plans, self.terms = step, plans, terms
+
+    def __str__(self) -> str:
+        return f"step {self.step} is not finite"
 
 
 class Watcher(Protocol):

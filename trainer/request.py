@@ -17,6 +17,7 @@ from avsearch.models import MODELS
 from avsearch.models.embedder import pick_device
 from avsearch.models.pretrained import read_face_trunk
 from indexer.errors import BadRequest, printable
+from indexer.files import absolute
 from trainer.data.sets import DataSet
 from trainer.loop import Course, Precision
 from trainer.parallel import Group
@@ -53,6 +54,9 @@ class Request:
     every: int | None = None
     resume: bool = False
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", absolute(self.out))
 
     @property
     def folder(self) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.hearing import Listener
+from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
 from avsearch.annotation.seeing import Sight, look
@@ -16,6 +17,7 @@ from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice, voices
 from avsearch.annotation.strength import Calibrations
 from avsearch.annotation.turns import Diarization, clean_stretches
 from avsearch.media.kinds import kind_of
+from avsearch.media.sound import SHORTEST_S
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.reading import file_sha256
@@ -27,7 +29,9 @@ TOO_LITTLE: Final = f"speaks alone for less than {LEAST_SPEECH_S} s."
 SETTINGS: Final = "enrolled by turns"  # other than any extractor's: an index run looks anew
 # What diarizers call somebody whom they do not know, and annotate leaves so.
 _ANONYMOUS: Final = re.compile(
-    r"(?:speaker|spk|unknown|cluster|[a-z])?[ _-]*\d*|unknown .*", re.IGNORECASE
+    r"(?:unknown[ _-]*)?(?:speaker|spk|guest|cluster)[ _-]*(?:\d+|[a-z])?"
+    r"|(?:unknown|[a-z])?[ _-]*(?:\d+(?:\.0)?)?|unknown .*",
+    re.IGNORECASE,
 )
 
 
@@ -58,8 +62,9 @@ def enrol_with(
 ) -> Enrolled:
     """Add the named speakers of a recording to an index of the embedder's space.
 
-    A label is the key of a person, or the name that the index has for one; ``names`` says who
-    others are. A label that is neither is a new person, unless it is such as diarizers give.
+    A label is the key of a person, or the name that the index has for one. A label that is
+    neither is a new person, unless it is such as diarizers give; but ``names``, which says who
+    labels are, counts whatever it says. Silence in the turns is left out.
     ``calibrations`` help to tell the faces of a video apart. What the index had of the recording
     is replaced. Raises as :func:`avsearch.annotation.run.annotate_with` does, and BadRequest where
     nobody is named.
@@ -68,7 +73,7 @@ def enrol_with(
     path = _plain_file(path)
     said = read_diarization(diarization, path.stem)
     people, passed_over = _people(said, index.people(), names or {})
-    spoken = _spoken(path, said, people, embedder, heard)
+    spoken, silent = _spoken(path, said, people, embedder, heard)
     passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
     if not spoken:
         raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
@@ -81,7 +86,37 @@ def enrol_with(
         {key: len(sight.appearances) for key, sight in sorted(seen.items())},
         tuple(sorted(spoken.keys() - known)),
         passed_over,
-        (*said.notes, *blind, *replaced),
+        (*said.notes, *silent, *blind, *replaced),
+    )
+
+
+def plan_enrolment(
+    path: Path, diarization: Any, index: Index | None, names: Mapping[str, str] | None = None
+) -> Enrolled:
+    """What :func:`enrol_with` would add, told by the turns alone; nothing is heard or written.
+
+    Seconds are those of the turns, of which the recording may have less. Faces are not told.
+    None for ``index`` stands for an index that is yet to be made. Raises as that does.
+    """
+    path = _plain_file(path)
+    said = read_diarization(diarization, path.stem)
+    known = [] if index is None else index.people()
+    people, passed_over = _people(said, known, names or {})
+    spans: dict[str, list[float]] = {}
+    for who, span in clean_stretches(said.turns):
+        if who in people and span.duration_s >= SHORTEST_S:
+            spans.setdefault(people[who], []).append(span.duration_s)
+    spoken = {key: each for key, each in sorted(spans.items()) if sum(each) >= LEAST_SPEECH_S}
+    passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
+    if not spoken:
+        raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
+    there = {who.key for who in known}
+    return Enrolled(
+        {key: (len(each), sum(each)) for key, each in spoken.items()},
+        {},
+        tuple(sorted(spoken.keys() - there)),
+        passed_over,
+        (*said.notes, *([] if index is None else _replaced(index, path, "would be"))),
     )
 
 
@@ -94,12 +129,14 @@ def _plain_file(path: Path) -> Path:
 
 def _spoken(
     path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
-) -> dict[str, Voice]:
-    """The voices of the people who speak enough, by their keys."""
-    wanted = [(people[who], span) for who, span in clean_stretches(said.turns) if who in people]
-    listener = Listener(open_recording(path), embedder, heard=heard)
-    spoken = voices(list(listener.listen(wanted)))
-    return {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+) -> tuple[dict[str, Voice], list[str]]:
+    """Return the voices of the people who speak enough, by their keys, and notes."""
+    recording = open_recording(path)
+    parts, notes = spoken_parts(recording, said)
+    wanted = [(people[who], span) for who, span in clean_stretches(parts) if who in people]
+    spoken = voices(list(Listener(recording, embedder, heard=heard).listen(wanted)))
+    enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
+    return enough, notes
 
 
 def _faces(
@@ -136,18 +173,17 @@ def _face_items(seen: Mapping[str, Sight]) -> list[NewItem]:
 def _people(
     said: Diarization, known: Sequence[Person], names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The key of each label that names somebody, and why the others do not."""
-    strange = [label for label in names if label not in said.speakers]
-    if strange:
-        raise BadRequest(
-            f"Nobody is called {strange[0]!r} in the diarization; it has "
-            f"{', '.join(said.speakers[:10])}."
-        )
+    """Return the key of each label that names somebody, and the reasons why others do not."""
+    given = _given(names, said.speakers)
     people, passed_over = {}, {}
     for label in said.speakers:
-        key = _key(names.get(label, label).strip(), known)
+        key = _known(given.get(label, label), known)
         if key is not None:
             people[label] = key
+        elif label in given:
+            people[label] = given[label]
+        elif not _ANONYMOUS.fullmatch(label.strip()):
+            people[label] = label.strip()
         else:
             passed_over[label] = "it is a diarizer's label; say who it is with --name LABEL=PERSON."
     if not people:
@@ -158,16 +194,44 @@ def _people(
     return people, passed_over
 
 
-def _key(label: str, known: Sequence[Person]) -> str | None:
-    """Whom a label means: a person of the index, or a new one of this key; None for nobody."""
-    if any(who.key == label for who in known):
-        return label
-    called = [who.key for who in known if who.name and who.name.casefold() == label.casefold()]
+def _given(names: Mapping[str, str], speakers: Sequence[str]) -> dict[str, str]:
+    """Return the person that the user gives for each label; BadRequest for an unknown label."""
+    plain = {_normal(speaker): speaker for speaker in speakers}
+    given = {}
+    for label, person in (_split(*pair, plain) for pair in names.items()):
+        if _normal(label) not in plain:
+            raise BadRequest(
+                f"Nobody is called {label!r} in the diarization; it has {', '.join(speakers[:10])}."
+            )
+        if not str(person).strip():
+            raise BadRequest(f"{label!r} is named nobody; give the key or the name of a person.")
+        given[plain[_normal(label)]] = str(person).strip()
+    return given
+
+
+def _split(label: str, person: str, speakers: Collection[str]) -> tuple[str, str]:
+    """Split a label and its person where the label is a speaker: either may have an = in it."""
+    text = f"{label}={person}"
+    places = [len(label), *(found.start() for found in re.finditer("=", text))]
+    at = next((place for place in places if _normal(text[:place]) in speakers), len(label))
+    return text[:at], text[at + 1 :]
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _known(label: str, known: Sequence[Person]) -> str | None:
+    """Return the key of the person whom a label means, by key or by name; None for nobody."""
+    label = _normal(label)
+    keys = [who.key for who in known if _normal(who.key) == label]
+    if keys:
+        return keys[0]
+    folded = label.casefold()
+    called = [who.key for who in known if who.name and _normal(who.name).casefold() == folded]
     if len(called) > 1:
         raise BadRequest(f"{label!r} is the name of {' and of '.join(called)}; use the key.")
-    if called:
-        return called[0]
-    return None if _ANONYMOUS.fullmatch(label) else label
+    return called[0] if called else None
 
 
 def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
@@ -185,11 +249,17 @@ def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
         asked,
     )
     with index.writing() as catalog:
-        with catalog.read() as read:
-            before = read.files_named([path]).get(path)
+        replaced = _replaced(index, path, "was")
         with catalog.write("enrol") as write:
             write.put_files([(record, items)], {})
+    return replaced
+
+
+def _replaced(index: Index, path: Path, was: str) -> list[str]:
+    """A note where the index has something of a recording."""
+    with index.catalog.read() as read:
+        before = read.files_named([path]).get(path)
     if before is None:
         return []
     people = ", ".join(sorted({who for who, *_ in before.asked}))
-    return [f"What the index had of this recording, of {people}, was replaced."]
+    return [f"What the index had of this recording, of {people}, {was} replaced."]

@@ -10,12 +10,33 @@ import numpy as np
 
 from avsearch.annotation.kept import KeptVectors
 from avsearch.annotation.recording import Heard, Recording
-from avsearch.annotation.speakers import Stretch
+from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch
+from avsearch.annotation.turns import Diarization, Turn, cut_to_speech, speech_of
 from avsearch.media.sound import SHORTEST_S, Samples
+from avsearch.media.speech import find_speech_in_blocks
 from avsearch.media.stretches import Span
 from indexer.types import Embedder, Media, Vectors
 
 _AT_ONCE: Final = 64  # stretches held in memory: at most 41 MB of sound
+
+
+def spoken_parts(recording: Recording, said: Diarization) -> tuple[list[Turn], list[str]]:
+    """Return the turns of a recording without the silence in them, and notes.
+
+    Turns that are marked by hand hold pauses, which make a voice less like itself. The turns of a
+    speaker in which hardly any speech is found are left as they are, with a note.
+    """
+    parts = cut_to_speech(said.turns, find_speech_in_blocks(recording.stream()))
+    found = {who: sum(span.duration_s for span in spans) for who, spans in speech_of(parts).items()}
+    silent = [
+        who
+        for who, spans in speech_of(said.turns).items()
+        if found.get(who, 0.0) < min(LEAST_SPEECH_S, sum(each.duration_s for each in spans) / 2)
+    ]
+    kept = [part for part in parts if part.speaker not in silent]
+    kept += [turn for turn in said.turns if turn.speaker in silent]
+    notes = [f"speakers in whose turns no speech was found: {', '.join(silent)}."] if silent else []
+    return kept, notes
 
 
 class Listener:

@@ -1,54 +1,54 @@
-"""The lines of a text file that a user gave, each knowing its number for messages."""
+"""The text of a file of turns, and its lines, each knowing its number for messages."""
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
-import math
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Final
 
-from indexer.errors import BadRequest, os_reason, printable
+from avsearch.annotation.formats import TAKEN
+from avsearch.annotation.times import SECONDS, Unit
+from indexer.errors import BadRequest
 
-_LARGEST = 256 * 2**20  # bytes: no diarization is so long, a film given by mistake is
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its end, its number counted from 1, and the file it is of."""
+    """One line without its end, and its number counted from 1."""
 
-    path: Path
     at: int
     text: str
 
     def wrong(self, what: str) -> BadRequest:
-        """An error that names the file and the line."""
-        return BadRequest(f"{printable(self.path)}, line {self.at}: {what}")
+        """Return an error that names the line."""
+        return BadRequest(f"line {self.at}: {what}")
 
-    def number(self, text: str, what: str) -> float:
-        """A finite number."""
+    def time(self, text: str, what: str, unit: Unit = SECONDS) -> float:
+        """Return the seconds of a time of this line; BadRequest for a text that is none."""
         try:
-            value = float(text)
+            return unit.seconds(text)
         except ValueError as error:
-            raise self.wrong(f"{what} is {text!r}, which is no number of seconds.") from error
-        if not math.isfinite(value):
-            raise self.wrong(f"{what} is {text!r}; it must be finite.")
-        return value
+            raise self.wrong(f"{what} is {text.strip()!r}, which {error}.") from error
 
 
-def numbered_lines(path: Path) -> Iterator[Line]:
-    """The lines of a file that are not blank."""
-    for number, text in enumerate(read_text(path).splitlines(), 1):
-        if text.strip():
-            yield Line(path, number, text)
+def numbered_lines(text: str) -> Iterator[Line]:
+    """Yield the lines of a text that are not blank."""
+    for number, line in enumerate(_BREAK.split(text), 1):
+        if line.strip():
+            yield Line(number, line)
 
 
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark; BadRequest where it is none."""
+def decoded(content: bytes) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 with a byte order mark; BadRequest for others."""
+    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
     try:
-        if path.is_file() and path.stat().st_size > _LARGEST:
-            raise BadRequest(f"{printable(path)} is no diarization: it has over 256 MB.")
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise BadRequest(f"{printable(path)} is not text in UTF-8 (byte {error.start}).") from error
+        raise BadRequest(
+            f"it is not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8. "
+            f"Turns are taken as {TAKEN}."
+        ) from error

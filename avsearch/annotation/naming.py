@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -43,6 +44,8 @@ class Decision:
     ``margin`` is by how much the log-likelihood ratio of the best exceeds that of the next, None
     where there is no next. ``elsewhere`` is of an unknown speaker the person who would be likely
     enough, and the speaker who is that person instead: one person may have been split in two.
+    ``nearest`` is the person of the whole index who is most like the speaker, whoever has the name
+    of that person; None where nothing could be compared.
     """
 
     person: str | None
@@ -50,11 +53,18 @@ class Decision:
     candidates: tuple[Candidate, ...]
     margin: float | None
     elsewhere: tuple[str, str] | None = None
+    nearest: Candidate | None = None
 
     @property
     def probability(self) -> float | None:
         """That of the best candidate."""
         return self.candidates[0].probability if self.candidates else None
+
+
+def best_score(scores: Mapping[str, float]) -> tuple[str, float] | None:
+    """Return the cosine by direction that says most: of two voices, of two faces, or else any."""
+    ways = sorted(scores, key=lambda way: (way not in ("V-V", "F-F"), way != "V-V", way))
+    return (ways[0], scores[ways[0]]) if ways else None
 
 
 def decide(
@@ -69,6 +79,16 @@ def decide(
     weights = _log_weights(evidence)
     names = _Names(evidence, weights, _assigned(weights), least_probability, shown)
     return {speaker: names.decision(row) for row, speaker in enumerate(evidence.speakers)}
+
+
+def unnamed(evidence: Evidence) -> dict[str, Decision]:
+    """Return for every speaker of the evidence that nobody is named, and who is nearest."""
+    weights = _log_weights(evidence)
+    names = _Names(evidence, weights, [None] * len(evidence.speakers), 1.0, 0)
+    return {
+        speaker: Decision(None, None, (), None, nearest=names.nearest(row))
+        for row, speaker in enumerate(evidence.speakers)
+    }
 
 
 def _log_weights(evidence: Evidence) -> Floats:
@@ -101,13 +121,26 @@ class _Names:
         """One speaker's, among the people whom no other speaker was assigned."""
         weights, chosen = self.weights[row], self.chosen[row]
         free = [at for at in range(len(weights)) if at == chosen or at not in self.chosen]
-        free.sort(key=lambda at: (-weights[at], at != chosen))
+        free.sort(key=lambda at: (-weights[at], at != chosen, -self._score(row, at)))
         candidates = self._candidates(row, free)
         margin = float(weights[free[0]] - weights[free[1]]) if len(free) > 1 else None
-        best = None if chosen is None else candidates[0]
+        best, nearest = None if chosen is None else candidates[0], self.nearest(row)
         if best is None or not self._is_enough(best.log_likelihood_ratio, best.probability):
-            return Decision(None, None, candidates, margin, self._elsewhere(row))
-        return Decision(best.person, best.name, candidates, margin)
+            return Decision(None, None, candidates, margin, self._elsewhere(row), nearest)
+        return Decision(best.person, best.name, candidates, margin, None, nearest)
+
+    def nearest(self, row: int) -> Candidate | None:
+        """Return the person of all who is likeliest, or has the best score where none is."""
+        weights = self.weights[row]
+        if not len(weights):
+            return None
+        best = max(range(len(weights)), key=lambda at: (weights[at], self._score(row, at)))
+        return self._candidate(row, best, float(_probabilities(weights)[best]))
+
+    def _score(self, row: int, column: int) -> float:
+        """Return the cosine by which people without evidence are ordered."""
+        best = best_score(_scores_of(self.evidence, row, column))
+        return -math.inf if best is None else best[1]
 
     def _is_enough(self, ratio: float, probability: float) -> bool:
         """Whether a name may be given; never against or without evidence, however few there are."""

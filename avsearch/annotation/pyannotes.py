@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
 from indexer import libraries
 
 
@@ -21,7 +21,7 @@ def annotation_in(value: Any) -> Any | None:
 def from_annotation(annotation: Any) -> Diarization:
     """The turns of an ``Annotation``."""
     tracks = annotation.itertracks(yield_label=True)
-    turns = [Turn(segment.start, segment.end, str(label)) for segment, _, label in tracks]
+    turns = [Turn(segment.start, segment.end, speaker_text(label)) for segment, _, label in tracks]
     return diarization(turns, annotation.uri)
 
 

@@ -18,6 +18,7 @@ from avsearch.media.sound import (
 )
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest
+from indexer.files import absolute
 
 _IN_MEMORY: Final = "recording"
 Heard = Callable[[float], None]
@@ -71,7 +72,7 @@ def open_recording(source: Any) -> Recording:
     if isinstance(source, Recording):
         return source
     if isinstance(source, str | Path):
-        path = Path(source)
+        path = absolute(source)  # it is read when the first block is asked for
         return Recording(path.stem, path, lambda: stream_sound(path))
     if isinstance(source, Mapping) and "audio" in source and "waveform" not in source:
         return open_recording(source["audio"])

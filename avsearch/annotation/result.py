@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.captions import write_webvtt
 from avsearch.annotation.files import made_folder, written
-from avsearch.annotation.naming import Decision
+from avsearch.annotation.label_studio import write_label_studio
+from avsearch.annotation.naming import Decision, best_score
 from avsearch.annotation.pyannotes import to_annotation
 from avsearch.annotation.rttm import write_rttm
 from avsearch.annotation.seeing import Sight
-from avsearch.annotation.segments import label_studio
 from avsearch.annotation.sheets import contact_sheet
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
 from avsearch.annotation.tables import write_audacity, write_elan
 from avsearch.annotation.timeline import Row, timeline
 from avsearch.annotation.turns import Turn
-from avsearch.annotation.webvtt import write_webvtt
 from indexer.errors import printable
 
 
@@ -84,6 +84,13 @@ def _reason(
     return f"{clean_s:.1f} s of speech{seen}; {_verdict(decision, least_probability)}"
 
 
+def nearest_shown(decision: Decision) -> str:
+    """Return who of the index is nearest to a speaker, with the score; "-" where nobody is."""
+    nearest = decision.nearest
+    best = None if nearest is None else best_score(nearest.scores)
+    return "-" if nearest is None or best is None else f"{nearest.person} ({best[0]} {best[1]:.2f})"
+
+
 def _verdict(decision: Decision, least_probability: float) -> str:
     if decision.elsewhere is not None:
         person, speaker = decision.elsewhere
@@ -130,8 +137,8 @@ class Annotated:
         """The named turns as an ``Annotation`` of pyannote.core; BadRequest without it."""
         return to_annotation(self.named_turns, self.recording)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON has it; ``segments`` are as WhisperX has them."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as the JSON of ``avsearch annotate``; segments as WhisperX's."""
         path = None if self.path is None else printable(self.path)
         return {
             "recording": {"name": self.recording, "path": path, "duration_s": self.duration_s},
@@ -171,10 +178,10 @@ class Annotated:
 
 WRITERS: Final[Mapping[str, Callable[[Annotated], str]]] = {
     ".rttm": lambda it: write_rttm(it.named_turns, it.recording),
-    ".json": lambda it: json.dumps(it.as_json(), ensure_ascii=False, indent=1) + "\n",
+    ".json": lambda it: json.dumps(it.to_dict(), ensure_ascii=False, indent=1) + "\n",
     ".audacity.txt": lambda it: write_audacity(it.named_turns),
     ".elan.txt": lambda it: write_elan(it.named_turns),
-    ".labelstudio.json": lambda it: label_studio(
+    ".labelstudio.json": lambda it: write_label_studio(
         it.named_turns,
         it.recording if it.path is None else printable(it.path),
         it.model,
@@ -210,6 +217,7 @@ def _speaker_json(speaker: Speaker) -> dict[str, Any]:
         "seen_s": 0.0 if sight is None else round(sight.seconds, 3),
         "tracks": [] if sight is None else [list(each.span) for each in sight.appearances],
         "candidates": [dataclasses.asdict(each) for each in decision.candidates],
+        "nearest": None if decision.nearest is None else dataclasses.asdict(decision.nearest),
     }
 
 

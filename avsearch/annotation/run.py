@@ -12,9 +12,9 @@ from typing import Any, Final
 from avsearch.annotation.clustering import grouped, turns_of
 from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
-from avsearch.annotation.hearing import Listener
+from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.kept import KeptTracks, KeptVectors
-from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide
+from avsearch.annotation.naming import LEAST_PROBABILITY, SHOWN, Decision, decide, unnamed
 from avsearch.annotation.plda import PLDA
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, Recording, open_recording
@@ -49,7 +49,7 @@ class How:
     ``plda`` says it of two voices, in place of their calibration.
     ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
     there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
-    with; None keeps nothing.
+    with; None keeps nothing. ``recording_id`` chooses among the recordings of the turns.
     """
 
     calibrations: Calibrations = dataclasses.field(default_factory=dict)
@@ -60,6 +60,7 @@ class How:
     speakers: int | None = None
     kept: Path | None = None
     heard: Heard = lambda _: None
+    recording_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +83,15 @@ class _Sensed:
             found.setdefault(speaker, {})["face"] = Known(sight.vector, sight.seconds)
         return found
 
+    def brief(self) -> dict[str, dict[Modality, Known]]:
+        """Return the voices of those who speak too little to be named."""
+        named = self.known()
+        return {
+            speaker: {"voice": Known(voice.vector, voice.speech_s)}
+            for speaker, voice in self.voices.items()
+            if speaker not in named
+        }
+
 
 def annotate_with(
     source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
@@ -97,10 +107,15 @@ def annotate_with(
     how = how or How()
     index.check_space(embedder.space)
     recording = open_recording(source)
-    said = None if diarization is None else read_diarization(diarization, recording.name)
+    said = (
+        None
+        if diarization is None
+        else read_diarization(diarization, recording.name, how.recording_id)
+    )
     sensed = _sense(recording, said, embedder, how)
     evidence = compare(index, sensed.known(), how.calibrations, how.plda)
-    decisions = decide(evidence, how.least_probability, how.shown)
+    brief = compare(index, sensed.brief(), how.calibrations, how.plda)
+    decisions = decide(evidence, how.least_probability, how.shown) | unnamed(brief)
     return Annotated(
         recording=recording.name,
         path=recording.path,
@@ -120,8 +135,10 @@ def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, h
         if said is None:
             said, stretches = _diarized(recording, listener, how)
         else:
-            stretches = list(listener.listen(clean_stretches(said.turns)))
+            parts, silent = spoken_parts(recording, said)
+            stretches = list(listener.listen(clean_stretches(parts)))
             said = clipped(said, listener.duration_s)
+            said = dataclasses.replace(said, notes=(*said.notes, *silent))
     sights, blind = _seen(recording, said, embedder, how)
     return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
 

@@ -6,12 +6,17 @@ import bisect
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from avsearch.media.stretches import BRIDGED_GAP_S, LONGEST_S, Span
 from indexer.errors import BadRequest
 
+# What programs write for a missing value: no speaker, and never somebody's name.
+_MISSING: Final = frozenset(
+    ("", "nan", "NaN", "-nan", "None", "null", "NULL", "NaT", "<NA>", "<na>", "NA", "N/A", "n/a")
+)
 _DECIMALS: Final = 6  # of a second: what every format but WebVTT can say, so that nothing is lost
 
 
@@ -42,33 +47,50 @@ class Diarization:
         return list(dict.fromkeys(turn.speaker for turn in self.turns))
 
 
+def speaker_text(value: object) -> str:
+    """Return the label of a speaker that a value is, or "" where it names none.
+
+    Text and whole numbers are labels; 1.0 is "1", as a column of whole numbers with a gap in it
+    has it. Blank text, words for a missing value such as "nan", and anything else name nobody.
+    """
+    if isinstance(value, str):
+        return "" if value.strip() in _MISSING else value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return ""
+    number = float(value)
+    return str(int(number)) if number.is_integer() else ""
+
+
 def diarization(
     turns: Iterable[Turn], recording: str | None = None, notes: Sequence[str] = ()
 ) -> Diarization:
-    """Turns put in order and their times rounded to microseconds.
+    """Return turns in order, their times rounded to microseconds.
 
-    Turns without length are left out, with a note. Raises BadRequest for one that begins before
-    0 or ends before it begins, and where none is left.
+    Turns without length or without a speaker are left out, with a note. Raises BadRequest for one
+    that begins before 0 or ends before it begins, and where none is left.
     """
-    rounded = [_rounded(turn) for turn in turns]
-    kept = sorted(
-        (turn for turn in rounded if turn.end_s > turn.start_s), key=lambda turn: turn[:3]
-    )
+    every = list(turns)
+    named = [_rounded(turn) for turn in every if speaker_text(turn.speaker)]
+    if every and not named:
+        raise BadRequest("no turn says its speaker; run a diarization first.")
+    kept = sorted((turn for turn in named if turn.end_s > turn.start_s), key=lambda turn: turn[:3])
     if not kept:
         raise BadRequest(
-            "The diarization has no turn of speech; check that it is not empty, or leave it out "
-            "to have the speech found and grouped."
+            "there is no turn of speech in it; leave it out to have speech found and grouped."
         )
-    empty = len(rounded) - len(kept)
-    said = [*notes, f"turns of no length, left out: {empty}."] if empty else notes
-    return Diarization(tuple(kept), recording, tuple(said))
+    lost = {
+        "turns that name no speaker": len(every) - len(named),
+        "turns of no length": len(named) - len(kept),
+    }
+    more = [f"{what}, left out: {count}." for what, count in lost.items() if count]
+    return Diarization(tuple(kept), recording, (*notes, *more))
 
 
 def _rounded(turn: Turn) -> Turn:
     start_s, end_s, speaker, text = turn
     if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s <= end_s):
         raise BadRequest(
-            f"The turn of {speaker!r} from {start_s:g} s to {end_s:g} s is no range of time; "
+            f"the turn of {speaker!r} from {start_s:g} s to {end_s:g} s is no range of time; "
             "a turn begins at 0 s or later and ends after its beginning."
         )
     return Turn(round(start_s, _DECIMALS), round(end_s, _DECIMALS), speaker, text or None)
@@ -88,8 +110,8 @@ def clipped(said: Diarization, duration_s: float) -> Diarization:
     )
     if not turns:
         raise BadRequest(
-            f"Every turn begins after the end of the sound, which lasts {duration_s:.2f} s; "
-            "the diarization is of another recording."
+            f"Every turn begins after the end of the sound, which lasts {duration_s:.2f} s; check "
+            "that the turns are of this recording and their times in seconds."
         )
     note = (
         f"turns that reach beyond the end of the sound at {duration_s:.2f} s, cut there: "
@@ -115,6 +137,20 @@ def speech_of(turns: Iterable[Turn]) -> dict[str, list[Span]]:
     for turn in turns:
         spans.setdefault(turn.speaker, []).append(Span(turn.start_s, turn.end_s))
     return {speaker: union(each) for speaker, each in spans.items()}
+
+
+def cut_to_speech(turns: Iterable[Turn], speech: Sequence[Span]) -> list[Turn]:
+    """Return the parts of turns in which somebody speaks; speech is in order and apart."""
+    parts: list[Turn] = []
+    ends = [span.end_s for span in speech]
+    for turn in turns:
+        for at in range(bisect.bisect_right(ends, turn.start_s), len(speech)):
+            start_s, end_s = speech[at]
+            if start_s >= turn.end_s:
+                break
+            within = Span(max(start_s, turn.start_s), min(end_s, turn.end_s))
+            parts.append(turn._replace(start_s=within.start_s, end_s=within.end_s))
+    return parts
 
 
 def clean_speech(turns: Sequence[Turn]) -> dict[str, list[Span]]:

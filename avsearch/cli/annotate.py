@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
@@ -14,6 +15,7 @@ from avsearch.cli.common import (
     json_option,
     print_json,
     print_table,
+    recording_option,
 )
 from avsearch.cli.say import warn
 
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 @click.option(
     "--rttm",
     "diarization",
-    metavar="FILE",
-    type=click.Path(readable=False, path_type=Path),
-    help="Who speaks when: RTTM, JSON (WhisperX, pyannote), WebVTT, Audacity or ELAN text.",
+    metavar="FILE|-",
+    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    help=f"Who speaks when, in a file or on standard input (-). Taken are {TAKEN}.",
 )
+@recording_option
 @click.option(
     "--speakers",
     type=click.IntRange(min=1),
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 def command(
     recording: Path,
     diarization: Path | None,
+    recording_id: str | None,
     speakers: int | None,
     index_path: Path | None,
     model: str | None,
@@ -71,8 +75,8 @@ def command(
     """Name the speakers of a RECORDING by the people of an index.
 
     Each speaker is compared, by what they say while nobody else does, with the voices and faces of
-    the index. Nobody is named twice; who cannot be told stays unknown, and the table says why.
-    Without a diarization speech is found and grouped in a simple way.
+    the index. Nobody is named twice; who cannot be told stays unknown. The table says why, and who
+    of the index is nearest. Without a diarization speech is found and grouped in a simple way.
     """
     import avsearch
 
@@ -83,6 +87,7 @@ def command(
         annotated = index.annotate(
             recording,
             diarization,
+            recording_id=recording_id,
             speakers=speakers,
             faces=not no_faces,
             at_least=least_probability,
@@ -91,7 +96,7 @@ def command(
             on_progress=progress,
         )
     if as_json:
-        print_json(annotated.as_json())
+        print_json(annotated.to_dict())
     else:
         _show(annotated)
     for note in annotated.notes:
@@ -99,10 +104,18 @@ def command(
 
 
 def _show(annotated: Annotated) -> None:
+    from avsearch.annotation.result import nearest_shown
+
     print_table(
-        ("speaker", "person", "speech", "reason"),
+        ("speaker", "person", "speech", "nearest", "reason"),
         [
-            (each.speaker, each.person or "unknown", f"{each.speech_s:.1f} s", each.reason)
+            (
+                each.speaker,
+                each.person or "unknown",
+                f"{each.speech_s:.1f} s",
+                nearest_shown(each.decision),
+                each.reason,
+            )
             for each in annotated.speakers
         ],
     )

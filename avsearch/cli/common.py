@@ -21,12 +21,22 @@ index_option = click.option(
     help="The index; by default .avsearch in the working folder or above it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would change, and write nothing."
+)
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="Where the model runs.",
+)
+recording_option = click.option(
+    "--recording",
+    "recording_id",
+    metavar="ID",
+    help="Which recording to take of a file with the turns of several; by default the one that is "
+    "called as RECORDING is.",
 )
 faces_option = click.option(
     "--faces",
@@ -35,6 +45,21 @@ faces_option = click.option(
     show_default=True,
     help="Find and crop faces, or take pictures that are crops already.",
 )
+
+
+def asked_here(*, yes: bool) -> Callable[[str], bool] | None:
+    """What asks the user a question, or says yes to all; None where nobody sits at a terminal."""
+    if yes:
+        return lambda _: True
+    here = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    return _ask if here else None
+
+
+def _ask(question: str) -> bool:
+    from tqdm import tqdm  # the bar that may be shown gives way
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        return click.confirm(one_line(question), err=True)
 
 
 def plain(value: Any) -> Any:

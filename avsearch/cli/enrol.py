@@ -6,16 +6,19 @@ from pathlib import Path
 
 import click
 
+from avsearch.annotation.formats import TAKEN
 from avsearch.cli.common import (
     ProgressBar,
     device_option,
+    dry_run_option,
     index_option,
     json_option,
     plain,
     print_json,
+    recording_option,
 )
 from avsearch.cli.say import say, warn
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, printable
 
 
 @click.command("enrol")
@@ -23,30 +26,34 @@ from indexer.errors import BadRequest
 @click.option(
     "--rttm",
     "diarization",
-    metavar="FILE",
+    metavar="FILE|-",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
-    help="Who speaks when, by name: RTTM, JSON, WebVTT, Audacity or ELAN text.",
+    type=click.Path(readable=False, allow_dash=True, path_type=Path),
+    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {TAKEN}.",
 )
+@recording_option
 @click.option(
     "--name",
     "names",
     metavar="LABEL=PERSON",
     multiple=True,
-    help="Who a speaker is whom the file does not name.",
+    help="The person that a label of the file stands for, by key or name; any name counts.",
 )
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
 @device_option
+@dry_run_option
 @json_option
 def command(
     recording: Path,
     diarization: Path,
+    recording_id: str | None,
     names: tuple[str, ...],
     index_path: Path | None,
     model: str | None,
     device: str,
     *,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Add the named speakers of a RECORDING to an index, by what each says alone.
@@ -59,11 +66,22 @@ def command(
     from indexer.locate import new_index
 
     place = new_index(index_path)
-    with MediaIndex(place, model=model, device=device) as index, ProgressBar("s") as progress:
-        enrolled = index.enrol(recording, _pairs(names), turns=diarization, on_progress=progress)
+    opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)
+    with opened as index, ProgressBar("s") as progress:
+        enrolled = index.enrol(
+            recording,
+            _pairs(names),
+            turns=diarization,
+            recording_id=recording_id,
+            dry_run=dry_run,
+            on_progress=progress,
+        )
     if as_json:
-        print_json({"index": index.folder, **plain(enrolled)})
+        facts = {"index": index.folder, **plain(enrolled)}
+        print_json(facts | ({"dry_run": True} if dry_run else {}))
     else:
+        if dry_run:
+            say(f"Nothing was written to {printable(index.folder)}. By the turns alone:")
         for key, (count, seconds) in enrolled.voices.items():
             new = ", new" if key in enrolled.new else ""
             seen = f", a face in {enrolled.faces[key]} shots" if key in enrolled.faces else ""
@@ -80,5 +98,7 @@ def _pairs(names: tuple[str, ...]) -> dict[str, str]:
         label, equals, person = text.rpartition("=")
         if not (label and equals and person):
             raise BadRequest(f"--name {text!r} should be LABEL=PERSON.")
+        if label in pairs:
+            raise BadRequest(f"--name says twice who {label} is: {pairs[label]} and {person}.")
         pairs[label] = person
     return pairs

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import index_option, json_option, print_json
+from avsearch.cli.common import dry_run_option, index_option, json_option, plain, print_json
 from avsearch.cli.say import say
 from indexer.errors import IndexDamaged
+
+if TYPE_CHECKING:
+    from indexer.erase import Forgettable
 
 
 @click.command("forget")
 @click.argument("person")
 @index_option
+@dry_run_option
 @json_option
-def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
+def command(person: str, index_path: Path | None, *, dry_run: bool, as_json: bool) -> None:
     """Remove a PERSON for good, backups of the catalog too, and search for traces."""
-    import avsearch
+    from avsearch.api import MediaIndex
+    from indexer.locate import find_index
 
-    with avsearch.open(index_path) as index:
+    with MediaIndex(find_index(index_path), upgrade=not dry_run) as index:
+        if dry_run:
+            _tell(index.forgettable(person), as_json=as_json)
+            return
         receipt = index.forget(person)
     if as_json:
         print_json(receipt)
@@ -28,3 +37,17 @@ def command(person: str, index_path: Path | None, *, as_json: bool) -> None:
         say("Their files are untouched: take them out of the gallery before indexing again.")
     if not receipt.clean:
         raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")
+
+
+def _tell(found: Forgettable, *, as_json: bool) -> None:
+    """Say what would be deleted; what only a search of the files tells is not known."""
+    if as_json:
+        unknown: dict[str, Any] = {"bytes_searched": 0, "clean": None}
+        unknown |= {"leftovers": [], "skipped": []}
+        print_json({**plain(found), **unknown, "dry_run": True})
+    else:
+        say(
+            f"Nothing was deleted. {found.person} has {found.items} items of {found.files} files; "
+            f"{found.people_left} people would be left, and {found.backups} backups of the catalog "
+            "would be deleted."
+        )

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import ProgressBar, index_option, json_option, plain, print_json
+from avsearch.cli.common import (
+    ProgressBar,
+    dry_run_option,
+    index_option,
+    json_option,
+    plain,
+    print_json,
+)
 from avsearch.cli.say import say
 from indexer.errors import printable
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How vectors of --space are compared.",
 )
+@dry_run_option
 @json_option
 def command(
     file: Path,
@@ -35,6 +43,7 @@ def command(
     space: str | None,
     metric: Metric,
     *,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Take the vectors of a Parquet FILE into an index, made if there is none.
@@ -46,12 +55,23 @@ def command(
     from avsearch.api import MediaIndex
     from indexer.locate import new_index
 
-    with MediaIndex(new_index(index_path), model=model) as index, ProgressBar("row") as progress:
-        done = index.import_vectors(file, space=space, metric=metric, on_progress=progress)
+    opened = MediaIndex(new_index(index_path), model=model, upgrade=not dry_run)
+    with opened as index, ProgressBar("row") as progress:
+        done = index.import_vectors(
+            file, space=space, metric=metric, dry_run=dry_run, on_progress=progress
+        )
+    where = printable(index.folder)
     if as_json:
-        print_json({"index": index.folder, **plain(done)})
+        facts = {"index": index.folder, **plain(done)}
+        rows = facts.pop("rows")
+        print_json(facts | ({"rows": rows, "dry_run": True} if dry_run else {}))
+    elif dry_run:
+        say(
+            f"Nothing was written to {where}. {printable(file)} has {done.rows} rows: "
+            f"{done.people} people, {done.faces} faces and {done.voices} voices of {done.files} "
+            f"files, of which {done.replaced} would be replaced."
+        )
     else:
-        where = printable(index.folder)
         say(
             f"Took {done.people} people, {done.faces} faces and {done.voices} voices of "
             f"{done.files} files into {where}; {done.replaced} files were replaced."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ import click
 
 from avsearch.cli.common import (
     ProgressBar,
+    asked_here,
     device_option,
+    dry_run_option,
     faces_option,
     index_option,
     json_option,
@@ -43,11 +46,13 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 @faces_option
 @device_option
 @click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
+@click.option("--yes", is_flag=True, help="Have --prune remove more than half without asking.")
 @click.option(
     "--approximate",
     type=click.Choice(["hnsw", "ivf", "none"]),
     help="An approximate index besides, for very large galleries; kept up to date until none.",
 )
+@dry_run_option
 @click.option("--strict", is_flag=True, help="End with exit code 3 if a file was refused.")
 @json_option
 @click.pass_context
@@ -62,6 +67,8 @@ def command(
     approximate: str | None,
     *,
     prune: bool,
+    yes: bool,
+    dry_run: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -74,22 +81,30 @@ def command(
     from indexer.locate import new_index
 
     place = new_index(index_path)
-    with MediaIndex(place, model=model, device=device) as index, ProgressBar("file") as progress:
+    opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)
+    with opened as index, ProgressBar("file") as progress:
         report = index.add(
             *galleries,
             manifest=manifest,
             faces=faces,
             prune=prune,
+            confirm=_tell_question if dry_run else asked_here(yes=yes),
             approximate=approximate,
+            dry_run=dry_run,
             on_progress=progress,
         )
     if as_json:
-        print_json(report.to_dict())
+        print_json(report.to_dict() | ({"dry_run": True} if dry_run else {}))
     else:
-        say(_sentence(report))
+        say(_plan(report) if dry_run else _sentence(report))
     _warn(report)
     if strict and report.refused:
         ctx.exit(3)
+
+
+def _tell_question(question: str) -> bool:
+    warn(f"without --yes it would be asked: {question}")
+    return True
 
 
 def _sentence(report: IngestReport) -> str:
@@ -101,29 +116,60 @@ def _sentence(report: IngestReport) -> str:
     )
 
 
+def _plan(report: IngestReport) -> str:
+    return (
+        f"Nothing was written to {printable(report.index)}. Told without reading them, files are: "
+        f"{report.added} new or moved, {report.updated} changed, {report.unchanged} unchanged, "
+        f"{report.removed} to be removed, {len(report.refused)} refused."
+    )
+
+
 def _warn(report: IngestReport) -> None:
-    for path, reason in report.refused[:_SHOWN]:
-        warn(f"refused {printable(path)}: {reason}")
-    if len(report.refused) > _SHOWN:
-        warn(f"refused {len(report.refused) - _SHOWN} more; --json and avsearch info list all.")
-    for path, note in report.notes[:_SHOWN]:
-        warn(f"note on {printable(path)}: {note}")
-    if len(report.notes) > _SHOWN:
-        warn(f"{len(report.notes) - _SHOWN} more notes; --json and avsearch info list all.")
-    for same in report.duplicates[:_SHOWN]:
-        paths = ", ".join(printable(path) for path in same.paths)
-        warn(f"the same file is there for {' and '.join(same.people)}: {paths}.")
-    if len(report.duplicates) > _SHOWN:
-        warn(f"so are {len(report.duplicates) - _SHOWN} more; --json lists all.")
-    if report.missing:
-        warn(f"{len(report.missing)} files are gone from the gallery; --prune removes them here.")
-    if report.unmatched:
-        named = ", ".join(report.unmatched[:_SHOWN]) + (
-            " ..." if len(report.unmatched) > _SHOWN else ""
+    for sentence in _remarks(report):
+        warn(sentence)
+
+
+def _remarks(report: IngestReport) -> Iterator[str]:
+    """Yield what the user should know, a sentence each."""
+    from indexer.pruning import whole_words
+
+    yield from _first(
+        [f"refused {printable(path)}: {reason}" for path, reason in report.refused],
+        "refused {} more; --json and avsearch info list all.",
+    )
+    yield from _first(
+        [f"note on {printable(path)}: {note}" for path, note in report.notes],
+        "{} more notes; --json and avsearch info list all.",
+    )
+    yield from _first(
+        [
+            f"the same file is there for {' and '.join(same.people)}: "
+            f"{', '.join(printable(path) for path in same.paths)}."
+            for same in report.duplicates
+        ],
+        "so are {} more; --json lists all.",
+    )
+    for gallery, known in report.vanished.items():
+        yield (
+            f"{whole_words(gallery, known)} They stay; look whether its disk is mounted and it is "
+            "the right folder."
         )
-        warn(f"people.csv names people who have no folder here: {named}.")
+    missing = len(report.missing) - sum(report.vanished.values())
+    if missing:
+        yield f"{missing} files are gone from the gallery; --prune removes them here."
+    if report.unmatched:
+        more = " ..." if len(report.unmatched) > _SHOWN else ""
+        named = ", ".join(report.unmatched[:_SHOWN])
+        yield f"people.csv names people who have no folder here: {named}{more}."
     if report.ignored:
         suffixes = ", ".join(
             f"{count} {suffix or 'without suffix'}" for suffix, count in report.ignored.items()
         )
-        warn(f"left alone what is not media: {suffixes}.")
+        yield f"left alone what is not media: {suffixes}."
+
+
+def _first(sentences: Sequence[str], rest: str) -> Iterator[str]:
+    """Yield the first sentences, then how many more there are."""
+    yield from sentences[:_SHOWN]
+    if len(sentences) > _SHOWN:
+        yield rest.format(len(sentences) - _SHOWN)

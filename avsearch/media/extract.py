@@ -14,6 +14,7 @@ from avsearch.media.kinds import kind_of
 from avsearch.media.sound import cut_sound, stream_sound
 from avsearch.media.tracks import face_tracks
 from indexer.errors import RefusedFile
+from indexer.files import absolute
 from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 
 Faces = Literal["detect", "whole"]
@@ -65,13 +66,13 @@ class MediaExtractor:
             f"{', of videos a voice a speaker' if self._cut is stretches.windows else ''}"
         )
 
-    def kind(self, path: Path) -> Kind | None:
+    def kind(self, path: Path | str) -> Kind | None:
         """What a file claims to be by its name; None where its name is not one of media."""
         return kind_of(path)
 
     def extract(
         self,
-        path: Path,
+        path: Path | str,
         modality: Modality | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
@@ -87,6 +88,7 @@ class MediaExtractor:
         frame at ``start_s``. ``on_note`` is told what of the file was lost, left out or chosen
         between. Raises RefusedFile in place of the first item.
         """
+        path = absolute(path)  # nothing is read before the first item is asked for
         kind = kind_of(path)
         if kind is None:
             raise RefusedFile(

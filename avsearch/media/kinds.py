@@ -24,6 +24,7 @@ _SUFFIXES: Final[dict[Kind, str]] = {
 _KINDS: Final = {f".{name}": kind for kind, names in _SUFFIXES.items() for name in names.split()}
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: Path | str) -> Kind | None:
     """What a file claims to be by the end of its name; None where that is not of media."""
-    return _KINDS.get(path.suffix.lower())
+    suffix = path.suffix if isinstance(path, Path) else Path(path).suffix
+    return _KINDS.get(suffix.lower())

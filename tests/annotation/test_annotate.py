@@ -13,13 +13,15 @@ import pytest
 import soundfile
 from ears import CALIBRATIONS, EAR, RATE, Ear, conversation, index_of
 
-from avsearch.annotation import run
+from avsearch.annotation import hearing, run
 from avsearch.annotation.enrolling import enrol_with
 from avsearch.annotation.reading import read_diarization
-from avsearch.annotation.result import Annotated
+from avsearch.annotation.result import Annotated, nearest_shown
 from avsearch.annotation.rttm import write_rttm
 from avsearch.annotation.run import How, annotate_with
 from avsearch.annotation.turns import Diarization, Turn
+from avsearch.media.sound import read_sound
+from avsearch.media.speech import find_speech
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest, ForeignSpace, RefusedFile
 from indexer.index import Index
@@ -94,7 +96,7 @@ def test_samples_in_memory_give_the_same_as_a_file(
 ) -> None:
     source = {"waveform": samples[None], "sample_rate": RATE, "uri": "talk"}
     found = named(source, SAID, index, Ear())
-    assert found.as_json()["speakers"] == annotated.as_json()["speakers"]
+    assert found.to_dict()["speakers"] == annotated.to_dict()["speakers"]
     assert found.path is None
 
 
@@ -125,7 +127,7 @@ def test_every_file_is_read_back_with_the_names(annotated: Annotated, tmp_path: 
 
 
 def test_json_says_everything(annotated: Annotated) -> None:
-    said = json.loads(json.dumps(annotated.as_json()))
+    said = json.loads(json.dumps(annotated.to_dict()))
     assert list(said) == ["recording", "index", "model", "speakers", "segments", "notes"]
     assert said["recording"]["name"] == "talk"
     first = said["speakers"][0]
@@ -168,7 +170,7 @@ def test_a_speaker_whom_the_diarizer_split_is_told(talk: Path, index: Index) -> 
     assert found.labels["S9"] == "S9"
     reasons = {each.speaker: each.reason for each in found.speakers}
     assert reasons["S9"].endswith("like ann, who is S1: one speaker may have been split in two.")
-    split = next(each for each in found.as_json()["speakers"] if each["speaker"] == "S9")
+    split = next(each for each in found.to_dict()["speakers"] if each["speaker"] == "S9")
     assert split["elsewhere"] == ("ann", "S1")
 
 
@@ -212,7 +214,7 @@ def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
     assert found.turns[-1] == Turn(9.0, 9.5, "S1")
     assert "beyond the end of the sound at 9.50 s" in found.notes[0]
     how = how_to(kept=talk.parent / "kept")
-    with pytest.raises(BadRequest, match="of another recording"):
+    with pytest.raises(BadRequest, match="check that the turns are of this recording"):
         named(talk, [Turn(99.0, 100.0, "S1")], index, Ear(), how)
     assert list((talk.parent / "kept").iterdir()) == []
 
@@ -234,7 +236,7 @@ def test_a_stopped_run_goes_on_and_comes_to_the_same(
         named(talk, SAID, index, Breaking(), how)
     ear = Ear()
     found = named(talk, SAID, index, ear, how)
-    assert found.as_json() == annotated.as_json()
+    assert found.to_dict() == annotated.to_dict()
     fresh = Ear()
     named(talk, SAID, index, fresh)
     assert ear.embedded == fresh.embedded - 2
@@ -347,6 +349,107 @@ def test_names_survive_a_way_through_a_file_and_back(
     file.write_text(write_rttm(corrected, "talk"))
     enrolled = enrol_with(talk, file, index, Ear())
     assert enrolled.voices.keys() == {"ann", "bob", "Dan the man"}
+
+
+def test_the_nearest_person_is_told_of_everybody_named_or_not(
+    talk: Path, index: Index, tmp_path: Path
+) -> None:
+    split = [turn._replace(speaker="S9") if turn.start_s == 7.5 else turn for turn in SAID]
+    said = named(talk, split, index, Ear()).to_dict()["speakers"]
+    nearest = {each["speaker"]: each["nearest"]["person"] for each in said}
+    assert nearest == {"S1": "ann", "S2": "bob", "S3": nearest["S3"], "S9": "ann", "S4": "cyn"}
+    assert all(each["nearest"]["scores"].keys() == {"V-V"} for each in said)
+    assert {each["speaker"]: each["person"] for each in said}["S4"] is None
+    with index_of(tmp_path / "one", ["ann"], ["Ann A."]) as one:
+        found = named(talk, SAID, one, Ear())
+    assert [nearest_shown(each.decision)[:8] for each in found.speakers] == ["ann (V-V"] * 4
+    with Index.create(tmp_path / "empty", EAR) as empty:
+        found = named(talk, SAID, empty, Ear())
+    assert [nearest_shown(each.decision) for each in found.speakers] == ["-"] * 4
+    assert found.to_dict()["speakers"][0]["nearest"] is None
+
+
+def marked_by_hand() -> list[Turn]:
+    """The turns of ann with what the others do in the pauses: silence, to a finder of speech."""
+    return [Turn(0.0, 9.0, "S1")]
+
+
+def test_silence_in_turns_is_not_compared(
+    talk: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = named(talk, marked_by_hand(), index, Ear()).speakers
+    assert whole.person is None
+    monkeypatch.setattr(
+        hearing, "find_speech_in_blocks", lambda blocks: [Span(0.0, 1.5), Span(7.5, 9.0)]
+    )
+    found = named(talk, marked_by_hand(), index, Ear())
+    (cut,) = found.speakers
+    assert cut.person == "ann"
+    assert (cut.speech_s, cut.clean_s) == (pytest.approx(9.0), pytest.approx(3.0))
+    assert found.turns == (Turn(0.0, 9.0, "S1"),)
+    enrolled = enrol_with(talk, marked_by_hand(), index, Ear(), {"S1": "zoe"})
+    assert enrolled.voices == {"zoe": (2, pytest.approx(3.0))}
+
+
+def test_turns_in_which_no_speech_is_found_are_compared_whole_with_a_note(
+    talk: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "find_speech_in_blocks", lambda blocks: [Span(0.0, 1.5)])
+    found = named(talk, SAID, index, Ear())
+    assert found.labels == {"S1": "ann", "S2": "bob", "S3": "S3", "S4": "S4"}
+    assert "speakers in whose turns no speech was found: S2, S3, S4." in found.notes
+    enrolled = enrol_with(talk, SAID, index, Ear(), {"S2": "bob"})
+    assert enrolled.voices == {"bob": (1, pytest.approx(2.5))}  # where ann is silent too
+
+
+def test_of_a_turn_marked_around_a_real_sentence_only_the_sentence_is_embedded(
+    test_data: Path, index: Index
+) -> None:
+    """Recordings of RAVDESS begin and end with a second of silence."""
+    path = min((test_data / "ravdess" / "Actor_01").glob("*.ogg"))
+    samples = np.pad(read_sound(path), 3 * RATE)
+    speech = find_speech(samples)
+    source = {"waveform": samples, "sample_rate": RATE}
+    (speaker,) = named(source, [(0, len(samples) / RATE, "S1")], index, Ear()).speakers
+    assert speaker.clean_s <= speech[-1].end_s - speech[0].start_s < len(samples) / RATE - 6
+    assert speaker.speech_s == pytest.approx(len(samples) / RATE)
+
+
+@pytest.mark.parametrize(
+    "person", ["p225", "1034", "P05", "B", "unknown bob", "SPEAKER_07", "a=b", " zoe ", "nan", "S2"]
+)
+def test_who_the_user_names_counts_whatever_it_looks_like(
+    talk: Path, index: Index, person: str
+) -> None:
+    enrolled = enrol_with(talk, SAID, index, Ear(), {"S1": person})
+    assert enrolled.new == (person.strip(),)
+    assert enrolled.voices.keys() == {person.strip()}
+    assert enrolled.passed_over.keys() == {"S2", "S3", "S4"}
+    again = enrol_with(talk, SAID, index, Ear(), {"S1": person})
+    assert again.new == ()
+
+
+def test_names_may_be_numbers_and_of_any_normal_form(talk: Path, index: Index) -> None:
+    said = [turn._replace(speaker="Zoe\u0308" if turn.speaker == "S1" else "S2") for turn in SAID]
+    enrolled = enrol_with(talk, said, index, Ear(), {"Zo\u00eb": 1034, "S2": "bob"})  # type: ignore[dict-item]
+    assert enrolled.voices.keys() == {"1034", "bob"}
+
+
+@pytest.mark.parametrize(
+    "label", ["Speaker A", "speaker_b", "Unknown Speaker", "Guest-1", "cluster 3", "1.0", "p225"]
+)
+def test_labels_of_diarizers_in_a_file_are_nobodys_names(
+    talk: Path, index: Index, label: str
+) -> None:
+    said = [Turn(0.0, 2.0, label), Turn(4.5, 7.0, "Jo")]
+    enrolled = enrol_with(talk, said, index, Ear())
+    assert enrolled.voices.keys() == {"Jo"}
+    assert enrolled.passed_over.keys() == {label}
+
+
+def test_a_label_that_is_named_nobody_is_refused(talk: Path, index: Index) -> None:
+    with pytest.raises(BadRequest, match="'S1' is named nobody"):
+        enrol_with(talk, SAID, index, Ear(), {"S1": " "})
 
 
 def test_a_diarization_made_before_is_taken_as_it_is() -> None:

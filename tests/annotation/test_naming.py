@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -11,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from avsearch.annotation.assignment import assign
 from avsearch.annotation.evidence import Evidence
-from avsearch.annotation.naming import decide
+from avsearch.annotation.naming import decide, unnamed
 from indexer.records import Person
 
 SHAPES = st.tuples(st.integers(0, 5), st.integers(0, 2)).map(lambda it: (it[0], it[0] + it[1]))
@@ -115,6 +116,33 @@ def test_people_who_are_other_speakers_are_no_candidates() -> None:
     assert [each.person for each in decisions["S1"].candidates] == ["p1"]
     assert decisions["S1"].elsewhere == ("p0", "S0")
     assert decisions["S0"].elsewhere is None
+
+
+def test_the_nearest_is_of_all_people_whoever_has_their_name() -> None:
+    decisions = decide(evidence([[9.0, 0.0], [3.0, 0.0], [-5.0, -6.0]]))
+    nearest = [each.nearest for each in decisions.values()]
+    assert [each and each.person for each in nearest] == ["p0", "p0", "p0"]
+    assert [each and each.scores for each in nearest] == [{"V-V": 0.9}, {"V-V": 0.3}, {"V-V": -0.5}]
+    (nobody,) = decide(evidence(np.zeros((1, 0)))).values()
+    assert nobody.nearest is None
+
+
+def test_without_evidence_the_nearest_and_the_candidates_are_by_their_scores() -> None:
+    """As with a model without calibrations."""
+    found = evidence([[1.0, 5.0, 3.0]])
+    unknown = dataclasses.replace(found, ratios=np.zeros((1, 3)))
+    (decision,) = decide(unknown).values()
+    assert decision.person is None
+    assert decision.nearest is not None
+    assert decision.nearest.person == "p1"
+    assert [each.person for each in decision.candidates] == ["p1", "p2", "p0"]
+
+
+def test_those_of_whom_there_is_too_little_have_somebody_nearest_and_no_name() -> None:
+    decisions = unnamed(evidence([[9.0, 0.0], [0.0, 8.0]]))
+    assert [each.person for each in decisions.values()] == [None, None]
+    assert [each.candidates for each in decisions.values()] == [(), ()]
+    assert [each.nearest and each.nearest.person for each in decisions.values()] == ["p0", "p1"]
 
 
 def test_scores_are_reported_by_direction_where_there_are_any() -> None:

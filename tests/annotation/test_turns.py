@@ -11,8 +11,10 @@ from avsearch.annotation.turns import (
     clean_speech,
     clean_stretches,
     clipped,
+    cut_to_speech,
     diarization,
     speech_of,
+    union,
     without,
 )
 from avsearch.media.stretches import Span
@@ -97,6 +99,38 @@ def test_a_diarization_without_turns_is_refused() -> None:
         diarization([Turn(1, 1, "a")])
 
 
+@given(TURNS, TURNS)
+def test_turns_cut_to_speech_are_when_somebody_speaks_in_them(
+    turns: list[Turn], spoken: list[Turn]
+) -> None:
+    speech = union(Span(turn.start_s, turn.end_s) for turn in spoken)
+    parts = cut_to_speech(turns, speech)
+    assert all(part.start_s < part.end_s for part in parts)
+    for time_s in MOMENTS:
+        heard = any(a < time_s < b for a, b in speech)
+        assert speaking(parts, time_s) == (speaking(turns, time_s) if heard else set())
+
+
+def test_turns_cut_to_speech_keep_their_speakers_and_words() -> None:
+    said = [Turn(0, 5, "a", "one"), Turn(5, 6, "b")]
+    speech = [Span(1, 2), Span(3, 5.5)]
+    assert cut_to_speech(said, speech) == [
+        Turn(1, 2, "a", "one"),
+        Turn(3, 5, "a", "one"),
+        Turn(5, 5.5, "b"),
+    ]
+    assert cut_to_speech(said, []) == []
+
+
+@pytest.mark.parametrize("nobody", ["", " ", "nan", "NaN", "None", "<NA>", "null"])
+def test_turns_of_nobody_are_left_out_and_noted(nobody: str) -> None:
+    said = diarization([Turn(-5, 1, nobody), Turn(0, 1, "b")])
+    assert said.turns == (Turn(0, 1, "b"),)
+    assert said.notes == ("turns that name no speaker, left out: 1.",)
+    with pytest.raises(BadRequest, match="no turn says its speaker"):
+        diarization([Turn(0, 1, nobody)])
+
+
 def test_turns_of_no_length_are_left_out_and_noted() -> None:
     said = diarization([Turn(1, 1, "a"), Turn(0, 1, "b")])
     assert said.turns == (Turn(0, 1, "b"),)
@@ -112,5 +146,7 @@ def test_turns_beyond_the_end_are_cut_and_noted() -> None:
 
 
 def test_a_diarization_all_beyond_the_end_is_of_another_recording() -> None:
-    with pytest.raises(BadRequest, match=r"lasts 2\.00 s; the diarization is of another recording"):
+    with pytest.raises(
+        BadRequest, match=r"lasts 2\.00 s; check that the turns are of this recording"
+    ):
         clipped(diarization([Turn(5, 6, "a")]), 2.0)

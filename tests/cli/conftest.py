@@ -111,9 +111,9 @@ def face(gallery: Path) -> Path:
     return gallery / "Actor_02" / "face.png"
 
 
-def in_process(*arguments: str) -> Result:
+def in_process(*arguments: str, input: bytes | None = None) -> Result:  # noqa: A002 of click
     """The command line in this process; errors become exit codes as in its main()."""
-    result = CliRunner().invoke(group, list(arguments), prog_name="avsearch")
+    result = CliRunner().invoke(group, list(arguments), input=input, prog_name="avsearch")
     if isinstance(result.exception, AvsearchError):
         result.exit_code = result.exception.exit_code
         result.stderr_bytes += f"avsearch: {result.exception}\n".encode()
@@ -125,7 +125,7 @@ def in_process(*arguments: str) -> Result:
 @pytest.fixture(scope="session")
 def run() -> Callable[..., Result]:
     """Run avsearch in this process."""
-    return lambda *arguments: in_process(*map(str, arguments))
+    return lambda *arguments, **options: in_process(*map(str, arguments), **options)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 import soundfile
 from making import encode
 
+from avsearch.annotation.formats import FORMATS, TAKEN
+from avsearch.annotation.pyannotes import to_annotation
 from avsearch.annotation.reading import read_diarization
 from avsearch.media import read_sound
 
@@ -48,8 +53,10 @@ def test_annotate_prints_a_line_a_speaker_and_writes_every_format(
     done = run("annotate", meeting, "--rttm", rttm, "--index", indexed, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["speaker", "person", "speech", "reason"]
+    assert lines[0].split() == ["speaker", "person", "speech", "nearest", "reason"]
     assert [line.split()[0] for line in lines[1:]] == ["SPEAKER_00", "SPEAKER_01"]
+    nearest = re.compile(r" s +(?:Actor_0[12]|bbaf2n) \(V-V -?[01]\.\d\d\)  ")
+    assert all(nearest.search(line) for line in lines[1:])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"meeting{ending}"
         for ending in (
@@ -164,17 +171,19 @@ def test_enrol_makes_an_index_where_there_is_none(run, meeting, rttm, model, tmp
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "has no SPEAKER line; it is empty or not RTTM."),
+        ("", f"it is empty. Turns are taken as {TAKEN}."),
+        ("no turns\n", f"it is in no format that is known. Turns are taken as {TAKEN}."),
+        ("LEXEME meeting 1 0 1 a lex A <NA>\n", "it has no SPEAKER line"),
         (
             RTTM.format(0, 1, "A").replace("0.000", "-1"),
             "line 1: the start -1 or the length 1.000 is negative.",
         ),
-        (RTTM.format(500, 1, "A"), "the diarization is of another recording."),
+        (RTTM.format(500, 1, "A"), "check that the turns are of this recording"),
         (RTTM.format(0, 1, "A") + RTTM.format(0, 1, "A").replace("meeting", "b"), None),
         (
             RTTM.format(0, 1, "A").replace("meeting", "a")
             + RTTM.format(0, 1, "A").replace("meeting", "b"),
-            "is of a, b and not of meeting",
+            "bad.rttm: it is of a, b and not of meeting; choose one with --recording.",
         ),
     ],
 )
@@ -225,6 +234,85 @@ def test_bad_options_are_one_sentence(run, indexed, meeting, rttm, tmp_path):
         done = run("annotate", meeting, "--rttm", rttm, "--index", indexed, *options)
         assert done.exit_code == 2
         assert sentence in done.stderr
-    done = run("enrol", meeting, "--rttm", rttm, "--index", indexed, "--name", "zoe")
+    for names, sentence in (
+        (["zoe"], "should be LABEL=PERSON"),
+        (["SPEAKER_00=a", "SPEAKER_00=b"], "--name says twice who SPEAKER_00 is: a and b"),
+        (["SPEAKER_07=a"], "Nobody is called 'SPEAKER_07' in the diarization"),
+    ):
+        options = [part for name in names for part in ("--name", name)]
+        done = run("enrol", meeting, "--rttm", rttm, "--index", indexed, *options)
+        assert done.exit_code == 2
+        assert sentence in done.stderr
+
+
+def test_any_key_can_be_given_to_a_label(run, copy_of_index, meeting, rttm):
+    names = ("--name", "SPEAKER_00=1034", "--name", "SPEAKER_01=p225=b")
+    done = run("enrol", meeting, "--rttm", rttm, "--index", copy_of_index, *names, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["new"] == ["1034", "p225=b"]
+
+
+def test_turns_may_come_from_standard_input(run, copy_of_index, meeting, rttm):
+    options = ("--rttm", "-", "--index", copy_of_index, "--json")
+    said = rttm.read_bytes()
+    piped = json.loads(run("annotate", meeting, *options, input=said).stdout)
+    plain = json.loads(
+        run("annotate", meeting, "--rttm", rttm, "--index", copy_of_index, "--json").stdout
+    )
+    assert piped == plain
+    done = run("enrol", meeting, *options, "--name", "SPEAKER_00=zoe", input=said)
+    assert json.loads(done.stdout)["new"] == ["zoe"]
+    done = run("annotate", meeting, *options, input=b"")
     assert done.exit_code == 2
-    assert "should be LABEL=PERSON" in done.stderr
+    assert "standard input: it is empty" in done.stderr
+
+
+def test_of_turns_of_several_recordings_one_can_be_chosen(
+    run, copy_of_index, meeting, rttm, tmp_path
+):
+    file = tmp_path / "all.rttm"
+    text = rttm.read_text()
+    file.write_text(text.replace("meeting", "call 7") + text.replace("meeting", "b"))
+    options = ("--rttm", file, "--index", copy_of_index)
+    for verb in ("annotate", "enrol"):
+        done = run(verb, meeting, *options)
+        assert done.exit_code == 2
+        assert "it is of call 7, b and not of meeting; choose one with --recording." in done.stderr
+    done = run("annotate", meeting, *options, "--recording", "call 7", "--json")
+    assert len(json.loads(done.stdout)["segments"]) == 4
+    done = run("enrol", meeting, *options, "--recording", "b", "--name", "SPEAKER_00=zoe", "--json")
+    assert json.loads(done.stdout)["new"] == ["zoe"]
+    done = run("annotate", meeting, *options, "--recording", "c")
+    assert "it has no recording 'c'; it is of call 7, b." in done.stderr
+
+
+def guide() -> str:
+    return (Path(__file__).parents[2] / "docs" / "annotate.md").read_text("utf-8")
+
+
+def test_help_and_guide_name_every_format_that_is_taken(run):
+    texts = [run(verb, "--help").stdout for verb in ("annotate", "enrol")]
+    for text in (*texts, guide()):
+        plain = re.sub(r"\s+", " ", text)
+        assert [each for each in FORMATS if each not in plain] == []
+
+
+def test_the_commands_and_the_code_of_the_guide_work_as_they_stand(
+    run, gallery, model, meeting, rttm, tmp_path
+):
+    shutil.copytree(gallery, tmp_path / "gallery")
+    shutil.copy(meeting, tmp_path)
+    shutil.copy(rttm, tmp_path)
+    (tmp_path / "corrected.rttm").write_text(rttm.read_text().replace("SPEAKER_01", "ann"))
+    commands = re.findall(r"^    avsearch ([^#\n]+)", guide(), re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["index", "annotate", "enrol", "enrol"]
+    for command in commands:
+        verb, *arguments = shlex.split(command)
+        done = run(verb, *arguments, *(["--model", model] if verb == "index" else []))
+        assert done.exit_code == 0, done.stderr
+    (code,) = re.findall(r"```python\n(.*?)```", guide(), re.DOTALL)
+    names = {"pipeline": lambda _: to_annotation(read_diarization(rttm).turns, "meeting")}
+    exec(code, names)
+    people = json.loads(run("info", "--json").stdout)["people"]
+    assert people == 4
+    assert names["annotation"].labels() == sorted(names["named"].labels.values())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -160,6 +163,63 @@ def test_a_rerun_takes_what_is_new_or_changed(take, run, small, gallery, model, 
     report = take(small, "--prune")
     assert counted(report) == (0, 0, 2, 1)
     assert totals(report) == (1, 1, 1)
+
+
+def test_a_gallery_that_is_not_there_is_not_pruned(take, run, small, model, tmp_path):
+    take(small)
+    index = ("--index", tmp_path / "index", "--model", model)
+    small.rename(tmp_path / "away")
+    small.mkdir()
+    words = f"Nothing is left of {small}: the one file that the index has of it is not there."
+    for yes in ([], ["--yes"]):
+        result = run("index", small, *index, "--prune", *yes)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert words in result.stderr
+    result = run("index", small, *index)
+    assert result.exit_code == 0
+    assert words in result.stderr
+    assert "--prune" not in result.stderr
+    small.rmdir()
+    (tmp_path / "away").rename(small)
+    assert counted(take(small, "--prune")) == (0, 0, 1, 0)
+
+
+@pytest.fixture
+def mostly_gone(take, small, gallery):
+    """Two of three files of the index, gone."""
+    for voice, name in zip(
+        sorted((gallery / "Actor_01").glob("*.ogg")), ("two", "three"), strict=True
+    ):
+        shutil.copy(voice, small / "ann" / f"{name}.ogg")
+    take(small)
+    for name in ("one", "two"):
+        (small / "ann" / f"{name}.ogg").unlink()
+
+
+def test_a_script_prunes_more_than_half_only_with_yes(take, run, small, mostly_gone, tmp_path):
+    result = run("index", small, "--index", tmp_path / "index", "--prune")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"2 of the 3 files that the index has of {small} are gone" in result.stderr
+    assert counted(take(small, "--prune", "--yes")) == (0, 0, 1, 2)
+
+
+@pytest.mark.parametrize(("answer", "removed"), [("n", 0), ("y", 2)])
+def test_somebody_at_a_terminal_is_asked(small, mostly_gone, tmp_path, answer, removed):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "avsearch", "index", small, "--index", tmp_path / "index"]
+    with subprocess.Popen(
+        [*command, "--prune", "--json"], stdin=theirs, stderr=theirs, stdout=subprocess.PIPE
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(ours, 1024)
+        os.write(ours, f"{answer}\n".encode())
+        report = json.loads(process.stdout.read())
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"2 of the 3 files" in said
+    assert counted(report) == (0, 0, 1, removed)
 
 
 def test_another_way_to_find_faces_makes_pictures_new(take, ask, run, small, gallery, tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from places import change
 
+import avsearch
 from avsearch.models.checkpoint import put_record
 from avsearch.spaces import model_record, model_space
 
@@ -378,6 +380,17 @@ def test_a_relative_question_is_answered_with_whole_paths(run, indexed, gallery,
     answer = json.loads(run("query", "Actor_02/face.png", "--index", indexed, "--json").stdout)
     assert answer["query"]["path"] == "Actor_02/face.png"
     assert all(hit["path"].startswith(str(gallery)) for hit in answer["hits"])
+
+
+def test_many_files_are_those_of_the_folder_where_they_were_named(indexed, gallery, monkeypatch):
+    monkeypatch.chdir(gallery)
+    named = Path("Actor_02/face.png")
+    with avsearch.open(os.path.relpath(indexed, gallery)) as index:
+        answers = index.answers([named])
+        os.chdir("/")
+        ((file, answer),) = answers
+    assert file == answer.query.path == named
+    assert answer.hits
 
 
 def test_many_files_are_answered_a_line_each(run, ask, indexed, voice, face, gallery, tmp_path):

@@ -115,7 +115,7 @@ def test_annotate(printed, indexed, talk):
     turns = talk.with_suffix(".rttm")
     told = printed("annotate", talk, "--rttm", turns, "--index", indexed)
     with avsearch.open(indexed) as index:
-        same(plain(index.annotate(str(talk), str(turns)).as_json()), told)
+        same(plain(index.annotate(str(talk), str(turns)).to_dict()), told)
 
 
 def test_enrol(printed, run, indexed, talk, tmp_path):

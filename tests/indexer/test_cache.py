@@ -87,7 +87,7 @@ def test_a_cache_brought_forward_holds_what_the_catalog_does(tmp_path_factory, s
             last += new
             owners = {i: p for i, p in owners.items() if i not in deleted}
             owners |= {i: p for i, p in given_away if i in owners}
-            before = cache.load()[1] if cache.exists() else []
+            before = cache.load()[1] if number else []
             read = FakeReader(owners)
             stored = cache.store(brought_forward(before, read, "cosine"), Revision(number, "now"))
             stamp, loaded = Cache(cache.folder.parent, SPACE).load()

@@ -16,9 +16,9 @@ from contents import contents
 from crashing import Moment, Process
 from places import PEOPLE, fill
 
-from indexer.erase import search_folder
 from indexer.index import Index
 from indexer.migrations import back_up
+from indexer.traces import search_folder
 from indexer.vectors import prepared
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from avsearch.annotation.lines import read_text
+from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.strength import read_calibrations
 from avsearch.media.files import opened
 from avsearch.models.checkpoint import load_checkpoint
@@ -52,7 +52,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "pickle": read_pickle,
     "safetensors": map_safetensors,
     "state": read_state,
-    "turns": read_text,
+    "turns": read_diarization,
 }
 ADVICE = {
     errno.EACCES: "permission",

@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from indexer.errors import BadRequest, RefusedFile, os_reason, printable
-from indexer.files import replacing
+from indexer.files import absolute, replacing
 from indexer.load_failures import load_failure
 from indexer.threads import cores
 from indexer.types import Media, Modality
@@ -94,6 +94,7 @@ def prepare(
     Faces become (face_side, face_side, 3) uint8, voices (samples,) int16 at 16 kHz. Raises
     BadRequest where the folder cannot be written.
     """
+    folder = absolute(folder)  # what is prepared is read when it is trained on
     groups = list(_groups(jobs))
     work = functools.partial(_shard, face_side=face_side, folder=folder)
     try:

@@ -1,0 +1,16 @@
+"""The formats in which turns of speakers are taken, named once for messages, help and docs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORMATS: Final = (
+    "RTTM",
+    "JSON of WhisperX, pyannote and Label Studio, or of plain lists",
+    "captions as WebVTT, SRT and SBV",
+    "tables with a header (CSV, TSV: start, end, speaker)",
+    "ELAN (.eaf, or tab-delimited text)",
+    "Praat TextGrid",
+    "Audacity label tracks",
+)
+TAKEN: Final = "; ".join(FORMATS)
