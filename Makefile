@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The versions that are tested together, of what builds this package too.
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-crash check bench format clean
+.PHONY: demo test test-crash check bench constraints format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
@@ -20,6 +22,7 @@ check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.imports cpu dev
 
 # One run beside the other engines; see docs/benchmarks.md. COUNT=100000 is a quick one.
 COUNT ?= 1000000
@@ -33,16 +36,21 @@ format: $(VENV)/ready-dev
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# Installed anew when the dependencies change, and only then.
-$(VENV)/ready: setup.cfg pyproject.toml
+# The newest versions that setup.cfg allows; test with them before you commit the file.
+constraints:
+	$(PYTHON) -m tools.constraints write
+
+# Installed again when the dependencies change, and only then. The demo needs no torch.
+$(VENV)/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation --editable '.[search,parquet]'
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	$(INSTALL) --no-build-isolation --editable '.[cpu,dev]'
 	touch $@
 
 $(VENV)/ready-bench: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,bench]'
+	$(INSTALL) --no-build-isolation --editable '.[cpu,bench]'
 	touch $@

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
-from indexer.files import absolute
+from indexer.files import absolute, require_readable
 
 _NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost message has no other
 _BITS = 63  # of the largest number that a size or a place in a file can be
@@ -98,9 +98,11 @@ def _open(path: Path, *, optimised: bool = True) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common root of their own
+        require_readable(path)
+        said = " ".join(str(error).split()).rstrip(".")
         raise BadRequest(
-            f"{printable(path)} is missing, damaged, or of a later version of ONNX; copy or "
-            "install it again."
+            f"onnxruntime {onnxruntime.__version__} cannot load {printable(path)} ({said}); "
+            "copy or install it again."
         ) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from avsearch.evidence import Calibration, Evidence, direction
+from indexer import libraries
 from indexer.asking import filter_texts, require_one_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
@@ -227,12 +228,9 @@ class Answer(Sequence[Hit]):
         """Return the hits as a ``pandas.DataFrame``, a row each; attributes are columns.
 
         Raises:
-            BadRequest: pandas is not installed.
+            LibraryUnusable: pandas is not installed, or does not load.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise BadRequest("to_pandas needs pandas: pip install pandas.") from error
+        pandas = libraries.load("pandas", "to_pandas")
         rows = []
         for hit in self.hits:
             fields = hit.to_dict()
@@ -241,7 +239,7 @@ class Answer(Sequence[Hit]):
         names = [field.name for field in dataclasses.fields(Hit)]
         fixed = [name for name in names if name not in ("attributes", "evidence")]
         columns = list(dict.fromkeys([*fixed, *(key for row in rows for key in row)]))
-        return pd.DataFrame(rows, columns=columns)
+        return pandas.DataFrame(rows, columns=columns)
 
     def __repr__(self) -> str:
         """Show a line a hit, as a table is shown."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import BadRequest, is_utf8, printable
+from indexer import libraries
+from indexer.errors import BadRequest, is_utf8, os_reason, printable
 from indexer.text import as_text
 
 # What is in a column, by its name; every further column says something of the person.
@@ -160,17 +161,9 @@ def import_pyarrow(path: Path) -> types.ModuleType:
     """
     if not is_utf8(path):
         raise BadRequest(f"{printable(path)} has a name that is not UTF-8; rename it.")
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError as error:
-        raise BadRequest(
-            f"{printable(path)} needs pyarrow, which is not installed: "
-            f"pip install 'avsearch[parquet]'."
-        ) from error
-    module: types.ModuleType = pyarrow
-    return module
+    for used in ("pyarrow.compute", "pyarrow.parquet"):
+        libraries.load(used, printable(path), "parquet")
+    return libraries.load("pyarrow", printable(path), "parquet")
 
 
 @contextlib.contextmanager
@@ -182,6 +175,8 @@ def in_words(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise BadRequest(f"There is no file {printable(path)}; check the name.") from error
     except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
         said = " ".join(str(error).split()).rstrip(".")
         raise BadRequest(
             f"{printable(path)} cannot be read as Parquet: {said}; make or copy it again."

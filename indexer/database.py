@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -162,8 +163,18 @@ def _state(path: Path) -> tuple[object, ...]:
     return (found.st_ino, found.st_size, found.st_mtime_ns, _lockless(path))
 
 
+_LITTLE = 1 << 20  # bytes left on a disk on which a file may not have found room
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
+def _closed_to_us(path: Path) -> str:
+    """The permissions that stand in the way, as they are; empty where none does."""
+    if path.exists() and not os.access(path, os.R_OK):
+        return "; its permissions do not let it be read"
+    if path.exists() and not os.access(path, os.W_OK):
+        return "; its permissions do not let it be written to"
+    return "" if writable(path) else "; its folder may not be written to"
 
 
 def _sentence(path: Path, error: sqlite3.Error) -> AvsearchError | None:
@@ -176,11 +187,14 @@ def _sentence(path: Path, error: sqlite3.Error) -> AvsearchError | None:
             "take in; have them run avsearch info on it once."
         )
     if code in _UNREADABLE:
-        return BadRequest(f"{printable(path)} cannot be opened ({error}); check its permissions.")
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return BadRequest(
-            f"{printable(path)}: the disk is full or failing ({error}); make room and run again."
-        )
+        return BadRequest(f"{printable(path)} cannot be opened ({error}){_closed_to_us(path)}.")
+    if code == sqlite3.SQLITE_FULL:
+        return BadRequest(f"{printable(path)}: the disk is full; make room and run again.")
+    if code == sqlite3.SQLITE_IOERR:
+        said = f"could not be read or written ({error}, {error.sqlite_errorname})"
+        left = shutil.disk_usage(path.parent).free
+        room = f"its disk has {left:,} bytes left, make room and " if left < _LITTLE else ""
+        return BadRequest(f"{printable(path)} {said}; {room}run again.")
     if code == sqlite3.SQLITE_BUSY:
         return IndexBusy(f"{printable(path)} is being written to by another process; try again.")
     return None

@@ -8,6 +8,7 @@
     │   ├── NotInFile       (2)   a part of a file that it does not have; a RefusedFile too
     │   ├── NoIndex         (2)   there is no index here
     │   ├── IndexBusy       (2)   somebody else is writing to this index
+    │   ├── LibraryUnusable (2)   a library is not installed, or does not load
     │   └── Diverged        (2)   a training came to numbers that are not finite
     └── IndexUnusable       (4)   the index cannot serve this request
         ├── IndexDamaged    (4)   a file of the index is cut short, changed or not ours
@@ -21,6 +22,7 @@ and pickled, so that they come back whole from other processes.
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +36,22 @@ _ADDRESS = re.compile(
 )
 # What is said of an address where a file belongs.
 ADDRESS = "is an address, and only files are taken; download it first, and name the file."
+# What helps where the number of a system's error tells it; nothing is advised where it does not.
+_HELPS = {
+    errno.EACCES: "change its permissions, or ask its owner",
+    errno.EPERM: "change its permissions, or ask its owner",
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "check the name",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.ELOOP: "mend the link",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EROFS: "choose another disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "free memory",
+}
 
 
 class AvsearchError(Exception):
@@ -77,6 +95,10 @@ class IndexBusy(BadRequest):
     """Another process is writing to this index."""
 
 
+class LibraryUnusable(BadRequest):
+    """A library is not installed, or does not load."""
+
+
 class Diverged(BadRequest):
     """A training came to numbers that are not finite, by its data or its rates."""
 
@@ -97,6 +119,15 @@ class LaterIndex(IndexUnusable):
 
 class ForeignSpace(IndexUnusable):
     """The vectors at hand and those of the index were made by different models."""
+
+
+def os_reason(error: OSError, advice: str = "") -> str:
+    """Return what the system says of an error, and what helps, without a full stop.
+
+    ``advice`` is what helps whatever the error is.
+    """
+    helps = [each for each in (_HELPS.get(error.errno or 0), advice) if each]
+    return "; ".join(filter(None, [error.strerror or str(error), ", or ".join(helps)]))
 
 
 def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:

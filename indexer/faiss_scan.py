@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer import threads
+from indexer import libraries, threads
 from indexer.codes import MIDDLE, Codes, Floats, float_error
 from indexer.errors import BadRequest
 from indexer.stretch import Stretch
@@ -207,12 +207,7 @@ def require_faiss(device: Device) -> None:
 
 def import_faiss() -> types.ModuleType:
     """FAISS; BadRequest that says what to install where it is missing."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise BadRequest(_MISSING) from error
-    module: types.ModuleType = faiss
-    return module
+    return libraries.load("faiss", "The index", "search")
 
 
 def _check_gpu(faiss: types.ModuleType) -> None:

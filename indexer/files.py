@@ -9,7 +9,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from indexer.errors import BadRequest
+from indexer.errors import BadRequest, os_reason, printable
+
+
+def require_readable(path: Path) -> None:
+    """Raise BadRequest, with the system's reason, for a file that cannot be opened or read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
 
 
 def absolute(path: object) -> Path:

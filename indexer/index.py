@@ -17,7 +17,15 @@ from indexer.asking import Value, filter_texts, require_one_of, whole_number
 from indexer.catalog import Catalog
 from indexer.derived import Derived
 from indexer.erase import Forgettable, Receipt, proof
-from indexer.errors import AvsearchError, BadRequest, ForeignSpace, IndexDamaged, NoIndex, printable
+from indexer.errors import (
+    AvsearchError,
+    BadRequest,
+    ForeignSpace,
+    IndexDamaged,
+    NoIndex,
+    os_reason,
+    printable,
+)
 from indexer.files import absolute
 from indexer.lock import NAME as NAME_OF_LOCK
 from indexer.lock import only_writer
@@ -401,7 +409,8 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(
-            f"No index can be made in {printable(folder)}: {error.strerror}; choose another folder."
+            f"No index can be made in {printable(folder)}: "
+            f"{os_reason(error, 'choose another folder')}."
         ) from error
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-from indexer.errors import BadRequest, IndexBusy, printable
+from indexer.errors import BadRequest, IndexBusy, os_reason, printable
 
 NAME = "lock"
 
@@ -57,8 +57,7 @@ def _lock_file(folder: Path) -> FileIO:
         return FileIO(folder / NAME, "a+")
     except OSError as error:
         raise BadRequest(
-            f"{printable(folder)} cannot be written to ({error.strerror}); "
-            "check its permissions, or use another folder."
+            f"{printable(folder)} cannot be written to: {os_reason(error, 'use another folder')}."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from indexer.columns import COLUMNS, FORMAT, KEY, arrow_type, attribute_column, import_pyarrow
 from indexer.database import is_open_here
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from indexer.files import replacing
 from indexer.types import Space, Vectors
 
@@ -54,8 +54,8 @@ class ParquetTarget:
                 )
             except OSError as error:
                 raise BadRequest(
-                    f"{printable(self._path)} cannot be written: {error.strerror or error}; "
-                    "choose another place."
+                    f"{printable(self._path)} cannot be written: "
+                    f"{os_reason(error, 'choose another place')}."
                 ) from error
             stack.callback(_sync, partial)
             stack.callback(self._writer.close)

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from indexer.changes import Job
-from indexer.errors import RefusedFile, printable
+from indexer.errors import RefusedFile, os_reason, printable
 from indexer.records import Asked, FileRecord, Source
 from indexer.timing import Stopwatch
 from indexer.types import Extractor, Media, OnNote
@@ -106,5 +106,5 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        reason = f"cannot be read ({error.strerror}); try again."
+        reason = f"cannot be read: {os_reason(error)}."
         raise RefusedFile(path, reason, lasting=False) from error

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.columns import import_pyarrow, in_words, index_columns, text_of, told_as_text
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from indexer.names import cleaned
 from indexer.text import any_text
 
@@ -227,7 +227,9 @@ class Table:
         try:
             raw = self.path.read_bytes()
         except OSError as error:
-            raise BadRequest(f"{printable(self.path)} cannot be read: {error.strerror}.") from error
+            raise BadRequest(
+                f"{printable(self.path)} cannot be read: {os_reason(error)}."
+            ) from error
         if raw.startswith(_WORKBOOKS):
             raise BadRequest(
                 f"{printable(self.path)} is a workbook of a spreadsheet; save it as CSV in UTF-8."

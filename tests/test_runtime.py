@@ -59,8 +59,12 @@ def test_of_what_is_no_network_nothing_is_read_and_nothing_is_raised(
 
 def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path):
     (tmp_path / "a.onnx").write_bytes(b"no network")
-    for name in ("a.onnx", "none.onnx"):
-        with pytest.raises(BadRequest, match=rf"{name} is missing, damaged, or"):
+    faults = {
+        "a.onnx": r"onnxruntime [\d.]+ cannot load .*a\.onnx \(.*Protobuf parsing failed\)",
+        "none.onnx": r"none\.onnx cannot be read: No such file or directory; check the name\.",
+    }
+    for name, fault in faults.items():
+        with pytest.raises(BadRequest, match=fault):
             runtime.Session(tmp_path / name).run()
 
 
@@ -94,5 +98,5 @@ def test_a_file_that_cannot_be_loaded_is_an_error_of_the_run(tmp_path: Path):
     session = runtime.Session(tmp_path / "none.onnx")
     session.begin()
     for _ in range(2):
-        with pytest.raises(BadRequest, match=r"none.onnx is missing"):
+        with pytest.raises(BadRequest, match=r"none\.onnx cannot be read: No such"):
             session.run()

@@ -33,7 +33,7 @@ class Shown:
 
     person: SyntheticPerson
     asked: Media
-    hits: Answer
+    hits: Sequence[Hit]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
             Shown(
                 people[number],
                 Media(asked[number], "voice"),
-                index.query(asked[number], top=TOP, want="face"),
+                index.query(asked[number], top=TOP, want="face").hits,
             )
             for number in ASKED_ABOUT
         ]

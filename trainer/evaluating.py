@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from avsearch.models import load_model, load_reranker
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, LibraryUnusable, printable
 from indexer.files import replacing
+from indexer.load_failures import load_failure
 from indexer.locate import open_index
 from indexer.timing import timed
 from trainer.asking import (
@@ -146,7 +147,7 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``report.html``, each to a temporary name first.
 
-        Raises BadRequest where what draws the page is not installed.
+        Raises LibraryUnusable where what draws the page is not installed, or does not load.
         """
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(
@@ -156,11 +157,10 @@ class Report:
             partial.write_text(text, encoding="utf-8")
         try:
             from trainer.report import write_report
-        except ImportError as error:
-            raise BadRequest(
-                f"report.json is written, but the page needs {error.name}: "
-                "pip install 'avsearch[report]'."
-            ) from error
+        except Exception as error:
+            if (failure := load_failure(error)) is None:
+                raise
+            raise LibraryUnusable(f"report.json is written, but no page: {failure}") from error
         write_report(folder / "report.html", self)
 
 

@@ -10,7 +10,7 @@ from itertools import chain, compress, count
 from pathlib import Path
 from typing import NoReturn
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from indexer.text import unicode_text
 
 SEPARATORS = ("\t", ",", ";")
@@ -104,6 +104,8 @@ def read_lines(path: Path) -> Lines:
     try:
         texts = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
         raise BadRequest(
             f"{printable(path)} cannot be read ({_reason(error)}); take it anew from where it "
             "was published."
@@ -122,6 +124,4 @@ def _text(path: Path) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is no {error.encoding.upper()}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     return "its compression is damaged or cut short"

@@ -6,7 +6,6 @@ Needs the packages ``onnx`` and ``onnxruntime``. The same network gives the same
 from __future__ import annotations
 
 import copy
-import importlib
 import io
 import tempfile
 import warnings
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.utils import register_custom_op_symbolic
 
-from indexer.errors import BadRequest
+from indexer import libraries
 from indexer.files import replacing
 
 OPSET = 17
@@ -67,13 +66,7 @@ def write_onnx(
 
 
 def _import(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise BadRequest(
-            f"Making ONNX files needs the package {package}, which is not installed: "
-            "pip install 'avsearch[train]'."
-        ) from error
+    return libraries.load(package, "Making ONNX files", "train")
 
 
 def _traced(

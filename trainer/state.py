@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from indexer.errors import BadRequest, printable
-from indexer.files import replacing
+from indexer.files import replacing, require_readable
 
 FORMAT = "avsearch-training-1"
 
@@ -49,6 +49,7 @@ def read_state(path: Path) -> State:
             f"There is no training to resume: {printable(path)} is not there; "
             "start it without --resume."
         )
+    require_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -62,7 +63,7 @@ def read_state(path: Path) -> State:
 
 def _unusable(path: Path) -> str:
     return (
-        f"{printable(path)} is cut short, may not be read, or is not the state of a training; "
+        f"{printable(path)} is cut short, or is not the state of a training; "
         "remove its folder and train anew."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from indexer.files import replacing
 
 
@@ -14,8 +14,8 @@ def made_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(
-            f"{printable(folder)} cannot be a folder for the results: {error.strerror}; "
-            "choose another one."
+            f"{printable(folder)} cannot be a folder for the results: "
+            f"{os_reason(error, 'choose another one')}."
         ) from error
     return folder
 

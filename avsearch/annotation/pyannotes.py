@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
-from indexer.errors import BadRequest
+from indexer import libraries
 
 
 def annotation_in(value: Any) -> Any | None:
@@ -27,13 +27,8 @@ def from_annotation(annotation: Any) -> Diarization:
 
 def to_annotation(turns: Iterable[Turn], recording: str) -> Any:
     """Turns as an ``Annotation``, a track each; BadRequest without pyannote.core."""
-    try:
-        from pyannote.core import Annotation, Segment
-    except ImportError as error:
-        raise BadRequest(
-            "An Annotation needs pyannote.core; install avsearch[annotate], or take the turns."
-        ) from error
-    annotation = Annotation(uri=recording)
+    core = libraries.load("pyannote.core", "An Annotation", "annotate")
+    annotation = core.Annotation(uri=recording)
     for track, turn in enumerate(turns):
-        annotation[Segment(turn.start_s, turn.end_s), track] = turn.speaker
+        annotation[core.Segment(turn.start_s, turn.end_s), track] = turn.speaker
     return annotation

@@ -19,7 +19,7 @@ from avsearch.annotation.tables import is_labels, is_table, read_labels, read_ta
 from avsearch.annotation.tiers import is_eaf, is_textgrid, read_eaf, read_textgrid
 from avsearch.annotation.turns import Diarization
 from avsearch.annotation.wanted import Wanted
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 
 STANDARD_INPUT: Final = "-"
 _LARGEST: Final = 256 * 2**20  # bytes: no diarization is so long, a film given by mistake is
@@ -82,7 +82,7 @@ def _content(source: Any) -> tuple[str, bytes]:
         with contextlib.nullcontext(stream) if path is None else path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
-        raise BadRequest(f"{name} cannot be read: {error.strerror}.") from error
+        raise BadRequest(f"{name} cannot be read: {os_reason(error)}.") from error
     if len(content) > _LARGEST:
         raise BadRequest(f"{name} is no diarization: it has over 256 MB.")
     return name, content.encode() if isinstance(content, str) else content

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from avsearch.evidence import RECORD, Calibration, calibrations_of
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 
 Calibrations = Mapping[str, Calibration]  # by direction, such as V-V: a voice, and voices known
 
@@ -26,7 +26,9 @@ def read_calibrations(path: Path) -> Calibrations:
     """Calibrations from JSON, ``{"V-V": {"scale": 6, "offset": -3}}``; BadRequest for others."""
     try:
         found = calibrations_of({RECORD: json.loads(path.read_text("utf-8"))})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
+    except (ValueError, TypeError, KeyError) as error:
         raise BadRequest(f"{printable(path)} is no calibration ({error}); {_SHAPE}") from error
     if not found:
         raise BadRequest(f"{printable(path)} is no calibration; {_SHAPE}")

@@ -16,7 +16,7 @@ import click
 
 import avsearch
 from avsearch.cli.say import QUIET, complain
-from indexer.errors import AvsearchError, BadRequest, printable
+from indexer.errors import AvsearchError, BadRequest, os_reason, printable
 
 VERBS = {
     "index": "Take faces and voices of a gallery into an index.",
@@ -37,7 +37,6 @@ _GARBAGE = (
     50_000  # objects made between two searches for cycles: imports make many, and none to free
 )
 _VERBOSE = "avsearch.verbose"  # in the meta data of a context
-_OF_TORCH = ("torch", "torchaudio", "torchvision")  # which searching goes without
 
 
 def _listen(ctx: click.Context, _: click.Parameter, level: int) -> None:
@@ -131,19 +130,16 @@ def main() -> None:
         code = _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("Stopped; what was finished is kept.", 130)
-    except ModuleNotFoundError as error:
-        if error.name not in _OF_TORCH:
-            raise
-        code = _complain(
-            f"this needs {error.name}, which is not installed: pip install 'avsearch[torch]'.",
-            BadRequest.exit_code,
-        )
     except BrokenPipeError:
         _let_go_of_output()
         code = 0
-    except OSError as error:  # of the machine: a full disk, a folder that may not be written to
-        _let_go_of_output()
-        code = _complain(_of_the_machine(error), BadRequest.exit_code)
+    except Exception as error:
+        sentence = _of_the_machine(error)
+        if sentence is None:
+            raise
+        if isinstance(error, OSError):  # it may be the output that cannot be written
+            _let_go_of_output()
+        code = _complain(sentence, BadRequest.exit_code)
     sys.exit(code)
 
 
@@ -159,11 +155,16 @@ def _usage(error: click.UsageError) -> str:
     return f"{said}{end} See '{verb} --help'."
 
 
-def _of_the_machine(error: OSError) -> str:
+def _of_the_machine(error: Exception) -> str | None:
+    """A sentence about a library that does not load, or a full disk; None for other errors."""
+    from indexer.load_failures import load_failure
+
+    if (failure := load_failure(error)) is not None:
+        return failure
+    if not isinstance(error, OSError):
+        return None
     where = f"{printable(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
-    return (
-        f"{where}{error.strerror or error}; check that it is there, its permissions and its disk."
-    )
+    return f"{where}{os_reason(error)}."
 
 
 def _take_any_text() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from indexer.errors import ADDRESS, RefusedFile, is_address
+from indexer.errors import ADDRESS, RefusedFile, is_address, os_reason
 
 
 @contextmanager
@@ -44,5 +44,5 @@ def _unreadable(path: Path, error: OSError) -> RefusedFile:
     }
     if is_address(str(path)):
         return RefusedFile(path, f"it {ADDRESS}", lasting=False)
-    reason = reasons.get(type(error), f"it cannot be read ({error.strerror}); check the disk.")
+    reason = reasons.get(type(error), f"it cannot be read: {os_reason(error)}.")
     return RefusedFile(path, reason, lasting=False)

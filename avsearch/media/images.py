@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from avsearch.media.files import opened
-from indexer.errors import RefusedFile
+from indexer import libraries
+from indexer.errors import LibraryUnusable, RefusedFile
 from indexer.types import OnNote, ignore_note
 
 Picture = NDArray[np.uint8]
@@ -104,12 +105,8 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     try:
         return _recognised(file)
-    except ModuleNotFoundError as error:
-        raise RefusedFile(
-            path,
-            "HEIC pictures need pillow-heif: pip install pillow-heif, or convert it to JPEG.",
-            lasting=False,
-        ) from error
+    except LibraryUnusable as error:
+        raise RefusedFile(path, str(error), lasting=False) from error
     except UnidentifiedImageError as error:
         raise RefusedFile(
             path, "it is not a picture of a known format; check what it really is."
@@ -123,7 +120,7 @@ def _identified(path: Path, file: BinaryIO) -> Image.Image:
 def _recognised(file: BinaryIO) -> Image.Image:
     """The picture in one of our formats; UnidentifiedImageError where it is in none.
 
-    ModuleNotFoundError for one that needs a package which is not installed.
+    LibraryUnusable for one that needs a package which is not installed, or does not load.
     Pillow's readers take long to import, so the rare formats' are when none of the others knows it.
     """
     Image.preinit()
@@ -133,9 +130,7 @@ def _recognised(file: BinaryIO) -> Image.Image:
     with contextlib.suppress(UnidentifiedImageError):
         return _open_unchecked(file, _registered())
     if _is_heif(file):
-        import pillow_heif  # of an extra
-
-        pillow_heif.register_heif_opener()
+        libraries.load("pillow_heif", "HEIC", "heif").register_heif_opener()
     return _open_unchecked(file, _registered())
 
 

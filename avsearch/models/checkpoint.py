@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from avsearch.spaces import WEIGHTS_HASH, hash_parts
 from indexer.errors import BadRequest, printable
-from indexer.files import replacing
+from indexer.files import replacing, require_readable
 from indexer.types import Metric, Space
 
 FORMAT = "avsearch-1"
@@ -146,13 +146,14 @@ def weights_hash(tensors: Mapping[str, Tensor], settings: str) -> str:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise BadRequest(f"There is no checkpoint {printable(path)}; check the name.")
+    require_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadRequest(
-            f"{printable(path)} is not a safetensors file, is cut short, or may not be read; "
-            "train it again, or check its permissions."
+            f"{printable(path)} is not a safetensors file, or is cut short ({error}); "
+            "copy it or train it again."
         ) from error
 
 

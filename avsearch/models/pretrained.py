@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from avsearch.models.backbones import ResNet
 from indexer.errors import BadRequest, printable
+from indexer.files import require_readable
 
 PICKLED = (".pth", ".pt")
 _WIDTH = 64  # channels of the first convolution of published ResNets
@@ -31,14 +32,14 @@ def read_face_trunk(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise BadRequest(f"There are no weights {printable(path)}; check the name.")
+    require_readable(path)
     try:
         if path.suffix not in PICKLED:
             return load_file(path)
         tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise BadRequest(
-            f"{printable(path)} is not a file of tensors, is cut short, or may not be read; "
-            "copy it again, or check its permissions."
+            f"{printable(path)} is not a file of tensors, or is cut short; copy it again."
         ) from error
     if not isinstance(tensors, Mapping) or not all(isinstance(v, Tensor) for v in tensors.values()):
         raise BadRequest(

@@ -179,5 +179,5 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None
     path.write_text(content)
     with pytest.raises(BadRequest, match="is no calibration"):
         read_calibrations(path)
-    with pytest.raises(BadRequest, match="is no calibration"):
+    with pytest.raises(BadRequest, match="cannot be read: No such file"):
         read_calibrations(tmp_path / "none.json")

@@ -66,6 +66,18 @@ def gallery(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def actors(test_data: Path, tmp_path: Path) -> Path:
+    """A woman and a man whom the model was not trained on, a picture and two sentences each."""
+    for actor in ("Actor_12", "Actor_13"):
+        source = test_data / "ravdess" / actor
+        (tmp_path / "actors" / actor).mkdir(parents=True)
+        for file in (source / "face.png", *sorted(source.glob("*.ogg"))[:2]):
+            shutil.copy(file, tmp_path / "actors" / actor)
+    (tmp_path / "actors" / "people.csv").write_text("person,gender\nActor_12,f\nActor_13,m\n")
+    return tmp_path / "actors"
+
+
 def _copy(files: Any, folder: Path) -> None:
     folder.mkdir(parents=True)
     for file in files:

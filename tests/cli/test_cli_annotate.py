@@ -226,7 +226,7 @@ def test_a_recording_without_sound_is_one_sentence(run, indexed, rttm, tmp_path,
 
 def test_bad_options_are_one_sentence(run, indexed, meeting, rttm, tmp_path):
     for options, sentence in (
-        (["--calibration", tmp_path / "none.json"], "is no calibration"),
+        (["--calibration", tmp_path / "none.json"], "cannot be read: No such file"),
         (["--index", tmp_path / "nowhere"], "There is no index"),
         (["--rttm", tmp_path / "none.rttm"], "cannot be read: No such file"),
         (["--out", meeting / "out"], "cannot be a folder"),

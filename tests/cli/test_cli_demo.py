@@ -5,28 +5,14 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from click.testing import Result
 from fakes import SPACE
 
 from avsearch.showing import NOTICE
 from indexer.index import Index
-
-
-@pytest.fixture
-def actors(test_data: Path, tmp_path: Path) -> Path:
-    """A woman and a man whom the model was not trained on, a picture and two sentences each."""
-    for actor in ("Actor_12", "Actor_13"):
-        source = test_data / "ravdess" / actor
-        (tmp_path / "actors" / actor).mkdir(parents=True)
-        for file in (source / "face.png", *sorted(source.glob("*.ogg"))[:2]):
-            shutil.copy(file, tmp_path / "actors" / actor)
-    (tmp_path / "actors" / "people.csv").write_text("person,gender\nActor_12,f\nActor_13,m\n")
-    return tmp_path / "actors"
 
 
 def test_a_gallery_is_asked_with_itself_and_shown_on_one_page(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -204,7 +205,8 @@ def _done_or_said(work):
         said = str(error)
     else:
         return True
-    assert "disk is full" in said
+    assert re.search(r"the disk is full|could not be read or written \(disk I/O error", said)
+    assert said.endswith("run again.")
     return False
 
 

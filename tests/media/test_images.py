@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
+from distributions import install
 from PIL import Image
 
 from avsearch.media.images import read_image, shrink
@@ -58,7 +59,22 @@ def test_says_what_heic_needs_and_looks_again(
     path = heif(tmp_path / "a.heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
-    with pytest.raises(RefusedFile, match="pip install pillow-heif") as caught:
+    with pytest.raises(RefusedFile, match=r"pip install 'avsearch\[heif\]'") as caught:
+        read_image(path)
+    assert not caught.value.lasting
+
+
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
+def test_says_so_where_what_reads_heic_does_not_load(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = heif(tmp_path / "a.heic")
+    code = f"raise {kind}('/l/libheif.so: undefined symbol: f')"
+    install(tmp_path / "libraries", "pillow-heif", "99.1", {"pillow_heif.py": code})
+    monkeypatch.delitem(sys.modules, "pillow_heif")
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.syspath_prepend(tmp_path / "libraries")
+    with pytest.raises(RefusedFile, match=r"pillow-heif 99\.1 does not load .*symbol: f") as caught:
         read_image(path)
     assert not caught.value.lasting
 

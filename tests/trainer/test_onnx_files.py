@@ -132,7 +132,7 @@ def test_a_damaged_graph_is_said_when_it_is_run(copied, media):
     at = content.index(b"Conv")
     content[at : at + 4] = b"Cnov"
     file.write_bytes(content)
-    with pytest.raises(BadRequest, match=r"face\.onnx is missing, damaged"):
+    with pytest.raises(BadRequest, match=r"cannot load .*face\.onnx \(.*Cnov"):
         load_model(copied, "cpu").embed(media[:1])
 
 
@@ -239,7 +239,7 @@ def test_a_file_asks_for_no_more_than_it_uses(shipped, modality):
 def test_files_cannot_be_made_without_what_makes_them(package, copied, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     before = {path.name: path.read_bytes() for path in copied.parent.glob("*.onnx")}
-    with pytest.raises(BadRequest, match=f"the package {package}, which is not installed"):
+    with pytest.raises(BadRequest, match=f"needs {package}, which is not installed"):
         write_branches(copied)
     assert {path.name: path.read_bytes() for path in copied.parent.glob("*.onnx")} == before
 

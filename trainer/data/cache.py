@@ -24,8 +24,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from indexer.errors import BadRequest, RefusedFile, printable
+from indexer.errors import BadRequest, RefusedFile, os_reason, printable
 from indexer.files import absolute, replacing
+from indexer.load_failures import load_failure
 from indexer.threads import cores
 from indexer.types import Media, Modality
 from trainer.data.mapped import Arrays, map_safetensors
@@ -106,8 +107,9 @@ def prepare(
             pool.shutdown(cancel_futures=True)
     except OSError as error:
         raise BadRequest(
-            f"The cache {printable(folder)} cannot be written: {error.strerror}; make room, or "
-            "name another folder."
+            load_failure(error)
+            or f"The cache {printable(folder)} cannot be written: "
+            f"{os_reason(error, 'name another folder')}."
         ) from error
     return Prepared(
         [entry for part in parts for entry in part.entries],

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from indexer import libraries
 from indexer.errors import BadRequest, printable
 from indexer.reading import file_sha256
 from trainer.data.cache import Entry, ShardItems, read_sound_shard, save_shard
@@ -112,13 +113,7 @@ def _encode_shard(
 
 
 def _open(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BadRequest(
-            f"{printable(path)} needs onnxruntime, which is not installed: "
-            "pip install 'avsearch[onnx]'."
-        ) from error
+    onnxruntime = libraries.load("onnxruntime", printable(path), "onnx")
     if not path.is_file():
         raise BadRequest(f"There is no encoder {printable(path)}; check the name.")
     make = functools.partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])

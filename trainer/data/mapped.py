@@ -17,7 +17,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
+from indexer.files import require_readable
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -40,6 +41,7 @@ def map_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
     Raises BadRequest for a file that is not there, is not safetensors, is cut short, or holds
     numbers of a kind numpy does not have.
     """
+    require_readable(path)
     try:
         with safe_open(path, framework="np") as checked:  # the header, and that nothing is missing
             checked.keys()
@@ -57,6 +59,7 @@ def map_npz(path: Path) -> Arrays:
 
     Raises BadRequest for a file that is not there, is no npz, is cut short, or holds objects.
     """
+    require_readable(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return {
@@ -106,4 +109,6 @@ def _mapped(path: Path, dtype: Any, offset: int, shape: Any, order: Any = "C") -
 
 
 def _unreadable(path: Path, error: Exception) -> BadRequest:
+    if isinstance(error, OSError) and error.errno:
+        return BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.")
     return BadRequest(f"{printable(path)} cannot be read, or is cut short: {error}.")

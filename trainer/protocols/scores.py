@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from trainer.lines import Lines, read_lines
 from trainer.protocols.trials import Matching, Protocol, Retrieval
 
@@ -78,7 +78,9 @@ def _array(path: Path) -> Scores:
     try:
         # Mapped, so that a size that is wrong in its head asks for no memory.
         values: NDArray[Any] = npy.open_memmap(path, "r")
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
+    except (ValueError, EOFError) as error:
         raise BadRequest(
             f"{printable(path)} is no array of scores; save one with numpy.save."
         ) from error

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import BadRequest, printable
+from indexer.errors import BadRequest, os_reason, printable
 from indexer.types import Vectors
 from trainer.protocols.people import People
 from trainer.protocols.trials import (
@@ -57,7 +57,7 @@ def read_pickle(path: Path) -> Any:
     try:
         return _NumbersOnly(io.BytesIO(path.read_bytes())).load()
     except OSError as error:
-        raise BadRequest(f"{printable(path)} cannot be read ({error.strerror}).") from error
+        raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise BadRequest(
             f"{printable(path)} is no pickle of plain lists and numbers ({error}); it was not "

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from avsearch.models import MODELS
 from avsearch.models.inputs import SAMPLE_RATE
+from indexer import libraries
 from indexer.errors import AvsearchError, BadRequest
 from trainer.data.features import Table, write_feature_file
 from trainer.data.reading import read_data
@@ -49,14 +50,8 @@ def main(places: tuple[str, ...], out: Path, cache: Path | None) -> None:
 
 def smile() -> Extract:
     """IS09's values (384,) of a voice (samples,); BadRequest where openSMILE is not installed."""
-    try:
-        import opensmile
-    except ImportError as error:
-        raise BadRequest(
-            "opensmile, which is not installed, computes these attributes: "
-            "pip install 'avsearch[opensmile]'."
-        ) from error
-    settings = Path(opensmile.__file__).parent / "core/config/is09-13/IS09_emotion.conf"
+    opensmile = libraries.load("opensmile", "Computing these attributes", "opensmile")
+    settings = Path(str(opensmile.__file__)).parent / "core/config/is09-13/IS09_emotion.conf"
     extractor: Any = opensmile.Smile(feature_set=str(settings), feature_level="func")
 
     def extract(wave: NDArray[np.float32]) -> NDArray[np.float32]:
