@@ -182,7 +182,7 @@ class MediaIndex:
         from indexer.approximate import NOTE
 
         store = self.store
-        counts, files = store.counts(), [p for p in store.folder.rglob("*") if p.is_file()]
+        counts = store.counts()
         facts: dict[str, Any] = {
             "index": store.folder,
             "revision": store.revision,
@@ -195,7 +195,7 @@ class MediaIndex:
             "refused": [{"path": path, "reason": reason} for path, reason in store.refused()],
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
             "forgotten": store.forgettings(),
-            "bytes": sum(file.stat().st_size for file in files),
+            "bytes": store.bytes_on_disk(),
             "approximate": store.notes().get(NOTE, "none"),
         }
         return {**facts, "recall": store.recall()} if recall else facts

@@ -286,6 +286,14 @@ class Index:
             items = read.items(ids)
             return [items[number] for number in ids.tolist()], read.vectors(ids)
 
+    def bytes_on_disk(self) -> int:
+        """Return the size of all files in the folder, of those that are there meanwhile."""
+        total = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # a writer replaces files of the cache
+                total += path.stat().st_size if path.is_file() else 0
+        return total
+
     def forgettable(self, key: str) -> Forgettable:
         """What :meth:`forget` would delete; nothing is. BadRequest for somebody unknown."""
         with self.catalog.read() as read:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    String,
     column,
     func,
     literal_column,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from indexer.errors import printable
 from indexer.lookup import Lookup
 from indexer.records import Asked, Duplicate, FileRecord, Forgetting, Stat
-from indexer.schema import file, item, person, receipt, source
+from indexer.schema import file, item, meta, person, receipt, revision, source
 from indexer.types import Space
 
 _REFUSED = file.c.status == literal_column("'refused'")  # as the index of these rows has it
@@ -125,12 +126,21 @@ class Reader(Lookup):
         return list(self._connection.execute(stopped).scalars())
 
     def mentions(self, text: str) -> bool:
-        """Whether a person or a path has this text in it."""
-        places = (person.c.key, person.c.name, person.c.gender, person.c.nationality)
-        anywhere = [*places, file.c.path, file.c.gallery, file.c.reason, file.c.settings]
-        found = (select(1).where(func.instr(place, text) > 0).limit(1) for place in anywhere)
-        return any(self._connection.execute(query).first() for query in found) or any(
-            text in value for each in self.people().values() for value in each.cells().values()
+        """Return whether anything that is kept as text has this in it, the tables' names too."""
+        places = (
+            place
+            for table in (person, file, source, meta, revision, receipt)
+            for place in table.c
+            if isinstance(place.type, String)
+        )
+        found = (select(1).where(func.instr(place, text) > 0).limit(1) for place in places)
+        tables = self._connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").fetchall()
+        return (
+            any(self._connection.execute(query).first() for query in found)
+            or any(text in (word or "") for row in tables for word in row)
+            or any(
+                text in value for who in self.people().values() for value in who.cells().values()
+            )
         )
 
     def pragma(self, name: str) -> list[tuple[Any, ...]]:

@@ -6,10 +6,11 @@ it again takes away all locks that SQLite holds on it in that process.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,51 @@ from indexer.errors import printable
 from indexer.types import Vectors
 
 PIECE = 32  # bytes of a vector that are looked for as one: a part of it is found as well
+AROUND = 8  # bytes on either side of a text that are told with it
+_MOST = 1000  # places of a text in a file that are told
+# Files of the cache that hold arrays of numbers alone, made from the catalog after the deletion: a
+# short text is in them by chance.
+_NUMBERS = ("segment-", "gone-", "approximate-")
 BLOCK = 1 << 24  # bytes of a file in memory at a time
 _WORD = np.dtype("<u8")
 _CHILD = "import sys; sys.path[:] = sys.argv[1:]; import indexer.traces as t; t.answer()"
 
 
-def search_folder(
-    folder: Path, texts: Sequence[str], vectors: Sequence[Vectors]
-) -> tuple[int, list[str]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Traces:
+    """What a search found.
+
+    ``size`` is the number of bytes searched. ``texts`` has, for each file and text that was found,
+    up to 8 bytes before and behind each of its places. ``others`` are sentences about files with
+    parts of vectors, and about files that could not be searched.
+    """
+
+    size: int
+    texts: dict[tuple[str, str], list[tuple[bytes, bytes]]]
+    others: list[str]
+
+    def sentences(self, by_chance: Callable[[bytes], bool] = lambda _: False) -> list[str]:
+        """Say what was found where.
+
+        ``by_chance`` tells of bytes around a text whether they are kept ones that do not mean it.
+        """
+        left = [
+            f"{path} still holds the text {text!r}."
+            for (path, text), places in self.texts.items()
+            if not all(
+                by_chance(before + text.encode()) or by_chance(text.encode() + behind)
+                for before, behind in places
+            )
+        ]
+        return sorted([*left, *self.others])
+
+
+def search_folder(folder: Path, texts: Sequence[str], vectors: Sequence[Vectors]) -> Traces:
     """Look for texts and for pieces of vectors, all of one size, in every byte of a folder.
 
-    Returns the number of bytes searched and a sentence for each file in which any was found. What
-    is looked for goes to the other process through a pipe, and so into no file and no list of
-    processes. Python is what :func:`multiprocessing.set_executable` says.
+    Texts are not looked for in the arrays of the vector cache. What is looked for goes to the
+    other process through a pipe, and so into no file and no list of processes. Python is what
+    :func:`multiprocessing.set_executable` says.
     """
     import multiprocessing.spawn  # no process that only asks needs them
     import subprocess
@@ -43,8 +76,12 @@ def search_folder(
         stdout=subprocess.PIPE,
         check=True,
     )
-    searched, leftovers = json.loads(done.stdout)
-    return searched, leftovers
+    size, found, others = json.loads(done.stdout)
+    places = {
+        (path, text): [(bytes.fromhex(before), bytes.fromhex(behind)) for before, behind in around]
+        for path, text, around in found
+    }
+    return Traces(size, places, others)
 
 
 def answer() -> None:
@@ -52,28 +89,40 @@ def answer() -> None:
     question = json.loads(sys.stdin.buffer.readline())
     content = np.frombuffer(sys.stdin.buffer.read(), "<f4")
     pieces = Pieces(content.reshape(question["shape"]))
-    texts = [text.encode() for text in question["texts"]]
-    searched, leftovers = 0, []
+    searched, found, others = 0, [], []
     files = (path for path in Path(question["folder"]).rglob("*") if path.is_file())
     for path in sorted(files, key=os.fsencode):
         try:
-            size, found = _search_file(path, texts, pieces)
+            size, places, has_piece = _search_file(path, question["texts"], pieces)
         except OSError as error:
-            leftovers.append(f"{printable(path)} could not be searched: {error.strerror}.")
+            others.append(f"{printable(path)} could not be searched: {error.strerror}.")
             continue
         searched += size
-        leftovers += [f"{printable(path)} still holds {what}." for what in sorted(found)]
-    sys.stdout.write(json.dumps([searched, leftovers]))
+        found += [(printable(path), text, around) for text, around in places.items()]
+        if has_piece:
+            others.append(f"{printable(path)} still holds a part of a vector.")
+    sys.stdout.write(json.dumps([searched, found, others]))
 
 
-def _search_file(path: Path, texts: list[bytes], pieces: Pieces) -> tuple[int, set[str]]:
-    overlap = max([PIECE, *map(len, texts)])
-    size, found = path.stat().st_size, set()
+def _search_file(
+    path: Path, texts: list[str], pieces: Pieces
+) -> tuple[int, dict[str, list[tuple[str, str]]], bool]:
+    """Return a file's size, the bytes around each text in it, and whether it has a piece."""
+    if path.name.startswith(_NUMBERS):
+        texts = []
+    overlap = max([PIECE, *(len(text.encode()) + 2 * AROUND for text in texts)])
+    found: dict[str, list[tuple[str, str]]] = {}
+    has_piece = False
     for block in _blocks(path, overlap):
-        found |= {f"the text {text.decode()!r}" for text in texts if text in block}
-        if pieces.are_in(block):
-            found.add("a part of a vector")
-    return size, found
+        has_piece = has_piece or pieces.are_in(block)
+        for text in texts:
+            sought, at = text.encode(), block.find(text.encode())
+            while at >= 0 and len(found.setdefault(text, [])) < _MOST:
+                end = at + len(sought)
+                around = block[max(0, at - AROUND) : at], block[end : end + AROUND]
+                found[text].append((around[0].hex(), around[1].hex()))
+                at = block.find(sought, at + 1)
+    return path.stat().st_size, found, has_piece
 
 
 def _blocks(path: Path, overlap: int) -> Iterator[bytes]:

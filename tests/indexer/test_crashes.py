@@ -210,7 +210,7 @@ def _check_left(story: Story, folder: Path) -> None:
     texts = [f"/{story.forgotten}/", "Bob Baker"]
     assert not list(folder.glob("*backup*"))
     pieces = [*vectors, *prepared(vectors, "cosine")]
-    assert search_folder(folder, texts, pieces)[1] == []
+    assert search_folder(folder, texts, pieces).sentences() == []
 
 
 def test_what_is_killed_is_killed_in_the_middle(process, stories, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import sqlite3
 
@@ -50,6 +51,33 @@ def test_forget_finds_what_is_left(index, folder):
     assert not receipt.clean
     assert any("notes.txt still holds the text 'ann'" in said for said in receipt.leftovers)
     assert any("part.bin still holds a part of a vector" in said for said in receipt.leftovers)
+
+
+def test_a_short_name_that_bytes_of_kept_vectors_spell_is_no_trace(run, folder, gallery):
+    texts = [f"voice: {number}" for number in range(100)]
+    content = b"".join(fake_vector(text).astype("<f4").tobytes() for text in texts)
+    found = re.search(rb"[b-z][k-z]", content)  # two letters that no text of the catalog has
+    key = found[0].decode()
+    fill(gallery, {f"{key}/one.wav": "voice: of few letters\n", "bob/many.wav": "\n".join(texts)})
+    run()
+    with Index.open(folder) as index:
+        receipt = index.forget(key)
+        assert (receipt.clean, receipt.skipped) == (True, [])
+    assert key.encode() in (folder / "catalog.sqlite").read_bytes()
+    fill(folder, {"notes.txt": f"about {key}, of whom nothing else is left"})
+    run()
+    with Index.open(folder) as index:
+        assert not index.forget(key).clean
+
+
+@pytest.mark.parametrize("key", ["file", "size", "create", "ok"])
+def test_a_name_that_is_a_word_of_the_catalog_is_not_looked_for(run, folder, gallery, key):
+    fill(gallery, {f"{key}/one.wav": "voice: somebody\n"})
+    run()
+    with Index.open(folder) as index:
+        receipt = index.forget(key)
+        assert receipt.clean
+        assert receipt.skipped == [f"{key!r} was not looked for: something that is kept has it."]
 
 
 def test_forget_says_what_it_could_not_look_for(run, folder, gallery):
