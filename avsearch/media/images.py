@@ -34,7 +34,7 @@ MAX_PIXELS: Final = 200_000_000  # 600 MB decoded; the largest cameras stay belo
 MIN_SIDE_PX: Final = 16  # below this nobody can be told from anybody
 CAPTION_PX: Final = 16
 ITEM_SIDE_PX: Final = 256  # longest side of what is handed on as a face
-LEAST_SHARE: Final = 0.5  # of the rows of a damaged picture; one of which fewer are left is refused
+LEAST_SHARE: Final = 0.75  # of the rows of a damaged picture; of a face less is too little
 
 # Rasters only. Left out are EPS, which Pillow gives to Ghostscript to run, and WMF.
 _BEGINNINGS: Final = {
@@ -99,6 +99,7 @@ class _File(NamedTuple):
     reader: Reader
     known: bool = True  # that it is of this format, by its first bytes
     is_bytes: bool = False  # a pixel of the reader's is a byte of the picture's
+    is_sound: bool = True  # no checksum says otherwise
 
     def open(self) -> ImageFile.ImageFile:
         """Return the picture with its header read and nothing decoded."""
@@ -113,9 +114,9 @@ def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Picture:
     cut-out portraits are made for. Of more than 8 bits those are taken that the picture uses:
     :mod:`avsearch.media.depth`. Of an animation the first frame is taken. Metadata that are large
     or damaged do no harm. Of a picture that is cut short or damaged the rows that can be decoded
-    are taken where they are at least half of it, the others repeat their neighbours, and
-    ``on_note`` is told. Raises RefusedFile for what is less than half a picture, has more than
-    200 megapixels, or less than 16 pixels a side.
+    are taken where they are at least three quarters of it, the others repeat their neighbours, and
+    ``on_note`` is told. Raises RefusedFile for less of a picture, for more than 200 megapixels, and
+    for less than 16 pixels a side.
     """
     with opened(path) as file:
         head = file.read(32)
@@ -125,8 +126,14 @@ def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Picture:
         if plugin == "Tiff" and (tiff := Tiff.read(file)) is not None:
             return _read_tiff(path, tiff, on_note)
         strip = _STRIPPERS.get(plugin, lambda whole: stripped.Stripped(whole, 1))
-        data, orientation, coding = strip(file)
-        source = _File(path, data, functools.partial(_read_with, plugin), plugin != _ANYTHING)
+        data, orientation, coding, is_sound = strip(file)
+        source = _File(
+            path,
+            data,
+            functools.partial(_read_with, plugin),
+            known=plugin != _ANYTHING,
+            is_sound=is_sound,
+        )
         convert = functools.partial(_png_rgb, source) if plugin == "Png" else _rgb
         return _turned(shown(_decoded(source, convert, on_note), coding), orientation)
 
@@ -235,9 +242,13 @@ def _decoded(source: _File, convert: Callable[[Image.Image], Picture], on_note: 
         image.im = Image.new(image.mode, image.size).im
     try:
         image.load()
-        return convert(image)
+        picture = convert(image)
     except _DECODING_ERRORS as error:
         damaged = _damaged(source.path, error)
+    else:
+        if not source.is_sound:
+            on_note("its checksums say that it is damaged; parts of it may look wrong.")
+        return picture
     try:
         picture, note = _rescued(source, convert)
     except _DECODING_ERRORS:

@@ -38,11 +38,15 @@ class Coding(NamedTuple):
 
 
 class Stripped(NamedTuple):
-    """A view of a picture file, and the EXIF orientation (1 to 8) that its metadata give."""
+    """A view of a picture file, and the EXIF orientation (1 to 8) that its metadata give.
+
+    ``is_sound`` is False where a checksum says that pixels are damaged.
+    """
 
     data: BinaryIO
     orientation: int
     coding: Coding = Coding()
+    is_sound: bool = True
 
 
 class _Spliced(io.RawIOBase):
@@ -153,7 +157,7 @@ def has_whole_scans(file: BinaryIO) -> bool:
 def strip_png(file: BinaryIO) -> Stripped:
     """Return a PNG with the chunks that make its picture; of an animation, the first."""
     pieces: list[Piece] = [b"\x89PNG\r\n\x1a\n"]
-    colour_type, coding = -1, Coding()
+    colour_type, coding, is_sound = -1, Coding(), True
     exif = xmp = b""
     for name, chunk in _png_chunks(file):
         body = chunk[8:-4]
@@ -165,6 +169,7 @@ def strip_png(file: BinaryIO) -> Stripped:
             and _is_sound(file, chunk)
         ):
             pieces.append(chunk)
+            is_sound = is_sound and (name != b"IDAT" or _is_sound(file, chunk))
         elif name == b"cICP" and len(body) == 4:
             coding = Coding(*read_range(file, body[:2]))
         elif name == b"eXIf":
@@ -176,7 +181,7 @@ def strip_png(file: BinaryIO) -> Stripped:
             elif key in (b"Raw profile type exif", b"Raw profile type APP1"):
                 exif = exif or _from_hexadecimal(text)
     end = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
-    return Stripped(spliced(file, [*pieces, end]), _turn(exif, xmp), coding)
+    return Stripped(spliced(file, [*pieces, end]), _turn(exif, xmp), coding, is_sound)
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
