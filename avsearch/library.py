@@ -53,6 +53,8 @@ def index_galleries(
     used, ForeignSpace for a model that is not the index's own.
     """
     from avsearch.annotation.joining import BySpeaker
+    from avsearch.annotation.matching import PersonMatcher
+    from avsearch.annotation.plda import plda_of
     from avsearch.annotation.strength import even_score
     from indexer.ingest import ingest
 
@@ -67,9 +69,17 @@ def index_galleries(
     notes = {"model": model_address(source), "faces": faces}
     notes |= {} if approximate is None else {NOTE: approximate}
     with Index.open_or_create(folder, embedder.space, notes=notes) as opened:
-        joiner = BySpeaker(even_score(index_calibrations(opened, source), "V-V"))
+        record = index_record(opened, source)
+        calibrations = calibrations_of(record)
         report = ingest(
-            opened, scans, extractor, embedder, prune=prune, progress=progress, joiner=joiner
+            opened,
+            scans,
+            extractor,
+            embedder,
+            prune=prune,
+            progress=progress,
+            joiner=BySpeaker(even_score(calibrations, "V-V")),
+            matcher=PersonMatcher(calibrations, plda_of(record, opened.space.dim)),
         )
     return folder, report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from avsearch.media import faces as face_detection
 from avsearch.media import speech, stretches, video
@@ -19,6 +19,9 @@ from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 Faces = Literal["detect", "whole"]
 Find = Callable[[Path, OnNote], Iterator[Media]]
 Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
+
+# What later versions do besides: pictures as far as they decode, one person a file.
+_PARTS: Final = "; pictures as far as they decode; of several people one"
 
 _HAS: dict[Kind, tuple[Modality, ...]] = {
     "picture": ("face",),
@@ -35,9 +38,9 @@ class MediaExtractor:
     """Finds the faces and voices in a file; an ``indexer.types.Extractor``.
 
     ``faces="detect"`` finds faces and crops them; ``"whole"`` takes pictures, and frames of
-    videos, as crops already. ``speakers`` has the speech of videos in windows short enough to be
-    one speaker's, to be joined by speaker. Making one loads nothing; the detectors are loaded when
-    the first picture or sound comes. May be used from several threads at once.
+    videos, as crops already. ``speakers`` has speech in windows short enough to be one speaker's,
+    to be joined by speaker. Making one loads nothing; the detectors are loaded when the first
+    picture or sound comes. May be used from several threads at once.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class MediaExtractor:
         speakers: bool = False,
     ) -> None:
         self._faces = faces
-        self._cut = stretches.windows if speakers else stretches.stretches
+        self._speakers = speakers
         self._detector = detector or FaceDetector()
 
     @property
@@ -62,7 +65,8 @@ class MediaExtractor:
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
             f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
             f"stretches of at most {stretches.LONGEST_S} s"
-            f"{', of videos a voice a speaker' if self._cut is stretches.windows else ''}"
+            f"{', of videos a voice a speaker' if self._speakers else ''}"
+            f"{_PARTS}"
         )
 
     def kind(self, path: Path) -> Kind | None:
@@ -107,7 +111,9 @@ class MediaExtractor:
 
     def _finders(self, kind: Kind) -> dict[Modality, Find]:
         """What finds the faces and the voices of a file."""
-        cut = self._cut if kind == "video" else stretches.stretches
+        cut: Cut = stretches.stretches
+        if self._speakers:
+            cut = stretches.windows if kind == "video" else stretches.joined_windows
         return {
             "face": self._picture_faces if kind == "picture" else self._video_faces,
             "voice": lambda path, on_note: self._voices(path, cut, on_note),
