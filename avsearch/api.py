@@ -239,6 +239,7 @@ class MediaIndex:
             IndexBusy: Another process is writing to the index.
         """
         from avsearch.annotation.joining import BySpeaker
+        from avsearch.annotation.matching import PersonMatcher
         from avsearch.annotation.strength import even_score
         from indexer.approximate import NOTE
         from indexer.ingest import ingest, plan
@@ -263,7 +264,7 @@ class MediaIndex:
             return report
         notes = {"faces": faces} | ({} if approximate is None else {NOTE: approximate})
         store, model = self._made(notes)
-        joiner = BySpeaker(even_score(self._calibrations(store), "V-V"))
+        calibrations, plda = self._worth(store, None)
         return ingest(
             store,
             scans,
@@ -272,7 +273,8 @@ class MediaIndex:
             prune=prune,
             confirm=confirm,
             progress=on_progress,
-            joiner=joiner,
+            joiner=BySpeaker(even_score(calibrations, "V-V")),
+            matcher=PersonMatcher(calibrations, plda),
         )
 
     def import_vectors(

@@ -25,11 +25,17 @@ class Job:
     settings: str
     known: FileRecord | None
     gone: tuple[FileRecord, ...] = ()  # files of as many bytes that are no longer there
+    again: bool = False  # look into it although nothing changed: the people in it are decided again
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.sources[0].path
+
+    @property
+    def people(self) -> list[str]:
+        """Whom the file is of, by their keys."""
+        return sorted({source.person for source in self.sources})
 
     @property
     def same_request(self) -> bool:
@@ -38,7 +44,7 @@ class Job:
         return (
             known is not None
             and known.lasting
-            and known.settings == self.settings
+            and known.plain_settings == self.settings
             and known.asked == self.record().asked
         )
 
@@ -59,7 +65,7 @@ class Job:
             record
             for record in self.gone
             if record.sha256 == sha256
-            and record.settings == self.settings
+            and record.plain_settings == self.settings
             and record.lasting
             and record.path.suffix.lower() == self.path.suffix.lower()
             and renamed(record.asked, self.record().asked) is not None
@@ -70,12 +76,14 @@ class Job:
 class Changes:
     """What a run has to do.
 
-    ``again`` are files as they were that have refusals or notes. ``refused`` are the
+    ``contested`` are unchanged files that show several people, of whom one was chosen.
+    ``again`` are other files as they were that have refusals or notes. ``refused`` are the
     files that the scan refused, as they are to be written, but for those in ``settled``: these
     are written already, or keep what was taken from them when they could be read.
     """
 
     jobs: list[Job]
+    contested: list[Job]
     unchanged: int
     again: list[FileRecord]
     refused: list[FileRecord]
@@ -85,7 +93,8 @@ class Changes:
     @property
     def total(self) -> int:
         """How many files were asked for, those the scan refused aside."""
-        return len(self.jobs) + self.unchanged + sum(r.reason is not None for r in self.again)
+        refused = sum(record.reason is not None for record in self.again)
+        return len(self.jobs) + len(self.contested) + self.unchanged + refused
 
     @property
     def moving(self) -> set[Path]:
@@ -96,7 +105,9 @@ class Changes:
 def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
     """Compare galleries with the catalog."""
     jobs = list(_jobs(read, scans, settings))
-    same = [job.known for job in jobs if job.unchanged and job.known is not None]
+    same = [(job, job.known) for job in jobs if job.unchanged and job.known is not None]
+    contested = [job for job, record in same if record.basis is not None]
+    plain = [record for _, record in same if record.basis is None]
     taken = {job.path for job in jobs}
     refused = [record for record in _refused(scans, settings) if record.path not in taken]
     known = read.files_named(record.path for record in refused)
@@ -105,8 +116,9 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
         people = merged(people, scan.people)
     return Changes(
         jobs=[job for job in jobs if not job.unchanged],
-        unchanged=sum(record.reason is None for record in same),
-        again=[r for r in same if r.reason or r.parts or r.notes],
+        contested=contested,
+        unchanged=sum(record.reason is None for record in plain),
+        again=[record for record in plain if record.reason or record.parts or record.notes],
         refused=refused,
         settled={one.path for one in refused if is_settled(one, known.get(one.path))},
         people=people,

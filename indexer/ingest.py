@@ -22,7 +22,9 @@ from indexer.reading import End, FileReader, Piece
 from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
 from indexer.rehearsing import rehearsal
 from indexer.scan import Scan, scan
-from indexer.types import Embedded, Embedder, Extractor, Space
+from indexer.subjects import Contest, Matcher, Verdict
+from indexer.types import MODALITIES, Embedded, Embedder, Extractor, Modality, Space
+from indexer.undecided import Undecided
 from indexer.writer import Writer
 
 COMMIT_FILES = 256  # a transaction holds no more files
@@ -116,6 +118,7 @@ def ingest(
     confirm: Confirm | None = None,
     progress: Progress | None = None,
     joiner: Joiner | None = None,
+    matcher: Matcher | None = None,
 ) -> IngestReport:
     """Bring the index up to date with galleries: folders, or scans of them.
 
@@ -124,8 +127,10 @@ def ingest(
     gone; where they are more than half of what is known of a gallery, ``confirm`` is given a
     question and answers it. ``progress`` is called with the files done and their total.
     ``joiner`` is given what was found in a file, once all of it is embedded, and says what is
-    written; ranges of files that a manifest names are written as they are. People of whom no
-    file is left are dropped; people in tables who have no file are not stored.
+    written. ``matcher`` tells people apart: of several people in a file the one is written who
+    agrees with the person's other files (:mod:`indexer.subjects`); without it all are. Ranges of
+    files that a manifest names are written as they are. People of whom no file is left are
+    dropped; people in tables who have no file are not stored.
 
     Raises ForeignSpace for an embedder of another space, IndexBusy where somebody else writes,
     and BadRequest for a gallery or table that is wrong. With ``prune`` also BadRequest, before
@@ -150,9 +155,11 @@ def ingest(
             check_whole(lost)
             prune = may_remove(lost, confirm)
         _write_known(catalog, todo, report)
-        intake = _Intake(catalog, embedder, todo, report, batch_size, progress, joiner)
-        intake.run(FileReader(extractor), workers)
+        intake = _Intake(catalog, embedder, todo, report, batch_size, progress, joiner, matcher)
+        reader = FileReader(extractor)
+        intake.run(todo.jobs, reader, workers)
         _sweep(catalog, lost, report, prune=prune, confirm=confirm)
+        intake.decide(reader, workers)
         with catalog.read() as read:
             report.duplicates = read.duplicates()
     counts = index.counts()
@@ -291,7 +298,10 @@ class _File:
 
     job: Job
     items: list[NewItem] = dataclasses.field(default_factory=list)
-    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be joined
+    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be joined and separated
+    contests: list[Contest] = dataclasses.field(default_factory=list)
+    basis: str | None = None  # what was decided of them rests on
+    notes: list[str] = dataclasses.field(default_factory=list)  # on that
     waiting: int = 0  # pieces that are not embedded yet
     taken: set[Asked] = dataclasses.field(default_factory=set)
     faults: dict[Asked, tuple[str, bool]] = dataclasses.field(default_factory=dict)  # and lasting?
@@ -311,17 +321,43 @@ class _File:
         """Note why something asked of it came to nothing; the first reason counts."""
         self.faults.setdefault(asked, (reason, lasting))
 
+    @property
+    def sha256(self) -> str:
+        """The hash of its bytes, empty while it was not read."""
+        return "" if self.end is None else self.end.sha256
+
+    def close(self, verdicts: Sequence[Verdict], basis: str) -> None:
+        """Take what the verdicts give; a source of which they leave nothing is refused."""
+        self.basis = basis
+        for verdict in verdicts:
+            self.items += verdict.taken
+        for source in self.job.sources:
+            wanted = (source.modality,) if source.modality else MODALITIES
+            said = [
+                verdict.sentence
+                for contest, verdict in zip(self.contests, verdicts, strict=True)
+                if contest.person == source.person and contest.modality in wanted
+            ]
+            if any(one.person == source.person and one.modality in wanted for one in self.items):
+                self.notes += said
+            elif said and not source.ranged:
+                self.taken.discard(source.asked)
+                self.refuse(source.asked, " ".join(said))
+
     def record(self) -> FileRecord:
         """The file as it is to be written, once it is complete."""
-        taken = self.job.record("" if self.end is None else self.end.sha256)
+        taken = self.job.record(self.sha256)
         if self.moved is not None:
             return _at_new_place(self.moved, taken)
+        if self.basis is not None:
+            taken = taken.decided_by(self.basis)
         nothing = (NOTHING, True)
         missed = {asked: self.faults.get(asked, nothing) for asked in self._missed()}
         lasting = all(lasting for _, lasting in missed.values())
         if self.items:
             parts = frozenset((asked, reason) for asked, (reason, _) in missed.items())
-            notes = () if self.end is None else self.end.notes
+            said = () if self.end is None else self.end.notes
+            notes = tuple(note for note in dict.fromkeys((*said, *self.notes)) if note)
             return dataclasses.replace(taken, parts=parts, lasting=lasting, notes=notes)
         reason, _ = next(iter(self.faults.values()), nothing)
         return dataclasses.replace(taken, reason=reason, lasting=lasting)
@@ -342,7 +378,9 @@ def _at_new_place(before: FileRecord, now: FileRecord) -> FileRecord:
         ((whom[who], modality, start_s, end_s), reason)
         for (who, modality, start_s, end_s), reason in before.parts
     }
-    return dataclasses.replace(now, parts=frozenset(parts), notes=before.notes)
+    return dataclasses.replace(
+        now, settings=before.settings, parts=frozenset(parts), notes=before.notes
+    )
 
 
 class _Intake:
@@ -357,8 +395,9 @@ class _Intake:
         batch_size: int,
         progress: Progress | None,
         joiner: Joiner | None,
+        matcher: Matcher | None,
     ) -> None:
-        self._joiner = joiner
+        self._joiner, self._matcher = joiner, matcher
         self._catalog, self._embedder, self._todo = catalog, embedder, todo
         self._report, self._batch_size, self._progress = report, batch_size, progress
         self._open: dict[Path, _File] = {}
@@ -366,12 +405,16 @@ class _Intake:
         self._flying: tuple[list[Piece], Future[Embedded]] | None = None
         self._ready: list[_File] = []
         self._committed = time.monotonic()
-        self._done = todo.total - len(todo.jobs)
+        self._done = todo.total - len(todo.jobs) - len(todo.contested)
+        self._undecided = Undecided[_File](matcher, todo.contested)
+        self._moved: set[Path] = set()  # contested files that count as moved
 
-    def run(self, reader: FileReader, workers: int) -> None:
-        """Take in every job; what is complete is written even if this is interrupted."""
+    def run(self, jobs: Sequence[Job], reader: FileReader, workers: int) -> None:
+        """Take in jobs; what is complete is written even if this is interrupted.
+
+        Files that show several people are held, to be decided when all others are written.
+        """
         self._tell()
-        jobs = self._todo.jobs
         try:
             with (
                 ThreadPoolExecutor(1, "embed") as self._embedding,
@@ -446,22 +489,62 @@ class _Intake:
             return
         # A copy, so that the vector does not keep its whole batch in memory.
         span = (media.modality, media.start_s, media.end_s, media.box)
-        among = file.items if self._joiner is None or piece.source.ranged else file.found
+        among = file.items if piece.source.ranged else file.found
         among.append(NewItem(piece.source.person, *span, vector.copy()))
         file.taken.add(piece.source.asked)
 
     def _settle(self, file: _File) -> None:
         """A file is complete with its last item embedded."""
-        if file.end is not None and not file.waiting:
-            if self._joiner is not None and file.found:
-                file.items += self._joiner(file.job.path, file.found)
-            self._ready.append(self._open.pop(file.job.path))
-            self._done += 1
+        if file.end is None or file.waiting:
+            return
+        self._separate(file)
+        del self._open[file.job.path]
+        if file.contests:
+            self._undecided.hold(file)
+        else:
+            self._ready.append(file)
+        self._done += 1
+        self._tell()
+
+    def _separate(self, file: _File) -> None:
+        """Take what was found in a file; several people of one modality contest it."""
+        found: Sequence[NewItem] = file.found
+        if self._joiner is not None and found:
+            found = self._joiner(file.job.path, found)
+        if self._matcher is None:
+            file.items += found
+            return
+        theirs: dict[tuple[str, Modality], list[NewItem]] = {}
+        for item in found:
+            theirs.setdefault((item.person, item.modality), []).append(item)
+        for (person, modality), items in theirs.items():
+            people = self._matcher.separate(file.job.path, items)
+            if len(people) > 1:
+                file.contests.append(Contest(person, modality, people))
+            else:
+                file.items += people[0]
+
+    def decide(self, reader: FileReader, workers: int) -> None:
+        """Decide files that show several people, once all others are as they are to be."""
+        with self._catalog.read() as read:
+            stale, kept = self._undecided.take_stale(read)
+        for record in kept:
+            self._report.count_in(record)
+            self._report.unchanged += record.reason is None and record.path not in self._moved
+        if kept:
+            self._done += len(kept)
             self._tell()
+        if stale:
+            self.run(stale, reader, workers)
+        with self._catalog.read() as read:
+            decided = self._undecided.decide(read)
+        for start in range(0, len(decided), COMMIT_FILES):
+            self._ready = decided[start : start + COMMIT_FILES]
+            self._commit()
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._progress(self._done, self._todo.total)
+            self._progress(min(self._done, self._todo.total), self._todo.total)
 
     def _commit(self) -> None:
         """Write the complete files in one transaction."""
@@ -494,8 +577,13 @@ class _Intake:
     def _count(self, file: _File) -> None:
         known = file.job.known
         now = known if file.same and known is not None else file.record()
+        if now.basis is not None and (file.same or file.moved is not None):
+            self._undecided.know(file.job)  # it is counted when it is known whether it is stale
+            self._report.moved += file.moved is not None
+            self._moved.update([file.job.path] if file.moved is not None else [])
+            return
         self._report.count_in(now)
-        if now.reason is not None:
+        if now.reason is not None or file.job.path in self._moved:
             return
         if file.same:
             self._report.unchanged += 1

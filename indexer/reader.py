@@ -98,6 +98,11 @@ class Reader(Lookup):
         theirs = select(source.c.file_id).join(person).where(person.c.key.in_(keys))
         return self._files(file.c.id.in_(theirs))
 
+    def files_of_people(self, keys: Collection[str]) -> dict[Path, FileRecord]:
+        """Return the files something was asked of for any of these people, refused ones too."""
+        theirs = select(source.c.file_id).join(person).where(person.c.key.in_(listed(list(keys))))
+        return self._files(file.c.id.in_(theirs))
+
     def files_sized(self, sizes: Collection[int]) -> list[FileRecord]:
         """The files that were taken and had one of these numbers of bytes."""
         taken = file.c.status == "ok"

@@ -66,7 +66,8 @@ class FileReader:
         except RefusedFile as fault:
             yield End(job, "", faults={source.asked: fault for source in job.sources})
             return
-        if job.same_request and job.known is not None and job.known.sha256 == sha256:
+        known = job.known if job.same_request and not job.again else None
+        if known is not None and known.sha256 == sha256:
             yield End(job, sha256, same=True)
         elif moved := self._claim(job.moved_from(sha256)):
             yield End(job, sha256, moved=moved)

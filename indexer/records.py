@@ -70,7 +70,11 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item on its way into the catalog; ``vector`` is (dim,) float32 and finite."""
+    """An item on its way into the catalog; ``vector`` is (dim,) float32 and finite.
+
+    ``seconds`` is of how much speech the vector is the mean, where that is more than its span; it
+    is not stored.
+    """
 
     person: str
     modality: Modality
@@ -78,6 +82,7 @@ class NewItem:
     end_s: float | None
     box: Box | None
     vector: Vectors
+    seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class Source:
 
 
 Asked = tuple[str, Modality | None, float, float | None]
+
+_DECIDED = "; of several people one, by "  # behind the settings of a file that shows several
 
 
 def part_words(asked: Asked) -> str:
@@ -170,6 +177,21 @@ class FileRecord:
     lasting: bool = True
     parts: frozenset[tuple[Asked, str]] = frozenset()
     notes: tuple[str, ...] = ()
+
+    @property
+    def plain_settings(self) -> str:
+        """How the file was looked into, whatever was decided about the people in it."""
+        return self.settings.partition(_DECIDED)[0]
+
+    @property
+    def basis(self) -> str | None:
+        """What the choice between the people in the file rests on; None where it shows one."""
+        _, decided, basis = self.settings.partition(_DECIDED)
+        return basis if decided else None
+
+    def decided_by(self, basis: str) -> FileRecord:
+        """The record of a file that shows several people, with what the choice rests on."""
+        return dataclasses.replace(self, settings=f"{self.plain_settings}{_DECIDED}{basis}")
 
     def refusals(self) -> list[tuple[Path, str]]:
         """Its path with each reason for which it, or a part of it, was not taken."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fakes import SPACE, FakeEmbedder, FakeExtractor
+from fakes import SPACE, FakeEmbedder, FakeExtractor, FakeMatcher
 
 from indexer import approximate, exchange, ingest, keeping, parquet_source
 from indexer.exchange import export_index, import_file
@@ -64,7 +64,13 @@ def index(folder: Path, gallery: str, *, prune: bool = False, kind: str = "none"
     notes = {"model": "/m", approximate.NOTE: kind}
     with Index.open_or_create(folder, SPACE, notes=notes) as opened:
         ingest.ingest(
-            opened, Path(gallery), FakeExtractor(), FakeEmbedder(), batch_size=3, prune=prune
+            opened,
+            Path(gallery),
+            FakeExtractor(),
+            FakeEmbedder(),
+            batch_size=3,
+            prune=prune,
+            matcher=FakeMatcher(),
         )
 
 

@@ -3,7 +3,8 @@
 A fake media file is text. Each line is one item, ``face`` or ``voice``, a colon and any words;
 its vector is made of a hash of the line, so equal lines give equal vectors. A file whose first
 line is ``refuse: REASON`` is refused, with ``later: REASON`` not lastingly; an item with the
-word ``mute`` is refused by the embedder and one with ``nan`` gets a vector of NaN.
+word ``mute`` is refused by the embedder and one with ``nan`` gets a vector of NaN. For the matcher
+equal lines show one person, and other lines other people.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.errors import RefusedFile
+from indexer.records import NewItem
 from indexer.types import (
     Embedded,
     Kind,
@@ -121,3 +123,23 @@ def _text(media: Media) -> str:
         return media.data.tobytes().decode()
     span = f"{media.modality}:{media.start_s}:{media.end_s}"
     return f"{span}:{media.path.read_text()}"
+
+
+class FakeMatcher:
+    """Takes items of equal vectors for one person; the first in a file is the largest."""
+
+    settings = "equal vectors"
+
+    def separate(self, path: Path, items: Sequence[NewItem]) -> list[list[NewItem]]:
+        people: dict[bytes, list[NewItem]] = {}
+        for item in items:
+            people.setdefault(item.vector.tobytes(), []).append(item)
+        return list(people.values())
+
+    def ratios(
+        self, some: Sequence[Sequence[NewItem]], others: Sequence[Sequence[NewItem]]
+    ) -> np.ndarray:
+        shown = [
+            [{item.vector.tobytes() for item in one} for one in each] for each in (some, others)
+        ]
+        return np.array([[1.0 if one & other else -1.0 for other in shown[1]] for one in shown[0]])

@@ -53,8 +53,8 @@ def open_by_variable(folder: str) -> Index:
 WAYS = {
     "text": lambda: Index.open(".avsearch"),
     "path": lambda: Index.open(Path(".avsearch")),
-    "open_index": lambda: avsearch.open_index(".avsearch"),
-    "the folder around it": lambda: avsearch.open_index("."),
+    "open": lambda: avsearch.open(".avsearch").store,
+    "the folder around it": lambda: avsearch.open(".").store,
     "a way up and down": lambda: open_index("../one/.avsearch"),
     "the variable": lambda: open_by_variable(".avsearch"),
     "found": open_index,

@@ -70,4 +70,5 @@ def _first_part(start_s: float, end_s: float) -> tuple[float, Span]:
 
 
 def _item(person: str, longest: tuple[float, Span], voice: Voice, length: float) -> NewItem:
-    return NewItem(person, "voice", *longest[1], None, voice.vector * np.float32(length))
+    vector = voice.vector * np.float32(length)
+    return NewItem(person, "voice", *longest[1], None, vector, voice.speech_s)

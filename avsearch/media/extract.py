@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from avsearch.media import faces as face_detection
 from avsearch.media import speech, stretches, video
@@ -22,6 +22,9 @@ Find = Callable[[Path, OnNote], Iterator[Media]]
 Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
 
 NO_FACE = "no face found; a picture that is a face crop already has to be taken whole."
+# What later versions do besides: pictures as far as they decode, one person a file.
+_PARTS: Final = "; pictures as far as they decode; of several people one"
+
 _HAS: dict[Kind, tuple[Modality, ...]] = {
     "picture": ("face",),
     "sound": ("voice",),
@@ -37,9 +40,9 @@ class MediaExtractor:
     """Finds the faces and voices in a file; an ``indexer.types.Extractor``.
 
     ``faces="detect"`` finds faces and crops them; ``"whole"`` takes pictures, and frames of
-    videos, as crops already. ``speakers`` has the speech of videos in windows short enough to be
-    one speaker's, to be joined by speaker. Making one loads nothing; the detectors are loaded when
-    the first picture or sound comes. May be used from several threads at once.
+    videos, as crops already. ``speakers`` has speech in windows short enough to be one speaker's,
+    to be joined by speaker. Making one loads nothing; the detectors are loaded when the first
+    picture or sound comes. May be used from several threads at once.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class MediaExtractor:
         speakers: bool = False,
     ) -> None:
         self._faces = faces
-        self._cut = stretches.windows if speakers else stretches.stretches
+        self._speakers = speakers
         self._detector = detector or FaceDetector()
 
     @property
@@ -64,7 +67,8 @@ class MediaExtractor:
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
             f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
             f"stretches of at most {stretches.LONGEST_S} s"
-            f"{', of videos a voice a speaker' if self._cut is stretches.windows else ''}"
+            f"{', of videos a voice a speaker' if self._speakers else ''}"
+            f"{_PARTS}"
         )
 
     def kind(self, path: Path | str) -> Kind | None:
@@ -110,7 +114,9 @@ class MediaExtractor:
 
     def _finders(self, kind: Kind) -> dict[Modality, Find]:
         """What finds the faces and the voices of a file."""
-        cut = self._cut if kind == "video" else stretches.stretches
+        cut: Cut = stretches.stretches
+        if self._speakers:
+            cut = stretches.windows if kind == "video" else stretches.joined_windows
         return {
             "face": self._picture_faces if kind == "picture" else self._video_faces,
             "voice": lambda path, on_note: self._voices(path, cut, on_note),

@@ -10,6 +10,8 @@ LONGEST_S: Final = 10.0  # longer says little more about a voice, and may hold t
 BRIDGED_GAP_S: Final = 1.0  # a breath or a pause for thought inside what one person says
 LEAST_SPEECH_S: Final = 0.25  # less is a cough or a click
 WINDOW_S: Final = 3.0  # long enough to know a voice, short enough to be of one speaker mostly
+_SHORT_S: Final = 1.0  # too short to know a voice well
+_WITHIN_S: Final = 0.3  # a pause that seldom lies between two speakers
 
 
 class Span(NamedTuple):
@@ -45,6 +47,26 @@ def stretches(turns: Iterable[Span], longest_s: float = LONGEST_S) -> list[Span]
 def windows(turns: Iterable[Span]) -> list[Span]:
     """Turns of speech in equal parts of at most three seconds."""
     return [part for turn in turns for part in _equal_parts(turn, WINDOW_S)]
+
+
+def joined_windows(turns: Iterable[Span]) -> list[Span]:
+    """Return the windows of turns, of which short ones are joined to their neighbours.
+
+    That is where the pause between them is short, and both together are at most three seconds.
+    """
+    joined: list[Span] = []
+    for window in windows(turns):
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and 0 < window.start_s - before.end_s <= _WITHIN_S
+            and min(window.duration_s, before.duration_s) < _SHORT_S
+            and window.end_s - before.start_s <= WINDOW_S
+        ):
+            joined[-1] = Span(before.start_s, window.end_s)
+        else:
+            joined.append(window)
+    return joined
 
 
 def _equal_parts(turn: Span, longest_s: float) -> list[Span]:

@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import encode
 
-import avsearch
 from avsearch.annotation.joining import BySpeaker
-from avsearch.media import read_sound
+from avsearch.annotation.strength import even_score
+from avsearch.evidence import calibrations_of
+from avsearch.media import MediaExtractor, read_sound
 from avsearch.media.stretches import LONGEST_S
+from avsearch.models import load_model
+from avsearch.spaces import find_weights, model_record
 from indexer.records import NewItem
 from indexer.types import Box
 
@@ -84,14 +87,18 @@ def test_a_real_video_of_two_actors_has_an_item_each(test_data: Path, tmp_path: 
     }
     turns = [sound for pair in zip(*sounds.values(), strict=True) for sound in pair]
     blank = [np.full((96, 128, 3), 90, np.uint8)] * 4
-    (tmp_path / "gallery" / "both").mkdir(parents=True)
-    video = tmp_path / "gallery" / "both" / "talk.mp4"
-    encode(video, frames=blank, sound=np.concatenate(turns), rate=16_000)
-    with avsearch.open(tmp_path / "index") as index:
-        report = index.add(tmp_path / "gallery")
-        assert (report.voices, report.refused) == (2, [])
-        items, vectors = index.store.items_of("both")
-    assert float(vectors[0] @ vectors[1]) < 0.5
-    middle_s = [(item.start_s + (item.end_s or 0)) / 2 for item in items]
+    video = encode(tmp_path / "a.mp4", frames=blank, sound=np.concatenate(turns), rate=16_000)
+    media = list(MediaExtractor(speakers=True).extract(video, "voice"))
+    vectors = load_model(None, "cpu").embed(media).vectors
+    one, other = BySpeaker(even_score(calibrations_of(model_record(find_weights(None))), "V-V"))(
+        video,
+        [
+            NewItem("both", "voice", each.start_s, each.end_s, None, vector)
+            for each, vector in zip(media, vectors, strict=True)
+        ],
+    )
+    assert float(one.vector @ other.vector) < 0.5
+    assert min(one.seconds or 0, other.seconds or 0) > 3
+    middle_s = [(item.start_s + (item.end_s or 0)) / 2 for item in (one, other)]
     ends_s = np.cumsum([len(sound) for sound in turns]) / 16_000
     assert {int(np.searchsorted(ends_s, at)) % 2 for at in middle_s} == {0, 1}

@@ -53,6 +53,7 @@ def stories(process: Process, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "update": _story(process, place, "update", *_update(process, place)),
         "forget": _story(process, place, "forget", *_forget(process, place), forgotten="bob"),
         "import": _story(process, place, "import", None, _import(process, place)),
+        "people": _story(process, place, "people", *_people(process, place)),
         "migrate": _story(process, place, "migrate", _migrate(place), ("migrate", {})),
     }
 
@@ -103,6 +104,21 @@ def _update(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, o
     return place / "update-before", ("index", options)
 
 
+def _people(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, object]]]:
+    """Files that show several people are decided again, since others changed."""
+    gallery, who = place / "people-gallery", ("ann", "bob", "cid")
+    files = {
+        f"{one}/{n}.jpg": f"face: {two}\nface: {one}\n" for one in who for n, two in enumerate(who)
+    }
+    files |= {f"{one}/alone.jpg": f"face: {one}\n" for one in ("ann", "cid")}
+    process.do("index", place / "people-before", gallery=str(fill(gallery, files)))
+    fill(gallery, {"ann/alone.jpg": "face: bob\n", "bob/new.jpg": "face: cid\nface: ann\n"})
+    fill(gallery, {"ann/9.jpg": "face: cid\nface: bob\n", "dan/0.jpg": "face: ann\nface: dan\n"})
+    (gallery / "cid/alone.jpg").unlink()
+    (gallery / "cid/0.jpg").rename(gallery / "ann/from cid.jpg")
+    return place / "people-before", ("index", {"gallery": str(gallery), "prune": True})
+
+
 def _forget(
     process: Process, place: Path
 ) -> tuple[Path, *tuple[tuple[str, dict[str, object]], ...]]:
@@ -134,7 +150,7 @@ def _copied(before: Path | None, folder: Path) -> Path:
 
 # The trials
 
-NAMES = ("first", "update", "forget", "import", "migrate")
+NAMES = ("first", "update", "forget", "import", "migrate", "people")
 
 
 @pytest.fixture

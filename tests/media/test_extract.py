@@ -108,19 +108,20 @@ def test_speech_comes_in_stretches(
         assert len(item.data) == pytest.approx((item.end_s - item.start_s) * 16_000, abs=1)
 
 
-def test_the_speech_of_a_video_comes_in_windows_where_speakers_are_told_apart(
-    tmp_path: Path, sentence: np.ndarray
+@pytest.mark.parametrize("name", ["a.mp4", "a.wav"])
+def test_speech_comes_in_windows_where_speakers_are_told_apart(
+    tmp_path: Path, sentence: np.ndarray, name: str
 ) -> None:
     three = np.tile(sentence[15_000:40_000], 3)  # with short pauses, so that it is one stretch
-    video = encode(tmp_path / "a.mp4", sound=to_48k(three))
-    sound = write_wav(tmp_path / "a.wav", three)
+    if name == "a.mp4":
+        path = encode(tmp_path / name, sound=to_48k(three))
+    else:
+        path = write_wav(tmp_path / name, three)
     told, not_told = MediaExtractor(speakers=True), MediaExtractor()
     assert told.settings != not_told.settings
-    windows = list(told.extract(video, "voice"))
-    assert len(windows) > len(list(not_told.extract(video, "voice")))
+    windows = list(told.extract(path, "voice"))
+    assert len(windows) > len(list(not_told.extract(path, "voice")))
     assert all(window.end_s - window.start_s <= WINDOW_S for window in windows)
-    spans = [[(one.start_s, one.end_s) for one in each.extract(sound)] for each in (told, not_told)]
-    assert spans[0] == spans[1]
 
 
 def test_a_talking_head_has_both(extractor: MediaExtractor, test_data: Path) -> None:

@@ -166,3 +166,26 @@ def test_a_world_that_there_is_not_is_refused(spec, reason, tmp_path):
 
 def test_the_people_of_a_set_are_those_of_either_side():
     assert numbered_set([0, 1], [3]).people.tolist() == [0, 1, 3]
+
+
+def test_of_a_group_picture_the_largest_face_is_trained_on(test_data, tmp_path):
+    """Two real people beside each other, one nearer; who was left out is counted and said."""
+    from PIL import Image
+
+    from avsearch.media import read_image
+
+    near, far = sorted((test_data / "lfw_full").glob("*/*.jpg"))[:2]
+    canvas = np.full((400, 660, 3), 128, np.uint8)
+    canvas[:, :400] = np.asarray(Image.fromarray(read_image(near)).resize((400, 400)))
+    canvas[:250, 400:650] = np.asarray(Image.fromarray(read_image(far)).resize((250, 250)))
+    for who in ("ann", "bob"):
+        (tmp_path / "g" / who).mkdir(parents=True)
+        Image.fromarray(canvas).save(tmp_path / "g" / who / "both.png")
+    write_gallery(World(seed=3), range(2), tmp_path / "sounds", faces=0, voices=1)
+    told: list[str] = []
+    data = read_data(
+        [tmp_path / "g", tmp_path / "sounds"], SIZES, tmp_path / "cache", say=told.append
+    )
+    assert data.faces.people.tolist() == [0, 1]
+    (line,) = told
+    assert "2 pictures show several faces; the largest were taken and 2 left out" in line

@@ -141,3 +141,19 @@ def test_a_set_of_one_modality_has_an_empty_other_side(examples):
     data = training_set([e for e in examples if e.modality == "face"])
     assert len(data.faces.items) == 8
     assert (len(data.voices.items), data.voices.people.shape) == (0, (0,))
+
+
+def test_of_a_group_picture_the_largest_face_is_read_and_the_others_are_said(
+    test_data, tmp_path, capsys
+):
+    near, far = sorted((test_data / "lfw_full").glob("*/*.jpg"))[:2]
+    canvas = Image.new("RGB", (660, 400), "grey")
+    canvas.paste(Image.open(near).resize((400, 400)), (0, 0))
+    canvas.paste(Image.open(far), (405, 0))
+    folder = tmp_path / "some"
+    (folder / "ann").mkdir(parents=True)
+    canvas.save(folder / "ann" / "both.png")
+    (folder / "people.csv").write_text("person,gender\nann,f\n")
+    assert len(list(MediaExtractor().extract(folder / "ann" / "both.png"))) == 2
+    assert len(read_gallery(folder, MediaExtractor())) == 1
+    assert "some: 1 faces beside the largest" in capsys.readouterr().out

@@ -36,8 +36,8 @@ class KnowsEverybody:
 
     def score(self, query, candidates):
         self.asked.append(len(candidates))
-        same = [each.path.split("/")[0] == query.path.split("/")[0] for each in candidates]
-        unread = np.isin([each.path for each in candidates], self.unreadable)
+        same = [each.path.parent == query.path.parent for each in candidates]
+        unread = np.isin(["/".join(each.path.parts[-2:]) for each in candidates], self.unreadable)
         return np.where(unread, np.nan, np.array(same, np.float32))
 
 

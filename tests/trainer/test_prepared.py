@@ -174,3 +174,18 @@ def test_loud_samples_are_clipped_and_not_wrapped(tmp_path):
     job = Job("p", "f", "i", lambda: iter([Media(Path("f"), "voice", data=loud)]))
     item = ShardItems(prepare([job], SIDE, tmp_path).of("voice"))[0]
     assert item.tolist() == [-32767, -32767, 0, 16383, 32767, 32767]
+
+
+@pytest.mark.parametrize(("origin", "kept"), [("a/b.jpg", [7]), ("a/b.mp4", [7, 8, 9])])
+def test_of_several_faces_in_a_picture_the_first_is_kept_and_the_others_counted(
+    tmp_path, origin, kept
+):
+    def items() -> Iterator[Media]:
+        for shade in (7, 8, 9):  # the largest comes first
+            yield Media(Path(origin), "face", data=np.full((4, 4, 3), shade, np.uint8))
+
+    for _ in range(2):  # decoded, then from the shard
+        prepared = prepare([Job("ann", origin, "the same", items)], SIDE, tmp_path)
+        faces = ShardItems(prepared.of("face"))
+        assert [int(faces[row].flat[0]) for row in range(len(faces))] == kept
+        assert prepared.left_out == ([(origin, 2)] if len(kept) == 1 else [])

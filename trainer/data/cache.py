@@ -24,6 +24,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from avsearch.media import kind_of
 from indexer.errors import BadRequest, RefusedFile, os_reason, printable
 from indexer.files import absolute, replacing
 from indexer.load_failures import load_failure
@@ -32,7 +33,7 @@ from indexer.types import Media, Modality
 from trainer.data.mapped import Arrays, map_safetensors
 from trainer.data.pcm import pcm
 
-FORMAT = "prepared-1"
+FORMAT = "prepared-2"
 USUAL_JOBS = 64  # of a shard; the number varies, so that one new file does not move all others
 MOST_JOBS = 256
 _OPEN_SHARDS = 256  # mapped at once, because each holds a file open
@@ -61,10 +62,14 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """The items of all jobs in the order of the jobs, and the origins that were refused and why."""
+    """The items of all jobs in the order of the jobs, and the origins that were refused and why.
+
+    ``left_out`` are the origins of pictures with several faces, and how many beside the largest.
+    """
 
     entries: Sequence[Entry]
     refused: Sequence[tuple[str, str]]
+    left_out: Sequence[tuple[str, int]] = ()
 
     def of(self, modality: Modality) -> list[Entry]:
         """The items of one modality."""
@@ -91,8 +96,8 @@ def prepare(
 ) -> Prepared:
     """Decode what the cache does not hold yet, the cores in parallel, and say where all of it is.
 
-    Faces become (face_side, face_side, 3) uint8, voices (samples,) int16 at 16 kHz. Raises
-    BadRequest where the folder cannot be written.
+    Faces become (face_side, face_side, 3) uint8, voices (samples,) int16 at 16 kHz. Of several
+    faces in a picture the largest is taken. Raises BadRequest where the folder cannot be written.
     """
     folder = absolute(folder)  # what is prepared is read when it is trained on
     groups = list(_groups(jobs))
@@ -114,6 +119,7 @@ def prepare(
     return Prepared(
         [entry for part in parts for entry in part.entries],
         [refusal for part in parts for refusal in part.refused],
+        [left_out for part in parts for left_out in part.left_out],
     )
 
 
@@ -137,7 +143,9 @@ def _shard(jobs: Sequence[Job], *, face_side: int, folder: Path) -> Prepared:
     kept = read_sound_shard(path)
     index = _write_shard(path, jobs, face_side) if kept is None else json.loads(kept[1])
     items = [Entry(jobs[job], path, one, start, stop) for job, one, start, stop in index["items"]]
-    return Prepared(items, [(jobs[job].origin, reason) for job, reason in index["refused"]])
+    refused = [(jobs[job].origin, reason) for job, reason in index["refused"]]
+    left_out = [(jobs[job].origin, count) for job, count in index["left_out"]]
+    return Prepared(items, refused, left_out)
 
 
 def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, Any]:
@@ -145,12 +153,16 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
     voices: list[NDArray[np.int16]] = [np.empty(0, np.int16)]
     items: list[tuple[int, Modality, int, int]] = []
     refused: list[tuple[int, str]] = []
+    left_out: dict[int, int] = {}
     samples = 0
     for at, job in enumerate(jobs):
+        is_picture = kind_of(Path(job.origin)) == "picture"
         try:
             for media in job.read():
                 data: Any = media.data
-                if media.modality == "face":
+                if media.modality == "face" and is_picture and items and items[-1][0] == at:
+                    left_out[at] = left_out.get(at, 0) + 1  # the largest came first
+                elif media.modality == "face":
                     items.append((at, "face", len(faces), len(faces) + 1))
                     faces.append(_face(data, face_side))
                 else:
@@ -163,7 +175,7 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
         "face": np.stack(faces) if faces else np.empty((0, face_side, face_side, 3), np.uint8),
         "voice": np.concatenate(voices),
     }
-    index = {"items": items, "refused": refused}
+    index = {"items": items, "refused": refused, "left_out": list(left_out.items())}
     save_shard(path, arrays, json.dumps(index))
     return index
 

@@ -145,3 +145,10 @@ def _tell(name: str, prepared: Prepared, say: Callable[[str], None]) -> None:
     if prepared.refused:
         origin, reason = prepared.refused[0]
         say(f"{name}: {len(prepared.refused)} files were refused; the first, {origin}: {reason}")
+    if prepared.left_out:
+        origin, _ = prepared.left_out[0]
+        count = sum(faces for _, faces in prepared.left_out)
+        say(
+            f"{name}: {len(prepared.left_out)} pictures show several faces; the largest were taken "
+            f"and {count} left out. The first is {origin}."
+        )

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from avsearch.media import MediaExtractor
+from avsearch.media import MediaExtractor, kind_of
 from indexer.errors import BadRequest, RefusedFile
 from indexer.records import Source
 from indexer.scan import scan
@@ -40,6 +41,7 @@ def read_gallery(
 ) -> list[Example]:
     """Every item of a gallery whose person's gender is known; files that are refused are left out.
 
+    Of several faces in a picture the largest is taken, and how many were left out is said.
     ``wanted`` are the people to read, by gallery and folder as in :class:`Example`; None means
     all. Raises BadRequest for a gallery that gives nothing, unless it was asked for some.
     """
@@ -54,11 +56,14 @@ def read_gallery(
     with ThreadPoolExecutor(2) as pool:
         read = pool.map(lambda source: list(_items(source, extractor)), sources)
         bar = tqdm(read, gallery.name, len(sources), unit="file", disable=None)
-        examples = [
-            _example(f"{gallery.name}/{source.person}", str(genders[source.person]), media)
-            for source, items in zip(sources, bar, strict=True)
-            for media in items
-        ]
+        found_in = [(source, *_one_face(items)) for source, items in zip(sources, bar, strict=True)]
+    examples = [
+        _example(f"{gallery.name}/{source.person}", str(genders[source.person]), media)
+        for source, items, _ in found_in
+        for media in items
+    ]
+    if left_out := sum(count for *_, count in found_in):
+        click.echo(f"{gallery.name}: {left_out} faces beside the largest of pictures left out.")
     if not examples and wanted is None:
         raise BadRequest(f"{gallery} holds no media of people whose gender its people.csv gives.")
     return examples
@@ -84,6 +89,13 @@ def _items(source: Source, extractor: MediaExtractor) -> Iterator[Media]:
         yield from extractor.extract(source.path, source.modality)
     except RefusedFile:
         return
+
+
+def _one_face(items: list[Media]) -> tuple[list[Media], int]:
+    """The items of a file, of a picture the largest face alone, and how many were left out."""
+    if not items or kind_of(items[0].path) != "picture":
+        return items, 0
+    return items[:1], len(items) - 1
 
 
 def _example(person: str, gender: str, media: Media) -> Example:
