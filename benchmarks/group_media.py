@@ -20,17 +20,16 @@ from typing import Final
 import click
 import numpy as np
 import soundfile
-from avsearch.library import index_galleries
 from numpy.typing import NDArray
 from PIL import Image
 
+from avsearch.api import MediaIndex
 from avsearch.media import SAMPLE_RATE, read_image
 from avsearch.media.sound import Samples
 from avsearch.spaces import find_weights
 from benchmarks.conversations import read_talker
 from benchmarks.held_out import people_of_side
 from benchmarks.markdown import table
-from indexer.index import Index
 from indexer.records import Item
 
 PICTURE_PX: Final = 160
@@ -90,10 +89,9 @@ def _measured(make: Callable[[Path], list[Group]]) -> tuple[str, str, str, str]:
     """Index a gallery and return its folders and the shares of right, wrong and no choices."""
     with tempfile.TemporaryDirectory() as place:
         groups = make(Path(place) / "gallery")
-        folder, _ = index_galleries([Path(place) / "gallery"], index=Path(place) / "index")
-        with Index.open(folder) as index:
-            known = {who.key for who in index.people()}
-            held = {who: index.items_of(who)[0] for who in known}
+        with MediaIndex(Path(place) / "index") as index:
+            index.add(Path(place) / "gallery")
+            held = {who.key: index.store.items_of(who.key)[0] for who in index.people()}
     found = Counter(group.judge(held.get(group.path.parent.name, [])) for group in groups)
     shares = (f"{found[what] / len(groups):.1%}" for what in ("right", "wrong", "none"))
     right, wrong, none = shares
