@@ -12,7 +12,6 @@ from making import encode
 from PIL import Image
 
 import avsearch
-from avsearch import library
 from avsearch.annotation.matching import PersonMatcher
 from avsearch.annotation.plda import PLDA
 from avsearch.evidence import Calibration
@@ -151,10 +150,11 @@ def test_other_calibrations_are_another_way() -> None:
 
 def indexed(tmp_path: Path) -> tuple[dict[str, list[Path]], IngestReport]:
     """Index the gallery; the files of each person's items, once an item, and what was done."""
-    folder, report = library.index_galleries([tmp_path / "gallery"], index=tmp_path / "index")
-    with avsearch.open_index(folder) as index:
+    with avsearch.open(tmp_path / "index") as index:
+        report = index.add(tmp_path / "gallery")
         held = {
-            who.key: [item.path for item in index.items_of(who.key)[0]] for who in index.people()
+            who.key: [item.path for item in index.store.items_of(who.key)[0]]
+            for who in index.people()
         }
     return held, report
 
@@ -178,12 +178,13 @@ def test_real_people_are_found_in_group_pictures(test_data: Path, tmp_path: Path
         place = number % 3
         side_by_side([*row[:place], three, *row[place:]], home / "group.png")
         places[home / "group.png"] = place
-    folder, report = library.index_galleries([tmp_path / "gallery"], index=tmp_path / "index")
-    assert {path for path, _ in report.notes} <= places.keys()
     right = 0
-    with avsearch.open_index(folder) as index:
+    with avsearch.open(tmp_path / "index") as index:
+        report = index.add(tmp_path / "gallery")
+        assert {path for path, _ in report.notes} <= places.keys()
         for who in index.people():
-            (item,) = [item for item in index.items_of(who.key)[0] if item.path.name == "group.png"]
+            items = index.store.items_of(who.key)[0]
+            (item,) = [item for item in items if item.path.name == "group.png"]
             right += int((item.box.left + item.box.right) / 2 // 250) == places[item.path]
     assert right >= 7  # of 8: a model errs now and then
 
@@ -203,12 +204,11 @@ def test_a_guest_is_found_in_an_interview(test_data: Path, tmp_path: Path) -> No
         starts.append(sum(map(len, parts)) / SAMPLE_RATE)
         parts += [host[at : at + turn], pause, guest[half:][at : at + turn], pause]
     soundfile.write(home / "interview.wav", np.concatenate(parts), SAMPLE_RATE)
-    folder, report = library.index_galleries([tmp_path / "gallery"], index=tmp_path / "index")
-    ((path, note),) = report.notes
+    with avsearch.open(tmp_path / "index") as index:
+        ((path, note),) = index.add(tmp_path / "gallery").notes
+        items, vectors = index.store.items_of("guest")
     assert path.name == "interview.wav"
     assert note.startswith("2 voices; the one that agrees")
-    with avsearch.open_index(folder) as index:
-        items, vectors = index.items_of("guest")
     taken = [item for item in items if item.path.name == "interview.wav"]
     assert taken
     for item in taken:  # each lies in a turn of the guest
