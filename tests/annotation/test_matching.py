@@ -231,10 +231,9 @@ def test_of_a_video_that_shows_two_people_in_turn_the_right_one_is_taken(
     _, report = indexed(tmp_path)
     (note,) = [note for path, note in report.notes if note[:1].isdigit()]
     assert note.startswith("2 faces; the one that agrees with the person's other pictures")
-    with avsearch.open_index(tmp_path / "index") as index:
-        times_s = [
-            item.start_s for item in index.items_of("guest")[0] if item.path.name == "film.mp4"
-        ]
+    with avsearch.open(tmp_path / "index") as index:
+        items = index.store.items_of("guest")[0]
+    times_s = [item.start_s for item in items if item.path.name == "film.mp4"]
     assert times_s
     assert all(int(time_s // 2) % 2 == 1 for time_s in times_s)
 
