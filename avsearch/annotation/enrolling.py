@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.clocks import Clocked, clocked_by
 from avsearch.annotation.hearing import Listener, spoken_parts
 from avsearch.annotation.reading import read_diarization
 from avsearch.annotation.recording import Heard, open_recording
@@ -73,11 +74,13 @@ def enrol_with(
     path = _plain_file(path)
     said = read_diarization(diarization, path.stem)
     people, passed_over = _people(said, index.people(), names or {})
-    spoken, silent = _spoken(path, said, people, embedder, heard)
+    clocked = clocked_by(open_recording(path), said.turns)
+    spoken, silent = _spoken(clocked, said, people, embedder, heard)
     passed_over |= {label: TOO_LITTLE for label, key in people.items() if key not in spoken}
     if not spoken:
         raise BadRequest(f"{printable(path)}: everybody who is named {TOO_LITTLE}")
-    seen, blind = _faces(path, said, people, embedder, calibrations or {})
+    on_file = dataclasses.replace(said, turns=clocked.clock.turns_on_file(said.turns))
+    seen, blind = _faces(path, on_file, people, embedder, calibrations or {})
     seen = {key: sight for key, sight in seen.items() if key in spoken}
     known = {who.key for who in index.people()}
     replaced = _write(index, path, [*_voice_items(spoken), *_face_items(seen)])
@@ -86,7 +89,7 @@ def enrol_with(
         {key: len(sight.appearances) for key, sight in sorted(seen.items())},
         tuple(sorted(spoken.keys() - known)),
         passed_over,
-        (*said.notes, *silent, *blind, *replaced),
+        (*said.notes, *clocked.notes, *silent, *clocked.recording.said(), *blind, *replaced),
     )
 
 
@@ -128,13 +131,15 @@ def _plain_file(path: Path) -> Path:
 
 
 def _spoken(
-    path: Path, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
+    clocked: Clocked, said: Diarization, people: Mapping[str, str], embedder: Embedder, heard: Heard
 ) -> tuple[dict[str, Voice], list[str]]:
-    """Return the voices of the people who speak enough, by their keys, and notes."""
-    recording = open_recording(path)
-    parts, notes = spoken_parts(recording, said)
+    """Return the voices of people who speak enough, by key, on the clock of the file; and notes."""
+    parts, notes = spoken_parts(clocked.recording, said)
     wanted = [(people[who], span) for who, span in clean_stretches(parts) if who in people]
-    spoken = voices(list(Listener(recording, embedder, heard=heard).listen(wanted)))
+    stretches = Listener(clocked.recording, embedder, heard=heard).listen(wanted)
+    spoken = voices(
+        [dataclasses.replace(each, span=clocked.clock.on_file(each.span)) for each in stretches]
+    )
     enough = {key: voice for key, voice in spoken.items() if voice.speech_s >= LEAST_SPEECH_S}
     return enough, notes
 

@@ -13,7 +13,7 @@ from avsearch.annotation.recording import Heard, Recording
 from avsearch.annotation.speakers import LEAST_SPEECH_S, Stretch
 from avsearch.annotation.turns import Diarization, Turn, cut_to_speech, speech_of
 from avsearch.media.sound import SHORTEST_S, Samples
-from avsearch.media.speech import find_speech_in_blocks
+from avsearch.media.speech import find_speech_in_stream
 from avsearch.media.stretches import Span
 from indexer.types import Embedder, Media, Vectors
 
@@ -26,7 +26,7 @@ def spoken_parts(recording: Recording, said: Diarization) -> tuple[list[Turn], l
     Turns that are marked by hand hold pauses, which make a voice less like itself. The turns of a
     speaker in which hardly any speech is found are left as they are, with a note.
     """
-    parts = cut_to_speech(said.turns, find_speech_in_blocks(recording.stream()))
+    parts = cut_to_speech(said.turns, find_speech_in_stream(recording.stream))
     found = {who: sum(span.duration_s for span in spans) for who, spans in speech_of(parts).items()}
     silent = [
         who

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from avsearch.media.sound import (
     SAMPLE_RATE,
     Samples,
     cut_blocks,
+    sound_has_gaps,
     stream_sound,
     stream_waveform,
 )
@@ -22,20 +24,46 @@ from indexer.files import absolute
 
 _IN_MEMORY: Final = "recording"
 Heard = Callable[[float], None]
+OnGap = Callable[[float, float], None]  # receives the seconds heard before a gap, and its length
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recording:
-    """What is annotated. ``path`` is None for samples in memory; ``name`` is its file's stem."""
+    """What is annotated. ``path`` is None for samples in memory; ``name`` is its file's stem.
+
+    ``stream`` returns its sound: on the clock of the file with silence in its gaps, or, if
+    ``clock`` is "sound", without them. ``gapless`` does the latter and reports the gaps. ``notes``
+    are sentences on what was lost, left out or chosen between.
+    """
 
     name: str
     path: Path | None
     stream: Callable[[], Iterator[Samples]] = dataclasses.field(repr=False)
+    gapless: Callable[[OnGap], Iterator[Samples]] | None = dataclasses.field(
+        default=None, repr=False
+    )
+    clock: Literal["file", "sound"] = "file"
+    notes: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     @property
     def shown(self) -> Path:
         """What items and messages call it."""
         return self.path or Path(self.name)
+
+    def said(self) -> tuple[str, ...]:
+        """Return the notes with the name of the recording, each once."""
+        return tuple(f"{self.shown.name}: {note}" for note in dict.fromkeys(self.notes))
+
+    def without_gaps(self, on_gap: OnGap) -> Recording:
+        """Return the recording on the clock of its sound; ``on_gap`` receives the gaps."""
+        if self.gapless is None:
+            return self
+        stream = functools.partial(self.gapless, on_gap)
+        return dataclasses.replace(self, stream=stream, clock="sound")
+
+    def has_gaps(self) -> bool:
+        """Return True if the file may have gaps in its sound. Nothing is decoded."""
+        return self.path is not None and sound_has_gaps(self.path)
 
     def cut(
         self, spans: Iterable[Span], heard: Heard = lambda _: None
@@ -72,8 +100,7 @@ def open_recording(source: Any) -> Recording:
     if isinstance(source, Recording):
         return source
     if isinstance(source, str | Path):
-        path = absolute(source)  # it is read when the first block is asked for
-        return Recording(path.stem, path, lambda: stream_sound(path))
+        return _in_file(absolute(source))  # it is read when the first block is asked for
     if isinstance(source, Mapping) and "audio" in source and "waveform" not in source:
         return open_recording(source["audio"])
     if not isinstance(source, Mapping) or not {"waveform", "sample_rate"} <= source.keys():
@@ -82,6 +109,16 @@ def open_recording(source: Any) -> Recording:
             f"this is {type(source).__name__}."
         )
     return _in_memory(source)
+
+
+def _in_file(path: Path) -> Recording:
+    notes: list[str] = []
+
+    def gapless(on_gap: OnGap) -> Iterator[Samples]:
+        return stream_sound(path, on_note=notes.append, on_gap=on_gap)
+
+    stream = functools.partial(stream_sound, path, on_note=notes.append)
+    return Recording(path.stem, path, stream, gapless, notes=notes)
 
 
 def _in_memory(source: Mapping[str, Any]) -> Recording:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.clocks import clocked_by
 from avsearch.annotation.clustering import grouped, turns_of
 from avsearch.annotation.evidence import Known, compare
 from avsearch.annotation.files import made_folder
@@ -25,7 +26,7 @@ from avsearch.annotation.strength import Calibrations, even_score
 from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
 from avsearch.annotation.turns import diarization as diarization_of
 from avsearch.media.kinds import kind_of
-from avsearch.media.speech import find_speech_in_blocks
+from avsearch.media.speech import find_speech_in_stream
 from avsearch.media.stretches import windows
 from indexer.errors import RefusedFile
 from indexer.index import Index
@@ -131,17 +132,20 @@ def annotate_with(
 
 def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, how: How) -> _Sensed:
     """Listen to a recording, and look at it where it is a video."""
-    with _kept(recording, embedder, how) as kept:
-        listener = Listener(recording, embedder, kept, how.heard)
+    clocked = clocked_by(recording, () if said is None else said.turns)
+    with _kept(clocked.recording, embedder, how) as kept:
+        listener = Listener(clocked.recording, embedder, kept, how.heard)
         if said is None:
             said, stretches = _diarized(recording, listener, how)
         else:
-            parts, silent = spoken_parts(recording, said)
+            parts, silent = spoken_parts(clocked.recording, said)
             stretches = list(listener.listen(clean_stretches(parts)))
             said = clipped(said, listener.duration_s)
             said = dataclasses.replace(said, notes=(*said.notes, *silent))
-    sights, blind = _seen(recording, said, embedder, how)
-    return _Sensed(said, listener.duration_s, voices(stretches), sights, (*said.notes, *blind))
+    on_file = dataclasses.replace(said, turns=clocked.clock.turns_on_file(said.turns))
+    sights, blind = _seen(recording, on_file, embedder, how)
+    notes = (*said.notes, *clocked.notes, *recording.said(), *blind)
+    return _Sensed(said, listener.duration_s, voices(stretches), sights, notes)
 
 
 def _diarized(
@@ -151,7 +155,7 @@ def _diarized(
 
     Two windows are alike enough to be of one speaker where the evidence speaks for it.
     """
-    speech = find_speech_in_blocks(recording.stream())
+    speech = find_speech_in_stream(recording.stream)
     if not speech:
         raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
     heard = list(listener.listen([("", window) for window in windows(speech)]))
@@ -166,7 +170,7 @@ def _kept(
     if how.kept is None or recording.path is None or not recording.path.is_file():
         return contextlib.nullcontext()
     place = made_folder(how.kept) / f"{recording.name}.vectors.partial"
-    return KeptVectors(place, embedder.space, _about(recording.path))
+    return KeptVectors(place, embedder.space, f"{_about(recording.path)} {recording.clock}")
 
 
 def _kept_tracks(

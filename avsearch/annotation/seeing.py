@@ -28,7 +28,7 @@ from avsearch.media.stretches import Span
 from avsearch.media.tracks import EVERY_S, Track, follow
 from avsearch.media.video import sample_frames
 from indexer.errors import RefusedFile
-from indexer.types import Embedder, Media, Vectors
+from indexer.types import Embedder, Media, OnNote, Vectors, ignore_note
 
 _MINUTE_S: Final = 60.0  # of a video whose pictures are in memory: 25 MB a face
 LEAST_S: Final = 1.0  # that a face is seen alone with a speaker
@@ -63,17 +63,23 @@ class Sight:
 
 
 def embed_tracks(
-    path: Path, embedder: Embedder, detector: FaceDetector, kept: KeptTracks | None = None
+    path: Path,
+    embedder: Embedder,
+    detector: FaceDetector,
+    kept: KeptTracks | None = None,
+    *,
+    on_note: OnNote = ignore_note,
 ) -> Iterator[tuple[Track, Vectors]]:
     """The tracks of a video with a unit vector each, (dim,): the mean of its best views.
 
     A minute at a time, at whose end a track ends too. Pictures are let go of as they are
     embedded; who wants one reads it from the file again. ``kept`` holds what a run that was
-    stopped has seen.
+    stopped has seen. ``on_note`` receives what of the pictures was lost or chosen between.
     """
     if kept is not None:
         yield from kept.known
-    frames = sample_frames(path, EVERY_S, 0.0 if kept is None else kept.until_s)
+    from_s = 0.0 if kept is None else kept.until_s
+    frames = sample_frames(path, EVERY_S, from_s, on_note=on_note)
     for minute, some in itertools.groupby(frames, lambda frame: frame.time_s // _MINUTE_S):
         tracks = list(follow(path, some, detector))
         found = list(zip(tracks, _means(tracks, embedder), strict=True))
@@ -100,18 +106,22 @@ def look(
     calibrations: Calibrations,
     kept: KeptTracks | None = None,
 ) -> tuple[dict[str, Sight], tuple[str, ...]]:
-    """The faces of the speakers of a video; a note where it shows none.
+    """Return the faces of the speakers of a video, and notes on what was not seen of it.
 
-    Two tracks are of one face where the evidence speaks for it.
+    The turns are on the clock of the file. Two tracks are of one face where the evidence speaks
+    for it.
     """
+    notes: list[str] = []
     try:
-        found = list(embed_tracks(path, embedder, FaceDetector(), kept))
+        found = list(embed_tracks(path, embedder, FaceDetector(), kept, on_note=notes.append))
     except RefusedFile as refusal:  # its sound was heard: the voices are enough
         return {}, (f"No face was looked for: {refusal.reason}",)
+    said = tuple(f"{path.name}: {note}" for note in notes)
     if not found:
-        return {}, ("No clear face was found in the video; the voices alone were compared.",)
+        alone = "No clear face was found in the video; the voices alone were compared."
+        return {}, (*said, alone)
     tracks, vectors = [track for track, _ in found], np.stack([vector for _, vector in found])
-    return sights(turns, tracks, vectors, EVERY_S, even_score(calibrations, "F-F")), ()
+    return sights(turns, tracks, vectors, EVERY_S, even_score(calibrations, "F-F")), said
 
 
 def sights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -68,6 +69,7 @@ class MediaExtractor:
             f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
             f"stretches of at most {stretches.LONGEST_S} s"
             f"{', of videos a voice a speaker' if self._speakers else ''}"
+            "; times from the start of the file, tracks and channels by their speech and faces"
             f"{_PARTS}"
         )
 
@@ -148,16 +150,19 @@ class MediaExtractor:
 
     def _video_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
         """Of each face the best view in every shot, by when it ends; or every frame, whole."""
-        found = 0
+        found, notes = 0, list[str]()
         views = self._frames if self._faces == "whole" else self._best_views
-        for media in views(path, on_note):
+        for media in views(path, notes.append):
             found += 1
             yield media
         if not found:
-            raise RefusedFile(
+            raise _refusal(
                 path,
                 "no clear face in its sampled frames; check that it shows somebody, near enough.",
+                notes,
             )
+        for note in notes:
+            on_note(note)
 
     def _frames(self, path: Path, on_note: OnNote) -> Iterator[Media]:
         for frame in video.sample_frames(path, on_note=on_note):
@@ -169,9 +174,13 @@ class MediaExtractor:
 
     def _voices(self, path: Path, cut: Cut, on_note: OnNote) -> Iterator[Media]:
         """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
-        spans = cut(speech.find_speech_in_blocks(stream_sound(path, on_note=on_note)))
+        notes: list[str] = []
+        stream = functools.partial(stream_sound, path, on_note=notes.append)
+        spans = cut(speech.find_speech_in_stream(stream))
         if not spans:
-            raise RefusedFile(path, "no speech found; check that somebody speaks in it, aloud.")
+            raise _refusal(path, "no speech found; check that somebody speaks in it, aloud.", notes)
+        for note in notes:
+            on_note(note)
         for span, samples in zip(spans, cut_sound(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
 
@@ -194,6 +203,11 @@ def _by_any(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[Me
         raise _joined(path, refusals)
     for refusal in refusals:
         on_note(refusal.reason)
+
+
+def _refusal(path: Path, reason: str, notes: Iterable[str]) -> RefusedFile:
+    """Return the refusal of a file in which nothing was found, with the notes on it."""
+    return _joined(path, [RefusedFile(path, each) for each in (reason, *notes)])
 
 
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:

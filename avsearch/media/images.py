@@ -10,7 +10,6 @@ import contextlib
 import functools
 import importlib
 import io
-import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -215,9 +214,9 @@ def _read_boxes(path: Path, file: BinaryIO) -> Picture:
 
 
 def _first_frame(path: Path) -> Picture:
-    from avsearch.media import container  # PyAV takes long to import
+    from avsearch.media.video import read_frame  # it imports this module
 
-    return next(container.pictures(path, 0.0, math.inf))[1]
+    return read_frame(path, 0.0)
 
 
 def _read_tiff(path: Path, tiff: Tiff, on_note: OnNote) -> Picture:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import mmap
+import functools
+import itertools
+import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from avsearch.media import ogg
+from avsearch.media.channels import one_channel
 from avsearch.media.files import opened
+from avsearch.media.parts import View, flac_length, head, parts
 from avsearch.media.stretches import Span
 from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
 from indexer.types import OnNote, ignore_note
 
 if TYPE_CHECKING:
-    from avsearch.media.container import Resampler
+    from avsearch.media.container import Choose, Resampler, Track
+    from avsearch.media.decoding import OnGap
 
 Samples = NDArray[np.float32]
 
@@ -31,17 +37,18 @@ _END_TOLERANCE_S: Final = 0.5  # ends are often rounded up to what a clock shows
 # MPEG audio, with tags before it or without: it may be cut or joined, and say nothing true of its
 # length, on which libsndfile relies.
 _MPEG: Final = (b"ID3", b"\xff")
-_OGG_BEGINS: Final = b"OggS\0\2"  # the first page of a stream; of several libsndfile hears one
+_TAGS: Final = 1 << 13  # bytes that may follow the sound of a FLAC file
 
 
 def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Samples:
     """A sound, or the sound of a video, as float32 (samples,) mono at 16 kHz in [-1, 1].
 
-    Channels are averaged; other rates are resampled, band-limited. ``start_s`` and ``end_s``
-    cut out a part; the file is decoded from its beginning all the same, so that a part is
-    exactly what the whole has there. Raises RefusedFile for what cannot be decoded, holds
-    NaN, or is shorter than 0.1 s; NotInFile for a part that is not in the sound, BadRequest
-    for one that is no range of time.
+    Channels are averaged, unless that would hide a voice. Other rates are resampled, band-limited.
+    The sound of a video starts at the start of the file, with silence in its gaps. ``start_s`` and
+    ``end_s`` cut out a part; the file is decoded from its beginning all the same, so that a part
+    is exactly what the whole has there. Raises RefusedFile for what cannot be decoded, holds NaN,
+    or is shorter than 0.1 s; NotInFile for a part that is not in the sound, BadRequest for one
+    that is no range of time.
     """
     if start_s == 0 and end_s is None:
         return np.concatenate(list(stream_sound(path)))
@@ -84,12 +91,47 @@ def _from(start: int, samples: Samples, samples_end: int) -> Samples:
     return samples[max(0, len(samples) - max(0, samples_end - start)) :]
 
 
-def stream_sound(path: Path, *, on_note: OnNote = ignore_note) -> Iterator[Samples]:  # noqa: ARG001
-    """The blocks of a sound as read_sound has it, some seconds each, for any length.
+def stream_sound(
+    path: Path, *, on_note: OnNote = ignore_note, on_gap: OnGap | None = None
+) -> Iterator[Samples]:
+    """Return the blocks of a sound as read_sound has it, some seconds each, for any length.
 
-    Raises RefusedFile as read_sound; what is wrong further on is raised when it is reached.
+    ``on_note`` receives what of it was lost, left out or chosen between. Gaps in the file are
+    filled with silence, or reported to ``on_gap`` where it is given, by the seconds of sound before
+    them and their length. Raises RefusedFile as read_sound; what is wrong further on is raised
+    when it is reached.
     """
-    return _checked(path, _native_blocks(path))
+    choose = functools.partial(_choose, path, on_note)
+    return stream_track(path, choose, on_note=on_note, on_gap=on_gap)
+
+
+def _choose(path: Path, on_note: OnNote, tracks: Sequence[Track]) -> Track:
+    from avsearch.media.choice import choose_sound  # it imports this module
+
+    return choose_sound(path, tracks, on_note)
+
+
+def sound_has_gaps(path: Path) -> bool:
+    """Return True if a file may have gaps in its sound, by its time stamps alone.
+
+    Raises RefusedFile for a file that cannot be read.
+    """
+    with opened(path) as file:
+        sound = _soundfile(file)
+        if sound is not None:
+            sound.close()
+            return False
+    from avsearch.media.decoding import has_gaps
+
+    return has_gaps(path, functools.partial(_choose, path, ignore_note))
+
+
+def stream_track(
+    path: Path, choose: Choose, *, on_note: OnNote = ignore_note, on_gap: OnGap | None = None
+) -> Iterator[Samples]:
+    """As stream_sound, with the track that ``choose`` returns of several."""
+    blocks = _native_blocks(_Asked(path, choose, on_note, on_gap))
+    return _checked(path, one_channel(blocks, on_note), on_note)
 
 
 def stream_waveform(name: Path, waveform: NDArray[Any], sample_rate: int) -> Iterator[Samples]:
@@ -100,12 +142,14 @@ def stream_waveform(name: Path, waveform: NDArray[Any], sample_rate: int) -> Ite
     channels = np.atleast_2d(waveform)
     step = round(sample_rate * _BLOCK_S) or 1
     parts = (channels[:, at : at + step].T for at in range(0, channels.shape[1], step))
-    return _checked(name, ((sample_rate, _mixed(part)) for part in parts))
+    return _checked(name, one_channel((sample_rate, part) for part in parts))
 
 
-def _checked(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
+def _checked(
+    path: Path, blocks: Iterable[tuple[int, Samples]], on_note: OnNote = ignore_note
+) -> Iterator[Samples]:
     total = 0
-    for block in _resampled(path, blocks):
+    for block in _resampled(_of_sane_rates(path, blocks, on_note)):
         _require_numbers(path, block, total)
         total += len(block)
         yield block
@@ -117,19 +161,41 @@ def _checked(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samp
         )
 
 
-def _resampled(path: Path, blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
-    """Blocks of one rate, whichever, to 16 kHz; empty ones left out."""
-    resampler, rate = None, 0
-    for block_rate, block in blocks:
-        if not rate:
-            _require_sane_rate(path, block_rate)
-            resampler, rate = _resampler(block_rate), block_rate
-        if block_rate != rate:
-            raise RefusedFile(path, "its sampling rate changes half way; convert it to WAV first.")
-        if len(ready := block if resampler is None else resampler.push(block)):
-            yield ready
-    if resampler is not None and len(rest := resampler.finish()):
-        yield rest
+def _of_sane_rates(
+    path: Path, blocks: Iterable[tuple[int, Samples]], on_note: OnNote
+) -> Iterator[tuple[int, Samples]]:
+    """Yield the blocks with a rate that speech may have; refuse a sound without any."""
+    low, high = _RATES_HZ
+    taken, odd_rate, odd_s = False, 0, 0.0
+    for rate, block in blocks:
+        if low <= rate <= high:
+            taken = True
+            yield rate, block
+        else:
+            odd_rate, odd_s = rate, odd_s + len(block) / max(1, rate)
+    if odd_rate and not taken:
+        raise RefusedFile(
+            path,
+            f"it has {odd_rate} samples a second; speech needs {low} to {high}; record it anew.",
+        )
+    if odd_rate:
+        on_note(f"{odd_s:.1f} s of its sound have {odd_rate} samples a second; they were left out.")
+
+
+def _resampled(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
+    """Yield blocks of any rates at 16 kHz, without empty ones."""
+    for rate, alike in itertools.groupby(blocks, operator.itemgetter(0)):
+        resampler = _resampler(rate)
+        for _, block in alike:
+            if len(ready := block if resampler is None else resampler.push(block)):
+                yield ready
+        if resampler is not None and len(rest := resampler.finish()):
+            yield rest
+
+
+def at_16_khz(rate: int, samples: Samples) -> Samples:
+    """Return samples (n,) of any rate at 16 kHz."""
+    return np.concatenate([np.empty(0, np.float32), *_resampled([(rate, samples)])])
 
 
 def _resampler(rate: int) -> Resampler | None:
@@ -141,79 +207,132 @@ def _resampler(rate: int) -> Resampler | None:
     return Resampler(rate, SAMPLE_RATE)
 
 
-def _native_blocks(path: Path) -> Iterator[tuple[int, Samples]]:
-    """(samples a second, (n,) float32 mono) at the file's own rate.
+class _Asked(NamedTuple):
+    """The arguments of stream_track."""
 
-    libsndfile first, exact and fast; FFmpeg for what it does not know, or not to the end.
+    path: Path
+    choose: Choose
+    on_note: OnNote
+    on_gap: OnGap | None
+
+
+def _native_blocks(asked: _Asked) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (samples a second, (n, channels) floats) of all sounds that are joined in a file.
+
+    libsndfile reads them, exactly and fast, and FFmpeg what it cannot, or not to the end.
     """
-    with opened(path) as file:
-        sound = _soundfile(file)
-        if sound is None:
-            from avsearch.media.container import sound_track
-
-            yield from _gathered(sound_track(path))
+    with opened(asked.path) as file:
+        views = parts(file, asked.on_note)
+        if views is None:
+            yield from _blocks(asked, file, None)
             return
-        with sound:
-            yield from _soundfile_blocks(path, sound)
+        refusals, heard_s = list[RefusedFile](), 0.0
+        for view in views:
+            try:
+                for rate, block in _blocks(_later(asked, heard_s), view, view):
+                    heard_s += len(block) / rate
+                    yield rate, block
+            except RefusedFile as refusal:
+                refusals.append(refusal)
+    if len(refusals) == len(views):
+        raise refusals[0]
+    for each in refusals:
+        asked.on_note(f"a sound that is joined in it was left out: {each.reason}")
 
 
-def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
-    """The file open in libsndfile; None where that does not know it, or not all of it."""
-    head = os.pread(file.fileno(), len(_OGG_BEGINS), 0)
-    if head.startswith(_MPEG) or (head == _OGG_BEGINS and _begins_again(file)):
+def _later(asked: _Asked, heard_s: float) -> _Asked:
+    """Return the arguments for a part of a file that so much sound precedes."""
+    on_gap = asked.on_gap
+    if on_gap is None:
+        return asked
+    return asked._replace(on_gap=lambda at_s, length_s: on_gap(heard_s + at_s, length_s))
+
+
+def _blocks(
+    asked: _Asked, source: BinaryIO | View, part: View | None
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the blocks of one sound, which is a file or a part of it."""
+    sound = _soundfile(source)
+    if sound is None:
+        yield from _by_ffmpeg(asked, part)
+        return
+    rate, says, read, fault = int(sound.samplerate), int(sound.frames), 0, ""
+    frames = int(min(rate * _BLOCK_S, _BLOCK_VALUES // sound.channels)) or 1
+    with sound:
+        try:
+            # Not `blocks`, which takes files for as long as they say, and needs to seek in them.
+            while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+                yield rate, block
+                read += len(block)
+        except soundfile.LibsndfileError as error:
+            fault = error.error_string
+        ends_early = bool(fault) or (sound.format == "FLAC" and _unread(source))
+    found_s = read / rate
+    for rest_rate, block in _behind(asked, part, found_s, fault) if ends_early else ():
+        yield rest_rate, block
+        found_s += len(block) / rest_rate
+    if found_s < says / rate - SHORTEST_S:
+        asked.on_note(f"its sound ends after {found_s:.1f} s of {says / rate:.1f} s.")
+
+
+def _soundfile(source: BinaryIO | View) -> soundfile.SoundFile | None:
+    """Return the sound open in libsndfile; None if it cannot read it, or not all of it."""
+    beginning = head(source)
+    if beginning.startswith(_MPEG) or flac_length(beginning) == 0:
         return None
+    if isinstance(source, View):
+        place: Any = source
+    elif beginning.startswith(ogg.FIRST_PAGE) and not ogg.is_plain(source):
+        return None
+    else:
+        place = source.fileno()
     try:
-        return soundfile.SoundFile(file.fileno(), closefd=False)
+        return soundfile.SoundFile(place, closefd=False)
     except soundfile.LibsndfileError:
         return None
 
 
-def _begins_again(file: BinaryIO) -> bool:
-    """Whether one Ogg stream follows another in the file."""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(_OGG_BEGINS, 1) > 0
+def _unread(source: BinaryIO | View) -> bool:
+    """Return True if more of a file is unread than tags at its end."""
+    at = source.tell()
+    return source.seek(0, os.SEEK_END) - at > _TAGS
 
 
-def _soundfile_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[tuple[int, Samples]]:
-    rate = int(sound.samplerate)
-    frames = int(min(rate * _BLOCK_S, _BLOCK_VALUES // sound.channels)) or 1
+def _behind(
+    asked: _Asked, part: View | None, from_s: float, fault: str
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the blocks that FFmpeg reads behind those of libsndfile."""
+    passed_s = 0.0
     try:
-        # Not `blocks`, which takes files for as long as they say, and needs to seek in them.
-        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
-            yield rate, _mixed(block)
-    except soundfile.LibsndfileError as error:
-        raise RefusedFile(
-            path, f"the sound is damaged or cut short ({error.error_string}); copy it again."
-        ) from error
+        for rate, block in _by_ffmpeg(asked, part):
+            begin = max(0, round((from_s - passed_s) * rate))
+            passed_s += len(block) / rate
+            if begin < len(block):
+                yield rate, block[begin:]
+    except RefusedFile as refusal:
+        if not from_s and fault:
+            raise RefusedFile(
+                asked.path, f"the sound is damaged or cut short ({fault}); copy it again."
+            ) from refusal
 
 
-def _gathered(packets: Iterable[tuple[int, NDArray[Any]]]) -> Iterator[tuple[int, Samples]]:
-    """Pieces of some milliseconds mixed and joined to blocks of some seconds of one rate."""
-    rate, parts, length = 0, list[Samples](), 0
-    for packet_rate, packet in packets:
-        if parts and (packet_rate != rate or length >= rate * _BLOCK_S):
-            yield rate, np.concatenate(parts)
-            parts, length = [], 0
-        rate = packet_rate
-        parts.append(_mixed(packet))
-        length += len(packet)
-    if parts:
-        yield rate, np.concatenate(parts)
+def _by_ffmpeg(asked: _Asked, part: View | None) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the pieces that FFmpeg reads, joined to blocks of some seconds."""
+    from avsearch.media.decoding import sound_track
 
-
-def _mixed(samples: NDArray[Any]) -> Samples:
-    """(n, channels) to their mean, (n,) float32."""
-    with np.errstate(invalid="ignore"):  # infinite samples are refused further on
-        mean: Samples = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mean
-
-
-def _require_sane_rate(path: Path, rate: int) -> None:
-    low, high = _RATES_HZ
-    if not low <= rate <= high:
-        raise RefusedFile(
-            path, f"it has {rate} samples a second; speech needs {low} to {high}; record it anew."
-        )
+    path, choose, on_note, on_gap = asked
+    held, length = list[NDArray[Any]](), 0
+    kind = (0, 0)
+    for rate, piece in sound_track(path, part=part, choose=choose, on_gap=on_gap, on_note=on_note):
+        full = min(rate * _BLOCK_S, _BLOCK_VALUES // piece.shape[1])
+        if held and ((rate, piece.shape[1]) != kind or length >= full):
+            yield kind[0], np.concatenate(held)
+            held, length = [], 0
+        kind = rate, piece.shape[1]
+        held.append(piece)
+        length += len(piece)
+    if held:
+        yield kind[0], np.concatenate(held)
 
 
 def _require_numbers(path: Path, block: Samples, position: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,10 @@ _PAD: Final = 480  # samples, 30 ms, left standing at either end
 # network believes it, and one word long it would be missed.
 _LEAD_IN: Final = 8 * FRAME
 _BLOCK: Final = 512 * FRAME  # samples looked at in one go, 16 s
+# Sounds with another peak, or without speech, are searched again at an even level.
+_PEAKS: Final = (0.01, 8.0)
+_EVEN: Final = 0.02  # root mean square
+_EVENED: Final = 3 * SAMPLE_RATE
 
 
 def find_speech(samples: Samples) -> list[Span]:
@@ -41,16 +46,69 @@ def find_speech_in_blocks(blocks: Iterable[Samples]) -> list[Span]:
     return _turns(probabilities[_LEAD_IN // FRAME :], counted.samples)
 
 
+def find_speech_in_stream(stream: Callable[[], Iterable[Samples]]) -> list[Span]:
+    """Return turns of speech at any level, as find_speech, in a sound that can be read twice.
+
+    ``stream`` returns the blocks of the sound. It is called again if the sound is very quiet or
+    loud, or has no speech as it is. The result with more speech counts.
+    """
+    counted = _Counted(stream())
+    found = find_speech_in_blocks(counted)
+    low, high = _PEAKS
+    if found and low <= counted.peak <= high:
+        return found
+    again = find_speech_in_blocks(evened(stream()))
+    return max(found, again, key=lambda turns: sum(turn.duration_s for turn in turns))
+
+
+def speech_s(blocks: Iterable[Samples], enough_s: float = math.inf) -> float:
+    """Return the seconds of speech in a sound, which is read until there are enough."""
+    heard_s = 0.0
+    for probabilities_ in _probabilities(blocks):
+        heard_s += float((probabilities_ >= ONSET).sum()) * FRAME / SAMPLE_RATE
+        if heard_s >= enough_s:
+            break
+    return heard_s
+
+
+def probabilities(samples: Samples) -> NDArray[np.float32]:
+    """Return the probability of speech of each 32 ms of (n,) samples."""
+    return np.concatenate(list(_probabilities([samples])))[_LEAD_IN // FRAME :]
+
+
+def evened(blocks: Iterable[Samples], size: int = _EVENED) -> Iterator[Samples]:
+    """Yield a sound without offset and at one level, ``size`` samples at a time."""
+    rest = np.empty(0, np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) >= size:
+            yield _even(rest[:size])
+            rest = rest[size:]
+    if len(rest):
+        yield _even(rest)
+
+
+def _even(samples: Samples) -> Samples:
+    around_zero = samples - samples.mean(dtype=np.float64)
+    level = float(np.sqrt(np.square(around_zero).mean()))
+    even: Samples = (around_zero * (_EVEN / level) if level > 0 else around_zero).astype(np.float32)
+    return even
+
+
 class _Counted:
-    """Blocks passed on, and how many samples they had."""
+    """Passes blocks on, and counts their samples and the peak around their mean."""
 
     def __init__(self, blocks: Iterable[Samples]) -> None:
         self._blocks = blocks
         self.samples = 0
+        self.peak = 0.0
 
     def __iter__(self) -> Iterator[Samples]:
         for block in self._blocks:
             self.samples += len(block)
+            if len(block):
+                middle = float(block.mean(dtype=np.float64))
+                self.peak = max(self.peak, float(block.max()) - middle, middle - float(block.min()))
             yield block
 
 

@@ -85,7 +85,7 @@ def follow(path: Path, frames: Iterable[Frame], detector: FaceDetector) -> Itera
     for frame in frames:
         old, running = running, []
         for face in detector.detect(frame.rgb):  # the largest first
-            if not _is_clear(face):
+            if not is_clear(face):
                 continue
             crop = shrink(crop_face(frame.rgb, face.box))
             track = _continued(old, face.box, _look(crop))
@@ -125,7 +125,8 @@ def _add(track: Track, path: Path, frame: Frame, face: Face, crop: Picture) -> N
     track.views = best[:_VIEWS]
 
 
-def _is_clear(face: Face) -> bool:
+def is_clear(face: Face) -> bool:
+    """Return True for a face that is large and certain enough to be taken from a video."""
     side_px = min(face.box.right - face.box.left, face.box.bottom - face.box.top)
     return face.probability >= _CLEAR_PROBABILITY and side_px >= _CLEAR_SIDE_PX
 

@@ -248,7 +248,7 @@ def test_without_a_diarization_speech_is_found_and_grouped(
 ) -> None:
     """The finding of speech has its own tests; chords are none."""
     spans = [Span(0.0, 1.5), Span(2.0, 4.0), Span(4.5, 7.0), Span(7.5, 9.0)]
-    monkeypatch.setattr(run, "find_speech_in_blocks", lambda blocks: spans)
+    monkeypatch.setattr(run, "find_speech_in_stream", lambda stream: spans)
     found = named(talk, None, index, Ear())
     assert found.turns == tuple(
         Turn(*span, f"SPEAKER_{number:02d}")
@@ -258,7 +258,7 @@ def test_without_a_diarization_speech_is_found_and_grouped(
     assert "a diarizer's file is better" in found.notes[0]
     two = named(talk, None, index, Ear(), how_to(speakers=2))
     assert len(two.speakers) == 2
-    monkeypatch.setattr(run, "find_speech_in_blocks", lambda blocks: [])
+    monkeypatch.setattr(run, "find_speech_in_stream", lambda stream: [])
     with pytest.raises(RefusedFile, match="no speech found"):
         named(talk, None, index, Ear())
 

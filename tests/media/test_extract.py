@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from making import encode, tone, write_wav
+from making import encode, garble, record, tone, write_wav
 from PIL import Image
 from test_images import png_bomb
 
-from avsearch.media import MediaExtractor
+from avsearch.media import MediaExtractor, load_media, speech
 from avsearch.media.stretches import WINDOW_S
 from indexer.errors import RefusedFile
 from indexer.types import Modality
@@ -193,6 +194,67 @@ def test_a_video_with_neither_is_refused_for_both(
     black = [np.zeros((64, 96, 3), np.uint8)] * 10
     path = encode(tmp_path / "a.mp4", frames=black, sound=np.zeros(48_000, np.float32))
     with pytest.raises(RefusedFile, match=r"no clear face.*; no speech"):
+        next(extractor.extract(path))
+
+
+def test_a_quiet_voice_is_found_where_it_is(
+    tmp_path: Path, extractor: MediaExtractor, sentence: np.ndarray
+) -> None:
+    items, quiet = (
+        list(extractor.extract(write_wav(tmp_path / name, np.tile(sentence, 3) * level)))
+        for name, level in (("a.wav", 1), ("b.wav", 1e-4))
+    )
+    assert sum(len(item.data) for item in quiet) > 0.8 * sum(len(item.data) for item in items)
+    for item in quiet:
+        again = load_media(dataclasses.replace(item, data=None))
+        np.testing.assert_array_equal(again, item.data)
+
+
+def test_voices_and_faces_of_a_video_have_the_times_at_which_they_are_played(
+    tmp_path: Path, extractor: MediaExtractor, sentence: np.ndarray, portrait: np.ndarray
+) -> None:
+    """Two seconds of nothing, then a face; its voice a second later."""
+    black = np.zeros_like(portrait)
+    path = record(
+        tmp_path / "a.mp4",
+        pictures=[[black] * 50 + [portrait] * 100],
+        sounds=[to_48k(np.tile(sentence, 2))],
+        stamp=lambda kind, time_s: time_s + 3 * (kind == "audio"),
+    )
+    spoken = speech.find_speech(np.tile(sentence, 2))
+    face, *voices = extractor.extract(path)
+    assert face.start_s == pytest.approx(2, abs=1)
+    assert face.start_s >= 2
+    assert voices[0].start_s == pytest.approx(3 + spoken[0].start_s, abs=0.1)
+    assert voices[-1].end_s == pytest.approx(3 + spoken[-1].end_s, abs=0.1)
+
+
+@pytest.mark.parametrize("lost", ["audio", "video"])
+def test_of_a_video_of_which_half_cannot_be_decoded_the_other_half_is_taken(
+    tmp_path: Path,
+    extractor: MediaExtractor,
+    sentence: np.ndarray,
+    portrait: np.ndarray,
+    lost: str,
+) -> None:
+    path = record(tmp_path / "a.mkv", pictures=[[portrait] * 50], sounds=[to_48k(sentence)])
+    garble(path, lost)
+    notes: list[str] = []
+    found = {item.modality for item in extractor.extract(path, on_note=notes.append)}
+    assert found == {"face" if lost == "audio" else "voice"}
+    named = "sound" if lost == "audio" else "video"
+    assert any(f"its {named} cannot be decoded" in note for note in notes)
+
+
+def test_why_there_is_nothing_is_said_with_what_was_lost(
+    tmp_path: Path, extractor: MediaExtractor
+) -> None:
+    hum = tone(50, 48_000, 10)
+    path = encode(tmp_path / "a.mp3", sound=hum, codecs=("", "libmp3lame"))
+    content = bytearray(path.read_bytes())
+    content[9000:20_000] = np.random.default_rng(0).bytes(11_000)
+    path.write_bytes(content)
+    with pytest.raises(RefusedFile, match=r"no speech found.*; \d+ of \d+ packets of its sound"):
         next(extractor.extract(path))
 
 

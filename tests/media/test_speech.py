@@ -14,7 +14,8 @@ from avsearch.media import silero, silero_torch
 from avsearch.media.silero import FRAME, OnnxSilero, Silero, State
 from avsearch.media.silero_torch import TorchSilero
 from avsearch.media.sound import SAMPLE_RATE, read_sound
-from avsearch.media.speech import find_speech, find_speech_in_blocks
+from avsearch.media.speech import find_speech, find_speech_in_blocks, find_speech_in_stream
+from avsearch.media.stretches import Span
 from indexer.errors import BadRequest
 
 RUNTIMES: list[Silero] = [OnnxSilero(), TorchSilero()]
@@ -51,6 +52,49 @@ def test_the_cuts_of_the_blocks_do_not_matter(sentence: np.ndarray, size: int) -
     sound = np.tile(sentence, 8)
     blocks = [sound[start : start + size] for start in range(0, len(sound), size)]
     assert find_speech_in_blocks(blocks) == find_speech(sound)
+
+
+def seconds(turns: list[Span]) -> float:
+    return sum(turn.duration_s for turn in turns)
+
+
+@pytest.mark.parametrize("level", [1e-5, 1e-4, 1e-3, 0.03, 1, 1000, 32_768])
+@pytest.mark.parametrize("offset", [0, 0.02])
+def test_speech_of_any_level_is_found_where_it_is(
+    sentence: np.ndarray, level: float, offset: float
+) -> None:
+    """Around zero or not."""
+    sound = np.pad(np.tile(sentence, 3), 3 * SAMPLE_RATE)
+    found = find_speech_in_stream(lambda: [(sound * level + offset).astype(np.float32)])
+    expected = find_speech(sound)
+    assert seconds(found) > 0.8 * seconds(expected)
+    assert found[0].start_s == pytest.approx(expected[0].start_s, abs=0.2)
+    assert found[-1].end_s == pytest.approx(expected[-1].end_s, abs=0.2)
+
+
+def test_quiet_speech_behind_a_bang_is_found(sentence: np.ndarray) -> None:
+    bang = np.zeros(SAMPLE_RATE * 6, np.float32)
+    bang[100:200] = 1
+    sound = np.concatenate([bang, 3e-4 * np.tile(sentence, 2)])
+    assert seconds(find_speech_in_stream(lambda: [sound])) > 1
+
+
+def test_a_sound_at_an_ordinary_level_is_heard_once(sentence: np.ndarray) -> None:
+    asked = []
+
+    def stream() -> list[np.ndarray]:
+        asked.append(1)
+        return [sentence]
+
+    assert find_speech_in_stream(stream) == find_speech(sentence)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("level", [1e-5, 1e-3, 100])
+def test_at_no_level_noise_silence_and_a_hum_are_speech(level: float) -> None:
+    noise = np.random.default_rng(0).normal(0, level, 5 * SAMPLE_RATE).astype(np.float32)
+    for sound in (noise, level * tone(50, SAMPLE_RATE, 5), np.zeros(5 * SAMPLE_RATE, np.float32)):
+        assert find_speech_in_stream(lambda sound=sound: [sound]) == []
 
 
 def test_speech_is_found_in_every_voice(test_data: Path) -> None:
