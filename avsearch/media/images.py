@@ -80,7 +80,6 @@ _ORIENTATION_TAG: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 _REVERSED: Final = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 _NEEDS: Final = {
-    "pillow_heif": "HEIC pictures need pillow-heif: pip install pillow-heif",
     "PIL.AvifImagePlugin": "AVIF pictures need a newer Pillow: pip install 'pillow>=11.3'",
 }
 # Pillow's readers parse in Python and have no exception of their own: broken bytes surface as

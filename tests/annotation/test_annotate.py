@@ -380,7 +380,7 @@ def test_silence_in_turns_is_not_compared(
     (whole,) = named(talk, marked_by_hand(), index, Ear()).speakers
     assert whole.person is None
     monkeypatch.setattr(
-        hearing, "find_speech_in_blocks", lambda blocks: [Span(0.0, 1.5), Span(7.5, 9.0)]
+        hearing, "find_speech_in_stream", lambda stream: [Span(0.0, 1.5), Span(7.5, 9.0)]
     )
     found = named(talk, marked_by_hand(), index, Ear())
     (cut,) = found.speakers
@@ -394,7 +394,7 @@ def test_silence_in_turns_is_not_compared(
 def test_turns_in_which_no_speech_is_found_are_compared_whole_with_a_note(
     talk: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hearing, "find_speech_in_blocks", lambda blocks: [Span(0.0, 1.5)])
+    monkeypatch.setattr(hearing, "find_speech_in_stream", lambda stream: [Span(0.0, 1.5)])
     found = named(talk, SAID, index, Ear())
     assert found.labels == {"S1": "ann", "S2": "bob", "S3": "S3", "S4": "S4"}
     assert "speakers in whose turns no speech was found: S2, S3, S4." in found.notes

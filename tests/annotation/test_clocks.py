@@ -13,7 +13,7 @@ from ears import CALIBRATIONS, RATE, Ear, conversation, index_of
 from making import record
 from test_seeing import Detector
 
-from avsearch.annotation import clocks, seeing
+from avsearch.annotation import clocks, hearing, seeing
 from avsearch.annotation.clocks import Gap, SoundClock
 from avsearch.annotation.enrolling import enrol_with
 from avsearch.annotation.run import How, annotate_with
@@ -137,7 +137,10 @@ def test_what_is_enrolled_lies_where_it_is_in_the_file(
     assert vectors[0] @ again / np.linalg.norm(again) > 0.99
 
 
-def test_an_ordinary_recording_is_heard_once(tmp_path: Path, index: Index) -> None:
+def test_an_ordinary_recording_is_heard_once(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "find_speech_in_stream", lambda stream: [Span(0.0, 8.5)])
     sound = conversation(SPOKEN, 8.5)
     path = record(tmp_path / "a.mka", sounds=[sound], codecs=("", "flac"), rate=RATE)
     ear = Ear()

@@ -90,7 +90,7 @@ def test_what_is_needed_is_said_only_of_what_needs_it(
     (tmp_path / "c.heic").write_bytes(saved(smooth(), "AVIF"))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     for name in ("a.heic", "b.heic"):
-        with pytest.raises(RefusedFile, match="pip install pillow-heif") as caught:
+        with pytest.raises(RefusedFile, match=r"pip install 'avsearch\[heif\]'") as caught:
             read_image(tmp_path / name)
         assert not caught.value.lasting
     assert read_image(tmp_path / "c.heic").shape == smooth().shape
