@@ -22,13 +22,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsearch.annotation.enrolling import Enrolled
+    from avsearch.annotation.enrol import Enrolled
     from avsearch.annotation.result import Annotated
     from avsearch.api import MediaIndex, open  # noqa: A004
     from avsearch.media import MediaExtractor
     from avsearch.models import load_model, load_reranker
     from avsearch.search import Answer, Hit
-    from indexer.erase import Receipt
     from indexer.errors import (
         AvsearchError,
         BadRequest,
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
         NotInFile,
         RefusedFile,
     )
-    from indexer.ingest import IngestReport
+    from indexer.ingest.ingest import IngestReport
+    from indexer.maintenance.erase import Receipt
     from indexer.records import Person
     from indexer.types import Box, Embedded, Media, Space
 
@@ -80,18 +80,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "avsearch.annotation.enrolling": ("Enrolled",),
+    "avsearch.annotation.enrol": ("Enrolled",),
     "avsearch.annotation.result": ("Annotated",),
     "avsearch.api": ("MediaIndex", "open"),
     "avsearch.media": ("MediaExtractor",),
     "avsearch.models": ("load_model", "load_reranker"),
     "avsearch.search": ("Answer", "Hit"),
-    "indexer.erase": ("Receipt",),
+    "indexer.maintenance.erase": ("Receipt",),
     "indexer.errors": (
         *("AvsearchError", "BadRequest", "Diverged", "ForeignSpace", "IndexBusy", "IndexDamaged"),
         *("IndexUnusable", "LaterIndex", "LibraryUnusable", "NoIndex", "NotInFile", "RefusedFile"),
     ),
-    "indexer.ingest": ("IngestReport",),
+    "indexer.ingest.ingest": ("IngestReport",),
     "indexer.records": ("Person",),
     "indexer.types": ("Box", "Embedded", "Media", "Space"),
 }

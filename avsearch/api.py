@@ -20,6 +20,7 @@ import numpy as np
 from avsearch.index_model import IndexModel, Model, index_calibrations, index_record, noted_model
 from avsearch.media import Faces, MediaExtractor
 from avsearch.query_file import QueryReader, asking_modality
+from avsearch.runtime.weights import find_weights, model_address
 from avsearch.search import (
     Answer,
     By,
@@ -29,27 +30,26 @@ from avsearch.search import (
     Want,
     person_query,
 )
-from avsearch.spaces import find_weights, model_address
-from indexer.asking import require_one_of
+from indexer.arguments import require_one_of
 from indexer.errors import BadRequest, NoIndex, RefusedFile, printable
-from indexer.files import absolute
 from indexer.index import Index
-from indexer.locate import find_index, new_index
+from indexer.ingest.scan import file_fault
+from indexer.open import find_index, new_index
 from indexer.records import Person
-from indexer.scan import file_fault
-from indexer.timing import timed
+from indexer.runtime.atomic import absolute
+from indexer.runtime.timing import timed
 from indexer.types import MODALITIES, Metric, Modality, Reranker, Space, Vectors
 
 if TYPE_CHECKING:
-    from avsearch.annotation.enrolling import Enrolled
-    from avsearch.annotation.plda import PLDA
+    from avsearch.annotation.enrol import Enrolled
+    from avsearch.annotation.identification.plda import PLDA
+    from avsearch.annotation.identification.speaker_llr import Calibrations
     from avsearch.annotation.result import Annotated
-    from avsearch.annotation.strength import Calibrations
-    from indexer.erase import Forgettable, Receipt
-    from indexer.exchange import Exported
-    from indexer.importing import Imported
-    from indexer.ingest import IngestReport
-    from indexer.pruning import Confirm
+    from indexer.exchange.bulk_insert import Imported
+    from indexer.exchange.exchange import Exported
+    from indexer.ingest.ingest import IngestReport
+    from indexer.maintenance.erase import Forgettable, Receipt
+    from indexer.maintenance.prune import Confirm
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class MediaIndex:
         Args:
             recall: Measure how much of the exact answer the approximate index finds.
         """
-        from indexer.approximate import NOTE
+        from indexer.ann.hnsw_ivf import NOTE
 
         store = self.store
         counts = store.counts()
@@ -238,12 +238,12 @@ class MediaIndex:
             ForeignSpace: The model is not the index's own.
             IndexBusy: Another process is writing to the index.
         """
-        from avsearch.annotation.joining import BySpeaker
-        from avsearch.annotation.matching import PersonMatcher
-        from avsearch.annotation.strength import even_score
-        from indexer.approximate import NOTE
-        from indexer.ingest import ingest, plan
-        from indexer.scan import scan
+        from avsearch.annotation.identification.speaker_llr import even_score
+        from avsearch.annotation.merge_speakers import BySpeaker
+        from avsearch.annotation.person_matcher import PersonMatcher
+        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.ingest.ingest import ingest, plan
+        from indexer.ingest.scan import scan
 
         if not galleries:
             raise BadRequest("No gallery was named; name the folder of your media.")
@@ -300,7 +300,7 @@ class MediaIndex:
                 neither ``space`` nor the ``model`` of :func:`avsearch.open` does.
             ForeignSpace: The vectors are of another space than the index's.
         """
-        from indexer.exchange import import_file, plan_import, vector_size
+        from indexer.exchange.exchange import import_file, plan_import, vector_size
 
         require_one_of("metric", metric, ("cosine", "l2"))
         if self._named is not None and space is not None:
@@ -440,8 +440,8 @@ class MediaIndex:
             RefusedFile: The recording cannot be read.
             BadRequest: The turns are of no known format, or of another recording.
         """
-        from avsearch.annotation.naming import LEAST_PROBABILITY
-        from avsearch.annotation.run import How, annotate_with
+        from avsearch.annotation.identification.identify import LEAST_PROBABILITY
+        from avsearch.annotation.pipeline import How, annotate_with
 
         store = self.store
         calibrations, plda = self._worth(store, calibration)
@@ -485,8 +485,8 @@ class MediaIndex:
         Raises:
             BadRequest: Nobody is named, or a name is that of several people.
         """
-        from avsearch.annotation.enrolling import enrol_with, plan_enrolment
-        from avsearch.annotation.reading import read_diarization
+        from avsearch.annotation.enrol import enrol_with, plan_enrolment
+        from avsearch.annotation.formats.detect import read_diarization
         from avsearch.annotation.result import Annotated
         from avsearch.annotation.turns import Diarization
 
@@ -537,7 +537,7 @@ class MediaIndex:
         Raises:
             BadRequest: The file cannot be written, or is there and no Parquet file.
         """
-        from indexer.exchange import export_index
+        from indexer.exchange.exchange import export_index
 
         return export_index(self.store, file, on_progress)
 
@@ -580,9 +580,9 @@ class MediaIndex:
 
     def _worth(self, store: Index, file: str | Path | None) -> tuple[Calibrations, PLDA | None]:
         """The worth of scores: by a file alone, or by all that the model's record says."""
-        from avsearch.annotation.plda import plda_of
-        from avsearch.annotation.strength import read_calibrations
-        from avsearch.evidence import calibrations_of
+        from avsearch.annotation.identification.plda import plda_of
+        from avsearch.annotation.identification.speaker_llr import read_calibrations
+        from avsearch.calibration import calibrations_of
 
         if file is not None:
             return read_calibrations(Path(file)), None

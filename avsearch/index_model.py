@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avsearch.evidence import Calibration, calibrations_of
-from avsearch.spaces import find_weights, model_address, model_record, model_space
+from avsearch.calibration import Calibration, calibrations_of
+from avsearch.runtime.weights import find_weights, model_address, model_record, model_space
 from indexer.errors import BadRequest
 from indexer.index import Index
-from indexer.timing import timed
+from indexer.runtime.timing import timed
 from indexer.types import Embedded, Embedder, Media, Modality, Space
 
 logger = logging.getLogger(__name__)

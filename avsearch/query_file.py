@@ -8,7 +8,7 @@ from pathlib import Path
 from avsearch.media import MediaExtractor, kind_of
 from avsearch.search import Query, Want, face_area, other
 from indexer.errors import RefusedFile
-from indexer.scan import file_fault
+from indexer.ingest.scan import file_fault
 from indexer.types import Media, Modality
 
 

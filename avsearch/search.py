@@ -14,15 +14,15 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from avsearch.evidence import Calibration, Evidence, direction
-from indexer import libraries
-from indexer.asking import filter_texts, require_one_of
+from avsearch.calibration import Calibration, Evidence, direction
+from indexer.arguments import filter_texts, require_one_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.records import Item
-from indexer.timing import timed
+from indexer.runtime import optional_libraries
+from indexer.runtime.timing import timed
+from indexer.search.vector_index import Plan
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
-from indexer.vectors import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class Answer(Sequence[Hit]):
         Raises:
             LibraryUnusable: pandas is not installed, or does not load.
         """
-        pandas = libraries.load("pandas", "to_pandas")
+        pandas = optional_libraries.load("pandas", "to_pandas")
         rows = []
         for hit in self.hits:
             fields = hit.to_dict()
@@ -267,7 +267,7 @@ class Searcher:
             of speech or the largest face of the query.
         shortlist: How many hits the re-ranker sees.
         calibrations: By direction, such as V-F, a calibration of scores
-            (:mod:`avsearch.evidence`).
+            (:mod:`avsearch.calibration`).
 
     Raises:
         ForeignSpace: The embedder's space is not the index's.
@@ -436,7 +436,7 @@ def time_words(start_s: float, end_s: float | None) -> str:
 
 
 def _hits_html(hits: Sequence[Hit]) -> str:
-    from avsearch.page import media_table  # Pillow takes long to import
+    from avsearch.report.html import media_table  # Pillow takes long to import
 
     rows = []
     for hit in hits:

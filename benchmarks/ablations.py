@@ -31,16 +31,16 @@ from numpy.typing import NDArray
 
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
-from avsearch.models.embedder import pick_device
+from avsearch.models.torch_embedder import pick_device
 from benchmarks import markdown
 from benchmarks.machine import Machine
 from benchmarks.mapped_world import MAPS, MappedWorld
 from benchmarks.unseen import ACCURACY, PRECISION, Unseen, tables_of
 from benchmarks.variants import ORDERINGS, VARIANTS, Ordering
-from trainer.data.synthetic_maps import CROWD, STEPS
-from trainer.intervals import DRAWS, Draws, Interval
-from trainer.request import Request
-from trainer.run import train
+from trainer.data.synthetic.feature_maps import CROWD, STEPS
+from trainer.evaluation.bootstrap import DRAWS, Draws, Interval
+from trainer.training.config import Request
+from trainer.training.run import train
 
 EACH = 2  # items of a person in a batch
 

@@ -24,13 +24,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.annotation.naming import LEAST_PROBABILITY
-from avsearch.annotation.plda import Means, plda_of
+from avsearch.annotation.identification.identify import LEAST_PROBABILITY
+from avsearch.annotation.identification.plda import Means, plda_of
+from avsearch.annotation.identification.speaker_llr import read_calibrations
+from avsearch.annotation.pipeline import How, annotate_with
 from avsearch.annotation.result import Annotated
-from avsearch.annotation.run import How, annotate_with
-from avsearch.annotation.strength import read_calibrations
 from avsearch.annotation.turns import Diarization, Turn
-from avsearch.evidence import calibrations_of
+from avsearch.calibration import calibrations_of
 from avsearch.media import SAMPLE_RATE
 from avsearch.models import TrainedEmbedder, load_model
 from benchmarks.conversations import (
@@ -44,11 +44,11 @@ from benchmarks.conversations import (
 )
 from benchmarks.machine import Machine
 from indexer.index import Index
-from indexer.people import read_people
 from indexer.records import FileRecord, NewItem, Stat
+from indexer.tables.people import read_people
 from indexer.types import Media, Modality, Space
-from trainer.intervals import Draws
-from trainer.recipes.speakers import GALLERIES
+from trainer.evaluation.bootstrap import Draws
+from trainer.recipes.fit_speakers import GALLERIES
 
 Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
 

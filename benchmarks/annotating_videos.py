@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from avsearch.annotation.run import How, annotate_with
+from avsearch.annotation.pipeline import How, annotate_with
 from avsearch.annotation.turns import Turn
 from avsearch.media import SAMPLE_RATE, MediaExtractor
-from avsearch.media.sound import Samples
+from avsearch.media.audio import Samples
 from avsearch.models import TrainedEmbedder, load_model
 from benchmarks.annotating import (
     SIDE,

@@ -11,9 +11,9 @@ import numpy as np
 
 from avsearch.annotation.turns import Diarization, Turn, diarization
 from avsearch.media import SAMPLE_RATE, read_sound
-from avsearch.media.sound import Samples
-from avsearch.media.speech import find_speech
-from avsearch.media.stretches import Span
+from avsearch.media.audio import Samples
+from avsearch.media.speech_segments import Span
+from avsearch.media.vad import find_speech
 
 SOUNDS = (".ogg", ".wav")
 PAUSE_S = 0.5  # a longer one ends a turn

@@ -31,12 +31,12 @@ from benchmarks.machine import Machine
 from benchmarks.trial_folder import TrialFolder
 from benchmarks.trial_lists import write_people
 from benchmarks.trial_media import Extract, whole_recordings
-from indexer.files import replacing
-from trainer.contenders import Means, Model, ReadyVectors
+from indexer.runtime.atomic import replacing
 from trainer.data.splits import SPLITS, Split
-from trainer.evaluating import Reached, Report, Request
-from trainer.evaluation import MODEL
-from trainer.judge import Figure
+from trainer.evaluation.run import Reached, Report, Request
+from trainer.evaluation.score import Figure
+from trainer.evaluation.section import MODEL
+from trainer.evaluation.systems import Means, Model, ReadyVectors
 
 AUDITED = 12  # media of each list that are embedded again
 

@@ -22,21 +22,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsearch import runtime
-from avsearch.cores import on_all_cores
 from avsearch.media import kind_of, read_image, read_sound
 from avsearch.models.inputs import face_pixels, voice_windows
-from avsearch.models.onnx import branch_path
-from avsearch.models.torch_passes import TorchPasses
-from avsearch.models.trained import of_media
-from avsearch.spaces import find_weights
+from avsearch.models.onnx_embedder import branch_path
+from avsearch.models.registry import of_media
+from avsearch.models.torch_runtime import TorchPasses
+from avsearch.runtime import onnx_session
+from avsearch.runtime.threads import on_all_cores
+from avsearch.runtime.weights import find_weights
 from benchmarks.machine import Machine
 from benchmarks.markdown import table
 from benchmarks.measure import Figure
 from benchmarks.whole_numbers import write_int8
 from indexer.types import MODALITIES, Kind, Modality, Vectors
-from trainer.intervals import Draws, interval
-from trainer.metrics import equal_error_rate
+from trainer.evaluation.bootstrap import Draws, interval
+from trainer.evaluation.metrics import equal_error_rate
 
 BATCH = 16  # of a core
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -121,8 +121,8 @@ class Bench:
         return {
             "torch, float32": self._by_torch,
             "torch, bfloat16": self._by_torch_in_half,
-            "onnxruntime, float32": functools.partial(_by_onnx, runtime.Session(self.file)),
-            "onnxruntime, int8": functools.partial(_by_onnx, runtime.Session(small)),
+            "onnxruntime, float32": functools.partial(_by_onnx, onnx_session.Session(self.file)),
+            "onnxruntime, int8": functools.partial(_by_onnx, onnx_session.Session(small)),
         }
 
     def _by_torch(self, inputs: NDArray[Any]) -> Vectors:
@@ -195,7 +195,7 @@ class Bench:
         return voice_windows(read_sound(file), self.passes.voice_seconds)[:1].squeeze(0)
 
 
-def _by_onnx(session: runtime.Session, inputs: NDArray[Any]) -> Vectors:
+def _by_onnx(session: onnx_session.Session, inputs: NDArray[Any]) -> Vectors:
     return np.asarray(session.run(inputs)[0], np.float32)
 
 

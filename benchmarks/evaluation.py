@@ -23,13 +23,13 @@ from benchmarks.machine import Machine
 from benchmarks.measure import Figure
 from benchmarks.memory import Memory
 from indexer.types import Vectors
-from trainer.judge import Judged, score
-from trainer.metrics import Bools, Floats, average_precision, equal_error_rate, roc_auc
-from trainer.protocols.lists import read_list
-from trainer.protocols.people import People, read_people
+from trainer.evaluation.metrics import Bools, Floats, average_precision, equal_error_rate, roc_auc
+from trainer.evaluation.retrieval import rank_vectors
+from trainer.evaluation.score import Judged, score
+from trainer.evaluation.scorers import VectorScorer
+from trainer.protocols.text_lists import read_list
 from trainer.protocols.trials import Ints, Matching, Protocol, Retrieval
-from trainer.ranking import rank_vectors
-from trainer.scorers import VectorScorer
+from trainer.protocols.voxceleb_people import People, read_people
 
 DIM = 128
 PEOPLE, EACH = 250, 80

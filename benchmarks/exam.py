@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from benchmarks.trial_folder import Row
 from indexer.types import Modality
-from trainer.asking import Asked, Lists
-from trainer.comparing import apart
-from trainer.contenders import Contender
-from trainer.evaluating import threshold_of
-from trainer.evaluation import Section, examine
-from trainer.judge import Figure, Measured
-from trainer.protocols.people import read_people
+from trainer.evaluation.build_trials import Asked, Lists
+from trainer.evaluation.compare import apart
+from trainer.evaluation.run import threshold_of
+from trainer.evaluation.score import Figure, Measured
+from trainer.evaluation.section import Section, examine
+from trainer.evaluation.systems import Contender
+from trainer.protocols.voxceleb_people import read_people
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import teachers
 from benchmarks.exam import Found, Reaches
 from benchmarks.markdown import table
-from trainer.judge import Figure
+from trainer.evaluation.score import Figure
 
 MOST_LOST = 0.05  # of the equal error rate, by what is done to a voice
 KNOWING = "knows gender"

@@ -28,7 +28,7 @@ from avsearch.index_model import IndexModel, index_calibrations  # noqa: E402
 from avsearch.media import kind_of  # noqa: E402
 from avsearch.query_file import QueryReader  # noqa: E402
 from avsearch.search import Searcher  # noqa: E402
-from indexer.locate import open_index  # noqa: E402
+from indexer.open import open_index  # noqa: E402
 
 done("import avsearch")
 import onnxruntime  # noqa: E402, F401

@@ -25,8 +25,8 @@ from PIL import Image
 
 from avsearch.api import MediaIndex
 from avsearch.media import SAMPLE_RATE, read_image
-from avsearch.media.sound import Samples
-from avsearch.spaces import find_weights
+from avsearch.media.audio import Samples
+from avsearch.runtime.weights import find_weights
 from benchmarks.conversations import read_talker
 from benchmarks.held_out import people_of_side
 from benchmarks.markdown import table

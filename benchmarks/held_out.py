@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from avsearch.media.kinds import kind_of
-from avsearch.spaces import model_record
+from avsearch.media.file_types import kind_of
+from avsearch.runtime.weights import model_record
 from indexer.errors import BadRequest, printable
-from indexer.scan import scan
+from indexer.ingest.scan import scan
 from trainer.data.splits import Split
 
 GALLERIES = ("lfw", "librispeech", "ravdess", "nemo")

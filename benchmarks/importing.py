@@ -27,11 +27,11 @@ import numpy as np
 
 from benchmarks.machine import Machine
 from benchmarks.memory import Memory
-from indexer.columns import group_rows
-from indexer.exchange import import_file
-from indexer.faiss_scan import import_faiss
+from indexer.exchange.exchange import import_file
+from indexer.exchange.parquet_writer import ParquetTarget
 from indexer.index import Index
-from indexer.parquet_target import ParquetTarget
+from indexer.search.faiss_scan import import_faiss
+from indexer.tables.parquet import group_rows
 from indexer.types import Space, Vectors
 
 PEOPLE = 5000  # of whom each has as many items as the others

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from avsearch.api import MediaIndex
-from avsearch.cores import on_all_cores
 from avsearch.media import Faces, MediaExtractor, read_image
 from avsearch.media.faces import FaceDetector
 from avsearch.models import load_torch_model
-from avsearch.models.embedder import TorchEmbedder
+from avsearch.models.torch_embedder import TorchEmbedder
+from avsearch.runtime.threads import on_all_cores
 from indexer.types import Media
 
 BARE = 1024  # pictures of a measurement of the bare model

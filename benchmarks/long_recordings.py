@@ -19,7 +19,7 @@ import click
 import numpy as np
 import soundfile
 
-from avsearch.annotation.rttm import write_rttm
+from avsearch.annotation.formats.rttm import write_rttm
 from avsearch.annotation.turns import Turn
 from avsearch.media import SAMPLE_RATE
 from benchmarks.conversations import Conversation, converse, read_talker

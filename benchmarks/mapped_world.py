@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Modality
+from trainer.data.dataset import DataSet
 from trainer.data.features import Table, read_feature_file, write_feature_file
-from trainer.data.reading import Options, read_data
-from trainer.data.sets import DataSet
+from trainer.data.load import Options, read_data
 from trainer.data.splits import Split, split
-from trainer.data.synthetic import World
-from trainer.data.synthetic_maps import write_maps
-from trainer.data.synthetic_set import SyntheticSet
+from trainer.data.synthetic.dataset import SyntheticSet
+from trainer.data.synthetic.feature_maps import write_maps
+from trainer.data.synthetic.world import World
 
 TRAINED, VALIDATED, TESTED = 500, 60, 100  # people
 MAPS, PRIVATE, WORLD = "features.safetensors", "private.safetensors", "world.json"

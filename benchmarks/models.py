@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsearch.cores import on_all_cores
 from avsearch.models import MODELS
-from avsearch.models.blocks import fuse_norms
 from avsearch.models.inputs import SAMPLE_RATE
+from avsearch.models.layers.blocks import fuse_norms
+from avsearch.runtime.threads import on_all_cores
 from benchmarks.machine import Machine
 from benchmarks.measure import Figure
 

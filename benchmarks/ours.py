@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from avsearch import products
+from avsearch.runtime import int8_torch
 from benchmarks.peers import Engine
 from benchmarks.world import DIM, World
 from indexer.index import Index
@@ -30,7 +30,7 @@ class Avsearch(Engine):
 
     def fill(self, world: World, folder: Path) -> None:
         """Write every row as a file with one item, then bring the cache up to date."""
-        products.use()  # as loading a model does, which every question with media needs
+        int8_torch.use()  # as loading a model does, which every question with media needs
         self._index = Index.create(folder, SPACE)
         with self._index.writing() as catalog:
             for part in world.blocks(TRANSACTION):

@@ -42,16 +42,16 @@ from benchmarks.unseen import (
     Unseen,
     tables_of,
 )
-from trainer.ahead import Ahead
-from trainer.data.reading import read_data
-from trainer.data.sets import BatchMaker, DataSet
+from trainer.data.dataset import BatchMaker, DataSet
+from trainer.data.load import read_data
 from trainer.data.splits import Split, split
-from trainer.data.synthetic_set import SyntheticSet
-from trainer.judge import Figure
-from trainer.loop import Course, Trainer
-from trainer.request import Request
-from trainer.run import Trained, fitted, train
-from trainer.settings import make_settings
+from trainer.data.synthetic.dataset import SyntheticSet
+from trainer.evaluation.score import Figure
+from trainer.training.config import Request
+from trainer.training.loop import Course, Trainer
+from trainer.training.prefetch import Ahead
+from trainer.training.run import Trained, fitted, train
+from trainer.training.settings import make_settings
 
 FACE_SIZE = 64  # pixels a side, of all models, so that all share what is drawn
 PART = 20  # people drawn by a process at a time

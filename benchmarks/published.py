@@ -1,7 +1,7 @@
 """What the published lists give to whoever knows gender, or gender and nationality, and no face.
 
 ``python -m benchmarks.published LISTS`` prints a row for every list of CMPC and of Wen et al.: its
-main figure for the oracles of :mod:`trainer.judge`, with 95 % intervals over people.
+main figure for the oracles of :mod:`trainer.evaluation.score`, with 95 % intervals over people.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 
 from benchmarks.evaluation import list_files, print_table
-from trainer.evaluation import ORACLES
-from trainer.judge import Judged, Oracle, score
-from trainer.material import attributes_of
-from trainer.protocols.lists import read_list
-from trainer.protocols.people import read_people
+from trainer.evaluation.items import attributes_of
+from trainer.evaluation.score import Judged, Oracle, score
+from trainer.evaluation.section import ORACLES
+from trainer.protocols.text_lists import read_list
+from trainer.protocols.voxceleb_people import read_people
 
 
 @click.command()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.world import DIM, World
+from indexer.search.vector_index import NumpyIndex
 from indexer.types import Ids, Vectors
-from indexer.vectors import NumpyIndex
 
 SPARE = 90  # candidates beyond k
 BLOCK = 65536  # rows scored at once

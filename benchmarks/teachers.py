@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from avsearch.media import SAMPLE_RATE, read_image, read_sound
 from indexer.errors import BadRequest
-from indexer.reading import file_sha256
+from indexer.ingest.read_file import file_sha256
 from indexer.types import Modality, Vectors
 from trainer.data.features import Table, write_feature_file
-from trainer.recipes.teachers import FACE_FILE, teacher_file
+from trainer.recipes.pretrained_trunks import FACE_FILE, teacher_file
 
 Encode = Callable[[Path], NDArray[np.float32]]
 

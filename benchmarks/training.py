@@ -27,17 +27,17 @@ import click
 import numpy as np
 import torch
 
-from avsearch.cores import on_one_core
 from avsearch.models import MODELS
-from avsearch.models.batch import Batch, BatchSide
+from avsearch.models.layers.batch import Batch, BatchSide
+from avsearch.runtime.threads import on_one_core
 from benchmarks.measure import Figure
 from benchmarks.models import noise, precision_option
-from trainer.ahead import Ahead
-from trainer.data.reading import read_data
-from trainer.data.sets import BatchMaker, DataSet
+from trainer.data.dataset import BatchMaker, DataSet
+from trainer.data.load import read_data
 from trainer.data.splits import split
-from trainer.loop import Course, Precision, Trainer
-from trainer.run import fitted
+from trainer.training.loop import Course, Precision, Trainer
+from trainer.training.prefetch import Ahead
+from trainer.training.run import fitted
 
 FACES, FACE_VALUES = 137_060, 512
 VOICES, VOICE_VALUES = 149_354, 192

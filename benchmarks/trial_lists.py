@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmarks.held_out import Person
-from indexer.files import replacing
+from indexer.runtime.atomic import replacing
 
 Named = Mapping[str, Sequence[str]]  # names of media by person
 Pair = tuple[str, str]

@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from avsearch.models.pairs import PairNetwork
+from avsearch.models.papers.pair_baseline import PairNetwork
 from indexer.types import MODALITIES, Modality
-from trainer.data.sets import DataSet
-from trainer.data.synthetic import World
-from trainer.data.synthetic_bound import crowd_of, figures
-from trainer.data.synthetic_set import SyntheticSet
-from trainer.judge import Figure, Scored, score
-from trainer.metrics import matching_hits
+from trainer.data.dataset import DataSet
+from trainer.data.synthetic.dataset import SyntheticSet
+from trainer.data.synthetic.upper_bound import crowd_of, figures
+from trainer.data.synthetic.world import World
+from trainer.evaluation.metrics import matching_hits
+from trainer.evaluation.retrieval import Ranking
+from trainer.evaluation.score import Figure, Scored, score
 from trainer.protocols.generate import Generator
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Register, Verification
-from trainer.ranking import Ranking
-from trainer.validation import first_items, forward
+from trainer.training.validation import first_items, forward
 
 EACH = 4  # items of each modality of a person that are tested
 QUESTIONS = 25  # 1:2 questions that every item asks

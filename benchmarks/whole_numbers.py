@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime import quantization
 
-from trainer.onnx_files import fold
+from trainer.export_onnx import fold
 
 FRONT_END = "/transform/"  # in the names of what torchaudio's transforms are made of
 

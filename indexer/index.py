@@ -11,12 +11,12 @@ from typing import Literal, Self
 
 import numpy as np
 
-from indexer import catalog as catalogs
-from indexer import migrations
-from indexer.asking import Value, filter_texts, require_one_of, whole_number
-from indexer.catalog import Catalog
-from indexer.derived import Derived
-from indexer.erase import Forgettable, Receipt, proof
+from indexer.ann.recall import Recall, measured
+from indexer.arguments import Value, filter_texts, require_one_of, whole_number
+from indexer.catalog import catalog as catalogs
+from indexer.catalog import migrations
+from indexer.catalog.catalog import Catalog
+from indexer.catalog.lookup import Lookup
 from indexer.errors import (
     AvsearchError,
     BadRequest,
@@ -26,16 +26,16 @@ from indexer.errors import (
     os_reason,
     printable,
 )
-from indexer.files import absolute
-from indexer.lock import NAME as NAME_OF_LOCK
-from indexer.lock import only_writer
-from indexer.lookup import Lookup
-from indexer.names import same_name
-from indexer.parts import Part
-from indexer.recall import Recall, measured
+from indexer.maintenance.erase import Forgettable, Receipt, proof
 from indexer.records import Counts, Forgetting, Item, Person
+from indexer.runtime.atomic import absolute
+from indexer.runtime.lock import NAME as NAME_OF_LOCK
+from indexer.runtime.lock import only_writer
+from indexer.search.segment import Part
+from indexer.search.vector_index import Device, Neighbours, Plan
+from indexer.search_cache import Derived
 from indexer.types import METRICS, MODALITIES, Ids, Modality, Space, Vectors
-from indexer.vectors import Device, Neighbours, Plan
+from indexer.unicode_names import same_name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

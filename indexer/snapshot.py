@@ -7,15 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
-from indexer.faiss_index import FaissIndex
-from indexer.lookup import Lookup
-from indexer.nearly import Nearly
-from indexer.parts import alive_in, end_to_end
-from indexer.people_table import PeopleTable
+from indexer.ann.search import Nearly
+from indexer.attribute_filter import PeopleTable
+from indexer.catalog.lookup import Lookup
 from indexer.records import Revision
-from indexer.selection import Selection
+from indexer.search.exact_index import FaissIndex
+from indexer.search.row_filter import Selection
+from indexer.search.segment import alive_in, end_to_end
+from indexer.search.vector_index import Mask, Neighbours
 from indexer.types import Ids, Modality, Vectors
-from indexer.vectors import Mask, Neighbours
 
 BLOCK = 256  # queries whose people are sought at once, which bounds the memory it takes
 GROWTH = 4  # how much deeper to look each time too few people were found

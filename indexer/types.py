@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest
-from indexer.files import absolute
+from indexer.runtime.atomic import absolute
 
 Modality = Literal["face", "voice"]
 Metric = Literal["cosine", "l2"]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
-import plain_opens
 import pytest
+
+from tests.helpers import plain_opens
 
 # No test times anything: how long an example takes says how busy the machine is.
 hypothesis.settings.register_profile(

@@ -26,7 +26,7 @@ _COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 _PROGRAM = f"""
 import importlib, sys
 sys.path.append({str(ROOT)!r})  # behind the libraries
-from indexer.load_failures import load_failure
+from indexer.runtime.load_failures import load_failure
 try:
     for module in sys.argv[1:]:
         importlib.import_module(module)

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.captions import write_webvtt
-from avsearch.annotation.files import made_folder, written
-from avsearch.annotation.label_studio import write_label_studio
-from avsearch.annotation.naming import Decision, best_score
-from avsearch.annotation.pyannotes import to_annotation
-from avsearch.annotation.rttm import write_rttm
-from avsearch.annotation.seeing import Sight
-from avsearch.annotation.sheets import contact_sheet
-from avsearch.annotation.speakers import LEAST_SPEECH_S, Voice
-from avsearch.annotation.tables import write_audacity, write_elan
+from avsearch.annotation.contact_sheet import contact_sheet
+from avsearch.annotation.face_association import Sight
+from avsearch.annotation.formats.captions import write_webvtt
+from avsearch.annotation.formats.label_studio import write_label_studio
+from avsearch.annotation.formats.pyannote import to_annotation
+from avsearch.annotation.formats.rttm import write_rttm
+from avsearch.annotation.formats.tab_separated import write_audacity, write_elan
+from avsearch.annotation.identification.identify import Decision, best_score
+from avsearch.annotation.identification.speaker_model import LEAST_SPEECH_S, Voice
+from avsearch.annotation.output_folder import made_folder, written
 from avsearch.annotation.timeline import Row, timeline
 from avsearch.annotation.turns import Turn
 from indexer.errors import printable

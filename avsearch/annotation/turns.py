@@ -10,9 +10,9 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from avsearch.media.stretches import BRIDGED_GAP_S, LONGEST_S, Span
+from avsearch.media.speech_segments import BRIDGED_GAP_S, LONGEST_S, Span
 from indexer.errors import BadRequest
-from indexer.names import normalised
+from indexer.unicode_names import normalised
 
 # What programs write for a missing value: no speaker, and never somebody's name.
 _MISSING: Final = frozenset(

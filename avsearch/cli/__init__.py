@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import avsearch
-from avsearch.cli.say import QUIET, complain
+from avsearch.cli.output import QUIET, complain
 from indexer.errors import AvsearchError, BadRequest, os_reason, printable
 
 VERBS = {
@@ -42,7 +42,7 @@ _VERBOSE = "avsearch.verbose"  # in the meta data of a context
 def _listen(ctx: click.Context, _: click.Parameter, level: int) -> None:
     """Write what modules log to standard error, for as long as the command runs."""
     if level and not ctx.meta.get(_VERBOSE):  # it may stand before the verb and behind it
-        from avsearch.cli.logs import log_to_stderr
+        from avsearch.cli.verbose import log_to_stderr
 
         ctx.meta[_VERBOSE] = True
         ctx.find_root().call_on_close(log_to_stderr(level))
@@ -157,7 +157,7 @@ def _usage(error: click.UsageError) -> str:
 
 def _of_the_machine(error: Exception) -> str | None:
     """A sentence about a library that does not load, or a full disk; None for other errors."""
-    from indexer.load_failures import load_failure
+    from indexer.runtime.load_failures import load_failure
 
     if (failure := load_failure(error)) is not None:
         return failure

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.annotation.formats import TAKEN
-from avsearch.cli.common import (
+from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     device_option,
@@ -18,7 +18,7 @@ from avsearch.cli.common import (
     print_table,
     recording_option,
 )
-from avsearch.cli.say import warn
+from avsearch.cli.output import warn
 
 if TYPE_CHECKING:
     from avsearch.annotation.result import Annotated

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import (
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     faces_option,
@@ -16,13 +16,13 @@ from avsearch.cli.common import (
     print_json,
     print_table,
 )
-from avsearch.cli.say import say
+from avsearch.cli.output import say
 from indexer.errors import BadRequest, ForeignSpace, printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
-    from avsearch.showing import Shown as ShownGallery
-    from trainer.demo import Demo, Shown
+    from avsearch.report.gallery_page import Shown as ShownGallery
+    from trainer.recipes.synthetic_demo import Demo, Shown
 
 
 @click.command("demo")
@@ -54,7 +54,7 @@ def command(gallery: Path | None, faces: Faces, out: Path, *, as_json: bool) -> 
 
 
 def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
-    from avsearch.showing import show_gallery
+    from avsearch.report.gallery_page import show_gallery
 
     try:
         with ProgressBar("file") as progress:
@@ -71,14 +71,14 @@ def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> Non
 
 
 def _print_kinds(shown: ShownGallery) -> None:
-    from avsearch.showing import TABLE_HEAD, table_row
+    from avsearch.report.gallery_page import TABLE_HEAD, table_row
 
     print_table(TABLE_HEAD, [table_row(kind) for kind in shown.kinds])
     say(f"See and hear them: {printable(shown.page)}")
 
 
 def _of_nobody(out: Path, *, as_json: bool) -> None:
-    from trainer.demo import run_demo
+    from trainer.recipes.synthetic_demo import run_demo
 
     with ProgressBar("file") as progress:
         demo = run_demo(out, progress)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from avsearch.annotation.formats import TAKEN
-from avsearch.cli.common import (
+from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     device_option,
@@ -18,7 +18,7 @@ from avsearch.cli.common import (
     print_json,
     recording_option,
 )
-from avsearch.cli.say import say, warn
+from avsearch.cli.output import say, warn
 from indexer.errors import BadRequest, printable
 
 
@@ -64,7 +64,7 @@ def command(
     replaced, so that a correction goes in the same way.
     """
     from avsearch.api import MediaIndex
-    from indexer.locate import new_index
+    from indexer.open import new_index
 
     place = new_index(index_path)
     opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import (
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     device_option,
@@ -17,13 +17,13 @@ from avsearch.cli.common import (
     print_json,
     print_table,
 )
-from avsearch.cli.say import say, warn
+from avsearch.cli.output import say, warn
 from indexer.errors import BadRequest, printable
-from indexer.locate import open_index
+from indexer.open import open_index
 
 if TYPE_CHECKING:
-    from trainer.evaluating import Report, Request
-    from trainer.evaluation import Section
+    from trainer.evaluation.run import Report, Request
+    from trainer.evaluation.section import Section
 
 DIRECTIONS = ("V-F", "F-V", "V-V", "F-F")
 STRATA = ("U", "G", "N", "A", "GN", "GNA")
@@ -158,7 +158,7 @@ def command(
     if calibrate:
         _calibrate(options["index_path"], options["model"])
         return
-    from trainer.evaluating import run, submit
+    from trainer.evaluation.run import run, submit
 
     request = _request(options)
     if submission is not None:
@@ -182,7 +182,7 @@ def command(
 
 def _request(options: dict[str, Any]) -> Request:
     """What the options ask for; words with commas are taken apart."""
-    from trainer.evaluating import Request
+    from trainer.evaluation.run import Request
 
     options["index"] = options.pop("index_path")
     options["compare"] = options["compare"] or ()
@@ -201,7 +201,7 @@ def _end(ctx: click.Context, faults: list[str]) -> None:
 
 
 def _calibrate(index_path: Path | None, model: str | None) -> None:
-    from trainer.calibrating import calibrate_on_index
+    from trainer.evaluation.calibrate_index import calibrate_on_index
 
     with open_index(index_path) as index:
         path, found = calibrate_on_index(index, model)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import dry_run_option, index_option, json_option, plain, print_json
-from avsearch.cli.say import say
+from avsearch.cli.options import dry_run_option, index_option, json_option, plain, print_json
+from avsearch.cli.output import say
 from indexer.errors import IndexDamaged
 
 if TYPE_CHECKING:
-    from indexer.erase import Forgettable
+    from indexer.maintenance.erase import Forgettable
 
 
 @click.command("forget")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(person: str, index_path: Path | None, *, dry_run: bool, as_json: bool) -> None:
     """Remove a PERSON for good, backups of the catalog too, and search for traces."""
     from avsearch.api import MediaIndex
-    from indexer.locate import find_index
+    from indexer.open import find_index
 
     with MediaIndex(find_index(index_path), upgrade=not dry_run) as index:
         if dry_run:

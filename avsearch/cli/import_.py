@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import (
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     dry_run_option,
@@ -16,7 +16,7 @@ from avsearch.cli.common import (
     plain,
     print_json,
 )
-from avsearch.cli.say import say, warn
+from avsearch.cli.output import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def command(
     too is replaced.
     """
     from avsearch.api import MediaIndex
-    from indexer.locate import new_index
+    from indexer.open import new_index
 
     opened = MediaIndex(new_index(index_path), model=model, upgrade=not dry_run)
     with opened as index, ProgressBar("row") as progress:

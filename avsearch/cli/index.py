@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import (
+from avsearch.cli.options import (
     FILE,
     ProgressBar,
     asked_here,
@@ -19,12 +19,12 @@ from avsearch.cli.common import (
     json_option,
     print_json,
 )
-from avsearch.cli.say import say, warn
+from avsearch.cli.output import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
-    from indexer.ingest import IngestReport
+    from indexer.ingest.ingest import IngestReport
 
 _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 
@@ -80,7 +80,7 @@ def command(
     """
     from avsearch.api import MediaIndex
     from avsearch.media.extract import NO_FACE
-    from indexer.locate import new_index
+    from indexer.open import new_index
 
     place = new_index(index_path)
     opened = MediaIndex(place, model=model, device=device, upgrade=not dry_run)
@@ -135,7 +135,7 @@ def _warn(report: IngestReport) -> None:
 
 def _remarks(report: IngestReport) -> Iterator[str]:
     """Yield what the user should know, a sentence each."""
-    from indexer.pruning import whole_words
+    from indexer.maintenance.prune import whole_words
 
     yield from _first(
         [f"refused {printable(path)}: {reason}" for path, reason in report.refused],

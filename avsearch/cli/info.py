@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import index_option, json_option, print_json
-from avsearch.cli.say import say
+from avsearch.cli.options import index_option, json_option, print_json
+from avsearch.cli.output import say
 from indexer.errors import printable
 
 if TYPE_CHECKING:
-    from indexer.recall import Recall
+    from indexer.ann.recall import Recall
 
 
 @click.command("info")

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.common import (
+from avsearch.cli.options import (
     device_option,
     index_option,
     json_option,
     print_json,
     print_table,
 )
-from avsearch.cli.say import say, warn
+from avsearch.cli.output import say, warn
 from indexer.errors import ADDRESS, BadRequest, RefusedFile, is_address, printable
-from indexer.names import DiskNames
+from indexer.unicode_names import DiskNames
 
 if TYPE_CHECKING:
     from avsearch.api import MediaIndex
     from avsearch.search import Answer, By, Hit, HitOptions, Want
+    from indexer.search.vector_index import Plan
     from indexer.types import Modality
-    from indexer.vectors import Plan
 
 _STDIN = "-"
 
@@ -149,7 +149,7 @@ def command(
 def _one_file(files: list[Path]) -> AbstractContextManager[Path | None]:
     """Return the file to search with, if it is one; what comes through a pipe is kept meanwhile."""
     if files == [Path(_STDIN)]:
-        from avsearch.cli.piped import spooled
+        from avsearch.cli.standard_input import spooled
 
         return spooled()
     return contextlib.nullcontext(files[0] if files else None)

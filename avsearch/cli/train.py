@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.common import FILE, device_option, faces_option, json_option, print_json
-from avsearch.cli.say import say, warn
+from avsearch.cli.options import FILE, device_option, faces_option, json_option, print_json
+from avsearch.cli.output import say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
-    from trainer.data.sets import DataSet
+    from trainer.data.dataset import DataSet
     from trainer.data.splits import Split
-    from trainer.run import Trained
+    from trainer.training.run import Trained
 
 _POSITIVE = click.IntRange(min=1)
 _MORE_THAN_NOUGHT = click.FloatRange(min=0, min_open=True)
@@ -143,11 +143,11 @@ def command(
     Under torchrun (torchrun --nproc-per-node N -m avsearch train ...) several processes train
     one model.
     """
-    from trainer.data.reading import Options, read_data
-    from trainer.data.sets import require_both
+    from trainer.data.dataset import require_both
+    from trainer.data.load import Options, read_data
     from trainer.data.splits import split
-    from trainer.request import Request
-    from trainer.run import train
+    from trainer.training.config import Request
+    from trainer.training.run import train
 
     request = Request(model=model, out=out, words=words, record=_record(places, how), **options)
     more = Options(faces, face_private, voice_private, face_encoder, voice_encoder)

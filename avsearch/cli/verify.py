@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from avsearch.cli.common import index_option, json_option, print_json
-from avsearch.cli.say import say
+from avsearch.cli.options import index_option, json_option, print_json
+from avsearch.cli.output import say
 from indexer.errors import IndexDamaged, printable
 
 

@@ -4,11 +4,11 @@ Importing this is cheap: the detectors and what runs them are loaded when the fi
 looked for. Every third-party decoder is imported in one file only.
 """
 
+from avsearch.media.audio import SAMPLE_RATE, cut_sound, read_sound, stream_sound
 from avsearch.media.extract import Faces, MediaExtractor
-from avsearch.media.images import read_image
-from avsearch.media.kinds import kind_of
+from avsearch.media.file_types import kind_of
 from avsearch.media.load import load_media
-from avsearch.media.sound import SAMPLE_RATE, cut_sound, read_sound, stream_sound
+from avsearch.media.pictures.images import read_image
 
 __all__ = [
     "SAMPLE_RATE",

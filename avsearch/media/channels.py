@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.silero import FRAME
+from avsearch.media.detectors.silero import FRAME
 from indexer.types import OnNote, ignore_note
 
 Samples = NDArray[np.float32]
@@ -230,15 +230,18 @@ def _clearest(rate: int, window: NDArray[Any], before: Samples | None) -> Sample
 
 def _heard(rate: int, window: NDArray[Any], weights: Samples | None) -> _Candidate:
     """Return the speech that weights give, and its distance to the background."""
-    from avsearch.media import sound, speech  # they import this module
+    from avsearch.media import (
+        audio,
+        vad,  # they import this module
+    )
 
-    samples = sound.at_16_khz(rate, _weighed(window, weights))
-    (even,) = speech.evened([samples], len(samples))
+    samples = audio.at_16_khz(rate, _weighed(window, weights))
+    (even,) = vad.evened([samples], len(samples))
     energy = np.square(samples[: len(samples) // FRAME * FRAME]).reshape(-1, FRAME).mean(axis=1)
-    spoken = speech.probabilities(even)[: len(energy)] >= speech.ONSET
+    spoken = vad.probabilities(even)[: len(energy)] >= vad.ONSET
     if not spoken.any():
         return _Candidate(weights, 0.0, 0.0)
     loud = float(energy[spoken].mean())
     rest = max(float(np.quantile(energy, _QUIETEST)), loud * _CLEAREST)
-    speech_s = float(spoken.sum()) * FRAME / sound.SAMPLE_RATE
+    speech_s = float(spoken.sum()) * FRAME / audio.SAMPLE_RATE
     return _Candidate(weights, speech_s, float(10 * np.log10(loud / rest)))

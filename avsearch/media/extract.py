@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Final, Literal
 
 from avsearch.media import faces as face_detection
-from avsearch.media import speech, stretches, video
+from avsearch.media import speech_segments, vad, video
+from avsearch.media.audio import cut_sound, stream_sound
+from avsearch.media.face_tracks import face_tracks
 from avsearch.media.faces import FaceDetector, crop_face
-from avsearch.media.images import ITEM_SIDE_PX, Picture, read_image, shrink
-from avsearch.media.kinds import kind_of
-from avsearch.media.sound import cut_sound, stream_sound
-from avsearch.media.tracks import face_tracks
+from avsearch.media.file_types import kind_of
+from avsearch.media.pictures.images import ITEM_SIDE_PX, Picture, read_image, shrink
 from indexer.errors import RefusedFile
-from indexer.files import absolute
+from indexer.runtime.atomic import absolute
 from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 
 Faces = Literal["detect", "whole"]
 Find = Callable[[Path, OnNote], Iterator[Media]]
-Cut = Callable[[Iterable[stretches.Span]], list[stretches.Span]]
+Cut = Callable[[Iterable[speech_segments.Span]], list[speech_segments.Span]]
 
 NO_FACE = "no face found; a picture that is a face crop already has to be taken whole."
 # What later versions do besides: pictures as far as they decode, one person a file.
@@ -66,8 +66,8 @@ class MediaExtractor:
         )
         return (
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
-            f"video every {video.EVERY_S} s, a face a shot; speech p>={speech.ONSET} in "
-            f"stretches of at most {stretches.LONGEST_S} s"
+            f"video every {video.EVERY_S} s, a face a shot; speech p>={vad.ONSET} in "
+            f"stretches of at most {speech_segments.LONGEST_S} s"
             f"{', of videos a voice a speaker' if self._speakers else ''}"
             "; times from the start of the file, tracks and channels by their speech and faces"
             f"{_PARTS}"
@@ -116,9 +116,9 @@ class MediaExtractor:
 
     def _finders(self, kind: Kind) -> dict[Modality, Find]:
         """What finds the faces and the voices of a file."""
-        cut: Cut = stretches.stretches
+        cut: Cut = speech_segments.stretches
         if self._speakers:
-            cut = stretches.windows if kind == "video" else stretches.joined_windows
+            cut = speech_segments.windows if kind == "video" else speech_segments.joined_windows
         return {
             "face": self._picture_faces if kind == "picture" else self._video_faces,
             "voice": lambda path, on_note: self._voices(path, cut, on_note),
@@ -176,7 +176,7 @@ class MediaExtractor:
         """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
         notes: list[str] = []
         stream = functools.partial(stream_sound, path, on_note=notes.append)
-        spans = cut(speech.find_speech_in_stream(stream))
+        spans = cut(vad.find_speech_in_stream(stream))
         if not spans:
             raise _refusal(path, "no speech found; check that somebody speaks in it, aloud.", notes)
         for note in notes:

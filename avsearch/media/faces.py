@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from avsearch import runtime
-from avsearch.cores import on_one_core
-from avsearch.media.images import Picture, shrink
+from avsearch.media.pictures.images import Picture, shrink
+from avsearch.runtime import onnx_session
+from avsearch.runtime.threads import on_one_core
 from indexer.errors import BadRequest
 from indexer.types import Box
 
@@ -80,16 +80,16 @@ class FaceDetector:
 
 def _networks() -> Networks:
     """MTCNN as it can be run here; BadRequest where it cannot."""
-    if runtime.is_installed():
-        from avsearch.media.mtcnn import Mtcnn
+    if onnx_session.is_installed():
+        from avsearch.media.detectors.mtcnn import Mtcnn
 
         return Mtcnn(SMALLEST_FACE_PX)
-    if not (runtime.can_import("torch") and runtime.can_import("facenet_pytorch")):
+    if not (onnx_session.can_import("torch") and onnx_session.can_import("facenet_pytorch")):
         raise BadRequest(
             "Finding faces needs onnxruntime, which is not installed: "
             "pip install 'avsearch[search]'."
         )
-    from avsearch.media.mtcnn_torch import TorchMtcnn
+    from avsearch.media.detectors.mtcnn_torch import TorchMtcnn
 
     return TorchMtcnn(SMALLEST_FACE_PX)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from avsearch.media.audio import read_sound
 from avsearch.media.faces import crop_face
-from avsearch.media.images import Picture, read_image, shrink
-from avsearch.media.kinds import kind_of
-from avsearch.media.sound import read_sound
+from avsearch.media.file_types import kind_of
+from avsearch.media.pictures.images import Picture, read_image, shrink
 from avsearch.media.video import read_frame
 from indexer.errors import BadRequest, printable
 from indexer.types import Box, Media

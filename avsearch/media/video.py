@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from avsearch.media.images import Picture
+from avsearch.media.pictures.images import Picture
 from indexer.errors import NotInFile
 from indexer.types import OnNote, ignore_note
 
 if TYPE_CHECKING:
-    from avsearch.media.container import Choose, Track
+    from avsearch.media.containers.ffmpeg import Choose, Track
 
 EVERY_S: Final = 1.0  # who is seen seldom changes faster
 AT_LEAST: Final = 4  # frames of a short clip, as a blink or a turned head spoils one
@@ -40,9 +40,12 @@ def sample_frames(
     else give fewer than four. ``on_note`` receives what of the pictures was lost or chosen between.
     Raises RefusedFile where the file has no frame to give.
     """
-    from avsearch.media import container, decoding  # PyAV takes long to import
+    from avsearch.media.containers import (
+        decoding,  # PyAV takes long to import
+        ffmpeg,
+    )
 
-    duration_s = container.duration_s(path) or 0.0
+    duration_s = ffmpeg.duration_s(path) or 0.0
     close_s = min(every_s, duration_s / AT_LEAST) if duration_s > 0 else every_s
 
     def target(time_s: float) -> float:
@@ -62,7 +65,7 @@ def read_frame(path: Path, time_s: float, *, on_note: OnNote = ignore_note) -> P
     among several video tracks. Raises RefusedFile as sample_frames; NotInFile for a time beyond the
     end of the video.
     """
-    from avsearch.media import decoding
+    from avsearch.media.containers import decoding
 
     frames = decoding.pictures(
         path, max(0.0, time_s - _CLOCK_S), lambda _: math.inf, choose=_choice(path, on_note)
@@ -80,7 +83,7 @@ def _next_step(time_s: float, from_s: float, step_s: float) -> float:
 
 def _choice(path: Path, on_note: OnNote) -> Choose:
     def choose(tracks: Sequence[Track]) -> Track:
-        from avsearch.media.choice import choose_pictures  # it imports this module
+        from avsearch.media.containers.track_choice import choose_pictures  # it imports this module
 
         return choose_pictures(path, tracks, on_note)
 

@@ -10,16 +10,16 @@ import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from avsearch import runtime
-from avsearch.spaces import find_weights
+from avsearch.runtime import onnx_session
+from avsearch.runtime.weights import find_weights
 from indexer.errors import BadRequest, printable
 from indexer.types import Embedder
 
 if TYPE_CHECKING:
-    from avsearch.models.embedder import TorchEmbedder
-    from avsearch.models.onnx import OnnxEmbedder
-    from avsearch.models.reranker import TorchReranker
-    from avsearch.models.trained import MODELS
+    from avsearch.models.onnx_embedder import OnnxEmbedder
+    from avsearch.models.registry import MODELS
+    from avsearch.models.torch_embedder import TorchEmbedder
+    from avsearch.models.torch_reranker import TorchReranker
 
 __all__ = [
     "MODELS",
@@ -45,8 +45,9 @@ def load_model(name: str | Path | None = None, device: str = "auto") -> TrainedE
     """A trained model: the default, one that is shipped by its name, or a checkpoint file.
 
     ``device`` is ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. On a CPU onnxruntime
-    runs it, where that is installed and the files are there (:mod:`avsearch.models.onnx`), else
-    torch; the space is the same. Raises BadRequest where there is no such model or device, the
+    runs it, where that is installed and the files are there
+    (:mod:`avsearch.models.onnx_embedder`), else torch; the space is the same. Raises BadRequest
+    where there is no such model or device, the
     file is not a checkpoint of a model that takes media, or what would run it is not installed.
     """
     return load_onnx_model(name, device) or load_torch_model(name, device)
@@ -59,7 +60,7 @@ def load_onnx_model(name: str | Path | None = None, device: str = "auto") -> Onn
     path = find_weights(name)
     if device == "cuda" or (device == "auto" and _has_gpu()):
         return None
-    from avsearch.models.onnx import find_onnx
+    from avsearch.models.onnx_embedder import find_onnx
 
     return find_onnx(path)
 
@@ -68,7 +69,7 @@ def load_torch_model(name: str | Path | None = None, device: str = "auto") -> To
     """As :func:`load_model`, run by torch in any case."""
     path = find_weights(name)
     _require_torch(path)
-    from avsearch.models.trained import torch_embedder
+    from avsearch.models.registry import torch_embedder
 
     return torch_embedder(path, device)
 
@@ -80,16 +81,16 @@ def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
     """
     path = find_weights(name, kind="re-ranker")
     _require_torch(path)
-    from avsearch.models.trained import torch_reranker
+    from avsearch.models.registry import torch_reranker
 
     return torch_reranker(path, device)
 
 
 def _require_torch(path: Path) -> None:
     """Say what to install where torch is missing."""
-    if runtime.can_import("torch"):
+    if onnx_session.can_import("torch"):
         return
-    if not runtime.is_installed():
+    if not onnx_session.is_installed():
         raise BadRequest(
             "A model is run by onnxruntime or torch, and neither is installed: "
             "pip install 'avsearch[search]' or 'avsearch[cpu]'."
@@ -106,7 +107,7 @@ def _has_gpu() -> bool:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
-    if not runtime.can_import("torch"):
+    if not onnx_session.can_import("torch"):
         return False
     import torch
 
@@ -115,7 +116,7 @@ def _has_gpu() -> bool:
 
 def __getattr__(name: str) -> Any:
     if name == "MODELS":
-        from avsearch.models.trained import MODELS
+        from avsearch.models.registry import MODELS
 
         return MODELS
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from avsearch.spaces import WEIGHTS_HASH, hash_parts
+from avsearch.runtime.weights import WEIGHTS_HASH, hash_parts
 from indexer.errors import BadRequest, printable
-from indexer.files import replacing, require_readable
+from indexer.runtime.atomic import replacing, require_readable
 from indexer.types import Metric, Space
 
 FORMAT = "avsearch-1"
@@ -134,7 +134,7 @@ def load_checkpoint(
 
 
 def weights_hash(tensors: Mapping[str, Tensor], settings: str) -> str:
-    """The hash of weights in memory, as :func:`avsearch.spaces.hash_parts` has it of a file."""
+    """Hash weights in memory as :func:`avsearch.runtime.weights.hash_parts` hashes a file."""
     values = ((key, tensors[key]) for key in sorted(tensors))
     parts = (
         (key, str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes())

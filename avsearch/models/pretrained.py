@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from avsearch.models.backbones import ResNet
+from avsearch.models.layers.backbones import ResNet
 from indexer.errors import BadRequest, printable
-from indexer.files import require_readable
+from indexer.runtime.atomic import require_readable
 
 PICKLED = (".pth", ".pt")
 _WIDTH = 64  # channels of the first convolution of published ResNets

@@ -11,8 +11,8 @@ from avsearch.models import MODELS
 from benchmarks.ablations import described, interval, main, verdict
 from benchmarks.variants import ORDERINGS, VARIANTS
 from trainer.data.features import read_feature_file
-from trainer.data.synthetic import World
-from trainer.settings import make_settings
+from trainer.data.synthetic.world import World
+from trainer.training.settings import make_settings
 
 
 def run(*words):

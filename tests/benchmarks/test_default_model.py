@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from tiny import face_noise, tiny_adsm, voice_noise
 
 from avsearch.media import kind_of, read_image, read_sound
 from avsearch.models.checkpoint import save_checkpoint
@@ -19,7 +18,8 @@ from benchmarks.trial_folder import TrialFolder
 from benchmarks.trial_media import TrialMedia
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media
-from trainer.contenders import Means, Model
+from tests.helpers.tiny import face_noise, tiny_adsm, voice_noise
+from trainer.evaluation.systems import Means, Model
 
 MANY = {"lfw": 3, "librispeech": 1, "ravdess": 4, "nemo": 4}  # files of a person
 SIDES = ("train", "validation", "test")

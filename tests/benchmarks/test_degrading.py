@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from making import tone
-from tiny import voice_noise
 
 from avsearch.media import SAMPLE_RATE
 from benchmarks import degrading
+from tests.helpers.making import tone
+from tests.helpers.tiny import voice_noise
 
 VOICE = voice_noise(np.random.default_rng(0), 4 * SAMPLE_RATE)
 OTHERS = [voice_noise(np.random.default_rng(seed), 2 * SAMPLE_RATE) for seed in (1, 2, 3)]

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from PIL import Image
-from tiny import face_noise, lived_adsm, voice_noise
 
 from avsearch.models.checkpoint import save_checkpoint
 from benchmarks.embedding import main
-from trainer.recipes.onnx import write_branches
+from tests.helpers.tiny import face_noise, lived_adsm, voice_noise
+from trainer.recipes.write_onnx import write_branches
 
 SIDES = {
     "train": ["faces/ann", "voices/ann"],

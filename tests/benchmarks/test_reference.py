@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import reference
 from benchmarks.world import DIM, NATIONALITIES, Recipe, World
-from indexer.vectors import NumpyIndex
+from indexer.search.vector_index import NumpyIndex
 
 
 @st.composite

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from avsearch.annotation.turns import Turn, diarization
-from avsearch.media.sound import read_sound
+from avsearch.media.audio import read_sound
 from avsearch.media.video import sample_frames
 from benchmarks import annotating_videos as module
 from benchmarks.conversations import Conversation

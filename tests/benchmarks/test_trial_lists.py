@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from benchmarks import trial_lists
 from benchmarks.held_out import Person
-from trainer.protocols.lists import read_list
-from trainer.protocols.people import read_people
+from trainer.protocols.text_lists import read_list
+from trainer.protocols.voxceleb_people import read_people
 
 
 def named(counts, ending="wav"):

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_pairs import MEDIA, lived_pairs
 
-from avsearch.models.acienet import ACIENet
+from avsearch.models.papers.acienet import ACIENet
 from benchmarks.unseen import Unseen, embedding_table, interaction_table
-from trainer.data.reading import read_data
-from trainer.data.sets import labelled_by_person
-from trainer.data.synthetic import World, WorldSettings
-from trainer.data.synthetic_bound import best_scores, crowd_of
-from trainer.data.synthetic_set import SyntheticSet
-from trainer.validation import cross_modal_scores
+from tests.helpers.tiny_pairs import MEDIA, lived_pairs
+from trainer.data.dataset import labelled_by_person
+from trainer.data.load import read_data
+from trainer.data.synthetic.dataset import SyntheticSet
+from trainer.data.synthetic.upper_bound import best_scores, crowd_of
+from trainer.data.synthetic.world import World, WorldSettings
+from trainer.training.validation import cross_modal_scores
 
 WORLD = SyntheticSet(
     people=7, takes=2, seconds=0.5, world=WorldSettings(shared=0.5, picture_size=32)

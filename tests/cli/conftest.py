@@ -18,11 +18,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from PIL import Image
-from tiny import tiny_adsm
 
 from avsearch.cli import group
 from avsearch.models.checkpoint import save_checkpoint
 from indexer.errors import AvsearchError
+from tests.helpers.tiny import tiny_adsm
 
 PEOPLE = """\
 person,name,gender,nationality,accent

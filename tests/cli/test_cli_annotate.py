@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from making import encode
 
-from avsearch.annotation.formats import FORMATS, TAKEN
-from avsearch.annotation.pyannotes import to_annotation
-from avsearch.annotation.reading import read_diarization
+from avsearch.annotation.formats.accepted import FORMATS, TAKEN
+from avsearch.annotation.formats.detect import read_diarization
+from avsearch.annotation.formats.pyannote import to_annotation
 from avsearch.media import read_sound
+from tests.helpers.making import encode
 
 RTTM = "SPEAKER meeting 1 {:.3f} {:.3f} <NA> <NA> {} <NA> <NA>\n"
 

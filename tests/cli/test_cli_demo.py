@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import Result
-from fakes import SPACE
 
-from avsearch.showing import NOTICE
+from avsearch.report.gallery_page import NOTICE
 from indexer.index import Index
+from tests.helpers.fakes import SPACE
 
 
 def test_a_gallery_is_asked_with_itself_and_shown_on_one_page(

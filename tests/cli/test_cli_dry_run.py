@@ -8,10 +8,10 @@ import shutil
 
 import pytest
 import soundfile
-from places import change, everything
 
 import avsearch
 from avsearch.media import read_sound
+from tests.helpers.places import change, everything
 
 RTTM = "SPEAKER talk 1 {} {} <NA> <NA> {} <NA> <NA>\n"
 

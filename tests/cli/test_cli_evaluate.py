@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_pairs import MEDIA, lived_pairs
 
-from avsearch.models.acienet import ACIENet
 from avsearch.models.checkpoint import save_checkpoint
-from avsearch.models.dsanet import DSANet, DSANetSettings
+from avsearch.models.papers.acienet import ACIENet
+from avsearch.models.papers.dsanet import DSANet, DSANetSettings
+from tests.helpers.tiny_pairs import MEDIA, lived_pairs
 
 BRIEF = ("--stratum", "U", "--audit", "3", "--device", "cpu")
 QUICK = ("--direction", "V-F", *BRIEF)
@@ -155,12 +155,12 @@ def test_what_a_small_gallery_does_not_suffice_for_is_left_out_with_a_word(run, 
 
 
 def test_what_cannot_be_asked_is_said_before_anything_is_embedded(evaluate, monkeypatch):
-    from trainer import contenders
+    from trainer.evaluation import systems
 
     def embeds(*_: object, **__: object) -> None:
         raise AssertionError("something was embedded")
 
-    monkeypatch.setattr(contenders, "audit_embedder", embeds)
+    monkeypatch.setattr(systems, "audit_embedder", embeds)
     for words, said in (
         (("--protocol", "1:10"), "Nothing is left to ask. 1:10 matching V-F within U needs 10"),
         (
@@ -189,7 +189,7 @@ def test_a_word_that_is_not_known_is_refused_with_those_that_are(evaluate, optio
 
 
 def test_a_leaning_model_makes_figures_invalid_and_the_exit_code_3(evaluate, monkeypatch):
-    from avsearch.models.embedder import TorchEmbedder
+    from avsearch.models.torch_embedder import TorchEmbedder
 
     honest = TorchEmbedder.embed
 

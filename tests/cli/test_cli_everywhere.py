@@ -9,12 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from making import encode, tone
 from PIL import Image
 
 from avsearch.cli import VERBS
-from avsearch.cli.common import Pace
-from avsearch.media.kinds import kind_of, suffix_of_content
+from avsearch.cli.options import Pace
+from avsearch.media.file_types import kind_of, suffix_of_content
+from tests.helpers.making import encode, tone
 
 # Nothing asked.
 

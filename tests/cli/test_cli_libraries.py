@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributions import install
 
+from tests.helpers.distributions import install
 from tools.constraints import normalized, requirements
 from tools.imports import installed_by, modules_of
 

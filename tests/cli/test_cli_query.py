@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from places import change
 
 import avsearch
 from avsearch.models.checkpoint import put_record
-from avsearch.spaces import model_record, model_space
+from avsearch.runtime.weights import model_record, model_space
+from tests.helpers.places import change
 
 HIT = {
     "rank": int,

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_pairs import MEDIA, lived_pairs
 
 import avsearch
-from avsearch.models.acienet import ACIENet
 from avsearch.models.checkpoint import save_checkpoint
+from avsearch.models.papers.acienet import ACIENet
+from tests.helpers.tiny_pairs import MEDIA, lived_pairs
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import TINY, left_by, write_features
 
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
-from trainer.request import STATE
+from tests.helpers.worlds import TINY, left_by, write_features
+from trainer.training.config import STATE
 
 PEOPLE = "person,name,gender,nationality\n" + "".join(
     f"person {n:02d},Name {n},{'fm'[n % 2]},Peru\n" for n in range(20)
@@ -20,8 +20,8 @@ PEOPLE = "person,name,gender,nationality\n" + "".join(
 
 @pytest.fixture(autouse=True)
 def _no_extras(monkeypatch):
-    monkeypatch.setattr("trainer.run.matplotlib_is_there", lambda: False)
-    monkeypatch.setattr("trainer.logs.tensorboard_is_there", lambda: False)
+    monkeypatch.setattr("trainer.training.run.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("trainer.training.logging.tensorboard_is_there", lambda: False)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from avsearch import runtime
-from avsearch.media import silero, speech
+from avsearch.media import vad
+from avsearch.media.detectors import silero
+from avsearch.runtime import onnx_session
 
 Done = subprocess.CompletedProcess[bytes]
 TORCH = ("torch", "torchaudio", "torchvision", "facenet_pytorch", "silero_vad")
@@ -50,8 +51,8 @@ def answer(*arguments: Any) -> Any:
 @pytest.fixture
 def _by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process torch does what onnxruntime would."""
-    monkeypatch.setattr(runtime, "can_import", lambda package: package != "onnxruntime")
-    monkeypatch.setattr(speech, "load_silero", silero._load.__wrapped__)
+    monkeypatch.setattr(onnx_session, "can_import", lambda package: package != "onnxruntime")
+    monkeypatch.setattr(vad, "load_silero", silero._load.__wrapped__)
 
 
 @pytest.fixture(scope="module")

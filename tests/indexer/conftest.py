@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import SPACE, FakeEmbedder, FakeExtractor
-from places import PEOPLE, fill
 
-from indexer import database
+from indexer.catalog import connection
 from indexer.index import Index
-from indexer.ingest import IngestReport, ingest
+from indexer.ingest.ingest import IngestReport, ingest
+from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor
+from tests.helpers.places import PEOPLE, fill
 
 NOBODY = 65534  # the user of no rights, by convention
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS, "PRAGMA synchronous = OFF"))
+    monkeypatch.setattr(connection, "_PRAGMAS", (*connection._PRAGMAS, "PRAGMA synchronous = OFF"))
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import version1
-from contents import contents
-from crashing import Moment, Process
-from places import PEOPLE, fill
 
+from indexer.catalog.migrations import back_up
 from indexer.index import Index
-from indexer.migrations import back_up
-from indexer.traces import search_folder
-from indexer.vectors import prepared
+from indexer.maintenance.byte_search import search_folder
+from indexer.search.vector_index import prepared
+from tests.helpers import version1
+from tests.helpers.contents import contents
+from tests.helpers.crashing import Moment, Process
+from tests.helpers.places import PEOPLE, fill
 
 logger = logging.getLogger(__name__)
 

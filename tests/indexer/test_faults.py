@@ -13,13 +13,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contents import contents
-from fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
-from places import change, everything, fill
 
 from indexer.errors import BadRequest, IndexBusy, IndexDamaged
 from indexer.index import Index
-from indexer.ingest import ingest
+from indexer.ingest.ingest import ingest
+from tests.helpers.contents import contents
+from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
+from tests.helpers.places import change, everything, fill
 
 DISK = 1 << 21  # bytes
 QUERY = fake_vector("a question")[None]

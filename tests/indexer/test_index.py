@@ -11,14 +11,14 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
-from places import change, everything, fill
 
 from indexer.errors import BadRequest, ForeignSpace, IndexBusy, IndexDamaged, NoIndex
 from indexer.index import Index
-from indexer.ingest import ingest
-from indexer.lock import only_writer
-from indexer.vectors import exact_scores, prepared
+from indexer.ingest.ingest import ingest
+from indexer.runtime.lock import only_writer
+from indexer.search.vector_index import exact_scores, prepared
+from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
+from tests.helpers.places import change, everything, fill
 
 QUERY = fake_vector("a question")[None]
 
@@ -104,7 +104,10 @@ def test_a_damaged_catalog_is_named_and_kept(run, folder, damage):
 
 
 def test_importing_the_package_loads_no_faiss():
-    code = "import sys, indexer.ingest; sys.exit('faiss' in sys.modules or 'torch' in sys.modules)"
+    code = (
+        "import sys, indexer.ingest.ingest; "
+        "sys.exit('faiss' in sys.modules or 'torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=os.getcwd())  # noqa: PTH109
 
 

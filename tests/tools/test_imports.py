@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from distributions import install
 
+from tests.helpers.distributions import install
 from tools.imports import failure_of, installed_by, modules_of
 
 

@@ -27,15 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from indexer.columns import import_pyarrow, in_words, plain_array, text_of, told_as_text
 from indexer.errors import BadRequest, printable
-from indexer.files import replacing
-from indexer.names import cleaned, normalised
-from indexer.people import find_people, read_people
+from indexer.runtime.atomic import replacing
+from indexer.tables.parquet import import_pyarrow, in_words, plain_array, text_of, told_as_text
+from indexer.tables.people import find_people, read_people
 from indexer.types import MODALITIES, Modality
-from trainer.data.mapped import Arrays, map_npz, map_safetensors
-from trainer.data.places import Items, Place
-from trainer.data.sets import DataSet, Side
+from indexer.unicode_names import cleaned, normalised
+from trainer.data.assemble import Items, Place
+from trainer.data.dataset import DataSet, Side
+from trainer.data.mmap_arrays import Arrays, map_npz, map_safetensors
 from trainer.data.sources import FeatureSource
 
 SUFFIXES = (".npz", ".safetensors", ".parquet")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from avsearch.models.inputs import face_pixels, voice_windows
 from trainer.data import augment
+from trainer.data.dataset import Ints, Source
 from trainer.data.pcm import waveform
-from trainer.data.sets import Ints, Source
 
 
 class Store(Protocol):

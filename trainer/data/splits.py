@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.errors import BadRequest, printable
-from indexer.names import cleaned
-from trainer.data.sets import (
+from indexer.unicode_names import cleaned
+from trainer.data.dataset import (
     DataSet,
     labelled_by_gender,
     labelled_by_person,
     require_both,
 )
-from trainer.lines import read_lines
-from trainer.protocols.people import VoxPerson, is_table, read_people
+from trainer.protocols.text_file import read_lines
+from trainer.protocols.voxceleb_people import VoxPerson, is_table, read_people
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "validation", "test")

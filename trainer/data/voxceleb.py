@@ -19,11 +19,11 @@ from pathlib import Path
 
 from avsearch.media import MediaExtractor
 from indexer.errors import BadRequest, printable
+from indexer.ingest.system_files import left_by_system
 from indexer.records import Person, Source, gender_code
-from indexer.system_names import left_by_system
-from trainer.data.cache import Job
-from trainer.data.folders import file_job
-from trainer.protocols.people import People, VoxPerson, read_people
+from trainer.data.galleries import file_job
+from trainer.data.prepared_cache import Job
+from trainer.protocols.voxceleb_people import People, VoxPerson, read_people
 
 TABLES = ("vox1_meta.csv", "vox2_meta.csv", "vox1_meta.csv.gz", "vox2_meta.csv.gz")
 

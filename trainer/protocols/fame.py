@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import BadRequest, printable
-from indexer.files import replacing
+from indexer.runtime.atomic import replacing
 from indexer.types import Modality
-from trainer.lines import cells_of, read_lines, separator_of
+from trainer.protocols.text_file import cells_of, read_lines, separator_of
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
 _LABELS = frozenset({"0", "1"})

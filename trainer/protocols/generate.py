@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from avsearch.evidence import direction
+from avsearch.calibration import direction
 from indexer.errors import BadRequest
 from indexer.types import Modality
 from trainer.protocols.trials import (

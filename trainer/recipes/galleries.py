@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from avsearch.media import MediaExtractor, kind_of
 from indexer.errors import BadRequest, RefusedFile
+from indexer.ingest.scan import scan
 from indexer.records import Source
-from indexer.scan import scan
 from indexer.types import Media, Modality
 from trainer.data.pcm import pcm
-from trainer.recipes.resident import FACE_SIZE, Side, TrainingSet
+from trainer.recipes.in_memory import FACE_SIZE, Side, TrainingSet
 
 LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people share
 

@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from avsearch.models import MODELS
 from avsearch.models.inputs import SAMPLE_RATE
-from indexer import libraries
 from indexer.errors import AvsearchError, BadRequest
+from indexer.runtime import optional_libraries
+from trainer.data.dataset import NO_MODALITY, DataSet
 from trainer.data.features import Table, write_feature_file
-from trainer.data.reading import read_data
-from trainer.data.sets import NO_MODALITY, DataSet
+from trainer.data.load import read_data
 
 SECONDS = 10.0
 VALUES = 384
@@ -50,7 +50,7 @@ def main(places: tuple[str, ...], out: Path, cache: Path | None) -> None:
 
 def smile() -> Extract:
     """IS09's values (384,) of a voice (samples,); BadRequest where openSMILE is not installed."""
-    opensmile = libraries.load("opensmile", "Computing these attributes", "opensmile")
+    opensmile = optional_libraries.load("opensmile", "Computing these attributes", "opensmile")
     settings = Path(str(opensmile.__file__)).parent / "core/config/is09-13/IS09_emotion.conf"
     extractor: Any = opensmile.Smile(feature_set=str(settings), feature_level="func")
 

@@ -1,0 +1,1 @@
+"""Speakers compared with the people of an index, and named."""

@@ -1,0 +1,56 @@
+"""Trained models as torch runs them: the known ones by name, and how one is read from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from avsearch.models.checkpoint import Checkpoint, load_checkpoint
+from avsearch.models.papers.acienet import ACIENet
+from avsearch.models.papers.adsm import ADSM
+from avsearch.models.papers.aicanet import AICANet
+from avsearch.models.papers.dsanet import DSANet
+from avsearch.models.papers.p2vanet import P2VANet
+from avsearch.models.papers.pair_baseline import PairNetwork
+from avsearch.models.torch_embedder import TorchEmbedder, pick_device
+from avsearch.models.torch_reranker import TorchReranker
+from avsearch.runtime import int8_torch
+from indexer.errors import BadRequest, printable
+
+MODELS: dict[str, type[Any]] = {
+    "acienet": ACIENet,
+    "adsm": ADSM,
+    "aicanet": AICANet,
+    "dsanet": DSANet,
+    "p2vanet": P2VANet,
+}
+
+
+def torch_embedder(path: Path, device: str) -> TorchEmbedder:
+    """The model of a checkpoint file, as :func:`avsearch.models.load_model` says."""
+    int8_torch.use()  # torch is loaded: let searches have its fast products too
+    return TorchEmbedder(of_media(path), pick_device(device))
+
+
+def torch_reranker(path: Path, device: str) -> TorchReranker:
+    """The re-ranker of a checkpoint file, as :func:`avsearch.models.load_reranker` says."""
+    checkpoint = of_media(path)
+    if not isinstance(checkpoint.network, PairNetwork):
+        pairs = " or ".join(key for key, kind in MODELS.items() if issubclass(kind, PairNetwork))
+        raise BadRequest(
+            f"{printable(path)} holds a model called {checkpoint.space.model!r}, which embeds and "
+            f"does not re-rank; name a checkpoint of {pairs}."
+        )
+    return TorchReranker(checkpoint, pick_device(device))
+
+
+def of_media(path: Path) -> Checkpoint:
+    """The checkpoint of a model that takes media; BadRequest where it takes features instead."""
+    checkpoint = load_checkpoint(path, MODELS)
+    settings = checkpoint.network.settings
+    if getattr(settings, "face_features", ()) or getattr(settings, "voice_features", ()):
+        raise BadRequest(
+            f"{printable(path)} was trained on features that another encoder computed and cannot "
+            "read media; name a model trained on media."
+        )
+    return checkpoint

@@ -1,0 +1,1 @@
+"""Runtimes of networks: onnxruntime, torch, their threads and weights."""

@@ -1,0 +1,1 @@
+"""From a gallery to the index."""

@@ -1,0 +1,1 @@
+"""Deletion, checks and pruning."""

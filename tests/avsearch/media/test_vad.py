@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avsearch.media.audio import SAMPLE_RATE, read_sound
+from avsearch.media.detectors import silero, silero_torch
+from avsearch.media.detectors.silero import FRAME, OnnxSilero, Silero, State
+from avsearch.media.detectors.silero_torch import TorchSilero
+from avsearch.media.speech_segments import Span
+from avsearch.media.vad import find_speech, find_speech_in_blocks, find_speech_in_stream
+from avsearch.runtime import onnx_session
+from indexer.errors import BadRequest
+from tests.helpers.making import tone
+
+RUNTIMES: list[Silero] = [OnnxSilero(), TorchSilero()]
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.5])
+def test_noise_is_no_speech(level: float) -> None:
+    noise = np.random.default_rng(0).normal(0, level, 5 * SAMPLE_RATE)
+    assert find_speech(noise.astype(np.float32)) == []
+
+
+def test_silence_a_hum_and_nothing_are_no_speech() -> None:
+    assert find_speech(np.zeros(5 * SAMPLE_RATE, np.float32)) == []
+    assert find_speech(tone(50, SAMPLE_RATE, 5)) == []
+    assert find_speech(np.empty(0, np.float32)) == []
+
+
+def test_speech_is_found_where_it_is(sentence: np.ndarray) -> None:
+    silence = np.zeros(3 * SAMPLE_RATE, np.float32)
+    turns = find_speech(np.concatenate([silence, sentence, silence]))
+    end_s = 3 + len(sentence) / SAMPLE_RATE
+    assert all(2.9 < turn.start_s < turn.end_s < end_s + 0.1 for turn in turns)
+    assert sum(turn.duration_s for turn in turns) > 0.8
+
+
+def test_speech_to_the_very_end_ends_with_the_sound(sentence: np.ndarray) -> None:
+    (turn, *_) = find_speech(sentence)
+    cut = sentence[: round((turn.start_s + turn.end_s) / 2 * SAMPLE_RATE)]
+    assert find_speech(cut)[-1].end_s == len(cut) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("size", [100, FRAME, 16_000, 1_000_000])
+def test_the_cuts_of_the_blocks_do_not_matter(sentence: np.ndarray, size: int) -> None:
+    sound = np.tile(sentence, 8)
+    blocks = [sound[start : start + size] for start in range(0, len(sound), size)]
+    assert find_speech_in_blocks(blocks) == find_speech(sound)
+
+
+def seconds(turns: list[Span]) -> float:
+    return sum(turn.duration_s for turn in turns)
+
+
+@pytest.mark.parametrize("level", [1e-5, 1e-4, 1e-3, 0.03, 1, 1000, 32_768])
+@pytest.mark.parametrize("offset", [0, 0.02])
+def test_speech_of_any_level_is_found_where_it_is(
+    sentence: np.ndarray, level: float, offset: float
+) -> None:
+    """Around zero or not."""
+    sound = np.pad(np.tile(sentence, 3), 3 * SAMPLE_RATE)
+    found = find_speech_in_stream(lambda: [(sound * level + offset).astype(np.float32)])
+    expected = find_speech(sound)
+    assert seconds(found) > 0.8 * seconds(expected)
+    assert found[0].start_s == pytest.approx(expected[0].start_s, abs=0.2)
+    assert found[-1].end_s == pytest.approx(expected[-1].end_s, abs=0.2)
+
+
+def test_quiet_speech_behind_a_bang_is_found(sentence: np.ndarray) -> None:
+    bang = np.zeros(SAMPLE_RATE * 6, np.float32)
+    bang[100:200] = 1
+    sound = np.concatenate([bang, 3e-4 * np.tile(sentence, 2)])
+    assert seconds(find_speech_in_stream(lambda: [sound])) > 1
+
+
+def test_a_sound_at_an_ordinary_level_is_heard_once(sentence: np.ndarray) -> None:
+    asked = []
+
+    def stream() -> list[np.ndarray]:
+        asked.append(1)
+        return [sentence]
+
+    assert find_speech_in_stream(stream) == find_speech(sentence)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("level", [1e-5, 1e-3, 100])
+def test_at_no_level_noise_silence_and_a_hum_are_speech(level: float) -> None:
+    noise = np.random.default_rng(0).normal(0, level, 5 * SAMPLE_RATE).astype(np.float32)
+    for sound in (noise, level * tone(50, SAMPLE_RATE, 5), np.zeros(5 * SAMPLE_RATE, np.float32)):
+        assert find_speech_in_stream(lambda sound=sound: [sound]) == []
+
+
+def test_speech_is_found_in_every_voice(test_data: Path) -> None:
+    for folder in ("ravdess", "librispeech", "fsdd", "urdu", "nemo"):
+        paths = [p for p in (test_data / folder).glob("*/*") if p.suffix in (".ogg", ".wav")]
+        for path in sorted(paths)[:: len(paths) // 4]:
+            assert find_speech(read_sound(path)), path
+
+
+@pytest.mark.parametrize("ours", RUNTIMES, ids=["onnx", "torch"])
+def test_the_probabilities_are_the_packages_own(ours: Silero, sentence: np.ndarray) -> None:
+    samples = torch.from_numpy(sentence[: len(sentence) // FRAME * FRAME])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import silero_vad
+
+        theirs = silero_vad.load_silero_vad().audio_forward(samples[None], SAMPLE_RATE)[0]
+    found, _ = ours(samples.numpy(), State.start())
+    np.testing.assert_allclose(found, theirs, atol=1e-4)
+
+
+def test_both_carry_the_same_state_from_block_to_block(sentence: np.ndarray) -> None:
+    blocks = sentence[: len(sentence) // (5 * FRAME) * 5 * FRAME].reshape(5, -1)
+    states = [State.start(), State.start()]
+    for block in blocks[:, : blocks.shape[1] // FRAME * FRAME]:
+        found = [one(block, state) for one, state in zip(RUNTIMES, states, strict=True)]
+        states = [state for _, state in found]
+        np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
+        for one, other in zip(*states, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("missing", "kind"),
+    [((), OnnxSilero), (("torch", "silero_vad"), OnnxSilero), (("onnxruntime",), TorchSilero)],
+)
+def test_onnxruntime_is_preferred_and_torch_does_without(
+    missing: tuple[str, ...], kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_session, "can_import", lambda package: package not in missing)
+    assert isinstance(silero._load.__wrapped__(), kind)
+
+
+def test_where_neither_is_installed_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onnx_session, "can_import", lambda package: package == "torch")
+    with pytest.raises(BadRequest, match=r"pip install 'avsearch\[search\]'"):
+        silero._load.__wrapped__()
+
+
+def test_loading_leaves_torch_as_it_was() -> None:
+    torch.set_num_threads(2)
+    silero_torch._packaged_weights()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert threads == 2
+
+
+def test_threads_share_the_network(sentence: np.ndarray) -> None:
+    expected = find_speech(sentence)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(find_speech, [sentence] * 8)) == [expected] * 8

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from indexer.ann import search
+from indexer.ann.hnsw_ivf import Approximate, ApproximateFile, brought_up
+from indexer.ann.search import Nearly
+from indexer.cache.segment_file import UnfitCacheError
+from indexer.errors import BadRequest
+from indexer.index import Index
+from indexer.records import FileRecord, NewItem, Person, Revision, Stat
+from indexer.search.exact_index import FaissIndex
+from indexer.search.segment import Part
+from indexer.search.vector_index import Neighbours
+from tests.helpers.fakes import DIM, SPACE
+from tests.helpers.places import everything
+
+KINDS = ["hnsw", "ivf"]
+COUNT = 600
+
+
+def vectors_of(ids):
+    """Near its number's own direction, so that a query has neighbours to be found."""
+    table = np.random.default_rng(5).standard_normal((20, DIM)).astype(np.float32)
+    noise = np.stack([np.random.default_rng(i).standard_normal(DIM) for i in ids])
+    return (table[np.asarray(ids) % 20] + 0.3 * noise).astype(np.float32)
+
+
+def part(ids):
+    ids = np.asarray(ids, np.int64)
+    return Part.of(ids, ids // 2, ids % 2 == 0, vectors_of(ids), "cosine")
+
+
+def vector_index(parts):
+    return FaissIndex(DIM, "cosine", "cpu", parts)
+
+
+QUERIES = vectors_of(range(2000, 2040))
+
+
+def share_found(found, right):
+    return np.mean([np.isin(a, b).mean() for a, b in zip(right.ids, found.ids, strict=True)])
+
+
+def put(index, ids):
+    """Items as files of their own; number i is of person i % 3, a face if i is even."""
+    folder = index.folder.parent
+    with index.writing() as catalog, catalog.write("test") as write:
+        write.put_files(
+            [
+                (
+                    FileRecord(
+                        path=folder / f"{i}.jpg",
+                        gallery=folder,
+                        stat=Stat(i, i),
+                        sha256=f"{i:064x}",
+                        settings="test",
+                        asked=frozenset({(f"person-{i % 3}", None, 0.0, None)}),
+                    ),
+                    [NewItem(f"person-{i % 3}", ("face", "voice")[i % 2], 0.0, None, None, vector)],
+                )
+                for i, vector in zip(ids, vectors_of(ids), strict=True)
+            ],
+            {f"person-{p}": Person(f"person-{p}", gender="f" if p == 0 else "m") for p in range(3)},
+        )
+
+
+@pytest.fixture(params=KINDS)
+def index(request, tmp_path):
+    with Index.create(tmp_path / "index", SPACE, notes={"approximate": request.param}) as made:
+        put(made, range(COUNT))
+        yield made
+
+
+def files(index):
+    return sorted(path.name for path in (index.folder / "cache").glob("approximate*"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_most_of_the_nearest_are_found_and_their_scores_are_exact(kind):
+    parts = [part(range(400)), part(range(400, 600)).without(np.arange(200) < 20)]
+    vectors = vector_index(parts)
+    way = Nearly(vectors, Approximate.of(kind, "cosine", parts))
+    found, right = way.nearest(QUERIES, 10), vectors.nearest(QUERIES, 10)
+    assert found.plan.kind == kind
+    assert share_found(found, right) > 0.8
+    scores = [dict(zip(*row, strict=True)) for row in zip(right.ids, right.scores, strict=True)]
+    for ids, near, true in zip(found.ids, found.scores, scores, strict=True):
+        assert all(true.get(i, s) == s for i, s in zip(ids, near, strict=True))
+        assert not np.isin(ids, np.arange(400, 420)).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_came_since_is_found_and_what_went_is_not(kind):
+    before = part(range(500))
+    made = Approximate.of(kind, "cosine", [before])
+    gone = np.isin(before.ids, vector_index([before]).nearest(QUERIES[:1], 5).ids)
+    parts = [before.without(gone), part(range(2000, 2010))]
+    found = Nearly(vector_index(parts), made).nearest(QUERIES[:10], 4)
+    assert found.plan.kind == kind
+    assert found.ids[:, 0].tolist() == list(range(2000, 2010))
+    assert not np.isin(found.ids, before.ids[gone]).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("k", "matching"),
+    [(3, 100), (3, 0), (200, 600), (600, 600)],
+    ids=["few match", "none match", "a deep answer", "all that there are"],
+)
+def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(kind, k, matching):
+    parts = [part(range(COUNT))]
+    vectors = vector_index(parts)
+    wanted = vectors.selection(np.arange(COUNT) < matching)
+    found = Nearly(vectors, Approximate.of(kind, "cosine", parts)).nearest(QUERIES, k, wanted)
+    right = vectors.nearest(QUERIES, k, wanted)
+    np.testing.assert_array_equal(found.ids, right.ids)
+    assert found.plan == right.plan
+
+
+def test_too_few_proposed_is_answered_exactly(monkeypatch):
+    monkeypatch.setattr(search, "SPARE", 0)
+    parts = [part(range(COUNT))]
+    vectors, made = vector_index(parts), Approximate.of("hnsw", "cosine", parts)
+    wanted = vectors.selection(~np.isin(parts[0].ids, vectors.nearest(QUERIES, 10).ids))
+    found = Nearly(vectors, made).nearest(QUERIES, 5, wanted)
+    assert found.plan.kind == "selector"
+    np.testing.assert_array_equal(found.ids, vectors.nearest(QUERIES, 5, wanted).ids)
+
+
+def test_an_unselective_filter_is_kept():
+    parts = [part(range(COUNT))]
+    vectors = vector_index(parts)
+    wanted = vectors.selection(parts[0].faces)
+    found = Nearly(vectors, Approximate.of("hnsw", "cosine", parts)).nearest(QUERIES, 5, wanted)
+    assert found.plan.matching == COUNT // 2
+    assert (found.ids % 2 == 0).all()
+
+
+def test_an_approximate_index_is_brought_up_by_what_changed(monkeypatch):
+    old = part(range(500))
+    made = Approximate.of("hnsw", "cosine", [old])
+    assert brought_up(made, "hnsw", "cosine", [old, part(range(500, 510))]) is None
+    monkeypatch.setattr("indexer.ann.hnsw_ivf.LEFT_OUT", 5)
+    grown = brought_up(made, "hnsw", "cosine", [old, part(range(500, 510))])
+    assert grown.ids.tolist() == list(range(510))
+    assert made.ids.tolist() == list(range(500))  # which another thread may be asking
+    anew = brought_up(made, "hnsw", "cosine", [old.without(old.ids < 200)])
+    assert anew.ids.tolist() == list(range(200, 500))
+    assert brought_up(made, "ivf", "cosine", [old]).kind == "ivf"
+    assert brought_up(made, "hnsw", "cosine", [part(range(2000))]) is not made
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "stamp", "lost"])
+def test_a_damaged_file_is_seen(tmp_path, damage):
+    kept = ApproximateFile(tmp_path, SPACE)
+    kept.store(Approximate.of("hnsw", "cosine", [part(range(50))]), Revision(1, "now"))
+    (path,) = tmp_path.glob("approximate-*")
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    elif damage == "lost":
+        path.unlink()
+    else:
+        stamp = tmp_path / "approximate.json"
+        facts = json.loads(stamp.read_text())
+        stamp.write_text(json.dumps({**facts, "revision": {"number": 9, "at": "now"}}))
+    assert len(kept.problems()) == 1
+    with pytest.raises(UnfitCacheError):
+        ApproximateFile(tmp_path, SPACE).load()
+
+
+# As part of an index
+
+
+def test_an_index_is_asked_exactly_unless_told_otherwise(index):
+    kind = index.notes()["approximate"]
+    assert index.search(QUERIES, 5).plan.kind == "everything"
+    near = index.search(QUERIES, 5, approximate=True)
+    assert near.plan.kind == kind
+    few = {"modality": "face", "where": {"person": "person-1"}}
+    assert index.search(QUERIES, 5, **few, approximate=True).plan.kind == "gather"
+    people = index.search(QUERIES, 3, by="person", approximate=True)
+    assert all(len({item.person.key for item, _ in hits}) == 3 for hits in people.hits)
+
+
+def test_no_approximate_index_is_said(tmp_path):
+    with Index.create(tmp_path / "index", SPACE) as index:
+        put(index, range(10))
+        assert files(index) == []
+        for ask in (lambda: index.search(QUERIES, 5, approximate=True), index.recall):
+            with pytest.raises(BadRequest, match=r"no approximate one; make it with"):
+                ask()
+
+
+def test_it_survives_updates_and_goes_when_it_is_not_wanted(index):
+    put(index, range(COUNT, COUNT + 30))
+    with Index.open(index.folder) as reader:
+        found = reader.search(vectors_of([COUNT + 7]), 1, approximate=True)
+        assert found.plan.kind == index.notes()["approximate"]
+        assert found.hits[0][0][0].path.name == f"{COUNT + 7}.jpg"
+    index.note({"approximate": "none"})
+    assert files(index) == []
+
+
+def test_a_damaged_one_is_not_used_and_made_anew(index, caplog):
+    (path,) = (index.folder / "cache").glob("approximate-*")
+    path.write_bytes(path.read_bytes()[:-1])
+    with Index.open(index.folder) as reader:
+        assert reader.search(QUERIES, 5, approximate=True).plan.kind == "everything"
+        assert "approximate index is not used" in caplog.text
+        assert "approximate index is unfit" in reader.verify()[0]
+    with Index.open(index.folder) as writer:
+        put(writer, [COUNT])
+        assert writer.verify() == []
+        assert writer.search(QUERIES, 5, approximate=True).plan.kind in KINDS
+
+
+def test_forgetting_makes_it_anew_without_the_person(index):
+    before = files(index)
+    receipt = index.forget("person-0")
+    assert receipt.clean
+    assert not set(before) & set(files(index)) - {"approximate.json"}
+    _, made = ApproximateFile(index.folder / "cache", SPACE).load()
+    assert len(made.ids) == COUNT * 2 // 3
+    assert index.verify() == []
+    assert everything(index.folder)
+
+
+class NothingFound:
+    """Answers with no item at all."""
+
+    def __init__(self, plan):
+        self.plan = plan
+
+    def nearest(self, queries, k, wanted=None):
+        ids = np.full((len(queries), k), -1, np.int64)
+        return Neighbours(ids, np.full(ids.shape, -np.inf, np.float32), self.plan)
+
+
+def test_recall_is_measured_against_the_exact_answer(index, monkeypatch):
+    result = index.recall(40, 5)
+    assert (result.kind, result.asked, result.k) == (index.notes()["approximate"], 40, 5)
+    assert 0.7 < result.recall <= 1
+    assert min(result.exact_ms, result.approximate_ms) > 0
+    nothing = NothingFound(index.search(QUERIES, 1).plan)
+    monkeypatch.setattr(Nearly, "nearest", nothing.nearest)
+    assert index.recall(40, 5).recall == 0

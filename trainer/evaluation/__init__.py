@@ -1,0 +1,1 @@
+"""Audited figures of a model, of vectors or of scores."""

@@ -1,0 +1,169 @@
+"""What the likeness of two voices is worth to whoever names speakers, for a trained checkpoint.
+
+``python -m trainer.recipes.fit_speakers --data DATA --out FILE`` fits it by the people of the
+checkpoint's record and writes it there: distributions on training people, of whom there are enough,
+and what they are worth on validation people, who are new to the model and to the distributions.
+Half of everybody's speech is that of a person of an index, the other, with noise, that of speakers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from avsearch.annotation.identification.plda import RECORD, Means, as_record
+from avsearch.annotation.identification.speaker_model import weighted_mean
+from avsearch.media import SAMPLE_RATE, MediaExtractor
+from avsearch.models import MODELS, load_model
+from avsearch.models.checkpoint import load_checkpoint, put_record
+from indexer.types import Embedder, Media, Vectors
+from trainer.data.pcm import waveform
+from trainer.evaluation.fit_plda import Pairs, Takes, calibrated, costs_of, fit_plda
+from trainer.recipes.galleries import read_gallery
+
+GALLERIES: Final = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
+MOST: Final = 24  # stretches of a person
+SPEAKERS: Final = 4  # of a person, each in another recording
+NOISE_DB: Final = (5.0, 35.0)  # below the speech
+SHORTEST_S: Final = 1.0
+SEED: Final = 0
+
+Samples = NDArray[np.float32]
+Spoken = Mapping[str, Sequence[Samples]]  # stretches of speech of people
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--out", type=click.Path(exists=True, path_type=Path), required=True)
+def main(data: Path, out: Path) -> None:
+    """Fit it for a checkpoint, and say what it costs."""
+    fit(data, out)
+
+
+def fit(data: Path, checkpoint: Path) -> None:
+    """Write into a checkpoint what voices are worth, by the people of its record."""
+    record = load_checkpoint(checkpoint, MODELS).record
+    training, validation = (
+        read_voices(data, record["people"][side]) for side in ("train", "validation")
+    )
+    voices = heard({**training, **validation}, load_model(checkpoint), np.random.default_rng(SEED))
+    seen, unseen = (
+        voices.pairs(rows) for rows in (slice(len(training)), slice(len(training), None))
+    )
+    known = calibrated(fit_plda(voices.takes.of_first(len(training))), unseen)
+    found = costs_of(known, unseen)
+    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found}})
+    click.echo(f"scale {known.scale:.3f}, offset {known.offset:.3f}")
+    click.echo(f"validation people: {found}; training people: {costs_of(known, seen)}")
+
+
+def read_voices(data: Path, people: Sequence[str]) -> Spoken:
+    """Some stretches of speech of each of these people, two at least; others are left out."""
+    found: dict[str, list[Samples]] = {}
+    for name in GALLERIES:
+        for example in read_gallery(data / name, MediaExtractor(), frozenset(people)):
+            if example.modality == "voice":
+                found.setdefault(example.person, []).append(waveform(example.data))
+    halved = {who: _halves(spoken) for who, spoken in found.items()}
+    return {who: spoken[:MOST] for who, spoken in sorted(halved.items()) if len(spoken) > 1}
+
+
+def _halves(spoken: list[Samples]) -> list[Samples]:
+    """The only stretch of somebody in two; one too short for that alone."""
+    if len(spoken) > 1 or len(spoken[0]) < 2 * SHORTEST_S * SAMPLE_RATE:
+        return spoken
+    return np.array_split(spoken[0], 2)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Voices:
+    """What is fitted on: takes, and speakers with people."""
+
+    takes: Takes
+    speakers: Means
+    whose: NDArray[np.int64]  # (speakers,) rows of people
+    people: Means
+
+    def pairs(self, rows: slice) -> Pairs:
+        """Some of the people with their speakers."""
+        numbers = np.arange(len(self.people.vectors))[rows]
+        own = np.isin(self.whose, numbers)
+        return Pairs(
+            Means(self.speakers.vectors[own], self.speakers.seconds[own]),
+            Means(self.people.vectors[rows], self.people.seconds[rows]),
+            self.whose[own, None] == numbers,
+        )
+
+
+def heard(spoken: Spoken, embedder: Embedder, rng: np.random.Generator) -> Voices:
+    """Half of everybody's stretches as people of an index, half in noise as speakers."""
+    enrolled = [every[::2] for every in spoken.values()]
+    said = [in_a_recording(every[1::2], rng) for every in spoken.values() for _ in range(SPEAKERS)]
+    people, speakers = _embedded(enrolled, embedder), _embedded(said, embedder)
+    whose = np.repeat(np.arange(len(enrolled)), SPEAKERS)
+    takes = dataclasses.replace(speakers, people=whose[speakers.people])
+    return Voices(_both(people, takes), _means(speakers), whose, _means(people))
+
+
+def in_a_recording(said: Sequence[Samples], rng: np.random.Generator) -> list[Samples]:
+    """Parts of some stretches, one or more, in the noise of one recording."""
+    chosen = rng.permutation(len(said))[: rng.integers(1, len(said) + 1)]
+    below_db = rng.uniform(*NOISE_DB)
+    return [in_noise(part(said[at], rng), below_db, rng) for at in chosen]
+
+
+def part(samples: Samples, rng: np.random.Generator) -> Samples:
+    """A part of a stretch, of any length from a second on."""
+    length = rng.integers(min(len(samples), round(SHORTEST_S * SAMPLE_RATE)), len(samples) + 1)
+    start = rng.integers(len(samples) - length + 1)
+    return samples[start : start + length]
+
+
+def in_noise(samples: Samples, below_db: float, rng: np.random.Generator) -> Samples:
+    """With noise that falls towards high frequencies, so far below."""
+    white = rng.standard_normal(len(samples) + 1)
+    noise = white[1:] + white[:-1]
+    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) * 10 ** (-below_db / 20)
+    return np.asarray(samples + noise * (level / noise.std()), np.float32)
+
+
+def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
+    """The stretches of people, numbered as they come."""
+    whose = [who for who, every in enumerate(spoken) for _ in every]
+    flat = [samples for every in spoken for samples in every]
+    media = [Media(Path("take"), "voice", float(at), data=one) for at, one in enumerate(flat)]
+    vectors = embedder.embed(media).vectors
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    seconds = np.array([len(samples) / SAMPLE_RATE for samples in flat])
+    return Takes(unit, np.array(whose, np.int64), seconds)
+
+
+def _means(takes: Takes) -> Means:
+    """The mean of the takes of each, by their lengths."""
+    vectors: list[Vectors] = []
+    seconds: list[float] = []
+    for who in range(int(takes.people.max()) + 1):
+        own = takes.people == who
+        vectors.append(weighted_mean(takes.vectors[own], takes.seconds[own]))
+        seconds.append(float(takes.seconds[own].sum()))
+    return Means(np.stack(vectors), np.array(seconds))
+
+
+def _both(first: Takes, second: Takes) -> Takes:
+    """The takes of the same people together."""
+    return Takes(
+        *(
+            np.concatenate([getattr(each, field.name) for each in (first, second)])
+            for field in dataclasses.fields(Takes)
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
