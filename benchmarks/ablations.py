@@ -38,8 +38,8 @@ from benchmarks.mapped_world import MAPS, MappedWorld
 from benchmarks.unseen import ACCURACY, PRECISION, Unseen, tables_of
 from benchmarks.variants import ORDERINGS, VARIANTS, Ordering
 from trainer.data.synthetic.feature_maps import CROWD, STEPS
-from trainer.evaluation.bootstrap import DRAWS, Draws, Interval
-from trainer.training.config import Request
+from trainer.evaluation.bootstrap import RESAMPLES, Interval, PersonBootstrap
+from trainer.training.config import TrainRequest
 from trainer.training.run import train
 
 EACH = 2  # items of a person in a batch
@@ -68,7 +68,7 @@ def maps(out: Path, people: int, takes: int, crowd: int, steps: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Course:
+class TrainConfig:
     """What all runs have in common."""
 
     maps: Path
@@ -89,7 +89,7 @@ class Course:
 @click.option("--variant", "chosen", multiple=True, type=click.Choice(list(VARIANTS)))
 def run(seeds: int, jobs: int, chosen: tuple[str, ...], **options: Any) -> None:
     """Train and test the variants."""
-    course = Course(**options)
+    course = TrainConfig(**options)
     course.out.mkdir(parents=True, exist_ok=True)
     wanted = [(name, seed) for seed in range(seeds) for name in chosen or VARIANTS]
     missing = [each for each in wanted if not _file(course, *each).exists()]
@@ -104,7 +104,7 @@ def run(seeds: int, jobs: int, chosen: tuple[str, ...], **options: Any) -> None:
             click.echo(line)
 
 
-def run_one(course: Course, name: str, seed: int) -> str:
+def run_one(course: TrainConfig, name: str, seed: int) -> str:
     """Train and test a variant with a seed, leave its file, and say what came of it."""
     torch.set_num_threads(1)
     _forget_unfinished(course, name, seed)
@@ -123,18 +123,18 @@ def run_one(course: Course, name: str, seed: int) -> str:
     return f"{name}, seed {seed}: mAP {precision:.3f} in {told['seconds']:.1f} s"
 
 
-def _checkpoint(course: Course, name: str, seed: int) -> Path:
+def _checkpoint(course: TrainConfig, name: str, seed: int) -> Path:
     return course.out / "checkpoints" / f"{name}-{seed}.safetensors"
 
 
-def _forget_unfinished(course: Course, name: str, seed: int) -> None:
+def _forget_unfinished(course: TrainConfig, name: str, seed: int) -> None:
     """Remove what a run that was stopped has left: a training is not begun over another."""
     checkpoint = _checkpoint(course, name, seed)
     checkpoint.unlink(missing_ok=True)
     shutil.rmtree(checkpoint.with_suffix(".training"), ignore_errors=True)
 
 
-def _file(course: Course, name: str, seed: int) -> Path:
+def _file(course: TrainConfig, name: str, seed: int) -> Path:
     return course.out / f"{name}-{seed}.json"
 
 
@@ -145,10 +145,10 @@ def _device(name: str) -> str:
     return Machine.here(["torch", "numpy"]).described()
 
 
-def _trained(course: Course, name: str, seed: int) -> Any:
+def _trained(course: TrainConfig, name: str, seed: int) -> Any:
     """The checkpoint of a variant that validation people score best."""
     variant = VARIANTS[name]
-    request = Request(
+    request = TrainRequest(
         model=variant.model,
         out=_checkpoint(course, name, seed),
         small=True,
@@ -166,7 +166,7 @@ def _trained(course: Course, name: str, seed: int) -> Any:
     return load_checkpoint(trained.checkpoint, MODELS).network.to(pick_device(course.device))
 
 
-def _tested(model: Any, course: Course) -> dict[str, Any]:
+def _tested(model: Any, course: TrainConfig) -> dict[str, Any]:
     """What every unseen person's items reach, by each way to compare."""
     there = MappedWorld(course.maps)
     unseen = Unseen.of(there.read(model.settings)["test"], there.world)
@@ -236,10 +236,12 @@ def _seed(one: dict[str, Any]) -> int:
 
 def interval(values: Floats) -> Interval:
     """The 95 % interval of the mean of (seeds, people) if others of both had been drawn."""
-    seeds, people = (Draws(count, seed=at).counts for at, count in enumerate(values.shape))
+    seeds, people = (
+        PersonBootstrap(count, seed=at).counts for at, count in enumerate(values.shape)
+    )
     means = np.einsum("ds,sp,dp->d", seeds, values, people) / values.size
     low, high = np.quantile(means, [0.025, 0.975])
-    assert len(means) == DRAWS
+    assert len(means) == RESAMPLES
     return float(low), float(high)
 
 

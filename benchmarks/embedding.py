@@ -35,7 +35,7 @@ from benchmarks.markdown import table
 from benchmarks.measure import Figure
 from benchmarks.whole_numbers import write_int8
 from indexer.types import MODALITIES, Kind, Modality, Vectors
-from trainer.evaluation.bootstrap import Draws, interval
+from trainer.evaluation.bootstrap import PersonBootstrap, interval
 from trainer.evaluation.metrics import equal_error_rate
 
 BATCH = 16  # of a core
@@ -160,7 +160,7 @@ class Bench:
         first, second = np.triu_indices(len(self.tested.people), 1)
         people = self.tested.people
         same = people[first] == people[second]
-        draws = Draws(int(people.max()) + 1)
+        draws = PersonBootstrap(int(people.max()) + 1)
         rates, drawn = [], []
         for vectors in (one, other):
             scores = (vectors @ vectors.T)[first, second]

@@ -25,7 +25,7 @@ from benchmarks.memory import Memory
 from indexer.types import Vectors
 from trainer.evaluation.metrics import Bools, Floats, average_precision, equal_error_rate, roc_auc
 from trainer.evaluation.retrieval import rank_vectors
-from trainer.evaluation.score import Judged, score
+from trainer.evaluation.score import MetricSet, score
 from trainer.evaluation.scorers import VectorScorer
 from trainer.protocols.text_lists import read_list
 from trainer.protocols.trials import Ints, Matching, Protocol, Retrieval
@@ -176,7 +176,7 @@ def _spent(
     return bare, whole
 
 
-def _evaluated(path: Path, people: People, scorer: VectorScorer) -> Judged:
+def _evaluated(path: Path, people: People, scorer: VectorScorer) -> MetricSet:
     """Every figure of a list with its interval."""
     return score(read_list(path, people), scorer).judge()
 

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.evaluation import list_files, print_table
 from trainer.evaluation.items import attributes_of
-from trainer.evaluation.score import Judged, Oracle, score
+from trainer.evaluation.score import MetricSet, Oracle, score
 from trainer.evaluation.section import ORACLES
 from trainer.protocols.text_lists import read_list
 from trainer.protocols.voxceleb_people import read_people
@@ -40,7 +40,7 @@ def main(lists: Path) -> None:
     print_table(("list", "trials", "figure", *ORACLES), rows)
 
 
-def _values(judged: list[Judged], figure: str) -> list[str]:
+def _values(judged: list[MetricSet], figure: str) -> list[str]:
     values = [each.figures[figure] for each in judged]
     return [f"{each.value:.3f} [{each.lower:.3f}, {each.upper:.3f}]" for each in values]
 

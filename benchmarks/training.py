@@ -35,8 +35,8 @@ from benchmarks.models import noise, precision_option
 from trainer.data.dataset import BatchMaker, DataSet
 from trainer.data.load import read_data
 from trainer.data.splits import split
-from trainer.training.loop import Course, Precision, Trainer
-from trainer.training.prefetch import Ahead
+from trainer.training.loop import Precision, TrainConfig, Trainer
+from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.run import fitted
 
 FACES, FACE_VALUES = 137_060, 512
@@ -182,14 +182,14 @@ class Timed:
 
     def trainer(self) -> Trainer:
         """A new training that never ends."""
-        course = Course(steps=10**6, every=10**6, precision=self.precision)
+        course = TrainConfig(steps=10**6, every=10**6, precision=self.precision)
         return Trainer(MODELS[self.name](self.settings), course, device=self.device)
 
     def report(self, data: DataSet, batch: int, steps: int, blocks: int) -> None:
         """Print the rates on one set, beside those on one batch of it."""
         maker = BatchMaker(data, batch // EACH, EACH, np.random.default_rng(0))
         trainer, held = self.trainer(), maker.make().to(self.device)
-        with Ahead.of_device(maker, self.device) as batches:
+        with BatchPrefetcher.of_device(maker, self.device) as batches:
             trainer.turn([held])
             taken = rates(
                 steps,
