@@ -9,7 +9,7 @@ import pytest
 from indexer.errors import BadRequest
 from tests.helpers.sides import numbered_set
 from trainer.data.dataset import BatchMaker
-from trainer.data.features import feature_place
+from trainer.data.features import feature_source
 from trainer.data.load import DataOptions, read_data
 from trainer.data.splits import split
 from trainer.data.synthetic.world import World, write_gallery
@@ -127,7 +127,7 @@ def test_features_and_private_attributes_are_read_by_the_same_door(tmp_path):
     assert data.faces.private is None
     assert data.voices.private is not None
     assert data.voices.private[1].tolist() == [2.0] * 5
-    assert feature_place(tmp_path / "f.npz").voices is not None
+    assert feature_source(tmp_path / "f.npz").voices is not None
     assert not (tmp_path / "cache").exists()
 
 
