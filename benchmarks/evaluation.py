@@ -178,7 +178,7 @@ def _spent(
 
 def _evaluated(path: Path, people: People, scorer: VectorScorer) -> MetricSet:
     """Every figure of a list with its interval."""
-    return score(read_list(path, people), scorer).judge()
+    return score(read_list(path, people), scorer).metrics()
 
 
 def _bare(path: Path, known: Protocol, rows: Mapping[str, int], vectors: Vectors) -> None:

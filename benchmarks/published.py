@@ -32,7 +32,7 @@ def main(lists: Path) -> None:
             for key in ("gender", "nationality")
         }
         judged = [
-            score(protocol, Oracle(protocol.items, *(known[key] for key in keys))).judge()
+            score(protocol, Oracle(protocol.items, *(known[key] for key in keys))).metrics()
             for keys in ORACLES.values()
         ]
         figure = next(iter(judged[0].figures))

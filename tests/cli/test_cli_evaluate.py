@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_is_said_before_anything_is_embedded(evaluate, monk
 
     monkeypatch.setattr(systems, "audit_embedder", embeds)
     for words, said in (
-        (("--protocol", "1:10"), "Nothing is left to ask. 1:10 matching V-F within U needs 10"),
+        (("--protocol", "1:10"), "No protocol can be made. 1:10 matching V-F within U needs 10"),
         (
             ("--protocol", "ranking"),
             "no protocol 'ranking'; there are verification, retrieval, and",
