@@ -47,7 +47,7 @@ from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Stat
 from indexer.tables.people import read_people
 from indexer.types import Media, Modality, Space
-from trainer.evaluation.bootstrap import Draws
+from trainer.evaluation.bootstrap import PersonBootstrap
 from trainer.recipes.fit_speakers import GALLERIES
 
 Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
@@ -326,7 +326,7 @@ def _share(rows: Sequence[Row], column: str) -> str:
     places = np.array([people[row.person] for row in rows])
     spoken = np.bincount(places, [row.speech_s for row in rows], len(people))
     counted = np.bincount(places, [getattr(row, column) for row in rows], len(people))
-    drawn = Draws(len(people)).counts
+    drawn = PersonBootstrap(len(people)).counts
     low, high = np.quantile((drawn @ counted) / (drawn @ spoken), [0.025, 0.975])
     return f"{counted.sum() / spoken.sum():.3f} [{low:.3f}, {high:.3f}]"
 

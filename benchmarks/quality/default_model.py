@@ -33,10 +33,10 @@ from benchmarks.quality.trial_lists import write_people
 from benchmarks.quality.trial_media import Extract, whole_recordings
 from indexer.runtime.atomic import replacing
 from trainer.data.splits import SPLITS, Split
-from trainer.evaluation.run import Reached, Report, Request
-from trainer.evaluation.score import Figure
+from trainer.evaluation.run import EvalRequest, Report, SystemResult
+from trainer.evaluation.score import Metric
 from trainer.evaluation.section import MODEL
-from trainer.evaluation.systems import Means, Model, ReadyVectors
+from trainer.evaluation.systems import Model, ReadyVectors, RunOptions
 
 AUDITED = 12  # media of each list that are embedded again
 
@@ -56,7 +56,7 @@ def main(
     click.echo(Machine.here(["torch", "numpy"]).described())
     people, others = people_and_others(checkpoint, data, side)
     exam = prepare(out, people, others, seed, whole_recordings if whole else None)
-    model = Model(str(checkpoint), Means(sample=AUDITED))
+    model = Model(str(checkpoint), RunOptions(sample=AUDITED))
     ours = exam.take(model)
     theirs = beside(exam, out / "features") if compared else {}
     click.echo(f"\n{model.name} on {side} people:\n")
@@ -104,15 +104,15 @@ def beside(exam: Exam, folder: Path) -> Reaches:
             click.echo(f"{absent} Its columns are left out.")
         elif media:
             vectors = other_encoders.write_features(name, media, folder)
-            found |= exam.take(ReadyVectors(vectors, Means()), modality)
+            found |= exam.take(ReadyVectors(vectors, RunOptions()), modality)
     return found
 
 
 def write(out: Path, name: str, exam: Exam, ours: Reaches, theirs: Reaches) -> None:
     """Write the page and the figures in full."""
     lists = tuple(found.row.list for found in ours.values())
-    request = Request(lists=lists, tables=(exam.table,), media=exam.media, model=name)
-    reached = Reached(name, [found.section for found in ours.values()], {})
+    request = EvalRequest(lists=lists, tables=(exam.table,), media=exam.media, model=name)
+    reached = SystemResult(name, [found.section for found in ours.values()], {})
     Report(request, sys.argv, [reached]).write(out)
     told = {"ours": _plain(ours), "theirs": _plain(theirs)}
     with replacing(out / "figures.json") as partial:
@@ -134,7 +134,7 @@ def _plain(reaches: Reaches) -> dict[str, object]:
     }
 
 
-def _numbers(figure: Figure) -> list[float | None]:
+def _numbers(figure: Metric) -> list[float | None]:
     """A figure and the ends of its interval; None for what there is not."""
     values = dataclasses.astuple(figure)
     return [value if math.isfinite(value) else None for value in values]

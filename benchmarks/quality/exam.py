@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from benchmarks.quality.trial_folder import Row
 from indexer.types import Modality
-from trainer.evaluation.build_trials import Asked, Lists
+from trainer.evaluation.build_trials import Task, TrialLists
 from trainer.evaluation.compare import apart
 from trainer.evaluation.run import threshold_of
-from trainer.evaluation.score import Figure, Measured
+from trainer.evaluation.score import BootstrapMetric, Metric
 from trainer.evaluation.section import Section, examine
-from trainer.evaluation.systems import Contender
+from trainer.evaluation.systems import System
 from trainer.protocols.voxceleb_people import read_people
 
 
@@ -27,21 +27,21 @@ class Found:
     row: Row
     section: Section
     people: tuple[str, ...]  # whom the list names, in the order in which they are drawn
-    reached: Measured
-    women: Measured
-    men: Measured
+    reached: BootstrapMetric
+    women: BootstrapMetric
+    men: BootstrapMetric
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> Metric:
         """The row's figure, of all who ask."""
         return self.reached.figure()
 
     @property
-    def gap(self) -> Figure:
+    def gap(self) -> Metric:
         """The figure of women who ask less that of men."""
         return apart(self.women, self.men)
 
-    def less(self, other: Found) -> Figure:
+    def less(self, other: Found) -> Metric:
         """The figure less another's; ValueError where other people were asked about."""
         if self.people != other.people:
             raise ValueError("figures of other people cannot be drawn together")
@@ -60,11 +60,11 @@ class Exam:
 
     media: Path
     table: Path
-    asked: Sequence[tuple[Row, Asked]]
-    chosen: Asked | None
+    asked: Sequence[tuple[Row, Task]]
+    chosen: Task | None
     genders: Mapping[str, str]
 
-    def take(self, contender: Contender, within: Modality | None = None) -> Reaches:
+    def take(self, contender: System, within: Modality | None = None) -> Reaches:
         """What a contender reaches, by title, on all rows or those within one modality."""
         rows = [(row, asked) for row, asked in self.asked if within in (None, row.within)]
         found = (self._ask(contender, *each) for each in tqdm(rows, contender.name, disable=None))
@@ -77,7 +77,7 @@ class Exam:
             asked.append(self.chosen)
         return {name: media.path for each in asked for name, media in each.media.items()}
 
-    def _ask(self, contender: Contender, row: Row, asked: Asked) -> Found:
+    def _ask(self, contender: System, row: Row, asked: Task) -> Found:
         subject = contender.subject(asked)
         if row.within == "face" and self.chosen is not None:
             threshold = threshold_of(contender, self.chosen, [asked])
@@ -104,6 +104,6 @@ def read_exam(folder: Path, rows: Sequence[Row], chosen: Sequence[Row] = ()) -> 
     return Exam(media, table, asked, others, genders)
 
 
-def _read(row: Row, table: Path, media: Path) -> Asked:
-    (asked,) = Lists((row.list,), (table,), media, (row.answer,)).ask()
+def _read(row: Row, table: Path, media: Path) -> Task:
+    (asked,) = TrialLists((row.list,), (table,), media, (row.answer,)).ask()
     return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.quality import other_encoders
 from benchmarks.quality.exam import Found, Reaches
 from benchmarks.tables import table
-from trainer.evaluation.score import Figure
+from trainer.evaluation.score import Metric
 
 MOST_LOST = 0.05  # of the equal error rate, by what is done to a voice
 KNOWING = "knows gender"
@@ -88,10 +88,10 @@ def _lost(found: Found, all_found: Reaches) -> str:
     return "" if found.row.clean is None else _points(found.less(all_found[found.row.clean]))
 
 
-def _text(figure: Figure) -> str:
+def _text(figure: Metric) -> str:
     return f"{figure.value:.3f} [{figure.lower:.3f}, {figure.upper:.3f}]"
 
 
-def _points(figure: Figure) -> str:
+def _points(figure: Metric) -> str:
     values = (f"{100 * value:+.1f}" for value in (figure.value, figure.lower, figure.upper))
     return "{} [{}, {}]".format(*values)

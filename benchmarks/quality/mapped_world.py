@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from benchmarks.quality.synthetic_maps import write_maps
 from indexer.types import Modality
 from trainer.data.dataset import DataSet
-from trainer.data.features import Table, read_feature_file, write_feature_file
-from trainer.data.load import Options, read_data
+from trainer.data.features import FeatureTable, read_feature_file, write_feature_file
+from trainer.data.load import DataOptions, read_data
 from trainer.data.splits import Split, split
 from trainer.data.synthetic.dataset import SyntheticSet
 from trainer.data.synthetic.world import World
@@ -87,7 +87,7 @@ class MappedWorld:
     def read(self, settings: Any) -> dict[Split, DataSet]:
         """The people by side, with their private attributes where the settings take any."""
         private = self.folder / PRIVATE if getattr(settings, "private", False) else None
-        options = Options(face_private=private, voice_private=private)
+        options = DataOptions(face_private=private, voice_private=private)
         data = read_data([self.folder / MAPS], NoMedia(), self.folder, options)
         return split(data, sides(len(data.people)))
 
@@ -97,11 +97,11 @@ def write_private(maps_file: Path, chosen: SyntheticSet, out: Path) -> None:
     world, rng = World(chosen.world, chosen.seed), np.random.default_rng(chosen.seed)
     measure: dict[Modality, Callable[[Floats, np.random.Generator], NDArray[np.float32]]]
     measure = {"face": _face_answers, "voice": _voice_measures}
-    tables: dict[Modality, Table] = {}
+    tables: dict[Modality, FeatureTable] = {}
     for modality, table in read_feature_file(maps_file).items():
         people = [world.person(int(key[1:])) for key in table.people]
         traits = np.array([getattr(person, f"{modality}_traits") for person in people])
-        tables[modality] = Table(measure[modality](traits, rng), table.paths, table.people)
+        tables[modality] = FeatureTable(measure[modality](traits, rng), table.paths, table.people)
     write_feature_file(out, tables)
 
 

@@ -21,7 +21,7 @@ from avsearch.media import SAMPLE_RATE, read_image, read_sound
 from indexer.errors import BadRequest
 from indexer.ingest.read_file import file_sha256
 from indexer.types import Modality, Vectors
-from trainer.data.features import Table, write_feature_file
+from trainer.data.features import FeatureTable, write_feature_file
 from trainer.recipes.pretrained_trunks import FACE_FILE, teacher_file
 
 Encode = Callable[[Path], NDArray[np.float32]]
@@ -57,7 +57,7 @@ def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
         shown = tqdm(media.values(), name, unit="file", disable=None)
         vectors: Vectors = np.stack([encode(file) for file in shown])
         people = [item.partition("/")[0] for item in media]
-        write_feature_file(path, {modality: Table(vectors, list(media), people)})
+        write_feature_file(path, {modality: FeatureTable(vectors, list(media), people)})
     return path
 
 

@@ -46,11 +46,11 @@ from trainer.data.dataset import BatchMaker, DataSet
 from trainer.data.load import read_data
 from trainer.data.splits import Split, split
 from trainer.data.synthetic.dataset import SyntheticSet
-from trainer.evaluation.score import Figure
-from trainer.training.config import Request
-from trainer.training.loop import Course, Trainer
-from trainer.training.prefetch import Ahead
-from trainer.training.run import Trained, fitted, train
+from trainer.evaluation.score import Metric
+from trainer.training.config import TrainRequest
+from trainer.training.loop import TrainConfig, Trainer
+from trainer.training.prefetch import BatchPrefetcher
+from trainer.training.run import TrainResult, fitted, train
 from trainer.training.settings import make_settings
 
 FACE_SIZE = 64  # pixels a side, of all models, so that all share what is drawn
@@ -233,8 +233,8 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any], words: tuple[str, ...])
     return dataclasses.replace(recipe, **given, words={**recipe.words, **more})
 
 
-def _request(name: str, recipe: Recipe, out: Path, seed: int, precision: Any) -> Request:
-    return Request(
+def _request(name: str, recipe: Recipe, out: Path, seed: int, precision: Any) -> TrainRequest:
+    return TrainRequest(
         model=name,
         out=out / f"{name}.safetensors",
         small=True,
@@ -249,28 +249,28 @@ def _request(name: str, recipe: Recipe, out: Path, seed: int, precision: Any) ->
     )
 
 
-def seconds_a_step(request: Request, source: Source) -> float:
+def seconds_a_step(request: TrainRequest, source: Source) -> float:
     """How long a step takes here and now, with data that comes in."""
     kind = MODELS[request.model]
     settings = make_settings(kind.Settings, request.words, small=True)
     data = source.read(settings)["train"]
-    course = Course(steps=10**6, every=10**6, precision=request.precision)
+    course = TrainConfig(steps=10**6, every=10**6, precision=request.precision)
     trainer = Trainer(kind(fitted(settings, data)), course)
     assert request.batch is not None
     people = request.batch // request.each
     maker = BatchMaker(data, people, request.each, np.random.default_rng(0))
-    with Ahead.of_device(maker, torch.device("cpu")) as batches:
+    with BatchPrefetcher.of_device(maker, torch.device("cpu")) as batches:
         took = [_timed(trainer, batches) for _ in range(PROBED)]
     return float(np.mean(took[PROBED // 4 :]))
 
 
-def _timed(trainer: Trainer, batches: Ahead) -> float:
+def _timed(trainer: Trainer, batches: BatchPrefetcher) -> float:
     started = time.perf_counter()
     trainer.turn([batches.next()[1]])
     return time.perf_counter() - started
 
 
-def _tested(trained: Trained, source: Source) -> dict[str, Any]:
+def _tested(trained: TrainResult, source: Source) -> dict[str, Any]:
     """What the kept checkpoint reaches on the test people, by each way to compare."""
     model: Any = load_checkpoint(trained.checkpoint, MODELS).network
     unseen = Unseen.of(source.read(model.settings)["test"], source.world)
@@ -327,10 +327,10 @@ def described(runs: list[dict[str, Any]]) -> str:
 
 
 def _cells(run: Mapping[str, Any], way: str) -> list[str]:
-    return [_rounded(Figure(*run["figures"][way][name])) for name in COLUMNS]
+    return [_rounded(Metric(*run["figures"][way][name])) for name in COLUMNS]
 
 
-def _rounded(figure: Figure) -> str:
+def _rounded(figure: Metric) -> str:
     return f"{figure.value:.3f} [{figure.lower:.3f}, {figure.upper:.3f}]"
 
 

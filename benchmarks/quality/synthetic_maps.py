@@ -26,7 +26,7 @@ from avsearch.models.layers.batch import BatchSide
 from avsearch.models.layers.frontends import Spectrogram, scale_pixels
 from indexer.types import MODALITIES, Modality
 from trainer.data.dataset import BatchMaker, DataSet, Side, labelled_by_person
-from trainer.data.features import Table, write_feature_file
+from trainer.data.features import FeatureTable, write_feature_file
 from trainer.data.load import read_data
 from trainer.data.synthetic.dataset import SyntheticSet, parse_synthetic
 from trainer.data.synthetic.world import World, write_people
@@ -135,14 +135,14 @@ def train_trunks(trunks: dict[Modality, Trunk], crowd: DataSet, steps: int) -> N
 
 
 @torch.inference_mode()
-def map_side(trunk: Trunk, side: Side, names: tuple[str, ...]) -> Table:
+def map_side(trunk: Trunk, side: Side, names: tuple[str, ...]) -> FeatureTable:
     """The maps of every item of a side, (n, 64, 7, 7) float16, and whose they are."""
     trunk.eval()
     rows = np.array_split(np.arange(len(side)), -(-len(side) // _AT_A_TIME))
     parts = [trunk(side.batch(part).inputs).half().numpy() for part in rows]
     people = [names[number] for number in side.people]
     paths = [f"{person}/{at}" for at, person in enumerate(people)]
-    return Table(np.concatenate(parts), paths, people)
+    return FeatureTable(np.concatenate(parts), paths, people)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from trainer.data.synthetic.dataset import SyntheticSet
 from trainer.data.synthetic.world import World
 from trainer.evaluation.metrics import matching_hits
 from trainer.evaluation.retrieval import Ranking
-from trainer.evaluation.score import Figure, Scored, score
+from trainer.evaluation.score import Metric, Scores, score
 from trainer.protocols.generate import Generator
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Register, Verification
 from trainer.training.validation import first_items, forward
@@ -36,7 +36,7 @@ AUC, ACCURACY, PRECISION = "AUC", "1:2", "mAP"
 WAYS: dict[str, tuple[Modality, Modality]] = {"V-F": ("voice", "face"), "F-V": ("face", "voice")}
 
 Table = NDArray[np.float32]  # (voices, faces), larger is nearer
-Figures = dict[str, Figure]
+Figures = dict[str, Metric]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _joined(parts: Sequence[Matching]) -> Matching:
     )
 
 
-def _answers(scored: Scored) -> NDArray[np.float64]:
+def _answers(scored: Scores) -> NDArray[np.float64]:
     """How well each question was answered, 0 to 1."""
     if isinstance(scored.scores, Ranking):
         return scored.scores.average_precision

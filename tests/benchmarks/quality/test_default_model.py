@@ -19,7 +19,7 @@ from benchmarks.quality.trial_media import TrialMedia
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media
 from tests.helpers.tiny import face_noise, tiny_adsm, voice_noise
-from trainer.evaluation.systems import Means, Model
+from trainer.evaluation.systems import Model, RunOptions
 
 MANY = {"lfw": 3, "librispeech": 1, "ravdess": 4, "nemo": 4}  # files of a person
 SIDES = ("train", "validation", "test")
@@ -210,7 +210,7 @@ def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
 ):
     rows = [each for each in exam.asked if each[0].title in FEW]
     exam = dataclasses.replace(exam, asked=rows)
-    model = Model(str(checkpoint), Means(device="cpu", sample=3))
+    model = Model(str(checkpoint), RunOptions(device="cpu", sample=3))
     ours = exam.take(model)
     assert tuple(ours) == FEW
     assert all(found.section.valid for found in ours.values())
