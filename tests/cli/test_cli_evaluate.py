@@ -92,7 +92,7 @@ def test_an_index_and_another_model_are_compared_on_its_media(evaluate, run, ind
     done = evaluate("--protocol", "1:2", "--compare", indexed, models[1])
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert f"{indexed.name} less {models[1].name}:" in lines
+    assert f"{indexed.name} minus {models[1].name}:" in lines
     assert lines[-1].split()[:4] == ["1:2", "V-F", "U", "accuracy"]
 
 
