@@ -47,11 +47,10 @@ from trainer.data.load import read_data
 from trainer.data.splits import Split, split
 from trainer.data.synthetic.dataset import SyntheticSet
 from trainer.evaluation.score import Metric
-from trainer.training.config import TrainRequest
+from trainer.training.config import TrainRequest, fit_settings, make_settings
 from trainer.training.loop import TrainConfig, Trainer
 from trainer.training.prefetch import BatchPrefetcher
-from trainer.training.run import TrainResult, fitted, train
-from trainer.training.settings import make_settings
+from trainer.training.run import TrainResult, train
 
 FACE_SIZE = 64  # pixels a side, of all models, so that all share what is drawn
 PART = 20  # people drawn by a process at a time
@@ -254,19 +253,19 @@ def seconds_a_step(request: TrainRequest, source: Source) -> float:
     kind = MODELS[request.model]
     settings = make_settings(kind.Settings, request.words, small=True)
     data = source.read(settings)["train"]
-    course = TrainConfig(steps=10**6, every=10**6, precision=request.precision)
-    trainer = Trainer(kind(fitted(settings, data)), course)
+    config = TrainConfig(steps=10**6, every=10**6, precision=request.precision)
+    trainer = Trainer(kind(fit_settings(settings, data)), config)
     assert request.batch is not None
     people = request.batch // request.each
     maker = BatchMaker(data, people, request.each, np.random.default_rng(0))
-    with BatchPrefetcher.of_device(maker, torch.device("cpu")) as batches:
+    with BatchPrefetcher.for_device(maker, torch.device("cpu")) as batches:
         took = [_timed(trainer, batches) for _ in range(PROBED)]
     return float(np.mean(took[PROBED // 4 :]))
 
 
 def _timed(trainer: Trainer, batches: BatchPrefetcher) -> float:
     started = time.perf_counter()
-    trainer.turn([batches.next()[1]])
+    trainer.train_step([batches.next()[1]])
     return time.perf_counter() - started
 
 

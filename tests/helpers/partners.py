@@ -51,7 +51,7 @@ def toy(group: Group, values: list[list[tuple[float, ...]]]) -> dict[str, Any]:
     if group.rank:  # the first one's weights count
         nn.init.constant_(model.generator, 9.0)
     trainer = Trainer(model, TrainConfig(10, 10), group=group)
-    terms = [dict(trainer.turn([toy_batch(*step[group.rank])]).terms) for step in values]
+    terms = [dict(trainer.train_step([toy_batch(*step[group.rank])]).terms) for step in values]
     return {
         "terms": terms,
         "weights": {name: value.tolist() for name, value in model.state_dict().items()},
@@ -62,7 +62,7 @@ def ruined(group: Group) -> str:
     """A NaN that only the second process sees."""
     trainer = Trainer(Toy(TOGETHER), TrainConfig(10, 10), group=group)
     try:
-        trainer.turn([toy_batch(float("nan") if group.rank else 1.0)])
+        trainer.train_step([toy_batch(float("nan") if group.rank else 1.0)])
     except NotFinite:
         return "both stop"
     return "this one went on"
@@ -86,20 +86,20 @@ class _Stopped(Exception):
 
 
 def _until(step: int, begin: Any) -> None:
-    turn = Trainer.turn
+    turn = Trainer.train_step
 
     def stop(self: Trainer, *batches: Any) -> Any:
         if self.step == step:
             raise _Stopped
         return turn(self, *batches)
 
-    Trainer.turn = stop  # type: ignore[method-assign]
+    Trainer.train_step = stop  # type: ignore[method-assign]
     try:
         begin()
     except _Stopped:
         pass
     finally:
-        Trainer.turn = turn  # type: ignore[method-assign]
+        Trainer.train_step = turn  # type: ignore[method-assign]
 
 
 @dataclasses.dataclass
@@ -107,7 +107,7 @@ class _watched:  # noqa: N801 - a context
     weights: dict[str, torch.Tensor]
 
     def __enter__(self) -> None:
-        self._turn = Trainer.turn
+        self._turn = Trainer.train_step
         outer = self
 
         def look(trainer: Trainer, *batches: Any) -> Any:
@@ -117,10 +117,10 @@ class _watched:  # noqa: N801 - a context
             )
             return seen
 
-        Trainer.turn = look  # type: ignore[method-assign]
+        Trainer.train_step = look  # type: ignore[method-assign]
 
     def __exit__(self, *_: object) -> None:
-        Trainer.turn = self._turn  # type: ignore[method-assign]
+        Trainer.train_step = self._turn  # type: ignore[method-assign]
 
 
 def refused(folder: Path) -> str:

@@ -1,7 +1,7 @@
-"""A data set: where the items of faces and voices come from, whose they are, and batches of them.
+"""A data set of faces and voices, and random batches of it.
 
-A :class:`Side` is one modality: rows of a source with what is known of each. A source gives the
-inputs of rows as the model takes them, so that nothing here knows pictures, sounds or features.
+A :class:`Side` is one modality: rows of a source, with the people and labels of each. A source
+gives the inputs of rows as a model takes them, so nothing here knows images, audio or features.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from indexer.errors import BadRequest
 from indexer.types import MODALITIES, Modality
 
 Ints = NDArray[np.int64]
-Shared = Literal["person", "gender"]  # what a label is, in faces and voices alike
+Floats = NDArray[np.float64]
+Shared = Literal["person", "gender"]  # the meaning of a label, which faces and voices share
 
 NO_MODALITY = (
     "The data holds no {}; training needs faces and voices, of the same people or of people "
@@ -27,19 +28,19 @@ NO_MODALITY = (
 
 
 class InputSource(Protocol):
-    """Items of one modality that can be had by their row."""
+    """Items of one modality by row."""
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
 
     def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[Any]:
-        """The inputs (n, ...) of these rows as the model takes them; changed at random by ``rng``.
+        """Return the inputs (n, ...) of rows (n,) as the model takes them.
 
-        Without a generator the same rows always give the same inputs.
+        ``rng`` augments them; without it the same rows always give the same inputs.
         """
 
     def origin(self, row: int) -> str:
-        """Where an item comes from: a path."""
+        """Return the path of an item's file."""
 
     @property
     def features(self) -> tuple[int, ...]:
@@ -48,10 +49,12 @@ class InputSource(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Side:
-    """One modality: n items, whose they are, and what is known of these people.
+    """One modality: n items with their people and the people's attributes.
 
-    ``labels`` are the classes that both modalities share, 0 and up; genders are 0 for women and
-    1 for men, nationalities are numbered with the most frequent first; UNKNOWN where they are.
+    ``labels`` are the classes that both modalities share, from 0; genders are 0 for women and 1
+    for men; nationalities are numbered by frequency; UNKNOWN marks unknown values. ``private`` are
+    P2VANet's private attributes, NaN where unknown. ``teacher_embeddings`` are unit vectors of
+    another encoder, for distillation.
     """
 
     source: InputSource
@@ -60,47 +63,51 @@ class Side:
     labels: Ints  # (n,)
     genders: Ints  # (n,)
     nationalities: Ints  # (n,)
-    private: NDArray[np.float32] | None = None  # (n, p), P2VANet's attributes, NaN if unknown
+    private: NDArray[np.float32] | None = None  # (n, p)
+    teacher_embeddings: NDArray[np.float32] | None = None  # (n, t)
+
+    @classmethod
+    def of_source(cls, source: InputSource, people: Ints, labels: Ints) -> Side:
+        """Return all rows of a source, with unknown attributes."""
+        unknown = np.full(len(people), UNKNOWN, np.int64)
+        return cls(source, np.arange(len(people)), people, labels, unknown, unknown)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, chosen: Ints | NDArray[np.bool_]) -> Side:
-        """The items at these positions, or where a mask is true."""
-        return Side(
-            self.source,
-            self.rows[chosen],
-            self.people[chosen],
-            self.labels[chosen],
-            self.genders[chosen],
-            self.nationalities[chosen],
-            None if self.private is None else self.private[chosen],
-        )
+        """Return the items at these positions, or where a mask is true."""
+        columns: dict[str, Any] = {
+            field.name: None if (column := getattr(self, field.name)) is None else column[chosen]
+            for field in dataclasses.fields(self)
+            if field.name != "source"
+        }
+        return dataclasses.replace(self, **columns)
 
     def of_people(self, people: set[int]) -> Side:
-        """The items of these people."""
+        """Return the items of these people."""
         return self.take(np.isin(self.people, np.fromiter(people, np.int64, len(people))))
 
     def batch(self, chosen: Ints, rng: np.random.Generator | None = None) -> BatchSide:
-        """The items at these positions as a model takes them."""
+        """Return the items at these positions as a model takes them, augmented by ``rng``."""
         part = self.take(chosen)
+        inputs = np.ascontiguousarray(self.source.gather(part.rows, rng))
+        known = (part.labels, part.people, part.genders, part.nationalities)
+        optional = (part.private, part.teacher_embeddings)
         return BatchSide(
-            torch.from_numpy(np.ascontiguousarray(self.source.gather(part.rows, rng))),
-            torch.from_numpy(part.labels),
-            torch.from_numpy(part.people),
-            torch.from_numpy(part.genders),
-            torch.from_numpy(part.nationalities),
-            None if part.private is None else torch.from_numpy(part.private),
+            torch.from_numpy(inputs),
+            *map(torch.from_numpy, known),
+            *(None if values is None else torch.from_numpy(values) for values in optional),
         )
 
     def origins(self, chosen: Ints) -> list[str]:
-        """Where the items at these positions come from."""
+        """Return the paths of the items at these positions."""
         return [self.source.origin(int(row)) for row in self.rows[chosen]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataSet:
-    """Faces and voices; people are numbered over both, ``names[number]`` being who."""
+    """Faces and voices; people are numbered over both, and ``names`` are their names."""
 
     faces: Side
     voices: Side
@@ -108,39 +115,39 @@ class DataSet:
     shared: Shared = "person"
 
     def of_people(self, people: set[int]) -> DataSet:
-        """The part of these people; numbers and labels stay."""
+        """Return the items of these people; numbers and labels stay."""
         return dataclasses.replace(
             self, faces=self.faces.of_people(people), voices=self.voices.of_people(people)
         )
 
     def side(self, modality: Modality) -> Side:
-        """The side of a modality."""
+        """Return the side of a modality."""
         return self.faces if modality == "face" else self.voices
 
     def with_side(self, modality: Modality, side: Side) -> DataSet:
-        """The same with another side of a modality."""
+        """Return the data set with another side of a modality."""
         if modality == "face":
             return dataclasses.replace(self, faces=side)
         return dataclasses.replace(self, voices=side)
 
     @property
     def people(self) -> Ints:
-        """The people who have a face or a voice here, by number."""
+        """The numbers of the people who have a face or a voice here."""
         return np.union1d(self.faces.people, self.voices.people)
 
     @property
     def paired(self) -> Ints:
-        """The people who have both."""
+        """The numbers of the people who have both."""
         return np.intersect1d(self.faces.people, self.voices.people)
 
     @property
     def classes(self) -> int:
-        """How many labels a model has to tell apart."""
+        """The number of classes of the labels."""
         return 1 + int(max(side.labels.max(initial=-1) for side in (self.faces, self.voices)))
 
 
 def labelled_by_person(data: DataSet) -> DataSet:
-    """The same items, each person being a label: 0 and up without gaps."""
+    """Return the items with a label for each person, from 0 without gaps."""
     people = data.people
 
     def numbered(side: Side) -> Side:
@@ -152,7 +159,7 @@ def labelled_by_person(data: DataSet) -> DataSet:
 
 
 def labelled_by_gender(data: DataSet) -> DataSet:
-    """The items of people whose gender is known, the gender being the label."""
+    """Return the items of people of known gender, with the gender as label."""
 
     def gendered(side: Side) -> Side:
         known = side.take(side.genders != UNKNOWN)
@@ -170,14 +177,14 @@ def require_both(data: DataSet) -> None:
             raise BadRequest(NO_MODALITY.format(name))
     if len(data.people) < 2:
         raise BadRequest(
-            f"The data holds one person, {data.names[int(data.people[0])]}; training needs others "
-            "to tell them from."
+            f"The data holds one person, {data.names[int(data.people[0])]}; training needs two "
+            "people or more."
         )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What a batch is to hold, before anything is read: positions, and the seed of its changes."""
+    """The positions of a batch's items, and the seed of its augmentation."""
 
     faces: Ints
     voices: Ints
@@ -185,68 +192,98 @@ class Plan:
 
 
 class BatchMaker:
-    """Batches of a data set, endlessly: ``each`` items of every person drawn.
+    """Endless random batches of a data set, with ``each`` items of every person drawn.
 
-    Where labels are people, those who have both a face and a voice show both. Where others
-    have one of them only, half of a batch's people are of these, so that their attributes take
-    part too; a side that has too few of them is the shorter one. Where labels are genders,
-    faces and voices are of people drawn apart, every gender being as frequent.
+    Where labels are people, those who have both a face and a voice show both. Where others have
+    only one of them, half of a batch's people are of these, so that their attributes take part
+    too; a side with too few of them is shorter. Where labels are genders, faces and voices come
+    from people drawn separately, with equally many of every gender.
 
-    ``rng`` decides everything. :meth:`state` before a batch and :meth:`restore` give the same
-    batches again. Raises BadRequest for a batch of more people than there are.
+    Args:
+        data: The data set.
+        people: The people of a batch; or of its faces and of its voices, for labels that are
+            genders.
+        each: The items of every person on each side.
+        rng: The source of all randomness; :meth:`state` and :meth:`restore` repeat batches.
+        weighted: Draw the people of a gender in proportion to the square root of their items, and
+            perhaps more than once in a batch.
+
+    Raises:
+        BadRequest: The set lacks a modality or a second person, or a batch has more people than
+            there are.
     """
 
     def __init__(
-        self, data: DataSet, people: int, each: int, rng: np.random.Generator, *, vary: bool = True
+        self,
+        data: DataSet,
+        people: int | tuple[int, int],
+        each: int,
+        rng: np.random.Generator,
+        *,
+        weighted: bool = False,
     ) -> None:
         require_both(data)
-        self._data, self._each, self._rng, self._vary = data, each, rng, vary
-        self._items = {one: _Items(data.side(one)) for one in MODALITIES}
+        self._data, self._each, self._rng = data, each, rng
+        self._items = {one: _PersonItems(data.side(one)) for one in MODALITIES}
         self._both = data.paired if data.shared == "person" else data.paired[:0]
         self._alone = {one: self._groups(data.side(one)) for one in MODALITIES}
+        self._weighted = weighted
+        counts = people if isinstance(people, tuple) else (people, people)
         reach = [sum(map(len, groups)) for groups in self._alone.values()]
-        self._paired = _paired(people, len(self._both), max(reach))
-        self._rest = people - self._paired
-        _require_people(people, len(self._both) + max(reach))
+        self._paired = _paired(max(counts), len(self._both), max(reach))
+        self._rest = {
+            modality: count - self._paired
+            for modality, count in zip(MODALITIES, counts, strict=True)
+        }
+        there = len(self._both) + max(reach)
+        if max(counts) > there and not weighted:
+            raise BadRequest(
+                f"A batch of {max(counts)} people is larger than the training set of {there}; "
+                "make the batch smaller."
+            )
 
     def make(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         return self.fill(self.plan())
 
     def plan(self) -> Plan:
-        """Draw what the next batch holds; quick, and the only thing that moves the state on."""
+        """Draw the items of the next batch; only this changes the state."""
         both = self._rng.choice(self._both, self._paired, replace=False)
         faces, voices = (self._positions(modality, both) for modality in MODALITIES)
         return Plan(faces, voices, int(self._rng.integers(2**63)))
 
     def fill(self, plan: Plan) -> Batch:
-        """Read what a plan names; may be called from several threads at once."""
-        faces, voices = np.random.default_rng(plan.seed).spawn(2) if self._vary else (None, None)
+        """Read the items of a plan; several threads may do so at once."""
+        faces, voices = np.random.default_rng(plan.seed).spawn(2)
         return Batch(
             self._data.faces.batch(plan.faces, faces), self._data.voices.batch(plan.voices, voices)
         )
 
     def state(self) -> dict[str, Any]:
-        """Where the drawing stands, as JSON takes it."""
+        """Return the state of the drawing, as JSON takes it."""
         return dict(self._rng.bit_generator.state)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was asked."""
+        """Continue from a :meth:`state`."""
         self._rng.bit_generator.state = state
 
     def _groups(self, side: Side) -> list[Ints]:
-        """The people of a side who are drawn for it alone, by gender where that is the label."""
+        """The people who are drawn for one side only, by gender where that is the label."""
         alone = side.take(~np.isin(side.people, self._both))
         labels = alone.labels if self._data.shared == "gender" else np.zeros_like(alone.labels)
         return [np.unique(alone.people[labels == label]) for label in np.unique(labels)]
 
     def _positions(self, modality: Modality, both: Ints) -> Ints:
-        alone = draw_balanced(self._alone[modality], self._rest, self._rng)
-        people = np.concatenate([both, alone])
-        return self._items[modality].draw(people, self._each, self._rng)
+        items, groups = self._items[modality], self._alone[modality]
+        if self._weighted:
+            weights = [np.sqrt(items.counts(group)) for group in groups]
+            alone = draw_weighted(groups, weights, self._rest[modality], self._rng)
+        else:
+            alone = draw_balanced(groups, self._rest[modality], self._rng)
+        return items.draw(np.concatenate([both, alone]), self._each, self._rng)
 
 
-class _Items:
+class _PersonItems:
     """The items of every person of a side, to draw from."""
 
     def __init__(self, side: Side) -> None:
@@ -255,8 +292,12 @@ class _Items:
             side.people[self._order], return_index=True, return_counts=True
         )
 
+    def counts(self, people: Ints) -> Ints:
+        """The number of items of these people."""
+        return self._counts[np.searchsorted(self._people, people)]
+
     def draw(self, people: Ints, each: int, rng: np.random.Generator) -> Ints:
-        """Positions (people * each,); those of one person lie together."""
+        """Draw positions (people * each,); those of one person are neighbours."""
         at = np.searchsorted(self._people, people)
         places = draw_distinct(self._counts[at], each, rng)
         positions: Ints = self._order[self._starts[at, None] + places].ravel()
@@ -264,7 +305,7 @@ class _Items:
 
 
 def draw_balanced(groups: list[Ints], count: int, rng: np.random.Generator) -> Ints:
-    """Up to ``count`` members of groups: each group as often as its size allows, nobody twice."""
+    """Draw up to ``count`` distinct members, equally many of each group as far as they last."""
     count = min(count, sum(map(len, groups)))
     drawn = [rng.permutation(group) for group in groups]
     order: list[int] = []
@@ -276,8 +317,17 @@ def draw_balanced(groups: list[Ints], count: int, rng: np.random.Generator) -> I
     return np.array(order[:count], np.int64)
 
 
+def draw_weighted(
+    groups: list[Ints], weights: list[Floats], count: int, rng: np.random.Generator
+) -> Ints:
+    """Draw ``count`` members, equally many of each group, with replacement and by weight."""
+    order = rng.permutation(np.arange(count) % len(groups))
+    drawn = [rng.choice(groups[at], p=weights[at] / weights[at].sum()) for at in order]
+    return np.array(drawn, np.int64)
+
+
 def draw_distinct(counts: Ints, each: int, rng: np.random.Generator) -> Ints:
-    """For every count, ``each`` places below it, (n, each); a place comes again only after all.
+    """Draw ``each`` places below every count, (n, each); places repeat only after all others.
 
     The j-th place of a round is drawn among those left and moved past those that are taken.
     """
@@ -292,14 +342,6 @@ def draw_distinct(counts: Ints, each: int, rng: np.random.Generator) -> Ints:
 
 
 def _paired(people: int, both: int, alone: int) -> int:
-    """How many of a batch's people show both a face and a voice."""
+    """The number of a batch's people who show both a face and a voice."""
     wanted = people if not alone else max(people - people // 2, people - alone)
     return min(wanted, both)
-
-
-def _require_people(asked: int, there: int) -> None:
-    if asked > there:
-        raise BadRequest(
-            f"A batch of {asked} people is larger than the training set of {there}; "
-            "make the batch smaller."
-        )

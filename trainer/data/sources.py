@@ -1,9 +1,9 @@
-"""Sources of a data set's items: frozen features, and faces and voices that were decoded before."""
+"""Sources of a data set's items: frozen features, and decoded faces and voices."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from avsearch.models.inputs import face_pixels, voice_windows
 from trainer.data import augment
-from trainer.data.dataset import InputSource, Ints
+from trainer.data.dataset import DataSet, InputSource, Ints, Side
 from trainer.data.pcm import waveform
 
 
 class Store(Protocol):
-    """Decoded items by row: a list in memory, or shards that are mapped when asked for."""
+    """Decoded items by row: a list in memory, or shards that are mapped when they are used."""
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
 
     def __getitem__(self, row: int, /) -> NDArray[Any]:
-        """The item of a row."""
+        """Return the item of a row."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Vectors or maps that another encoder computed, (n, ...); they are never changed at random.
+    """Vectors or maps (n, ...) of another encoder, which are never augmented.
 
-    ``values`` may be mapped from a file: only the rows asked for are read.
+    ``values`` may be mapped from a file: only the rows that are used are read.
     """
 
     values: NDArray[Any]
@@ -39,11 +39,11 @@ class FeatureSource:
         return len(self.values)
 
     def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[np.float32]:  # noqa: ARG002
-        """(n, ...) float32."""
+        """Return the features of rows, (n, ...) float32."""
         return np.asarray(self.values[rows], np.float32)
 
     def origin(self, row: int) -> str:
-        """The path in the feature file."""
+        """Return the path in the feature file."""
         return self.paths[row]
 
     @property
@@ -53,70 +53,116 @@ class FeatureSource:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AugmentedFeatures:
+    """Features (copies, n, ...) of several augmented copies of every item.
+
+    A batch has a random copy of each of its items, or the first copy without a generator.
+    """
+
+    copies: NDArray[np.float32]
+    paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[np.float32]:
+        """Return the features of rows, (n, ...)."""
+        drawn = 0 if rng is None else rng.integers(len(self.copies), size=len(rows))
+        features: NDArray[np.float32] = self.copies[drawn, rows]
+        return features
+
+    def origin(self, row: int) -> str:
+        """Return the path of the file."""
+        return self.paths[row]
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The shape of one item's features."""
+        return tuple(self.copies.shape[2:])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class FaceSource:
-    """Square faces (s, s, 3) uint8 brought to ``size``; turned, cut and relit at random."""
+    """Square faces (s, s, 3) uint8, resized to ``size`` and augmented by ``change``."""
 
     items: Store
     paths: Sequence[str]
     size: int  # pixels a side
+    change: Callable[..., NDArray[np.uint8]] = augment.face
 
     def __len__(self) -> int:
         return len(self.items)
 
     def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[np.uint8]:
-        """(n, 3, size, size) uint8."""
-        return np.stack([self._one(self.items[row], rng) for row in rows.tolist()])
+        """Return the pixels of rows, (n, 3, size, size) uint8."""
+        faces = [self.items[row] for row in rows.tolist()]
+        if rng is None:
+            return np.stack([face_pixels(face, self.size) for face in faces])
+        return np.stack([self.change(face, self.size, rng) for face in faces])
 
     def origin(self, row: int) -> str:
-        """The file."""
+        """Return the path of the file."""
         return self.paths[row]
 
     @property
     def features(self) -> tuple[int, ...]:
-        """None: media."""
+        """Empty: these are media."""
         return ()
-
-    def _one(self, rgb: NDArray[np.uint8], rng: np.random.Generator | None) -> NDArray[np.uint8]:
-        return face_pixels(rgb, self.size) if rng is None else augment.face(rgb, self.size, rng)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VoiceSource:
-    """Voices (samples,) int16 at 16 kHz; one window of ``seconds``, at random with a channel."""
+    """Voices (samples,) int16 at 16 kHz, cut to one window and augmented by ``change``."""
 
     items: Store
     paths: Sequence[str]
     seconds: float
+    change: Callable[..., NDArray[np.float32]] = augment.voice
 
     def __len__(self) -> int:
         return len(self.items)
 
     def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        """(n, seconds * 16000) float32 in [-1, 1]; without a generator the first window."""
-        return np.stack([self._one(self.items[row], rng) for row in rows.tolist()])
+        """Return a window of each row, (n, seconds * 16000) float32 in [-1, 1].
+
+        A random one, or the first without a generator.
+        """
+        voices = [self.items[row] for row in rows.tolist()]
+        if rng is None:
+            return np.stack([voice_windows(waveform(one), self.seconds)[0] for one in voices])
+        return np.stack([self.change(one, self.seconds, rng) for one in voices])
 
     def origin(self, row: int) -> str:
-        """The file."""
+        """Return the path of the file."""
         return self.paths[row]
 
     @property
     def features(self) -> tuple[int, ...]:
-        """None: media."""
+        """Empty: these are media."""
         return ()
 
-    def _one(
-        self, samples: NDArray[np.int16], rng: np.random.Generator | None
-    ) -> NDArray[np.float32]:
-        if rng is not None:
-            return augment.voice(samples, self.seconds, rng)
-        windows = voice_windows(waveform(samples), self.seconds)
-        first: NDArray[np.float32] = windows[0]
-        return first
+
+def with_input_sizes(data: DataSet, face_size: int, voice_seconds: float) -> DataSet:
+    """Return a data set whose media have these sizes; frozen features stay as they are."""
+    faces, voices = data.faces.source, data.voices.source
+    if isinstance(faces, FaceSource):
+        resized = dataclasses.replace(faces, size=face_size)
+        data = data.with_side("face", dataclasses.replace(data.faces, source=resized))
+    if isinstance(voices, VoiceSource):
+        cut = dataclasses.replace(voices, seconds=voice_seconds)
+        data = data.with_side("voice", dataclasses.replace(data.voices, source=cut))
+    return data
+
+
+def decoded(side: Side) -> list[NDArray[Any]]:
+    """Return the decoded items of a side whose source is faces or voices."""
+    assert isinstance(side.source, FaceSource | VoiceSource)
+    return [side.source.items[row] for row in side.rows.tolist()]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JoinedSource:
-    """Several sources of one kind, the rows of one after those of another."""
+    """Several sources of one kind, one after the other."""
 
     parts: Sequence[InputSource]
 
@@ -124,7 +170,7 @@ class JoinedSource:
         return sum(map(len, self.parts))
 
     def gather(self, rows: Ints, rng: np.random.Generator | None) -> NDArray[Any]:
-        """The inputs in the order asked, whichever part they are of."""
+        """Return the inputs of rows, from any of the sources."""
         ends = np.cumsum([len(part) for part in self.parts])
         which = np.searchsorted(ends, rows, side="right")
         gathered: NDArray[Any] | None = None
@@ -139,7 +185,7 @@ class JoinedSource:
         return gathered
 
     def origin(self, row: int) -> str:
-        """That of the part."""
+        """Return the path of the file."""
         for part in self.parts:
             if row < len(part):
                 return part.origin(row)
@@ -148,5 +194,5 @@ class JoinedSource:
 
     @property
     def features(self) -> tuple[int, ...]:
-        """Those of every part."""
+        """The shape of the features of every source."""
         return self.parts[0].features

@@ -1,4 +1,4 @@
-"""A training set from galleries: the folders and people.csv that an index reads too."""
+"""A data set in memory from galleries, the folders that an index reads too."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from indexer.errors import BadRequest, RefusedFile
 from indexer.ingest.scan import scan
 from indexer.records import Source
 from indexer.types import Media, Modality
+from trainer.data.dataset import DataSet, Side
+from trainer.data.load import InputSizes
 from trainer.data.pcm import pcm
-from trainer.recipes.in_memory import FACE_SIZE, Side, TrainingSet
+from trainer.data.sources import FaceSource, VoiceSource
 
+FACE_SIZE = 160  # pixels a side of a stored face, larger than models take it, for augmentation
 LABELS = {"f": 0, "m": 1}  # the class that faces and voices of different people share
 
 
@@ -39,11 +42,17 @@ class Example:
 def read_gallery(
     gallery: Path, extractor: MediaExtractor, wanted: Container[str] | None = None
 ) -> list[Example]:
-    """Every item of a gallery whose person's gender is known; files that are refused are left out.
+    """Return the items of a gallery whose person's gender is known, without rejected files.
 
-    Of several faces in a picture the largest is taken, and how many were left out is said.
-    ``wanted`` are the people to read, by gallery and folder as in :class:`Example`; None means
-    all. Raises BadRequest for a gallery that gives nothing, unless it was asked for some.
+    An image gives its largest face; the number of other faces is printed.
+
+    Args:
+        gallery: The folder.
+        extractor: Finds faces and speech.
+        wanted: The people to read, named as in :class:`Example`; None means all.
+
+    Raises:
+        BadRequest: The gallery gives nothing although all people were wanted.
     """
     found = scan(gallery, extractor.kind)
     genders = {key: person.gender for key, person in found.people.items()}
@@ -69,19 +78,23 @@ def read_gallery(
     return examples
 
 
-def training_set(examples: Sequence[Example]) -> TrainingSet:
-    """Examples as a training set; people are numbered in the order of their names."""
-    numbers = {name: number for number, name in enumerate(sorted({e.person for e in examples}))}
+def training_set(examples: Sequence[Example], sizes: InputSizes) -> DataSet:
+    """Return examples as a data set with the gender as label; people are numbered by name."""
+    names = sorted({example.person for example in examples})
+    numbers = {name: number for number, name in enumerate(names)}
 
-    def side(modality: Modality) -> Side[Any]:
-        own = [e for e in examples if e.modality == modality]
-        return Side(
-            [e.data for e in own],
-            np.array([numbers[e.person] for e in own], np.int64),
-            np.array([LABELS[e.gender] for e in own], np.int64),
+    def side(modality: Modality) -> Side:
+        own = [example for example in examples if example.modality == modality]
+        items, paths = [one.data for one in own], [str(one.path) for one in own]
+        return Side.of_source(
+            FaceSource(items, paths, sizes.face_size)
+            if modality == "face"
+            else VoiceSource(items, paths, sizes.voice_seconds),
+            np.array([numbers[one.person] for one in own], np.int64),
+            np.array([LABELS[one.gender] for one in own], np.int64),
         )
 
-    return TrainingSet(side("face"), side("voice"))
+    return DataSet(side("face"), side("voice"), tuple(names), "gender")
 
 
 def _items(source: Source, extractor: MediaExtractor) -> Iterator[Media]:
@@ -92,7 +105,7 @@ def _items(source: Source, extractor: MediaExtractor) -> Iterator[Media]:
 
 
 def _one_face(items: list[Media]) -> tuple[list[Media], int]:
-    """The items of a file, of a picture the largest face alone, and how many were left out."""
+    """The items of a file, or the largest face of an image, and the number of faces left out."""
     if not items or kind_of(items[0].path) != "picture":
         return items, 0
     return items[:1], len(items) - 1
@@ -101,8 +114,8 @@ def _one_face(items: list[Media]) -> tuple[list[Media], int]:
 def _example(person: str, gender: str, media: Media) -> Example:
     data: Any = media.data
     if media.modality == "face":
-        picture = Image.fromarray(data).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
-        data = np.asarray(picture)
+        image = Image.fromarray(data).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
+        data = np.asarray(image)
     else:
         data = pcm(data)
     return Example(person, gender, media.modality, media.path, data)

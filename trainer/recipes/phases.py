@@ -1,4 +1,4 @@
-"""What the recipes share: trainings in phases, and embedding a part of a training set."""
+"""Training in phases, and the embeddings and scores that choose a recipe's checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 import numpy as np
@@ -23,35 +23,37 @@ from avsearch.models.layers.batch import Batch
 from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 from avsearch.models.papers.adsm import ADSM
 from indexer.types import Vectors
+from trainer.data.dataset import DataSet, Side
 from trainer.data.pcm import waveform
+from trainer.data.sources import decoded
 from trainer.evaluation.embedding_map import Embeddings, label_map, person_map, same_person_auc
-from trainer.recipes.in_memory import Side, TrainingSet
 from trainer.training.loop import Progress, TrainConfig, Trainer, fit
-from trainer.training.prefetch import BatchPrefetcher
+from trainer.training.prefetch import Batches, BatchPrefetcher
 
-_ROWS = 16  # at a time; of 64 windows, activations no longer fit into the caches
+_ROWS = 16  # inputs of one forward pass; the activations of 64 no longer fit into the caches
 
 Embed = Callable[[Tensor], Tensor]
+OnValidation = Callable[[int, Mapping[str, float], Mapping[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of a training: input sizes, and a rate that falls from its peak along a cosine."""
+    """A part of a training: its input sizes, and a rate that falls from a peak along a cosine."""
 
     steps: int
     face_size: int  # pixels a side
     voice_seconds: float
     peak_rate: float
     warmup: int = 0  # steps in which the rate rises
-    centred: bool = False  # train by the centres
-    terms: tuple[str, ...] = ()  # the loss terms that count; all if empty
+    centred: bool = False  # train with the class centres
+    terms: tuple[str, ...] = ()  # the loss terms of this phase; all if empty
 
     def counts(self, term: str) -> bool:
-        """Whether a loss term, or the critic called ``adversary``, takes part in this phase."""
+        """Return True for a loss term, or the ``adversary``, that takes part in this phase."""
         return not self.terms or term in self.terms
 
     def schedule(self, turns: int) -> Schedule:
-        """The same in the loop's words; each ``turns``-th step is the critic's."""
+        """Return the schedule of the loop; every ``turns``-th step trains the discriminator."""
         return Schedule(
             epochs=1,
             batch=1,
@@ -62,57 +64,56 @@ class Phase:
         )
 
 
-class Maker(Protocol):
-    """What makes batches of a data set in memory."""
-
-    def make(self, face_size: int, voice_seconds: float) -> Batch:
-        """The next batch, of these input sizes."""
-
-
 def train(
     model: ADSM,
     phases: Sequence[Phase],
-    batches: Maker,
+    batches_of: Callable[[Phase], Batches],
     validate: Callable[[Phase], Mapping[str, float]],
-    watch: Callable[[int, Mapping[str, float], Mapping[str, float]], None],
+    on_validation: OnValidation,
     *,
     every: int,
-    lessons: nn.Module | None = None,
+    auxiliary_losses: nn.Module | None = None,
 ) -> None:
     """Train in phases; leave the model in the best validated state of the last one.
 
-    ``lessons`` are what is learnt besides the paper's terms: a module that gives weighted terms
-    by name of what the model encodes and of the batch, and whose parameters learn with it.
+    Scores of two phases are not compared, because their inputs differ.
 
-    Scores of two phases are not compared: their inputs differ. ``watch`` is told of every
-    validation: the step, the last terms, the scores.
+    Args:
+        model: The model.
+        phases: The phases.
+        batches_of: Gives the batches of a phase.
+        validate: Gives the validation scores, ``score`` among them.
+        on_validation: Called with the step, the last loss terms, and the scores.
+        every: Steps between two validations.
+        auxiliary_losses: Loss terms besides the paper's: a module that gives weighted terms by
+            name from the encoded batch and the batch; its parameters are trained too.
     """
     done = 0
-    besides = [] if lessons is None else list(lessons.parameters())
+    extra = [] if auxiliary_losses is None else list(auxiliary_losses.parameters())
     for phase in phases:
         optimizers = Optimizers(
-            torch.optim.AdamW([*model.generator_parameters(), *besides], lr=phase.peak_rate),
+            torch.optim.AdamW([*model.generator_parameters(), *extra], lr=phase.peak_rate),
             torch.optim.AdamW(model.classifier.parameters(), lr=phase.peak_rate),
         )
         trainer = Trainer(
-            _InPhase(model, phase, lessons),
+            _InPhase(model, phase, auxiliary_losses),
             TrainConfig(phase.steps, every),
             schedule=phase.schedule(model.settings.turns),
             optimizers=optimizers,
         )
-        keeper = _Keeper(model, watch, done)
-        with BatchPrefetcher(_PhaseBatches(batches, phase), depth=1) as ahead:
-            fit(trainer, ahead, functools.partial(validate, phase), keeper)
+        best = _BestState(model, on_validation, done)
+        with BatchPrefetcher.for_device(batches_of(phase), trainer.device) as batches:
+            fit(trainer, batches, functools.partial(validate, phase), best)
         done += phase.steps
-    model.load_state_dict(keeper.best)
+    model.load_state_dict(best.state)
 
 
 class _InPhase(nn.Module):
-    """A model as one phase trains it."""
+    """A model with the loss terms of one phase."""
 
-    def __init__(self, model: ADSM, phase: Phase, lessons: nn.Module | None) -> None:
+    def __init__(self, model: ADSM, phase: Phase, auxiliary_losses: nn.Module | None) -> None:
         super().__init__()
-        self.model, self.phase, self.lessons = model, phase, lessons
+        self.model, self.phase, self.auxiliary_losses = model, phase, auxiliary_losses
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.model.encode(batch)
@@ -125,54 +126,30 @@ class _InPhase(nn.Module):
     ) -> dict[str, Tensor]:
         stage = dataclasses.replace(stage, settled=self.phase.centred)
         terms = self.model.loss_terms(encoded, batch, stage)
-        if self.lessons is not None:
-            terms |= self.lessons(encoded, batch)
+        if self.auxiliary_losses is not None:
+            terms |= self.auxiliary_losses(encoded, batch)
         return {name: term for name, term in terms.items() if self.phase.counts(name)}
 
 
-class _PhaseBatches:
-    """A maker's batches as the loop takes them; they are made one after the other."""
+class _BestState:
+    """A callback that keeps the best state of a phase in memory, and reports every validation."""
 
-    def __init__(self, maker: Maker, phase: Phase) -> None:
-        self._maker, self._phase = maker, phase
-
-    def plan(self) -> None:
-        return None
-
-    def fill(self, plan: None) -> Batch:  # noqa: ARG002 - there is only one plan
-        return self._maker.make(self._phase.face_size, self._phase.voice_seconds)
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError  # a recipe is not resumed
-
-
-class _Keeper:
-    """Keeps the best state of a phase in memory, and tells of every validation."""
-
-    def __init__(
-        self,
-        model: ADSM,
-        watch: Callable[[int, Mapping[str, float], Mapping[str, float]], None],
-        done: int,
-    ) -> None:
-        self.best: dict[str, Any] = {}
-        self._model, self._watch, self._done = model, watch, done
+    def __init__(self, model: ADSM, on_validation: OnValidation, done: int) -> None:
+        self.state: dict[str, Any] = {}
+        self._model, self._on_validation, self._done = model, on_validation, done
         self._terms: Mapping[str, float] = {}
 
-    def stepped(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         self._terms = progress.terms
 
-    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
-        self._watch(self._done + step, self._terms, scores)
+    def on_validation(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        self._on_validation(self._done + step, self._terms, scores)
         if best:
-            self.best = copy.deepcopy(self._model.state_dict())
+            self.state = copy.deepcopy(self._model.state_dict())
 
 
-def thin(side: Side[Any], each: int, people: int) -> Side[Any]:
-    """The first ``each`` items of at most ``people`` people, those evenly spread over all."""
+def thin(side: Side, each: int, people: int) -> Side:
+    """Return the first ``each`` items of at most ``people`` people, evenly spread over all."""
     everyone = np.unique(side.people)
     chosen = everyone[np.linspace(0, len(everyone) - 1, min(people, len(everyone))).astype(int)]
     return side.take(np.concatenate([np.flatnonzero(side.people == p)[:each] for p in chosen]))
@@ -180,11 +157,13 @@ def thin(side: Side[Any], each: int, people: int) -> Side[Any]:
 
 @torch.inference_mode()
 def embed_set(
-    model: ADSM, data: TrainingSet, face_size: int, seconds: float
+    model: ADSM, data: DataSet, face_size: int, seconds: float
 ) -> tuple[Embeddings, Embeddings]:
-    """Embeddings of all faces and voices as an index would have them; no augmentation."""
+    """Embed all faces and voices as an index does, without augmentation."""
     model.eval()
-    faces = in_rows(model.embed_face, [face_pixels(item, face_size) for item in data.faces.items])
+    faces = embed_inputs(
+        model.embed_face, (face_pixels(face, face_size) for face in decoded(data.faces))
+    )
     voices = embed_voices(model.embed_voice, data.voices, seconds)
     return (
         Embeddings(faces, data.faces.people, data.faces.labels),
@@ -192,19 +171,29 @@ def embed_set(
     )
 
 
-def embed_voices(embed: Embed, voices: Side[NDArray[np.int16]], seconds: float) -> Vectors:
-    """Of each voice the unit mean of the vectors of its windows."""
-    windows = [voice_windows(waveform(item), seconds) for item in voices.items]
-    rows = in_rows(embed, [row for own in windows for row in own])
+def embed_voices(embed: Embed, voices: Side, seconds: float) -> Vectors:
+    """Return for each voice the unit mean of the vectors of its windows."""
+    windows = [voice_windows(waveform(voice), seconds) for voice in decoded(voices)]
+    rows = embed_inputs(embed, itertools.chain.from_iterable(windows))
     firsts = np.cumsum([0, *map(len, windows)])[:-1]
     return unit_means(rows, firsts)
 
 
-def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) -> dict[str, float]:
-    """Scores by name; ``score``, their mean, decides which step is kept.
+def embed_inputs(embed: Embed, inputs: Iterable[NDArray[Any]]) -> Vectors:
+    """Return the vectors (n, dim) of many inputs, computed in small batches."""
+    left = iter(inputs)
+    parts = []
+    while batch := list(itertools.islice(left, _ROWS)):
+        parts.append(embed(torch.from_numpy(np.stack(batch))))
+    vectors: Vectors = torch.cat(parts).numpy()
+    return vectors
 
-    Retrieval across the modalities by person where people are ``paired``, else by label; and
-    within each modality telling one person from another.
+
+def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) -> dict[str, float]:
+    """Return scores by name; their mean, ``score``, chooses the checkpoint.
+
+    They are the mean average precision across the modalities, by person where people are
+    ``paired`` and by label elsewhere, and the verification AUC within each modality.
     """
     across = person_map if paired else label_map
     scores = {
@@ -216,8 +205,8 @@ def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) ->
     return scores | {"score": float(np.mean(list(scores.values())))}
 
 
-class Watch:
-    """Prints what each validation saw and keeps the newest model on disk."""
+class ValidationLog:
+    """Prints every validation, and writes the newest model to disk."""
 
     def __init__(self, model: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
         self._model, self._path, self._record = model, path, record
@@ -230,13 +219,3 @@ class Watch:
         ]
         click.echo(f"step {step}: {'; '.join(shown)}")
         save_checkpoint(self._path, "adsm", self._model, self._record)
-
-
-def in_rows(embed: Embed, rows: Iterable[NDArray[Any]]) -> Vectors:
-    """The vectors (n, dim) of many inputs, some at a time."""
-    left = iter(rows)
-    parts = []
-    while some := list(itertools.islice(left, _ROWS)):
-        parts.append(embed(torch.from_numpy(np.stack(some))))
-    vectors: Vectors = torch.cat(parts).numpy()
-    return vectors

@@ -1,7 +1,7 @@
-"""The demo's checkpoint: a small ADSM on people of a synthetic world, by person.
+"""The demo's checkpoint: a small ADSM trained on people of the synthetic world.
 
-``python -m trainer.recipes.train_demo_model --out avsearch/weights/demo.safetensors`` trains it,
-with the triplets first and the centres after (ADSM-TCD), on other people than the demo shows.
+``python -m trainer.recipes.train_demo_model --out avsearch/weights/demo.safetensors`` trains it
+first with triplets and then with centres (ADSM-TCD), on other people than the demo shows.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from avsearch.calibration import RECORD
 from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint, put_record, save_checkpoint
 from avsearch.models.papers.adsm import ADSM, ADSMSettings
+from trainer.data.dataset import BatchMaker, DataSet, Side
 from trainer.data.pcm import pcm
+from trainer.data.sources import FaceSource, VoiceSource, with_input_sizes
 from trainer.data.synthetic.world import World
 from trainer.evaluation.calibration import calibrated
-from trainer.recipes.in_memory import FACE_SIZE, PairedBatchMaker, Side, TrainingSet
-from trainer.recipes.phases import Phase, Watch, embed_set, train, validation_scores
+from trainer.recipes.galleries import FACE_SIZE
+from trainer.recipes.phases import Phase, ValidationLog, embed_set, train, validation_scores
 from trainer.recipes.synthetic_demo import PEOPLE as SHOWN
 from trainer.recipes.write_onnx import write_branches
 
@@ -60,8 +62,8 @@ def main(out: Path, *, only_calibrate: bool) -> None:
     calibrate(validation, out)
 
 
-def fit(world: World, validation: TrainingSet, out: Path) -> None:
-    """Train it, choosing the step on the validation people."""
+def fit(world: World, validation: DataSet, out: Path) -> None:
+    """Train the checkpoint; the validation people choose the step."""
     training = render(world, TRAINING)
     model = ADSM(SETTINGS)
     record = {
@@ -72,23 +74,28 @@ def fit(world: World, validation: TrainingSet, out: Path) -> None:
             "validation": [world.person(number).key for number in VALIDATION],
         },
     }
-    batches = PairedBatchMaker(training, people=PEOPLE, each=EACH, seed=SEED)
+    rng = np.random.default_rng(SEED)
+
+    def batches_of(phase: Phase) -> BatchMaker:
+        data = with_input_sizes(training, phase.face_size, phase.voice_seconds)
+        return BatchMaker(data, PEOPLE, EACH, rng)
+
     train(
         model,
         PHASES,
-        batches,
+        batches_of,
         lambda phase: validation_scores(
             *embed_set(model, validation, phase.face_size, phase.voice_seconds), paired=True
         ),
-        Watch(model, out.with_suffix(".newest"), record),
+        ValidationLog(model, out.with_suffix(".newest"), record),
         every=EVERY,
     )
     save_checkpoint(out, "adsm", model, record)
     write_branches(out)
 
 
-def calibrate(validation: TrainingSet, out: Path) -> None:
-    """Write into a checkpoint what its scores are worth on the validation people."""
+def calibrate(validation: DataSet, out: Path) -> None:
+    """Write calibrations into a checkpoint, fitted on the validation people."""
     checkpoint = load_checkpoint(out, MODELS)
     last = PHASES[-1]
     sides = embed_set(
@@ -96,22 +103,28 @@ def calibrate(validation: TrainingSet, out: Path) -> None:
     )
     found = calibrated(*sides)
     put_record(out, {**checkpoint.record, RECORD: found})
-    for way, one in found.items():
-        click.echo(f"{way}: {one}")
+    for direction, one in found.items():
+        click.echo(f"{direction}: {one}")
 
 
-def render(world: World, numbers: range) -> TrainingSet:
-    """Takes of these people, the person being the label that face and voice share."""
+def render(world: World, numbers: range) -> DataSet:
+    """Return takes of these people, with the person as the label."""
     faces, voices = [], []
     for number in tqdm(numbers, unit="person", disable=None, file=sys.stderr):
         person = world.person(number)
         for take in range(TAKES):
-            picture = Image.fromarray(world.draw_face(person, take))
-            small = picture.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
+            image = Image.fromarray(world.draw_face(person, take))
+            small = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR)
             faces.append(np.asarray(small))
             voices.append(pcm(world.speak(person, take)))
     people = np.repeat(np.arange(len(numbers)), TAKES)
-    return TrainingSet(Side(faces, people, people), Side(voices, people, people))
+    names = tuple(world.person(number).key for number in numbers)
+    paths = [names[who] for who in people]
+    return DataSet(
+        Side.of_source(FaceSource(faces, paths, SETTINGS.face_size), people, people),
+        Side.of_source(VoiceSource(voices, paths, SETTINGS.voice_seconds), people, people),
+        names,
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The last phase of the default recipe: the voice branch goes on alone, on poor recordings.
+"""The last phase of the default recipe: only the voice branch is trained, on poor recordings.
 
-A good recording stays where it is, and so do faces: what is learnt is to bring noisy and
-telephoned stretches to where the whole good recording lies, and nearer to where its person's
-recordings lie than to where anybody else's do. Recordings are also heard slower and faster, as
-of other people: there are few, and a changed pitch makes another voice.
+Good recordings and faces keep their embeddings. Noisy and telephone segments are trained towards
+the embedding of their whole good recording, and nearer to their own person's recordings than to
+other people's. Recordings played slower and faster serve as further people, because there are few
+people and a changed pitch makes another voice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -24,139 +25,135 @@ from avsearch.models.embed_media import unit_means
 from avsearch.models.layers.batch import Batch
 from avsearch.models.papers.adsm import ADSM
 from trainer.data import augment
+from trainer.data.dataset import BatchMaker, DataSet, Side
 from trainer.data.pcm import pcm, waveform
-from trainer.recipes.in_memory import PeopleSampler, Side, batch_side
-from trainer.recipes.phases import Phase, Watch, embed_voices, train
+from trainer.data.sources import FeatureSource, VoiceSource, decoded
+from trainer.recipes.phases import OnValidation, Phase, embed_voices, train
 
-VOICES = Phase(700, 0, 2.0, peak_rate=1e-4, warmup=20, terms=("kept", "told"))
-TENTHS = (8, 9, 11, 12)  # of the speed, at which every voice is heard besides
-TOLD = 0.2  # weight of telling people apart
-SHARPNESS = 20.0  # of the softmax that tells them
-GOOD = 0.2  # share of the voices that are heard as they are
+VOICES = Phase(700, 0, 2.0, peak_rate=1e-4, warmup=20, terms=("recording", "person"))
+TENTHS = (8, 9, 11, 12)  # of the speed, at which every voice is played besides
+PERSON_WEIGHT = 0.2  # weight of the classification of people
+SCALE = 20.0  # of the cosines in its softmax
+GOOD = 0.2  # share of the voices that are not degraded
 PEOPLE, EACH = 16, 2  # of a batch
 
 
-def go_on_with_voices(
+def train_voices(
     model: ADSM,
-    voices: Side[NDArray[np.int16]],
+    voices: Side,
     validate: Callable[[], Mapping[str, float]],
-    watch: Watch,
+    on_validation: OnValidation,
     seed: int,
 ) -> None:
-    """The phase. Its end is kept: scores of good recordings do not tell its steps apart."""
-    there = where_they_lie(model, at_speeds(voices))
-    batches = Recordings(there, model.settings.dim, seed)
+    """Train the phase and keep its end: scores of good recordings cannot choose a step."""
+    recordings = with_recording_embeddings(model, at_speeds(voices))
+    batches = batches_of(recordings, model.settings.dim, VOICES.voice_seconds, seed)
     train(
-        voices_alone(model),
+        voices_only(model),
         (VOICES,),
-        batches,
+        lambda _: batches,
         lambda _: validate(),
-        watch,
+        on_validation,
         every=VOICES.steps,
-        lessons=Keeping(there),
+        auxiliary_losses=RecordingLosses(recordings),
     )
 
 
-def at_speeds(voices: Side[NDArray[np.int16]]) -> Side[NDArray[np.int16]]:
-    """Voices, and each of them at other speeds, as of as many other people."""
-    names, people = np.unique(voices.people, return_inverse=True)
-    sped = [[_sped(item, tenths) for item in voices.items] for tenths in TENTHS]
-    return Side(
-        [*voices.items, *itertools.chain(*sped)],
-        np.concatenate([people + at * len(names) for at in range(1 + len(TENTHS))]),
-        np.tile(voices.labels, 1 + len(TENTHS)),
+def at_speeds(voices: Side) -> Side:
+    """Return the voices, and each of them at other speeds, as voices of further people."""
+    items = decoded(voices)
+    _, people = np.unique(voices.people, return_inverse=True)
+    kinds = 1 + len(TENTHS)
+    played = [[_at_speed(item, tenths) for item in items] for tenths in TENTHS]
+    source = VoiceSource(
+        [*items, *itertools.chain(*played)], voices.origins(np.arange(len(items))) * kinds, 0.0
     )
+    numbers = np.concatenate([people + at * (1 + people.max()) for at in range(kinds)])
+    return Side.of_source(source, numbers, np.tile(voices.labels, kinds))
 
 
-def _sped(samples: NDArray[np.int16], tenths: int) -> NDArray[np.int16]:
+def _at_speed(samples: NDArray[np.int16], tenths: int) -> NDArray[np.int16]:
     """Samples (n,) played at so many tenths of their speed: about n * 10 / tenths of them."""
     wave = torch.from_numpy(waveform(samples))
     return pcm(torchaudio.functional.resample(wave, tenths, 10).numpy())
 
 
-class AsPublished(nn.Module):
-    """A network whose weights learn and whose norms stay what they were: few voices are here."""
+class FrozenNorms(nn.Module):
+    """A network in training whose normalisations stay in evaluation: there are few voices."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.eval()
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - torch's
-        """Nothing changes."""
+        """Change nothing."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the network's."""
+        """Return the network's output."""
         y: Tensor = self.network(x)
         return y
 
 
-def voices_alone(model: ADSM) -> ADSM:
-    """A model that takes embeddings for faces, and shares the voice branch."""
+def voices_only(model: ADSM) -> ADSM:
+    """Return a model that shares the voice branch and takes embeddings instead of faces."""
     alone = ADSM(dataclasses.replace(model.settings, face_features=(model.settings.dim,)))
     alone.face_net = nn.Sequential()
     # Its convolutions take a seventh less time with the channels last.
-    heard: Any = nn.Sequential(AsPublished(model.voice_net))
-    alone.voice_net = heard.to(memory_format=torch.channels_last)
+    branch: Any = nn.Sequential(FrozenNorms(model.voice_net))
+    alone.voice_net = branch.to(memory_format=torch.channels_last)
     return alone
 
 
 @torch.inference_mode()
-def where_they_lie(model: ADSM, voices: Side[NDArray[np.int16]]) -> Side[NDArray[np.int16]]:
-    """Voices with the embeddings of their whole recordings."""
+def with_recording_embeddings(model: ADSM, voices: Side) -> Side:
+    """Return the voices with the embeddings of their whole recordings as teacher embeddings."""
     model.eval()
-    kept = embed_voices(model.embed_voice, voices, model.settings.voice_seconds)
-    return dataclasses.replace(voices, taught=kept)
+    embeddings = embed_voices(model.embed_voice, voices, model.settings.voice_seconds)
+    return dataclasses.replace(voices, teacher_embeddings=embeddings)
 
 
-class Recordings:
-    """Batches of stretches of voices, good or poor; there are no faces to speak of."""
-
-    def __init__(self, voices: Side[NDArray[np.int16]], dim: int, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.voices, self.dim = voices, dim
-        self.sampler = PeopleSampler(voices, EACH, self.rng)
-
-    def make(self, face_size: int, voice_seconds: float) -> Batch:  # noqa: ARG002
-        """The next batch."""
-        voices = self.voices.take(self.sampler.draw(PEOPLE))
-        heard = [recorded(one, voice_seconds, self.rng, self.voices.items) for one in voices.items]
-        nobody: Side[NDArray[np.int16]] = Side([], np.zeros(1, np.int64), np.zeros(1, np.int64))
-        return Batch(
-            batch_side(nobody, np.ones((1, self.dim), np.float32)),
-            batch_side(voices, np.stack(heard)),
-        )
+def batches_of(voices: Side, dim: int, seconds: float, seed: int) -> BatchMaker:
+    """Return batches of good or degraded segments; one constant vector stands for the faces."""
+    degraded = functools.partial(degrade, others=decoded(voices))
+    source = dataclasses.replace(voices.source, seconds=seconds, change=degraded)  # type: ignore[type-var]
+    first = np.zeros(1, np.int64)
+    faces = Side.of_source(FeatureSource(np.ones((1, dim), np.float32), ["none"]), first, first)
+    data = DataSet(faces, dataclasses.replace(voices, source=source), (), "gender")
+    return BatchMaker(data, (1, PEOPLE), EACH, np.random.default_rng(seed), weighted=True)
 
 
-def recorded(
+def degrade(
     samples: NDArray[np.int16],
     seconds: float,
     rng: np.random.Generator,
     others: Sequence[NDArray[np.int16]],
 ) -> NDArray[np.float32]:
-    """A stretch as it is, or through a poor channel."""
+    """Return a segment as it is, or through a poor channel."""
     if rng.random() < GOOD:
         return augment.stretch(samples, seconds, rng)
     return augment.voice(samples, seconds, rng, telephone=0.7, loudest_noise_db=0.0, others=others)
 
 
-class Keeping(nn.Module):
-    """How far stretches are from where recordings lie: their own, and their person's.
+class RecordingLosses(nn.Module):
+    """Losses that keep segments near their recording, and near their person's recordings.
 
-    People are numbered from 0 without gaps, as :func:`at_speeds` does.
+    People are numbered from 0 without gaps, as by :func:`at_speeds`.
     """
 
-    def __init__(self, there: Side[NDArray[np.int16]]) -> None:
+    def __init__(self, recordings: Side) -> None:
         super().__init__()
-        assert there.taught is not None
-        order = np.argsort(there.people, kind="stable")
-        firsts = np.unique(there.people[order], return_index=True)[1]
+        embeddings = recordings.teacher_embeddings
+        assert embeddings is not None
+        order = np.argsort(recordings.people, kind="stable")
+        firsts = np.unique(recordings.people[order], return_index=True)[1]
         self.centres: Tensor
-        self.register_buffer("centres", torch.from_numpy(unit_means(there.taught[order], firsts)))
+        self.register_buffer("centres", torch.from_numpy(unit_means(embeddings[order], firsts)))
 
     def forward(self, encoded: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The mean of 1 less the cosine, and the cross-entropy of people by their centres."""
-        wanted, vectors = batch.voices.teacher_embeddings, encoded[1]
-        assert wanted is not None
-        told = functional.cross_entropy(SHARPNESS * vectors @ self.centres.T, batch.voices.people)
-        return {"kept": 1 - (vectors * wanted).sum(1).mean(), "told": TOLD * told}
+        """Return the mean of 1 minus the cosine, and the cross-entropy of people by centres."""
+        targets, vectors = batch.voices.teacher_embeddings, encoded[1]
+        assert targets is not None
+        person = functional.cross_entropy(SCALE * vectors @ self.centres.T, batch.voices.people)
+        recording = 1 - (vectors * targets).sum(1).mean()
+        return {"recording": recording, "person": PERSON_WEIGHT * person}

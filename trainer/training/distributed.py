@@ -1,8 +1,8 @@
-"""Several processes that train one model together, as ``torchrun`` starts them.
+"""Training of one model by several processes, as ``torchrun`` starts them.
 
-Every process makes batches of its own and the gradients are averaged, so that n processes train
-as one whose batch is n times as large, as far as a model's losses are means over items. Buffers,
-such as the statistics of normalisations, are those of the first process.
+Every process makes its own batches and the gradients are averaged, so n processes train like one
+with an n times larger batch, as far as a model's losses are means over items. Buffers, such as
+the statistics of normalisations, are those of the first process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PATIENCE = datetime.timedelta(hours=2)  # the others wait while the first valid
 
 
 class Group:
-    """The processes of a training, this one being number ``rank`` of ``world``.
+    """The processes of a training; this one has number ``rank`` of ``world``.
 
-    By itself a group of one, in which nothing is sent.
+    A group of one sends nothing.
     """
 
     def __init__(self, rank: int = 0, world: int = 1, device: torch.device | None = None) -> None:
@@ -33,11 +33,11 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that validates, writes and speaks."""
+        """True in the process that validates, writes and prints."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of all processes' values, of one shape."""
+        """Return the mean of all processes' values, which have one shape."""
         if self.world > 1:
             values = values.clone()
             distributed.all_reduce(values)
@@ -45,32 +45,32 @@ class Group:
         return values
 
     def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Average gradients; where only some processes have one, the others count as nought."""
+        """Average gradients; where only some processes have one, the others count as zero."""
         if self.world == 1:
             return
-        held = list(parameters)
-        has = torch.tensor([p.grad is not None for p in held], dtype=torch.float32)
+        every = list(parameters)
+        has = torch.tensor([p.grad is not None for p in every], dtype=torch.float32)
         anywhere = self.mean(has.to(self._device)).tolist()
-        used = [p for p, share in zip(held, anywhere, strict=True) if share]
-        for like in _by_kind(used):
+        used = [p for p, share in zip(every, anywhere, strict=True) if share]
+        for like in _by_dtype(used):
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in like]
             means = self.mean(torch.cat([grad.flatten() for grad in grads]))
-            for parameter, mean in zip(like, _parted(means, grads), strict=True):
+            for parameter, mean in zip(like, _split_like(means, grads), strict=True):
                 parameter.grad = mean.clone()
 
     def share(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the first one's values, in place."""
+        """Copy the first process's values into all processes, in place."""
         if self.world == 1:
             return
-        for like in _by_kind(tensors):
+        for like in _by_dtype(tensors):
             flat = torch.cat([tensor.detach().flatten() for tensor in like])
             sent = flat.to(torch.uint8) if flat.dtype == torch.bool else flat
             distributed.broadcast(sent, 0)
-            for tensor, values in zip(like, _parted(sent, like), strict=True):
+            for tensor, values in zip(like, _split_like(sent, like), strict=True):
                 tensor.detach().copy_(values)
 
     def gather(self, message: bytes) -> list[bytes]:
-        """The messages of all processes, in the order of their ranks."""
+        """Return the messages of all processes, in the order of their ranks."""
         if self.world == 1:
             return [message]
         sizes = self._gather(torch.tensor([len(message)]))
@@ -81,7 +81,7 @@ class Group:
         return [row[: int(size)].numpy().tobytes() for row, size in zip(rows, sizes, strict=True)]
 
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has called this."""
         self.mean(torch.zeros(1, device=self._device))
 
     def _gather(self, values: Tensor) -> list[Tensor]:
@@ -96,10 +96,15 @@ ALONE = Group()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
-    """The group that ``torchrun`` made, if it did, and this process's device of it.
+    """Join the group that ``torchrun`` started, if there is one.
 
-    One that was joined before is left as it is. Raises BadRequest where this machine has fewer
-    GPUs than processes.
+    A group that was joined before is left as it is.
+
+    Yields:
+        The group, and this process's device.
+
+    Raises:
+        BadRequest: The machine has fewer GPUs than processes.
     """
     if distributed.is_initialized():
         yield Group(distributed.get_rank(), distributed.get_world_size(), device), device
@@ -109,10 +114,16 @@ def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
         yield ALONE, device
         return
     if device.type == "cuda":
-        device = _own_gpu(int(os.environ["LOCAL_RANK"]))
+        process, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if process >= there:
+            raise BadRequest(
+                f"Process {process + 1} of this machine needs a GPU, and there are {there}; "
+                f"start {there} with --nproc-per-node, or train with --device cpu."
+            )
+        device = torch.device("cuda", process)
         torch.cuda.set_device(device)
-    # An optimiser's first step imports it. Imported within a group, it holds that group for ever:
-    # whose threads then outlive destroy_process_group, and now and then abort the process's end.
+    # An optimizer's first step imports this. Imported within a group, it would hold the group for
+    # ever, and the group's threads sometimes abort the end of the process.
     importlib.import_module("torch._dynamo")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
@@ -121,26 +132,15 @@ def joined(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
         distributed.destroy_process_group()
 
 
-def _own_gpu(process: int) -> torch.device:
-    """The GPU of a process of this machine."""
-    there = torch.cuda.device_count()
-    if process >= there:
-        raise BadRequest(
-            f"Process {process + 1} of this machine has no GPU of its own, there being {there}; "
-            f"start {there} with --nproc-per-node, or train with --device cpu."
-        )
-    return torch.device("cuda", process)
-
-
-def _by_kind(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Tensors of one type together, so that few messages are sent."""
+def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Group tensors by type, so that few messages are sent."""
     kinds: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         kinds.setdefault(tensor.dtype, []).append(tensor)
     return list(kinds.values())
 
 
-def _parted(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
-    """One flat tensor as parts of these shapes."""
+def _split_like(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """Split a flat tensor into parts of these shapes."""
     parts = torch.split(flat, [tensor.numel() for tensor in like])
     return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]

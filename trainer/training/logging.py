@@ -1,4 +1,4 @@
-"""What a training writes down as it goes: a bar, ``log.jsonl``, and TensorBoard's files."""
+"""The log of a training: a progress bar, ``log.jsonl``, and TensorBoard's files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ LOG = "log.jsonl"
 
 
 class Log:
-    """One JSON object a line: of every step its terms, of every validation its scores.
+    """A file of JSON lines: the terms of every step, and the scores of every validation.
 
-    Lines of steps that will be taken again, after ``step``, are dropped first, as is a line that
-    was cut short when a process was killed.
+    Lines after ``step``, whose steps are taken again, are removed first, and so is a line that was
+    cut short when a process was killed.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         if path.exists():
-            _keep_until(path, step)
+            lines = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= step]
+            with replacing(path) as partial:
+                partial.write_text("".join(lines), "utf-8")
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a line; it is in the file when this returns."""
+        """Add a line, and flush it to the file."""
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
 
@@ -40,12 +42,12 @@ class Log:
 
 
 def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
-    """The same with None for what JSON has no number for."""
+    """Return the values with None for NaN and infinity, which JSON does not have."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; one that was cut short is left out."""
+    """Return the lines of a log, without one that was cut short."""
     rows = []
     for line in path.read_text("utf-8").splitlines():
         try:
@@ -56,16 +58,20 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def tensorboard_is_there() -> bool:
-    """Whether TensorBoard's files can be written."""
+    """Return True where TensorBoard is installed."""
     return importlib.util.find_spec("tensorboard") is not None
 
 
-class Watch:
-    """Shows a bar and writes the logs of a training in its folder."""
+class TrainingLog:
+    """A callback that shows a progress bar and writes the logs of a training into its folder."""
 
     def __init__(self, folder: Path, step: int, steps: int) -> None:
         self._log = Log(folder / LOG, step)
-        self._board = _board(folder / "tensorboard", step)
+        self._board: Any = None
+        if tensorboard_is_there():
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._bar = tqdm(total=steps, initial=step, unit="step", disable=None, leave=False)
 
     def __enter__(self) -> Self:
@@ -77,8 +83,8 @@ class Watch:
         if self._board is not None:
             self._board.close()
 
-    def stepped(self, progress: Progress) -> None:
-        """Write down a step."""
+    def on_step(self, progress: Progress) -> None:
+        """Log a step."""
         self._log.write(
             {
                 "step": progress.step,
@@ -87,33 +93,18 @@ class Watch:
                 "terms": plain_numbers(progress.terms),
             }
         )
-        self._draw(progress.step, {"rate": progress.rate}, "train")
-        self._draw(progress.step, progress.terms, "loss")
+        self._add(progress.step, {"rate": progress.rate}, "train")
+        self._add(progress.step, progress.terms, "loss")
         self._bar.update()
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in progress.terms.items()}, refresh=False)
 
-    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
-        """Write down a validation."""
+    def on_validation(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        """Log a validation."""
         self._log.write({"step": step, "scores": plain_numbers(scores), "best": best})
-        self._draw(step, scores, "validation")
+        self._add(step, scores, "validation")
         self._bar.set_description(f"score {scores['score']:.3f}")
 
-    def _draw(self, step: int, values: Mapping[str, float], group: str) -> None:
+    def _add(self, step: int, values: Mapping[str, float], group: str) -> None:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{group}/{name}", value, step)
-
-
-def _board(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard's files, or None where it is not installed."""
-    if not tensorboard_is_there():
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step + 1)
-
-
-def _keep_until(path: Path, step: int) -> None:
-    kept = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= step]
-    with replacing(path) as partial:
-        partial.write_text("".join(kept), "utf-8")

@@ -1,7 +1,7 @@
-"""The one two-player loop; it knows no paper.
+"""The training loop of a generator and a discriminator; it knows no paper.
 
-A model says what its critic and its generator minimise and how its paper trains them; the loop
-takes turns, keeps the rates, notices when the training has settled, and validates.
+A model gives the losses of its generator and its discriminator, and its paper's schedule. The loop
+takes the steps, sets the learning rates, detects plateaus, and validates.
 """
 
 from __future__ import annotations
@@ -22,46 +22,42 @@ from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.resume import State, optimizer_state, restore_optimizer
 
 Precision = Literal["float32", "bfloat16", "float16"]
-DISCRIMINATOR = "critic"  # the name its loss has among the terms
+DISCRIMINATOR = "critic"  # its name in logs and training states, which older ones have too
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How long a training is, and how its steps are taken.
-
-    ``every`` steps there is a validation. ``accumulate`` batches make a step. ``clip`` is the
-    largest norm of a player's gradient. ``rate`` multiplies all learning rates.
-    """
+    """The length of a training, and how its steps are taken."""
 
     steps: int
-    every: int
-    accumulate: int = 1
-    clip: float | None = None
+    every: int  # steps between two validations
+    accumulate: int = 1  # batches of a step
+    clip: float | None = None  # largest norm of an optimizer's gradient
     precision: Precision = "float32"
-    rate: float = 1.0
+    rate: float = 1.0  # factor of all learning rates
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Progress:
-    """What one step saw; ``terms`` are the weighted losses, the critic's among them."""
+    """The state after a step; ``terms`` are the weighted losses, the discriminator's among them."""
 
-    step: int  # done by now
+    step: int  # steps done
     done: float  # share of the training
-    rate: float  # of the generator's first group
+    rate: float  # learning rate of the generator's first group
     terms: Mapping[str, float]
-    settled: bool
+    settled: bool  # a plateau was reached
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Best:
-    """The step whose validation was the best so far, and its scores."""
+    """The step with the best validation, and its scores."""
 
     step: int
     scores: Mapping[str, float]
 
 
 class NotFinite(Exception):
-    """A loss or a weight is NaN or infinite; the batches that made it so, and the terms."""
+    """A loss or a weight is NaN or infinite; holds the batches of the step, and the terms."""
 
     def __init__(self, step: int, plans: Sequence[Any], terms: Mapping[str, float]) -> None:
         super().__init__(step, plans, terms)
@@ -72,17 +68,17 @@ class NotFinite(Exception):
 
 
 class Callback(Protocol):
-    """What is told of a training."""
+    """Receives the events of a training."""
 
-    def stepped(self, progress: Progress) -> None:
-        """A step was taken."""
+    def on_step(self, progress: Progress) -> None:
+        """Receive the state after a step."""
 
-    def validated(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
-        """The model was validated; ``best`` says that it has never been better."""
+    def on_validation(self, step: int, scores: Mapping[str, float], *, best: bool) -> None:
+        """Receive validation scores; ``best`` says that they are the best so far."""
 
 
 class PlateauDetector:
-    """Notices when a loss has stopped falling, by its means over the epochs of a paper."""
+    """Detects that a loss has stopped falling, by its means over the epochs of a paper."""
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
         self._schedule = schedule
@@ -91,7 +87,7 @@ class PlateauDetector:
         self._sum, self._count, self._waited, self._lowest = 0.0, 0, 0, math.inf
 
     def observe(self, step: int, terms: Mapping[str, float]) -> bool:
-        """Take in the terms of a step; whether the loss has stopped falling."""
+        """Add the terms of a step; return True where the loss has stopped falling."""
         loss = terms.get(self._schedule.watched)
         if loss is None or step < self._warm:
             return False
@@ -107,26 +103,26 @@ class PlateauDetector:
         return self._waited >= self._schedule.patience
 
     def state(self) -> list[float | None]:
-        """What it remembers, as JSON takes it."""
+        """Return the state as JSON takes it."""
         lowest = None if math.isinf(self._lowest) else self._lowest
         return [self._sum, self._count, self._waited, lowest]
 
     def restore(self, state: list[Any]) -> None:
-        """Remember what :meth:`state` gave."""
+        """Continue from a :meth:`state`."""
         self._sum, self._count, self._waited, lowest = state
         self._lowest = math.inf if lowest is None else lowest
 
 
 class Trainer:
-    """A model in training: everything that a step changes, and the step.
+    """A model in training, with everything that a step changes.
 
-    ``schedule`` and ``players`` are the model's own where they are not given.
+    ``schedule`` and ``optimizers`` are the model's own unless they are given.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        course: TrainConfig,
+        config: TrainConfig,
         *,
         schedule: Schedule | None = None,
         optimizers: Optimizers | None = None,
@@ -135,149 +131,134 @@ class Trainer:
     ) -> None:
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device)
-        self.course, self.group = course, group
+        self.config, self.group = config, group
         trainable = cast(TrainableModel, self.model)
         self.schedule = schedule or trainable.schedule()
         self.optimizers = optimizers or trainable.optimizers()
         self.step = 0
         self.settled_at: float | None = None
         self.best: Best | None = None
-        self._settling = PlateauDetector(self.schedule, course.steps)
-        self._held = {
-            player: [p for each in player.param_groups for p in each["params"]]
-            for player in self._both
+        self._plateau = PlateauDetector(self.schedule, config.steps)
+        both = (self.optimizers.generator, self.optimizers.discriminator)
+        self._parameters = {
+            each: [p for group in each.param_groups for p in group["params"]] for each in both
         }
-        self._rates = {
-            player: [each["lr"] for each in player.param_groups] for player in self._both
-        }
-        self._scaler = torch.GradScaler(self.device.type, enabled=course.precision == "float16")
+        self._rates = {each: [group["lr"] for group in each.param_groups] for each in both}
+        self._scaler = torch.GradScaler(self.device.type, enabled=config.precision == "float16")
         group.share(self.model.state_dict().values())
-
-    @property
-    def _both(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-        return self.optimizers.generator, self.optimizers.discriminator
 
     # One step.
 
-    def turn(self, batches: Sequence[Batch], plans: Sequence[Any] = ()) -> Progress:
-        """One step of the players whose turn it is, on the mean loss of these batches.
+    def train_step(self, batches: Sequence[Batch], plans: Sequence[Any] = ()) -> Progress:
+        """Take a step on the mean loss of these batches.
 
-        Raises NotFinite, the weights being as before, where a loss is.
+        Raises:
+            NotFinite: A loss is not finite; the weights are unchanged.
         """
-        self._set_rates()
+        factor = self.config.rate * self.schedule.factor(self.done, self.settled_at)
+        for optimizer, rates in self._rates.items():
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
         self.group.share(self.model.buffers())
         self.model.train()
-        playing = self._playing()
-        for player in playing:
-            player.zero_grad()
-        terms = self._mean([self._backward(batch, playing, len(batches)) for batch in batches])
+        active = self._active()
+        for optimizer in active:
+            optimizer.zero_grad()
+        terms = self._mean([self._backward(batch, active, len(batches)) for batch in batches])
         if not all(map(math.isfinite, terms.values())):
             raise NotFinite(self.step + 1, plans, terms)
-        moved = [self._move(player) for player in playing]
+        moved = [self._update(optimizer) for optimizer in active]
         if any(moved):
             self._scaler.update()
-        return self._advance(terms)
+        rate = self.optimizers.generator.param_groups[0]["lr"]
+        self.step += 1
+        if self.settled_at is None and self._plateau.observe(self.step, terms):
+            self.settled_at = self.done
+        return Progress(self.step, self.done, rate, terms, self.settled_at is not None)
 
-    def _playing(self) -> list[torch.optim.Optimizer]:
+    def _active(self) -> list[torch.optim.Optimizer]:
+        """The optimizers that take part in this step."""
         every = self.schedule.discriminator_every
-        critics = every > 0 and self.step % every == 0
-        if critics and self.schedule.discriminator_alone:
+        if every == 0 or self.step % every:
+            return [self.optimizers.generator]
+        if self.schedule.discriminator_alone:
             return [self.optimizers.discriminator]
-        return [*self._both] if critics else [self.optimizers.generator]
+        return [self.optimizers.generator, self.optimizers.discriminator]
 
     def _backward(
-        self, batch: Batch, playing: list[torch.optim.Optimizer], batches: int
+        self, batch: Batch, active: list[torch.optim.Optimizer], batches: int
     ) -> dict[str, Tensor]:
-        """The gradient of each player's own loss for its own parameters; the terms by name."""
+        """Compute the gradient of each active loss for its own parameters; return the terms."""
         batch = batch.to(self.device)
         model = cast(TrainableModel, self.model)
-        learns = self.optimizers.generator in playing
-        with contextlib.nullcontext() if learns else torch.no_grad(), self._autocast():
+        generator, discriminator = self.optimizers.generator, self.optimizers.discriminator
+        precision = getattr(torch, self.config.precision)
+        autocast = torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
+        with contextlib.nullcontext() if generator in active else torch.no_grad(), autocast:
             encoded = model.encode(batch)
-        encoded = in_float32(encoded)
+        encoded = to_float32(encoded)
         terms: dict[str, Tensor] = {}
-        if learns:
-            terms |= model.loss_terms(encoded, batch, self._stage)
-            self._differentiate(list(terms.values()), self.optimizers.generator, batches)
-        if self.optimizers.discriminator in playing:
+        if generator in active:
+            stage = Stage(self.done, settled=self.settled_at is not None)
+            terms |= model.loss_terms(encoded, batch, stage)
+            self._differentiate(list(terms.values()), generator, batches)
+        if discriminator in active:
             terms[DISCRIMINATOR] = model.discriminator_loss(encoded)
-            self._differentiate([terms[DISCRIMINATOR]], self.optimizers.discriminator, batches)
+            self._differentiate([terms[DISCRIMINATOR]], discriminator, batches)
         return terms
 
-    def _autocast(self) -> torch.autocast:
-        kind = getattr(torch, self.course.precision)
-        return torch.autocast(self.device.type, kind, enabled=kind != torch.float32)
-
     def _differentiate(
-        self, losses: list[Tensor], player: torch.optim.Optimizer, batches: int
+        self, losses: list[Tensor], optimizer: torch.optim.Optimizer, batches: int
     ) -> None:
         loss = torch.stack(losses).sum() / batches
-        if not loss.requires_grad:  # the batch gave this player nothing to learn from
+        if not loss.requires_grad:  # the batch has nothing to learn from
             return
-        self._scaler.scale(loss).backward(inputs=self._held[player])  # type: ignore[no-untyped-call]
+        inputs = self._parameters[optimizer]
+        self._scaler.scale(loss).backward(inputs=inputs)  # type: ignore[no-untyped-call]
 
-    def _move(self, player: torch.optim.Optimizer) -> bool:
-        """Take a player's step; False where the batches gave it nothing to learn from."""
-        self.group.mean_gradients(self._held[player])
-        if all(parameter.grad is None for parameter in self._held[player]):
+    def _update(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Take an optimizer's step; return False where no batch gave it a gradient."""
+        parameters = self._parameters[optimizer]
+        self.group.mean_gradients(parameters)
+        if all(parameter.grad is None for parameter in parameters):
             return False
-        if self.course.clip is not None:
-            self._scaler.unscale_(player)
-            nn.utils.clip_grad_norm_(self._held[player], self.course.clip)
-        self._scaler.step(player)
+        if self.config.clip is not None:
+            self._scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        self._scaler.step(optimizer)
         return True
 
     def _mean(self, seen: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """Terms by name, the mean over the batches of a step and over the processes."""
+        """The mean of the terms over the batches of a step and over the processes."""
         names = list(seen[0])
         rows = [torch.stack([terms[name].detach().float() for name in names]) for terms in seen]
         means = self.group.mean(torch.stack(rows).mean(0)).tolist()
         return dict(zip(names, means, strict=True))
 
-    # Where the training stands.
+    # The state of the training.
 
     @property
     def done(self) -> float:
-        """Share of the training that is done, 0 to 1."""
-        return self.step / self.course.steps
+        """The share of the training that is done, 0 to 1."""
+        return self.step / self.config.steps
 
-    @property
-    def _stage(self) -> Stage:
-        return Stage(self.done, settled=self.settled_at is not None)
-
-    def _set_rates(self) -> None:
-        factor = self.course.rate * self.schedule.factor(self.done, self.settled_at)
-        for player, rates in self._rates.items():
-            for group, rate in zip(player.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-
-    def _advance(self, terms: dict[str, float]) -> Progress:
-        rate = self.optimizers.generator.param_groups[0]["lr"]
-        self.step += 1
-        if self.settled_at is None and self._settling.observe(self.step, terms):
-            self.settled_at = self.done
-        return Progress(self.step, self.done, rate, terms, self.settled_at is not None)
-
-    def judge(self, scores: Mapping[str, float]) -> bool:
-        """Whether these scores of the present step are the best so far; they are kept if so."""
+    def is_best(self, scores: Mapping[str, float]) -> bool:
+        """Return True, and keep the scores, where this step's are the best so far."""
         if self.best is not None and not scores["score"] > self.best.scores["score"]:
             return False
         self.best = Best(self.step, scores)
         return True
 
-    def sound(self, values: Iterable[Tensor]) -> bool:
-        """Whether these weights or statistics are finite, in all processes."""
+    def all_finite(self, values: Iterable[Tensor]) -> bool:
+        """Return True where these weights or statistics are finite in all processes."""
         values = [value for value in values if value.is_floating_point()]
         finite = torch.stack([v.isfinite().all() for v in values]).all()
         return self.group.mean(finite.float().reshape(1)).item() == 1
 
-    # On disk.
-
     def state(self) -> State:
-        """Everything that the next step depends on, but for batches and random numbers."""
+        """Return everything the next step depends on, except batches and random numbers."""
         parts = {
-            "generator": optimizer_state(self.optimizers.generator, "generator"),
-            "critic": optimizer_state(self.optimizers.discriminator, "critic"),
+            name: optimizer_state(optimizer, name) for name, optimizer in self._named_optimizers()
         }
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for part in parts.values():
@@ -287,7 +268,7 @@ class Trainer:
             {
                 "step": self.step,
                 "settled_at": self.settled_at,
-                "settling": self._settling.state(),
+                "settling": self._plateau.state(),
                 "best": None if self.best is None else dataclasses.asdict(self.best),
                 "scaler": self._scaler.state_dict(),
                 "players": {name: part.values for name, part in parts.items()},
@@ -295,74 +276,84 @@ class Trainer:
         )
 
     def restore(self, state: State) -> None:
-        """Go on where :meth:`state` was asked."""
+        """Continue from a :meth:`state`."""
         weights = {
             key.removeprefix("model."): value
             for key, value in state.tensors.items()
             if key.startswith("model.")
         }
         self.model.load_state_dict(weights)
-        for name, player in (
-            ("generator", self.optimizers.generator),
-            ("critic", self.optimizers.discriminator),
-        ):
+        for name, optimizer in self._named_optimizers():
             own = State(state.tensors, state.values["players"][name])
-            restore_optimizer(player, name, own)
+            restore_optimizer(optimizer, name, own)
         self.step, self.settled_at = state.values["step"], state.values["settled_at"]
-        self._settling.restore(state.values["settling"])
+        self._plateau.restore(state.values["settling"])
         best = state.values["best"]
         self.best = None if best is None else Best(**best)
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.values["scaler"])
+
+    def _named_optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
+        return [
+            ("generator", self.optimizers.generator),
+            (DISCRIMINATOR, self.optimizers.discriminator),
+        ]
 
 
 def fit(
     trainer: Trainer,
     batches: BatchPrefetcher,
     validate: Callable[[], Mapping[str, float]],
-    watcher: Callback,
+    callback: Callback,
 ) -> None:
-    """Train to the end of the course.
+    """Train until the last step.
 
-    ``validate`` gives scores by name; the one called ``score`` decides, larger is better, and of
-    equals the first is the best. Only the first process of a group validates. Raises NotFinite.
+    Args:
+        trainer: The model in training.
+        batches: Its batches.
+        validate: Gives scores by name; ``score`` chooses the best step, larger is better, and the
+            first of equal ones counts. Only the first process of a group validates.
+        callback: Receives every step and validation.
+
+    Raises:
+        NotFinite: A loss or a weight is NaN or infinite.
     """
-    course = trainer.course
+    config = trainer.config
     before: Sequence[Any] = ()
-    while trainer.step < course.steps:
-        plans, made = zip(*(batches.next() for _ in range(course.accumulate)), strict=True)
+    while trainer.step < config.steps:
+        plans, made = zip(*(batches.next() for _ in range(config.accumulate)), strict=True)
         try:
-            progress = trainer.turn(made, plans)
+            progress = trainer.train_step(made, plans)
         except NotFinite as error:
-            if not trainer.sound(trainer.model.parameters()):  # the step before made them so
+            if not trainer.all_finite(trainer.model.parameters()):  # the step before made them so
                 error.plans = before
             raise
         before = plans
-        watcher.stepped(progress)
-        if trainer.step % course.every == 0 or trainer.step == course.steps:
-            if not trainer.sound(trainer.model.state_dict().values()):
+        callback.on_step(progress)
+        if trainer.step % config.every == 0 or trainer.step == config.steps:
+            if not trainer.all_finite(trainer.model.state_dict().values()):
                 raise NotFinite(trainer.step, plans, progress.terms)
             scores = validate() if trainer.group.first else {"score": -math.inf}
-            watcher.validated(trainer.step, scores, best=trainer.judge(scores))
+            callback.on_validation(trainer.step, scores, best=trainer.is_best(scores))
 
 
-def in_float32(encoded: Any) -> Any:
-    """The tensors inside tuples, lists, mappings and dataclasses as float32, where they are less.
+def to_float32(encoded: Any) -> Any:
+    """Return half-precision tensors inside tuples, lists, mappings and dataclasses as float32.
 
-    The losses are computed so, whatever the networks were.
+    Losses are computed in float32, whatever the precision of the networks.
     """
     if isinstance(encoded, Tensor):
         half = encoded.dtype in (torch.float16, torch.bfloat16)
         return encoded.float() if half else encoded
     if isinstance(encoded, Mapping):
-        return {key: in_float32(value) for key, value in encoded.items()}
+        return {key: to_float32(value) for key, value in encoded.items()}
     if isinstance(encoded, tuple) and hasattr(encoded, "_fields"):
-        return type(encoded)(*map(in_float32, encoded))
+        return type(encoded)(*map(to_float32, encoded))
     if isinstance(encoded, list | tuple):
-        return type(encoded)(map(in_float32, encoded))
+        return type(encoded)(map(to_float32, encoded))
     if dataclasses.is_dataclass(encoded) and not isinstance(encoded, type):
         fields: Iterable[dataclasses.Field[Any]] = dataclasses.fields(encoded)
         return dataclasses.replace(
-            encoded, **{field.name: in_float32(getattr(encoded, field.name)) for field in fields}
+            encoded, **{field.name: to_float32(getattr(encoded, field.name)) for field in fields}
         )
     return encoded

@@ -1,4 +1,4 @@
-"""The curves of a training as a picture, drawn from its log."""
+"""The curves of a training, plotted from its log."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.runtime.atomic import replacing
 from trainer.training.logging import read_log
 
-_DRAWN = 400  # points of a curve: as many as a picture shows
+_DRAWN = 400  # points of a curve: as many as a plot shows
 
 
 def matplotlib_is_there() -> bool:
-    """Whether curves can be drawn."""
+    """Return True where matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def plot_curves(log: Path, picture: Path, title: str) -> None:
-    """Draw loss terms and validation scores over the steps; PNG or SVG by the picture's name.
+def plot_curves(log: Path, path: Path, title: str) -> None:
+    """Plot loss terms and validation scores over the steps, as PNG or SVG by the path's suffix.
 
-    A loss is shown as means over stretches of steps, so that its course can be seen.
+    A loss is shown as means over intervals of steps.
     """
     from matplotlib.figure import Figure
 
@@ -33,17 +34,16 @@ def plot_curves(log: Path, picture: Path, title: str) -> None:
     _draw_terms(losses, [row for row in rows if "terms" in row])
     _draw_scores(scores, [row for row in rows if "scores" in row])
     scores.set_xlabel("step")
-    partial = picture.with_name(f"partial-{picture.name}")
-    figure.savefig(partial, dpi=120)
-    partial.replace(picture)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120, format=path.suffix.removeprefix("."))
 
 
 def _draw_terms(axes: Any, rows: list[dict[str, Any]]) -> None:
-    """One curve a term, and where the training settled."""
+    """Plot a curve for each term, and the step of the plateau."""
     for name in dict.fromkeys(name for row in rows for name in row["terms"]):
         own = [row for row in rows if name in row["terms"]]
         steps, values = (
-            means_of_stretches(np.array(column, float), _DRAWN)
+            interval_means(np.array(column, float), _DRAWN)
             for column in zip(*((row["step"], row["terms"][name]) for row in own), strict=True)
         )
         axes.plot(steps, values, label=name, linewidth=1.2)
@@ -55,7 +55,7 @@ def _draw_terms(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def _draw_scores(axes: Any, rows: list[dict[str, Any]]) -> None:
-    """One curve a score, and the step that was kept."""
+    """Plot a curve for each score, and mark the best step."""
     steps = [row["step"] for row in rows]
     for name in rows[0]["scores"] if rows else ():
         wide = {"linewidth": 2.2, "color": "black"} if name == "score" else {"linewidth": 1.2}
@@ -80,8 +80,8 @@ def _finish(axes: Any) -> None:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
-def means_of_stretches(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Means of at most ``most`` stretches of equal length, the last perhaps shorter."""
+def interval_means(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Return the means of at most ``most`` intervals of equal length; the last may be shorter."""
     length = -(-len(values) // most)
     firsts = np.arange(0, len(values), length)
     sums = np.add.reduceat(values, firsts)

@@ -1,7 +1,7 @@
-"""A training on disk, so that it goes on exactly where it stood: safetensors and JSON, no pickle.
+"""The state of a training on disk, from which it continues exactly: safetensors and JSON.
 
-One file holds every number that a step reads or changes: the weights, both optimizers, the
-generators of random numbers, where the drawing of batches stands, and the best score so far.
+One file holds every number that a step reads or changes: the weights, both optimizers, the random
+number generators, the state of the batches, and the best score so far.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FORMAT = "avsearch-training-1"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
-    """Tensors by name, and all else as JSON has it."""
+    """Tensors by name, and other values as JSON takes them."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write a state under a temporary name, flush it to the disk, and rename it."""
+    """Write a state whole or not at all, and flush it to the disk."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.tensors.items()}
     with replacing(path) as partial:
         save_file(tensors, partial, {"format": FORMAT, "values": json.dumps(state.values)})
@@ -43,33 +43,30 @@ def write_state(path: Path, state: State) -> None:
 
 
 def read_state(path: Path) -> State:
-    """Read a state; BadRequest where there is none, or it is cut short or not ours."""
+    """Read a state; raise BadRequest where it is missing, cut short, or another file."""
     if not path.is_file():
         raise BadRequest(
             f"There is no training to resume: {printable(path)} is not there; "
             "start it without --resume."
         )
     require_readable(path)
+    unusable = (
+        f"{printable(path)} is cut short, or is not the state of a training; "
+        "remove its folder and train again."
+    )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise BadRequest(_unusable(path)) from error
+        raise BadRequest(unusable) from error
     if metadata.get("format") != FORMAT:
-        raise BadRequest(_unusable(path))
+        raise BadRequest(unusable)
     return State(tensors, dict(json.loads(metadata["values"])))
 
 
-def _unusable(path: Path) -> str:
-    return (
-        f"{printable(path)} is cut short, or is not the state of a training; "
-        "remove its folder and train anew."
-    )
-
-
 def random_state(device: torch.device) -> list[str]:
-    """Where torch's generators stand, as text: that of the CPU, and that of a GPU."""
+    """Return the states of torch's random generators as text: of the CPU, and of a GPU."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
@@ -77,7 +74,7 @@ def random_state(device: torch.device) -> list[str]:
 
 
 def restore_random_state(texts: list[str], device: torch.device) -> None:
-    """Set torch's generators to where :func:`random_state` saw them."""
+    """Set torch's random generators to states from :func:`random_state`."""
     states = [
         torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8) for text in texts
     ]
@@ -87,7 +84,7 @@ def restore_random_state(texts: list[str], device: torch.device) -> None:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, name: str) -> State:
-    """An optimizer's state, each tensor under ``name.parameter.quantity``."""
+    """Return an optimizer's state, with each tensor under ``name.parameter.quantity``."""
     whole = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     rest: dict[str, Any] = {}
@@ -99,7 +96,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, name: str) -> State:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, name: str, state: State) -> None:
-    """Set an optimizer to what :func:`optimizer_state` saw, among other tensors."""
+    """Set an optimizer to a state from :func:`optimizer_state`, among other tensors."""
     slots: dict[int, dict[str, Any]] = {}
     for key, value in {**state.tensors, **state.values["rest"]}.items():
         owner, _, rest = key.partition(".")

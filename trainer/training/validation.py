@@ -1,4 +1,4 @@
-"""How good a model is in training, on the validation people: always the same items, no chance."""
+"""Validation scores of a model in training, always on the same items and without augmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = 64  # items of one forward pass
 
 
 def first_items(people: Ints, each: int) -> Ints:
-    """Positions of at most ``each`` items of every person, evenly spread over theirs."""
+    """Return positions of at most ``each`` items of every person, evenly spread over theirs."""
     chosen = []
     for person in np.unique(people):
         own = np.flatnonzero(people == person)
@@ -31,10 +31,9 @@ def first_items(people: Ints, each: int) -> Ints:
 class Validation:
     """Scores of a model on some items of every validation person.
 
-    ``score``, which decides which step is kept, is the mean of both directions' mean average
-    precision of retrieval across the modalities, by the label that these share: the person, or
-    the gender where no person has both. Besides, the area under the ROC curve of telling pairs
-    of one label from pairs of two.
+    ``score``, which chooses the checkpoint, is the mean of both directions' mean average precision
+    across the modalities, by the label that these share: the person, or the gender where no person
+    has both. ``auc`` is the area under the ROC curve of pairs of one label and of two.
     """
 
     def __init__(self, model: nn.Module, data: DataSet, device: torch.device, each: int) -> None:
@@ -44,13 +43,13 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
-        """Scores by name."""
+        """Return scores by name."""
         faces, voices = self._vectors()
         return cross_modal_scores(faces, self._faces.labels, voices, self._voices.labels)
 
     @torch.inference_mode()
     def calibrated(self) -> dict[str, Any]:
-        """What the scores of the same items are worth, as a checkpoint's record keeps it."""
+        """Return calibrations fitted on the same items, as a checkpoint's record stores them."""
         sides = (self._faces, self._voices)
         return calibrated(
             *(
@@ -71,9 +70,9 @@ class Validation:
 def forward(
     function: Callable[..., Tensor], side: Side, device: torch.device
 ) -> NDArray[np.float32]:
-    """What a function of a model gives of every item of a side, (n, ...), without chance.
+    """Return a model function's outputs (n, ...) for every item of a side, without augmentation.
 
-    It is given the items' private attributes too, where they have any and it takes them.
+    The function receives the items' private attributes too, where they have any and it takes them.
     """
     takes_private = side.private is not None and "private" in signature(function).parameters
     parts = []
@@ -88,9 +87,9 @@ def forward(
 def cross_modal_scores(
     faces: NDArray[np.float32], face_labels: Ints, voices: NDArray[np.float32], voice_labels: Ints
 ) -> dict[str, float]:
-    """Scores of unit vectors (n, dim) and (m, dim); items whose label the others lack do not ask.
+    """Return the scores of unit vectors (n, dim) and (m, dim).
 
-    NaN where no label is on both sides.
+    Items whose label the other side lacks are no queries. NaN where no label is on both sides.
     """
     scores = voices @ faces.T  # (m, n)
     same = voice_labels[:, None] == face_labels[None]

@@ -20,7 +20,14 @@ from trainer.data.dataset import (
     labelled_by_gender,
     labelled_by_person,
 )
-from trainer.data.sources import FaceSource, FeatureSource, VoiceSource
+from trainer.data.sources import (
+    AugmentedFeatures,
+    FaceSource,
+    FeatureSource,
+    VoiceSource,
+    decoded,
+    with_input_sizes,
+)
 
 COUNTS = st.lists(st.integers(1, 5), min_size=1, max_size=8)
 
@@ -38,7 +45,9 @@ def both(people: int = 6, each: int = 3) -> DataSet:
 
 def test_taking_keeps_what_is_known_of_an_item_together():
     side = dataclasses.replace(
-        numbered_side([4, 5, 4, 3]), private=np.arange(8, dtype=np.float32).reshape(4, 2)
+        numbered_side([4, 5, 4, 3]),
+        private=np.arange(8, dtype=np.float32).reshape(4, 2),
+        teacher_embeddings=np.arange(4, dtype=np.float32).reshape(4, 1),
     )
     part = side.take(np.array([3, 0, 3]))
     assert part.rows.tolist() == [3, 0, 3]
@@ -47,6 +56,7 @@ def test_taking_keeps_what_is_known_of_an_item_together():
     assert part.nationalities.tolist() == [-1, 1, -1]
     assert part.private is not None
     assert part.private.tolist() == [[6, 7], [0, 1], [6, 7]]
+    assert part.batch(np.arange(3)).teacher_embeddings.tolist() == [[3], [0], [3]]
     assert part.origins(np.array([1, 2])) == ["file0", "file3"]
 
 
@@ -176,6 +186,59 @@ def test_genders_are_equally_frequent_where_they_are_the_labels():
         assert len(set(side.people.tolist())) == 6
 
 
+def gendered(counts: list[int], genders: list[int]) -> DataSet:
+    """People with so many items each, in faces and voices alike."""
+    people = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    data = with_genders(numbered_set(people.tolist(), people.tolist()), np.array(genders))
+    return labelled_by_gender(data)
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=2, max_size=8),
+    people=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    each=st.integers(1, 4),
+    seed=st.integers(0, 999),
+)
+def test_a_weighted_batch_is_balanced_and_repeats_items_only_where_there_are_fewer(
+    counts, people, each, seed
+):
+    data = gendered(counts, [number % 2 for number in range(len(counts))])
+    plan = BatchMaker(data, people, each, rng(seed), weighted=True).plan()
+    for positions, side, count in zip(
+        (plan.faces, plan.voices), (data.faces, data.voices), people, strict=True
+    ):
+        assert positions.shape == (count * each,)
+        labels = collections.Counter()
+        for own in positions.reshape(count, each):
+            (person,) = set(side.people[own].tolist())  # the items of one person are neighbours
+            labels[person % 2] += 1
+            assert len(set(own.tolist())) == min(each, counts[person])
+        assert abs(labels[0] - labels[1]) <= 1
+
+
+def test_weighted_people_come_by_the_root_of_their_items_and_genders_equally_often():
+    # One gender has a sixth of the people; one of its people has most of the items.
+    counts = [36, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    data = gendered(counts, [0, 0, *[1] * 10])
+    maker = BatchMaker(data, (10, 10), 1, rng(), weighted=True)
+    drawn = np.concatenate([maker.plan().faces for _ in range(400)])
+    people = collections.Counter(data.faces.people[drawn].tolist())
+    for of_gender in (range(2), range(2, 12)):
+        roots = {person: counts[person] ** 0.5 for person in of_gender}
+        for person, root in roots.items():
+            expected = 2000 * root / sum(roots.values())
+            assert people[person] == pytest.approx(expected, abs=5 * expected**0.5)
+    items = {at for at in drawn.tolist() if data.faces.people[at] == 0}
+    assert len(items) == 36
+
+
+def test_the_order_of_genders_in_a_weighted_batch_is_random():
+    data = gendered([2, 2, 2, 2], [0, 1, 0, 1])
+    maker = BatchMaker(data, (4, 4), 1, rng(), weighted=True)
+    orders = {tuple(data.faces.labels[maker.plan().faces].tolist()) for _ in range(200)}
+    assert len(orders) == 6  # all of two zeros and two ones
+
+
 def test_the_generator_decides_the_batches_and_its_state_goes_on():
     one, again, other = (BatchMaker(both(), 3, 2, rng(seed)) for seed in (1, 1, 2))
     first = one.make()
@@ -249,10 +312,46 @@ def test_media_come_at_the_size_a_model_takes_and_vary_only_with_a_generator():
     assert data.voices.batch(rows).inputs.abs().max() <= 900 / 32768
 
 
-def test_a_batch_that_must_not_vary_does_not():
-    batch = BatchMaker(media_set(), 3, 1, rng(), vary=False).make()
+def test_input_sizes_are_changed_for_media_only():
+    data = with_input_sizes(media_set(), 16, 0.1)
+    assert data.faces.batch(np.arange(3)).inputs.shape == (3, 3, 16, 16)
+    assert data.voices.batch(np.arange(3)).inputs.shape == (3, 1600)
+    features = both()
+    assert with_input_sizes(features, 16, 0.1) == features
+
+
+def test_media_are_augmented_by_the_change_of_their_source():
     data = media_set()
-    assert torch.equal(batch.faces.inputs, data.faces.batch(batch.faces.people.numpy()).inputs)
+    source = dataclasses.replace(
+        data.faces.source, change=lambda face, size, _: face[:size, :size].transpose(2, 0, 1)
+    )
+    cut = dataclasses.replace(data.faces, source=source).batch(np.array([1]), rng()).inputs
+    (item,) = decoded(data.faces.take(np.array([1])))
+    np.testing.assert_array_equal(cut[0].numpy(), item[:32, :32].transpose(2, 0, 1))
+
+
+def test_a_batch_of_features_has_random_copies_of_its_items():
+    copies = np.arange(3 * 4 * 2, dtype=np.float32).reshape(3, 4, 2)
+    source = AugmentedFeatures(copies, ["a", "b", "c", "d"])
+    rows = np.array([3, 1, 3])
+    np.testing.assert_array_equal(source.gather(rows, None), copies[0, rows])
+    seen = set()
+    for seed in range(20):
+        drawn = source.gather(rows, rng(seed))
+        for row, values in zip(rows, drawn, strict=True):
+            (copy,) = np.flatnonzero((copies[:, row] == values).all(1))
+            seen.add(int(copy))
+    assert seen == {0, 1, 2}
+    assert (len(source), source.features, source.origin(2)) == (4, (2,), "c")
+
+
+def test_making_batches_changes_no_data():
+    data = media_set()
+    before = [item.copy() for side in (data.faces, data.voices) for item in decoded(side)]
+    BatchMaker(data, 3, 2, rng()).make()
+    after = [*decoded(data.faces), *decoded(data.voices)]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_features_are_given_as_float32_in_the_order_asked():

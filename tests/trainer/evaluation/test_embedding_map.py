@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny import tiny_adsm
+from trainer.data.dataset import DataSet, Side
+from trainer.data.sources import FaceSource, VoiceSource
 from trainer.evaluation.embedding_map import (
     Embeddings,
     label_map,
     person_map,
     same_person_auc,
 )
-from trainer.recipes.in_memory import Side, TrainingSet
 from trainer.recipes.phases import embed_set, validation_scores
 
 PEOPLE, EACH = 8, 3
@@ -165,7 +166,11 @@ def test_a_set_is_embedded_as_it_is_and_in_order():
     faces = [rng.integers(0, 256, (144, 144, 3), dtype=np.uint8) for _ in range(70)]
     voices = [rng.integers(-9000, 9000, n).astype(np.int16) for n in (3000, 30_000)]
     people = np.arange(70)
-    data = TrainingSet(Side(faces, people, people % 2), Side(voices, people[:2], people[:2]))
+    data = DataSet(
+        Side.of_source(FaceSource(faces, ["face"] * 70, 32), people, people % 2),
+        Side.of_source(VoiceSource(voices, ["voice"] * 2, 0.5), people[:2], people[:2]),
+        tuple(map(str, people)),
+    )
     network = tiny_adsm().train()
     first, second = (embed_set(network, data, 32, 0.5) for _ in range(2))
     assert not network.training
@@ -173,7 +178,9 @@ def test_a_set_is_embedded_as_it_is_and_in_order():
         np.testing.assert_array_equal(one.vectors, again.vectors)  # nothing is augmented
     assert first[0].vectors.shape == (70, 16)
     assert first[1].vectors.shape == (2, 16)
-    alone = TrainingSet(data.faces.take(np.array([69])), data.voices.take(np.array([1])))
+    alone = dataclasses.replace(
+        data, faces=data.faces.take(np.array([69])), voices=data.voices.take(np.array([1]))
+    )
     for one, whole, place in zip(embed_set(network, alone, 32, 0.5), first, (69, 1), strict=True):
         np.testing.assert_allclose(one.vectors[0], whole.vectors[place], atol=1e-5)
         assert one.people[0] == whole.people[place]

@@ -7,13 +7,15 @@ import pytest
 from PIL import Image
 
 from avsearch.media import MediaExtractor
+from avsearch.models.papers.adsm import ADSMSettings
 from indexer.errors import BadRequest
 from indexer.types import MODALITIES
+from trainer.data.sources import decoded
 from trainer.data.synthetic.world import World, write_gallery
-from trainer.recipes.galleries import Example, read_gallery, training_set
-from trainer.recipes.in_memory import FACE_SIZE
+from trainer.recipes.galleries import FACE_SIZE, Example, read_gallery, training_set
 
 WHOLE = MediaExtractor("whole")
+SIZES = ADSMSettings(face_size=32, voice_seconds=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -117,30 +119,34 @@ def test_reading_twice_gives_the_same_in_the_same_order(gallery, examples):
 
 
 def test_a_training_set_numbers_people_by_name_over_both_modalities(examples, world):
-    data = training_set(examples)
+    data = training_set(examples, SIZES)
     for modality, side in zip(MODALITIES, (data.faces, data.voices), strict=True):
         own = [e for e in examples if e.modality == modality]
-        assert len(side.items) == len(side.people) == len(side.labels) == len(own)
+        assert len(side) == len(side.people) == len(side.labels) == len(own)
         for item, person, label, example in zip(
-            side.items, side.people, side.labels, own, strict=True
+            decoded(side), side.people, side.labels, own, strict=True
         ):
             assert item is example.data
             assert example.person == f"small/p{person:05d}"  # here names sort as numbers
             assert label == (0 if example.gender == "f" else 1)
     assert data.faces.people.dtype == data.faces.labels.dtype == np.int64
+    assert data.names == tuple(f"small/p{number:05d}" for number in range(4))
+    assert data.faces.batch(np.array([0])).inputs.shape == (1, 3, 32, 32)
+    assert data.voices.batch(np.array([0])).inputs.shape == (1, 4000)
+    assert data.shared == "gender"
 
 
 def test_the_order_of_the_examples_changes_no_number(examples):
-    turned = training_set(examples[::-1])
-    straight = training_set(examples)
+    turned = training_set(examples[::-1], SIZES)
+    straight = training_set(examples, SIZES)
     assert turned.faces.people.tolist() == straight.faces.people.tolist()[::-1]
     assert turned.voices.labels.tolist() == straight.voices.labels.tolist()[::-1]
 
 
 def test_a_set_of_one_modality_has_an_empty_other_side(examples):
-    data = training_set([e for e in examples if e.modality == "face"])
-    assert len(data.faces.items) == 8
-    assert (len(data.voices.items), data.voices.people.shape) == (0, (0,))
+    data = training_set([e for e in examples if e.modality == "face"], SIZES)
+    assert len(data.faces) == 8
+    assert (len(data.voices), data.voices.people.shape) == (0, (0,))
 
 
 def test_of_a_group_picture_the_largest_face_is_read_and_the_others_are_said(

@@ -11,9 +11,10 @@ from torch import nn
 
 from avsearch.models.layers.batch import Batch
 from avsearch.models.papers.adsm import ADSM
+from trainer.data.dataset import Side
+from trainer.data.sources import FeatureSource, VoiceSource, decoded
 from trainer.recipes import voice_phase as phase
 from trainer.recipes.default_model import SETTINGS
-from trainer.recipes.in_memory import Side, batch_side
 
 
 @pytest.fixture
@@ -23,24 +24,28 @@ def model() -> ADSM:
         return ADSM(dataclasses.replace(SETTINGS, voice_seconds=0.6)).eval()
 
 
-def spoken() -> Side[np.ndarray]:
+def voices_of(items: list[np.ndarray], people: np.ndarray, labels: np.ndarray) -> Side:
+    return Side.of_source(VoiceSource(items, ["file"] * len(items), 0.25), people, labels)
+
+
+def spoken() -> Side:
     rng = np.random.default_rng(0)
     lengths = [9000, 24_000] * 4
     items = [rng.integers(-9000, 9000, n).astype(np.int16) for n in lengths]
-    return Side(items, np.arange(8) // 2, np.arange(8) // 2 % 2)
+    return voices_of(items, np.arange(8) // 2, np.arange(8) // 2 % 2)
 
 
-def batch_of(voices: Side[np.ndarray]) -> Batch:
-    """Of voices whose samples do not matter, and nobody's face."""
-    nobody = Side([], np.zeros(1, int), np.zeros(1, int))
+def batch_of(voices: Side) -> Batch:
+    """Voices whose samples do not matter, and one constant face."""
+    first = np.zeros(1, np.int64)
+    face = FeatureSource(np.ones((1, 128), np.float32), ["none"])
     return Batch(
-        batch_side(nobody, np.ones((1, 128), np.float32)),
-        batch_side(voices, np.zeros((len(voices.people), 1), np.float32)),
+        Side.of_source(face, first, first).batch(first), voices.batch(np.arange(len(voices)))
     )
 
 
 def test_only_the_voice_branch_learns_and_its_norms_stay(model):
-    alone = phase.voices_alone(model).train()
+    alone = phase.voices_only(model).train()
     learning = {id(parameter) for parameter in alone.generator_parameters()}
     assert {id(parameter) for parameter in model.voice_net.parameters()} <= learning
     assert not learning & {id(parameter) for parameter in model.face_net.parameters()}
@@ -55,61 +60,63 @@ def test_only_the_voice_branch_learns_and_its_norms_stay(model):
         assert torch.equal(value, before[key]), key
 
 
-def test_a_voice_is_kept_where_its_whole_recording_lies(model):
-    there = phase.where_they_lie(model, spoken())
-    assert there.taught.shape == (8, 128)
-    np.testing.assert_allclose(np.linalg.norm(there.taught, axis=1), 1, atol=1e-5)
+def test_a_segment_is_pulled_to_its_whole_recording(model):
+    there = phase.with_recording_embeddings(model, spoken())
+    assert there.teacher_embeddings.shape == (8, 128)
+    np.testing.assert_allclose(np.linalg.norm(there.teacher_embeddings, axis=1), 1, atol=1e-5)
     batch = batch_of(there)
-    kept = torch.from_numpy(there.taught)
-    keeping = phase.Keeping(there)
-    assert keeping((kept, kept), batch)["kept"].item() == pytest.approx(0, abs=1e-6)
-    assert keeping((kept, -kept), batch)["kept"].item() == pytest.approx(2, abs=1e-6)
+    targets = torch.from_numpy(there.teacher_embeddings)
+    losses = phase.RecordingLosses(there)
+    assert losses((targets, targets), batch)["recording"].item() == pytest.approx(0, abs=1e-6)
+    assert losses((targets, -targets), batch)["recording"].item() == pytest.approx(2, abs=1e-6)
 
 
-def test_a_voice_is_told_from_other_people_by_where_their_recordings_lie():
+def test_a_segment_is_classified_by_the_recordings_of_people():
     axes = np.eye(3, 128, dtype=np.float32)
     people = np.array([0, 0, 1, 2])
-    there = Side([np.zeros(1, np.int16)] * 4, people, np.zeros(4, int), axes[people])
+    there = voices_of([np.zeros(1, np.int16)] * 4, people, np.zeros(4, int))
+    there = dataclasses.replace(there, teacher_embeddings=axes[people])
     heard = np.array([0.8, 0.6, 0, *[0] * 125], np.float32)
     batch = batch_of(there.take(np.array([0])))
     vectors = torch.from_numpy(heard[None])
-    told = phase.Keeping(there)((vectors, vectors), batch)["told"].item()
-    odds = np.exp(phase.SHARPNESS * np.array([0.8, 0.6, 0.0]))
-    assert told == pytest.approx(-phase.TOLD * np.log(odds[0] / odds.sum()), rel=1e-4)
+    loss = phase.RecordingLosses(there)((vectors, vectors), batch)["person"].item()
+    odds = np.exp(phase.SCALE * np.array([0.8, 0.6, 0.0]))
+    assert loss == pytest.approx(-phase.PERSON_WEIGHT * np.log(odds[0] / odds.sum()), rel=1e-4)
 
 
 def test_voices_at_other_speeds_are_of_other_people():
     voices = spoken()
     sped = phase.at_speeds(dataclasses.replace(voices, people=10 * voices.people))
     kinds = 1 + len(phase.TENTHS)
-    assert len(sped.items) == 8 * kinds
-    assert all(np.array_equal(one, own) for one, own in zip(sped.items, voices.items, strict=False))
+    played, own_items = decoded(sped), decoded(voices)
+    assert len(played) == 8 * kinds
+    assert all(np.array_equal(one, own) for one, own in zip(played, own_items, strict=False))
     np.testing.assert_array_equal(np.unique(sped.people), np.arange(4 * kinds))
     np.testing.assert_array_equal(sped.labels, np.tile(voices.labels, kinds))
     for at, tenths in enumerate(phase.TENTHS, 1):
         own = slice(8 * at, 8 * at + 8)
         np.testing.assert_array_equal(sped.people[own], voices.people + 4 * at)
-        for one, item in zip(sped.items[own], voices.items, strict=True):
+        for one, item in zip(played[own], own_items, strict=True):
             assert len(one) == pytest.approx(10 * len(item) / tenths, abs=1)
 
 
 def test_a_tone_is_higher_where_it_is_played_faster():
     seconds = np.arange(16_000) / 16_000
     tone = (8000 * np.sin(2 * np.pi * 400 * seconds)).astype(np.int16)
-    sped = phase.at_speeds(Side([tone], np.zeros(1, int), np.zeros(1, int)))
-    for one, tenths in zip(sped.items[1:], phase.TENTHS, strict=True):
+    sped = phase.at_speeds(voices_of([tone], np.zeros(1, int), np.zeros(1, int)))
+    for one, tenths in zip(decoded(sped)[1:], phase.TENTHS, strict=True):
         assert one.dtype == np.int16
         loudest = np.abs(np.fft.rfft(one)).argmax() * 16_000 / len(one)
         assert loudest == pytest.approx(40 * tenths, abs=2)
 
 
-def test_some_voices_are_heard_as_they_are():
-    voices = spoken()
-    whole = voices.items[1].astype(np.float32) / 32768
+def test_some_voices_are_not_degraded():
+    items = decoded(spoken())
+    whole = items[1].astype(np.float32) / 32768
     rng = np.random.default_rng(2)
     good = 0
     for _ in range(100):
-        heard = phase.recorded(voices.items[1], 0.1, rng, voices.items)
+        heard = phase.degrade(items[1], 0.1, rng, items)
         windows = np.lib.stride_tricks.sliding_window_view(whole, len(heard))
         good += bool((windows[:, :4] == heard[:4]).all(1).any())
     untouched = phase.GOOD + (1 - phase.GOOD) * 0.2 * 0.3 * 0.3
@@ -117,9 +124,9 @@ def test_some_voices_are_heard_as_they_are():
 
 
 def test_batches_are_of_stretches_of_several_people(model):
-    there = phase.where_they_lie(model, spoken())
-    batch = phase.Recordings(there, 128, seed=0).make(0, 0.25)
+    there = phase.with_recording_embeddings(model, spoken())
+    batch = phase.batches_of(there, 128, 0.25, seed=0).make()
     assert batch.voices.inputs.shape == (phase.PEOPLE * phase.EACH, 4000)
-    for person, taught in zip(batch.voices.people, batch.voices.teacher_embeddings, strict=True):
-        own = torch.from_numpy(there.taught[there.people == int(person)])
-        assert (own == taught).all(1).any()
+    for person, target in zip(batch.voices.people, batch.voices.teacher_embeddings, strict=True):
+        own = torch.from_numpy(there.teacher_embeddings[there.people == int(person)])
+        assert (own == target).all(1).any()

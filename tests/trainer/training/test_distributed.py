@@ -91,7 +91,7 @@ def test_two_halves_train_as_the_doubled_batch_does(found):
     model = Toy(partners.TOGETHER)
     trainer = Trainer(model, TrainConfig(10, 10))
     terms = [
-        trainer.turn([toy_batch(*(value for half in step for value in half))]).terms
+        trainer.train_step([toy_batch(*(value for half in step for value in half))]).terms
         for step in partners.VALUES
     ]
     for each in found:

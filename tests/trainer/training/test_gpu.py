@@ -82,8 +82,8 @@ def test_twenty_steps_of_every_model_move_its_weights_and_stay_finite(name, prec
     before = {key: value.clone() for key, value in trainer.model.named_parameters()}
     batch = batch_of(trainer.model.settings)
     for _ in range(20):
-        assert all(map(math.isfinite, trainer.turn([batch]).terms.values()))
-    assert trainer.sound(trainer.model.state_dict().values())
+        assert all(map(math.isfinite, trainer.train_step([batch]).terms.values()))
+    assert trainer.all_finite(trainer.model.state_dict().values())
     learning = [(k, v) for k, v in trainer.model.named_parameters() if v.grad is not None]
     assert learning
     assert {(v.dtype, v.device.type) for _, v in learning} == {(torch.float32, "cuda")}
@@ -97,7 +97,7 @@ def test_a_half_precision_gives_terms_near_those_of_the_full(name, precision):
     for kind in ("float32", precision):
         trainer = trainer_of(name, kind)
         torch.manual_seed(1)  # dropout, tuples and the noise of the variational encoders
-        terms[kind] = trainer.turn([batch_of(trainer.model.settings)]).terms
+        terms[kind] = trainer.train_step([batch_of(trainer.model.settings)]).terms
     assert terms[precision] == pytest.approx(terms["float32"], rel=0.1, abs=0.1)
 
 
@@ -130,15 +130,15 @@ class Killed(BaseException):
 def test_a_resumed_training_goes_on_as_if_it_had_never_stopped(precision, tmp_path, monkeypatch):
     whole, parted = tmp_path / "whole.safetensors", tmp_path / "parted.safetensors"
     begin(whole, precision=precision)
-    stepped = run.Watch.stepped
+    on_step = run.TrainingLog.on_step
 
     def stop(self, progress):
-        stepped(self, progress)
+        on_step(self, progress)
         if progress.step == 15:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.Watch, "stepped", stop)
+        patch.setattr(run.TrainingLog, "on_step", stop)
         with pytest.raises(Killed):
             begin(parted, precision=precision)
     torch.rand(3, device=GPU)  # what was drawn meanwhile must not matter
@@ -196,7 +196,7 @@ def checkpoints(tmp_path_factory):
         trainer = trainer_of(name)
         batch = batch_of(trainer.model.settings)
         for _ in range(5):
-            trainer.turn([batch])
+            trainer.train_step([batch])
         save_checkpoint(folder / f"{name}.safetensors", name, trainer.model, {})
     return folder
 

@@ -26,7 +26,7 @@ def test_a_half_precision_gives_terms_near_those_of_the_full(name, precision):
     for kind in ("float32", precision):
         torch.manual_seed(0)  # dropout, tuples and the noise of the variational encoders
         trainer = Trainer(tiny_model(name), TrainConfig(9, 9, precision=kind), schedule=PLAIN)
-        terms[kind] = trainer.turn([batch]).terms
+        terms[kind] = trainer.train_step([batch]).terms
     assert terms[precision] == pytest.approx(terms["float32"], rel=0.1, abs=0.05)
 
 
@@ -38,11 +38,11 @@ def test_float16_finds_a_scale_at_which_every_weight_moves(name):
     before = {key: value.clone() for key, value in network.named_parameters()}
     batch = tiny_batch(8, 8, shapes=(maps, maps))
     for _ in range(12):
-        assert all(map(math.isfinite, trainer.turn([batch]).terms.values()))
+        assert all(map(math.isfinite, trainer.train_step([batch]).terms.values()))
     learning = [(k, v) for k, v in network.named_parameters() if v.grad is not None]
     assert learning
     assert [k for k, v in learning if v.grad.any() and torch.equal(v, before[k])] == []
-    assert trainer.sound(network.state_dict().values())
+    assert trainer.all_finite(network.state_dict().values())
 
 
 def test_in_float16_a_batch_that_teaches_nothing_is_passed_over():
@@ -53,7 +53,7 @@ def test_in_float16_a_batch_that_teaches_nothing_is_passed_over():
     trainer = Trainer(
         Idle(Schedule(1, 1, discriminator_every=0)), TrainConfig(2, 9, precision="float16")
     )
-    assert trainer.turn([toy_batch(1.0)]).terms == {"nothing": 0}
+    assert trainer.train_step([toy_batch(1.0)]).terms == {"nothing": 0}
     assert trainer.model.generator.item() == 1
 
 
@@ -64,7 +64,7 @@ def test_the_scale_of_float16_is_part_of_the_state():
 
     first, second = fresh(), fresh()
     first.model.generator.register_hook(lambda grad: grad * math.inf)
-    first.turn([toy_batch(1.0)])
+    first.train_step([toy_batch(1.0)])
     assert first.model.generator.item() == 1  # a step whose gradient overflowed is not taken
     second.restore(first.state())
     assert second.state().values["scaler"] == first.state().values["scaler"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.training.logging import Log, plain_numbers, read_log
-from trainer.training.plots import means_of_stretches, plot_curves
+from trainer.training.plots import interval_means, plot_curves
 
 
 def rows(path, steps) -> None:
@@ -51,7 +51,7 @@ def test_what_json_has_no_number_for_is_none():
 
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=50), st.integers(1, 60))
 def test_stretches_are_means_of_neighbours(values, most):
-    seen = means_of_stretches(np.array(values), most)
+    seen = interval_means(np.array(values), most)
     length = math.ceil(len(values) / most)
     parts = [values[at : at + length] for at in range(0, len(values), length)]
     assert len(seen) <= most

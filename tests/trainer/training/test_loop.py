@@ -19,7 +19,7 @@ from trainer.training.loop import (
     TrainConfig,
     Trainer,
     fit,
-    in_float32,
+    to_float32,
 )
 from trainer.training.prefetch import BatchPrefetcher
 
@@ -44,11 +44,11 @@ class Run:
         self.model.eval()
         return {"score": next(self._scores, 0.0)}
 
-    def stepped(self, progress):
+    def on_step(self, progress):
         self.seen.append(progress)
         self.places.append((self.model.generator.item(), self.model.discriminator.item()))
 
-    def validated(self, step, scores, *, best):
+    def on_validation(self, step, scores, *, best):
         self.validated_at.append((step, scores["score"], best))
 
 
@@ -184,7 +184,7 @@ def test_in_half_precision_networks_run_short_and_losses_in_full():
     network.classifier.register_forward_hook(lambda m, a, out: kinds.update(loss=out.dtype))
     trainer = Trainer(network, TrainConfig(10, 10, precision="bfloat16"))
     before = [p.detach().clone() for p in network.parameters()]
-    terms = [trainer.turn([batch]).terms for _ in range(3)]
+    terms = [trainer.train_step([batch]).terms for _ in range(3)]
     assert kinds == {"net": torch.bfloat16, "loss": torch.float32}
     assert all(math.isfinite(value) for seen in terms for value in seen.values())
     assert all(p.dtype == torch.float32 for p in network.parameters())
@@ -199,7 +199,7 @@ def test_what_a_model_encodes_becomes_full_precision_wherever_it_stands():
 
     half = torch.ones(2, dtype=torch.bfloat16)
     whole = torch.arange(2)
-    seen = in_float32(Encoded(half, [(half, whole), {"a": half.half(), "b": None}]))
+    seen = to_float32(Encoded(half, [(half, whole), {"a": half.half(), "b": None}]))
     assert isinstance(seen, Encoded)
     assert seen.maps.dtype == seen.more[0][0].dtype == seen.more[1]["a"].dtype == torch.float32
     assert seen.more[0][1] is whole
@@ -252,10 +252,10 @@ def test_a_gradient_that_ruins_the_weights_is_found_by_the_batch_that_gave_it():
 class Quiet:
     """A watcher that tells nobody."""
 
-    def stepped(self, progress):
+    def on_step(self, progress):
         pass
 
-    def validated(self, step, scores, *, best):
+    def on_validation(self, step, scores, *, best):
         pass
 
 
@@ -302,7 +302,7 @@ def test_the_critic_learns_to_tell_modalities_where_the_generator_does_not_resis
     plain = dataclasses.replace(network.schedule(), warmup=0.0, drops=())
     trainer = Trainer(network, TrainConfig(60, 1000, rate=30), schedule=plain)
     for _ in range(60):
-        trainer.turn([batch])
+        trainer.train_step([batch])
     assert before == pytest.approx(2 * math.log(2), abs=0.3)
     assert loss() < before / 4
 
@@ -311,7 +311,7 @@ def test_the_triplet_falls_on_a_batch_that_is_seen_again_and_again():
     network, batch = tiny_adsm(eta=0.0), tiny_batch()
     plain = Schedule(epochs=1, batch=8, discriminator_every=0)
     trainer = Trainer(network, TrainConfig(40, 1000, rate=10), schedule=plain)
-    terms = [trainer.turn([batch]).terms["triplet"] for _ in range(40)]
+    terms = [trainer.train_step([batch]).terms["triplet"] for _ in range(40)]
     assert min(terms[-5:]) < terms[0] / 2
 
 
@@ -322,6 +322,6 @@ def test_a_batch_that_teaches_a_player_nothing_leaves_it_where_it_is():
 
     trainer = Trainer(Idle(TOGETHER), TrainConfig(2, 1000))
     assert isinstance(trainer.optimizers, Optimizers)
-    assert trainer.turn([toy_batch(1.0)]).terms["nothing"] == 0
+    assert trainer.train_step([toy_batch(1.0)]).terms["nothing"] == 0
     assert trainer.model.generator.item() == 1
     assert trainer.model.discriminator.item() != 1

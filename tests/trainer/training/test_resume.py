@@ -14,7 +14,7 @@ from avsearch.models.layers.trainable import Schedule
 from indexer.errors import BadRequest
 from tests.helpers.toys import Toy, ToyBatches, toy_batch
 from trainer.training.loop import TrainConfig, Trainer
-from trainer.training.prefetch import BatchPrefetcher, threads_ahead
+from trainer.training.prefetch import BatchPrefetcher, prefetch_depth
 from trainer.training.resume import (
     State,
     random_state,
@@ -38,7 +38,7 @@ class Going:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self.random)
             seen = [
-                dict(self.trainer.turn([self.ahead.next()[1] for _ in range(2)]).terms)
+                dict(self.trainer.train_step([self.ahead.next()[1] for _ in range(2)]).terms)
                 for _ in range(steps)
             ]
             self.random = torch.get_rng_state()
@@ -167,7 +167,7 @@ class Waiting(ToyBatches):
 def test_beside_a_gpu_batches_are_made_while_the_model_works(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     batches = Waiting()
-    with BatchPrefetcher.of_device(batches, torch.device("cuda")) as ahead:
+    with BatchPrefetcher.for_device(batches, torch.device("cuda")) as ahead:
         assert ahead.next()[0] == 0
         assert batches.made == [0]
         batches.let_go.set()
@@ -177,7 +177,7 @@ def test_on_the_cores_of_the_model_they_are_made_while_it_waits(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     batches = Waiting()
     batches.let_go.set()
-    with BatchPrefetcher.of_device(batches, torch.device("cpu")) as ahead:
+    with BatchPrefetcher.for_device(batches, torch.device("cpu")) as ahead:
         assert ahead.next()[0] == 0
         assert sorted(batches.made) == [0, 1]
 
@@ -195,7 +195,7 @@ def test_for_a_gpu_the_threads_put_every_tensor_into_locked_memory(monkeypatch):
 def test_processes_of_one_machine_share_its_cores(processes, threads, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(32)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    assert threads_ahead() == threads
+    assert prefetch_depth() == threads
 
 
 def test_in_the_threads_that_make_batches_torch_uses_one_core_and_here_as_many_as_before():

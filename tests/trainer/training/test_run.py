@@ -126,15 +126,15 @@ def test_a_resumed_training_ends_as_if_it_had_never_stopped(
     step, whole, parts, tmp_path, monkeypatch
 ):
     out = tmp_path / "model.safetensors"
-    stepped = run.Watch.stepped
+    on_step = run.TrainingLog.on_step
 
     def stop(self, progress):
-        stepped(self, progress)
+        on_step(self, progress)
         if progress.step == step:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.Watch, "stepped", stop)
+        patch.setattr(run.TrainingLog, "on_step", stop)
         with pytest.raises(Killed):
             begin(out, parts)
     torch.rand(3)  # what was drawn meanwhile must not matter
@@ -253,7 +253,7 @@ def test_nothing_to_resume_is_said(parts, tmp_path):
 
 def test_a_training_never_writes_over_another(whole, parts):
     before = left_by(whole)
-    with pytest.raises(BadRequest, match="there already; go on with --resume"):
+    with pytest.raises(BadRequest, match="exists already; continue it with --resume"):
         begin(whole, parts)
     assert left_by(whole) == before
 
@@ -336,7 +336,7 @@ def test_validation_people_who_share_nothing_are_refused(parts, tmp_path):
         faces=alone.faces.of_people({12, 13, 14}),
         voices=alone.voices.of_people({14, 15, 16}),
     )
-    with pytest.raises(BadRequest, match="fewer than two people have both"):
+    with pytest.raises(BadRequest, match="fewer than two people with both"):
         begin(tmp_path / "model.safetensors", {**parts, "validation": apart})
     assert files(tmp_path) == []
 
@@ -344,23 +344,23 @@ def test_validation_people_who_share_nothing_are_refused(parts, tmp_path):
 # How long, and how large.
 
 
-def course_and_config(out, parts, **changes):
+def config_and_key(out, parts, **changes):
     seen = {}
 
     def stop(self, note):
-        seen.update(course=self.course, config=self.config)
+        seen.update(config=self.config, key=self.resume_key)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run._Run, "go", stop)
+        patch.setattr(run._Run, "run", stop)
         begin(out, parts, **{"steps": None, "every": None, "batch": None} | changes)
-    return seen["course"], seen["config"]
+    return seen["config"], seen["key"]
 
 
 def test_without_wishes_it_is_as_long_as_the_paper_and_no_larger_than_the_data(parts, tmp_path):
-    course, config = course_and_config(tmp_path / "model.safetensors", parts)
+    config, key = config_and_key(tmp_path / "model.safetensors", parts)
     # 48 items of 12 people; batches of two of each make two steps an epoch; 30 epochs.
-    assert config["batch"] == 24
-    assert (course.steps, course.every) == (60, 2)
+    assert key["batch"] == 24
+    assert (config.steps, config.every) == (60, 2)
 
 
 @pytest.mark.parametrize(
@@ -374,8 +374,8 @@ def test_without_wishes_it_is_as_long_as_the_paper_and_no_larger_than_the_data(p
     ],
 )
 def test_an_epoch_shows_as_many_items_as_there_are(changes, steps, every, parts, tmp_path):
-    course, _ = course_and_config(tmp_path / "model.safetensors", parts, **changes)
-    assert (course.steps, course.every) == (steps, every)
+    config, _ = config_and_key(tmp_path / "model.safetensors", parts, **changes)
+    assert (config.steps, config.every) == (steps, every)
 
 
 # What is optional.
@@ -430,7 +430,7 @@ def test_without_published_weights_a_trunk_that_could_have_them_is_said_to_start
         notes: list[str] = []
         run._begin_with(request(tmp_path / "m.safetensors", model="acienet"), network, notes.append)
         assert len(notes) == said
-        assert all("acienet begins from random weights" in note for note in notes)
+        assert all("acienet begins with random weights" in note for note in notes)
 
 
 def test_a_training_begins_with_the_weights_of_a_file(tmp_path):

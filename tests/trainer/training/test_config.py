@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from avsearch.models import MODELS
 from indexer.errors import BadRequest
-from trainer.training.settings import make_settings
+from trainer.training.config import make_settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def test_words_change_the_small_settings_where_these_are_asked_for():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({"depth": "3"}, "there is no such setting; there are dim, margin"),
+        ({"depth": "3"}, "unknown setting; there are dim, margin"),
         ({"dim": "1.5"}, "--set dim=1.5: it is a whole number"),
         ({"margin": "wide"}, "--set margin=wide: it is a number"),
         ({"margin": "nan"}, "it is a finite number"),
