@@ -156,7 +156,7 @@ def command(
     kept = cache or request.folder / "inputs"
 
     def read(settings: Any) -> dict[Split, DataSet]:
-        data = read_data(places, settings, kept, more, say=warn)
+        data = read_data(places, settings, kept, more, on_warning=warn)
         require_both(data)
         return split(data, how)
 

@@ -1,4 +1,4 @@
-"""From what each place of data gives to one data set: people numbered, attributes as numbers."""
+"""Assemble data sources into one data set, with people and attributes as numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GENDERS = {"f": 0, "m": 1}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceItems:
-    """One modality of a place: a source and, of every row of it, the person's name."""
+    """One modality of a data source: the inputs, and the person's name for every row."""
 
     source: InputSource
     people: Sequence[str]
@@ -27,7 +27,7 @@ class SourceItems:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataSource:
-    """What one place of data gives; ``known`` is what its tables say of people, by name."""
+    """A data source: its faces and voices, and the known people of its tables by name."""
 
     name: str  # for messages
     faces: SourceItems | None
@@ -35,61 +35,64 @@ class DataSource:
     known: Mapping[str, Person]
 
 
-def assemble(places: Sequence[DataSource]) -> DataSet:
-    """One data set of all places; equal names are one person, numbered in the order of names.
+def assemble(sources: Sequence[DataSource]) -> DataSet:
+    """Return one data set of all sources; people are numbered in the order of their names.
 
-    Raises BadRequest for a gender that is neither f nor m, for places that say different things
-    of one person, for features of different shapes, and where one modality is missing.
+    Equal names in several sources are one person.
+
+    Raises:
+        BadRequest: A gender is neither f nor m, sources disagree about a person, features have
+            different shapes, or a modality is missing.
     """
-    faces = [place.faces for place in places if place.faces is not None]
-    voices = [place.voices for place in places if place.voices is not None]
+    faces = [source.faces for source in sources if source.faces is not None]
+    voices = [source.voices for source in sources if source.voices is not None]
     names = sorted({name for items in (*faces, *voices) for name in items.people})
     numbers = {name: number for number, name in enumerate(names)}
-    genders = [_agreed(places, name, "gender") for name in names]
-    nationalities = [_agreed(places, name, "nationality") for name in names]
+    genders = [_agreed(sources, name, "gender") for name in names]
+    nationalities = [_agreed(sources, name, "nationality") for name in names]
     gender_of = np.array([GENDERS.get(gender or "", UNKNOWN) for gender in genders], np.int64)
     country_of = _countries(nationalities)
 
-    def side(items: Sequence[SourceItems], what: str) -> Side:
+    def side(items: Sequence[SourceItems], modality: str) -> Side:
         people = np.array([numbers[name] for one in items for name in one.people], np.int64)
-        source = _joined([one.source for one in items], what)
+        source = _joined([one.source for one in items], modality)
         rows = np.arange(len(people))
         return Side(source, rows, people, people, gender_of[people], country_of[people])
 
     return DataSet(side(faces, "faces"), side(voices, "voices"), tuple(names))
 
 
-def _agreed(places: Sequence[DataSource], name: str, what: str) -> str | None:
-    """What the places that say something of a person say; they must not differ."""
+def _agreed(sources: Sequence[DataSource], name: str, what: str) -> str | None:
+    """The value of a person's attribute, in which all sources that have it must agree."""
     found: str | None = None
-    for place in places:
-        said = getattr(place.known.get(name), what, None)
-        if said is None:
+    for source in sources:
+        value = getattr(source.known.get(name), what, None)
+        if value is None:
             continue
-        if what == "gender" and said not in GENDERS:
+        if what == "gender" and value not in GENDERS:
             raise BadRequest(
-                f"{place.name}: the gender of {name} is {said!r}; write f or m, or leave it empty."
+                f"{source.name}: the gender of {name} is {value!r}; write f, m or nothing."
             )
-        if found is not None and found != said:
+        if found is not None and found != value:
             raise BadRequest(
-                f"{place.name}: the {what} of {name} is {said!r}, but other data says {found!r}."
+                f"{source.name}: the {what} of {name} is {value!r}, but other data says {found!r}."
             )
-        found = said
+        found = value
     return found
 
 
 def _countries(nationalities: Sequence[str | None]) -> Ints:
-    """Nationalities as numbers, that of the most people first, ties in the order of names."""
+    """Number nationalities by how many people have them, ties in the order of names."""
     counts = collections.Counter(country for country in nationalities if country is not None)
     order = sorted(counts, key=lambda country: (-counts[country], country))
     return np.array([order.index(c) if c is not None else UNKNOWN for c in nationalities], np.int64)
 
 
-def _joined(sources: Sequence[InputSource], what: str) -> InputSource:
+def _joined(sources: Sequence[InputSource], modality: str) -> InputSource:
     shapes = {source.features for source in sources}
     if not sources:
-        raise BadRequest(NO_MODALITY.format(what))
+        raise BadRequest(NO_MODALITY.format(modality))
     if len(shapes) > 1:
-        told = " and ".join(str(shape or "media") for shape in sorted(shapes))
-        raise BadRequest(f"The {what} of the data are of different shapes: {told}.")
+        described = " and ".join(str(shape or "media") for shape in sorted(shapes))
+        raise BadRequest(f"The {modality} of the data have different shapes: {described}.")
     return sources[0] if len(sources) == 1 else JoinedSource(sources)

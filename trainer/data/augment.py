@@ -1,7 +1,7 @@
-"""Random changes that leave a face the same face and a voice the same voice.
+"""Augmentation of faces and voices, for training only.
 
-Used in training only. Every function draws from the generator it is given. They run on the cores
-that train where there is no GPU: what they cost is what such a training is slower by.
+All functions draw from the generator they are given. Without a GPU they run on the cores that
+train, so their time slows the training.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _TALKERS = 5  # of a babble
 def face(
     rgb: NDArray[np.uint8], size: int, rng: np.random.Generator, *, closest: float = 0.75
 ) -> NDArray[np.uint8]:
-    """A face (h, w, 3) turned, cut, mirrored and relit, as (3, size, size).
+    """Turn, crop, mirror and relight a face (h, w, 3), and return it as (3, size, size).
 
-    ``closest`` is the smallest share of the side that is seen.
+    ``closest`` is the smallest share of the side that a crop shows.
     """
-    picture = _cut(rgb, size, closest, rng)
-    picture = cv2.transform(picture, _relighting(picture, rng))
+    image = _cut(rgb, size, closest, rng)
+    image = cv2.transform(image, _relighting(image, rng))
     if rng.random() < 0.15:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.5) * size / 128)
-    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5) * size / 128)
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
 def _cut(rgb: Pixels, size: int, closest: float, rng: np.random.Generator) -> Pixels:
-    """A square of ``closest`` to 105 % of the side, shifted, turned up to 10 degrees, or mirrored.
+    """Crop a square of ``closest`` to 105 % of the side, shifted, turned by up to 10 degrees.
 
-    One affine map of pixels, so that they are interpolated once.
+    Half of the crops are mirrored. One affine map, so that pixels are interpolated once.
     """
     width = rgb.shape[1]
     side = width * rng.uniform(closest, 1.05)
@@ -63,7 +63,7 @@ def _cut(rgb: Pixels, size: int, closest: float, rng: np.random.Generator) -> Pi
     down = np.array([-across[1], across[0]])
     if rng.random() < 0.5:
         across = -across
-    first = centre - (across + down) * (size - 1) / 2 - 0.5  # whole numbers are pixels' middles
+    first = centre - (across + down) * (size - 1) / 2 - 0.5  # integers are the centres of pixels
     return cv2.warpAffine(
         rgb,
         np.stack([across, down, first], 1),
@@ -75,9 +75,9 @@ def _cut(rgb: Pixels, size: int, closest: float, rng: np.random.Generator) -> Pi
 
 
 def _relighting(rgb: Pixels, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Other brightness, contrast and saturation as one matrix (3, 4) of colours.
+    """Draw a colour matrix (3, 4) that changes brightness, contrast and saturation.
 
-    Each is between 0.6 and 1.4 of what it was; 15 % of the pictures lose all colour.
+    Each factor is between 0.6 and 1.4; 15 % of the images lose all colour.
     """
     brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3)
     if rng.random() < 0.15:
@@ -97,11 +97,16 @@ def voice(
     loudest_noise_db: float = -5.0,
     others: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.float32]:
-    """A stretch of a voice with noise through a random channel, (seconds * 16000,) float32.
+    """Return a segment of a voice with noise and a random channel, (seconds * 16000,) float32.
 
-    ``telephone`` is the share of the voices that come through one; noise is between 30 dB below
-    the voice and ``loudest_noise_db``, around the speaker as often as added behind the channel.
-    Half of the noise is a babble of ``others``, where there are.
+    Args:
+        samples: 16-bit samples at 16 kHz.
+        seconds: The length of the segment.
+        rng: The generator.
+        telephone: The share of the voices that pass a telephone channel.
+        loudest_noise_db: The largest level of the noise relative to the voice; the smallest is
+            -30 dB. Half of the noise is added before the channel and half after it.
+        others: Voices for babble, which makes up half of the noise where there are any.
     """
     wave = stretch(samples, seconds, rng)
     noisy, around = rng.random() < 0.7, rng.random() < 0.5
@@ -123,7 +128,7 @@ def voice(
 def stretch(
     samples: NDArray[np.int16], seconds: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """A random stretch as it is, float32; a shorter voice is repeated from a random sample on."""
+    """Return a random segment, float32; a shorter voice is repeated from a random sample on."""
     length = round(seconds * SAMPLE_RATE)
     if len(samples) > length:
         start = rng.integers(len(samples) - length)
@@ -134,7 +139,7 @@ def stretch(
 
 
 def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Smooth random gains of up to 10 dB over frequency."""
+    """Draw smooth gains of up to 10 dB over the frequency."""
     hertz = np.linspace(0, SAMPLE_RATE / 2, bins, dtype=np.float32)
     knots = rng.uniform(-10, 10, 9)
     decibels = np.interp(hertz, np.linspace(0, SAMPLE_RATE / 2, 9), knots).astype(np.float32)
@@ -143,10 +148,9 @@ def _channel(bins: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _telephoned(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A wave (n,) at 8 kHz between about 300 and 3,400 Hz, in 8 bits of mu-law, and back.
+    """Pass a wave (n,) through a telephone: 8 kHz, about 300 to 3,400 Hz, 8 bits of mu-law.
 
-    What lies outside is nought and not merely faint: a logarithm with its mean taken away would
-    show the faint as well as the loud.
+    Other frequencies become exactly zero: in a mean-normalised log spectrum, faint ones would show.
     """
     even = len(wave) // 2 * 2
     lowest, highest = rng.uniform(200, 400), rng.uniform(3000, 3800)
@@ -156,16 +160,16 @@ def _telephoned(wave: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     narrow = torch.from_numpy(np.fft.irfft(spectrum, even // 2).astype(np.float32, copy=False))
     full_scale = narrow.abs().max() / float(rng.uniform(0.1, 1))
     codes = torchaudio.functional.mu_law_encoding(narrow / full_scale.clamp_min(1e-6), _MU_LAW)
-    heard = torchaudio.functional.mu_law_decoding(codes, _MU_LAW) * full_scale
-    wide = np.fft.irfft(np.fft.rfft(heard.numpy()), even)
+    received = torchaudio.functional.mu_law_decoding(codes, _MU_LAW) * full_scale
+    wide = np.fft.irfft(np.fft.rfft(received.numpy()), even)
     return np.resize(wide.astype(np.float32, copy=False), len(wave))
 
 
 def _filtered(wave: NDArray[np.float32], response: Tensor) -> NDArray[np.float32]:
-    """A wave (n,) through a filter that :func:`_response` describes, without delay.
+    """Filter a wave (n,) with a response of :func:`_response`, without delay.
 
-    Applied by overlap-save: transforms of short blocks take a fifth of the time of one long
-    transform, and torch's a third of NumPy's.
+    By overlap-save: transforms of short blocks take a fifth of the time of one long transform, and
+    torch's a third of NumPy's.
     """
     padded = np.zeros(len(wave) + 2 * _REACH + _HOP, np.float32)
     padded[_REACH : _REACH + len(wave)] = wave
@@ -175,7 +179,7 @@ def _filtered(wave: NDArray[np.float32], response: Tensor) -> NDArray[np.float32
 
 
 def _response(gains: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """The transform (513,) of a filter of 129 taps with these gains (513,), half a window late."""
+    """The transform (513,) of a filter of 129 taps with these gains (513,), delayed by 64."""
     taps = np.roll(np.fft.irfft(gains), _REACH)[: 2 * _REACH + 1] * np.hanning(2 * _REACH + 1)
     response: NDArray[np.complex64] = np.fft.rfft(taps, _BLOCK).astype(np.complex64)
     return response
@@ -183,7 +187,7 @@ def _response(gains: NDArray[np.float32]) -> NDArray[np.complex64]:
 
 @functools.cache
 def _channel_bank() -> Tensor:
-    """Responses (channels, 513) to draw from: to make one takes longer than to apply it."""
+    """Responses (channels, 513) to draw from, because making one takes longer than applying it."""
     rng = np.random.default_rng(0)
     bins = _BLOCK // 2 + 1
     return torch.from_numpy(np.stack([_response(_channel(bins, rng)) for _ in range(_CHANNELS)]))
@@ -192,14 +196,14 @@ def _channel_bank() -> Tensor:
 def _below(
     wave: NDArray[np.float32], noise: NDArray[np.float32], decibels: float
 ) -> NDArray[np.float32]:
-    """Noise (n,) brought to so many decibels above a wave (n,); below it where negative."""
+    """Scale noise (n,) to a level in dB relative to a wave (n,)."""
     ratio = 10 ** (decibels / 20)
     loudness = max(float(np.linalg.norm(noise)), 1e-6)
     return noise * np.float32(ratio * np.linalg.norm(wave) / loudness)
 
 
 def _coloured(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise (length,) between white and brown."""
+    """Draw noise (length,) between white and brown."""
     row = _noise_bank()[rng.integers(_TILTS)]
     start = rng.integers(max(1, _BANK - length))
     return np.resize(row[start : start + length], length)
@@ -208,7 +212,7 @@ def _coloured(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
 def _babble(
     others: Sequence[NDArray[np.int16]], seconds: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Some of these voices at a time, equally loud."""
+    """Mix some of these voices, equally loud."""
     chosen = rng.choice(len(others), min(_TALKERS, len(others)), replace=False)
     voices = [stretch(others[at], seconds, rng) for at in chosen]
     together: NDArray[np.float32] = np.sum(
@@ -219,7 +223,7 @@ def _babble(
 
 @functools.cache
 def _noise_bank() -> NDArray[np.float32]:
-    """Noises (kinds, samples) to cut from, from white to brown: drawing one anew takes longer."""
+    """Noises (kinds, samples) to cut from, from white to brown; making new ones takes longer."""
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(_BANK, np.float32))
     spectrum[0] = 0
     hertz = np.fft.rfftfreq(_BANK, 1 / SAMPLE_RATE).clip(1)

@@ -1,17 +1,16 @@
-"""Frozen features: files that say which vector, or map, another encoder gave to which path.
+"""Feature files: the vectors or maps of another encoder, by the path of the media.
 
-A file holds one row an item, in one of three formats, told by the suffix:
+A file holds one row for each item, in one of three formats, by its suffix:
 
 - ``.npz`` with the arrays ``faces`` (n, ...) and ``face_paths`` (n,), ``voices`` and
-  ``voice_paths``, of one modality or both, and ``face_people`` and ``voice_people`` (n,) where
-  the first folder of a path is not whose it is. Stored uncompressed (``numpy.savez``), the
-  vectors are mapped and not read;
+  ``voice_paths``, for one modality or both, and ``face_people`` and ``voice_people`` (n,) where
+  the first folder of a path is not the person. Uncompressed arrays (``numpy.savez``) are mapped;
 - ``.safetensors`` with the tensors ``faces`` and ``voices``; the other arrays are JSON lists in
   its metadata, under the same names. Always mapped;
 - ``.parquet`` with the columns ``path``, ``modality``, ``vector`` and, if wanted, ``person``.
 
-What is known of the people stands in ``people.csv`` beside the file, as in a gallery. Pickles
-are refused: one from a stranger can run code.
+The attributes of people are in ``people.csv`` beside the file, as in a gallery. Pickles are
+rejected: one from a stranger can run code.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from trainer.data.sources import FeatureSource
 
 SUFFIXES = (".npz", ".safetensors", ".parquet")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
-_CHECKED_ROWS = 4096  # read at a time when looking for values that are no numbers
+_CHECKED_ROWS = 4096  # read at a time in the search for NaN and infinity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,10 +52,11 @@ class FeatureTable:
 
 
 def read_feature_file(path: Path) -> dict[Modality, FeatureTable]:
-    """The rows of a feature file by modality.
+    """Return the rows of a feature file by modality.
 
-    Raises BadRequest for a file that cannot be read or is cut short, a pickle, and rows that are
-    no numbers or have no path.
+    Raises:
+        BadRequest: The file cannot be read, is cut short or is a pickle, or rows are not numbers
+            or have no path.
     """
     if path.suffix in PICKLES:
         raise BadRequest(
@@ -74,10 +74,7 @@ def read_feature_file(path: Path) -> dict[Modality, FeatureTable]:
 
 
 def write_feature_file(path: Path, tables: Mapping[Modality, FeatureTable]) -> None:
-    """Save tables as the ``.safetensors`` that :func:`read_feature_file` maps.
-
-    Written to a temporary name and renamed.
-    """
+    """Write tables as a ``.safetensors`` file that :func:`read_feature_file` maps."""
     lists = {
         f"{modality}_{what}": json.dumps(list(getattr(table, what)))
         for modality, table in tables.items()
@@ -89,10 +86,10 @@ def write_feature_file(path: Path, tables: Mapping[Modality, FeatureTable]) -> N
 
 
 def feature_source(path: Path) -> DataSource:
-    """A feature file as a place of data, with the ``people.csv`` beside it.
+    """Return a feature file as a data source, with the ``people.csv`` beside it.
 
-    Raises BadRequest as :func:`read_feature_file` does, and for rows that are not finite or do
-    not say whose they are.
+    Raises:
+        BadRequest: As :func:`read_feature_file`; or rows are not finite or have no person.
     """
     items = {modality: _items(path, rows) for modality, rows in read_feature_file(path).items()}
     table = find_people(path.parent)
@@ -104,7 +101,7 @@ def _items(path: Path, table: FeatureTable) -> SourceItems:
     for row, person in enumerate(table.people):
         if not person:
             raise BadRequest(
-                f"{printable(path)} does not say whose row {row} is; give the people, or paths "
+                f"{printable(path)} has no person for row {row}; give the people, or paths "
                 "that begin with the person's folder."
             )
     _require_finite(path, table)
@@ -118,15 +115,17 @@ def _require_finite(path: Path, table: FeatureTable) -> None:
         if not rows.all():
             raise BadRequest(
                 f"{printable(path)}: the vector of {table.paths[start + int(rows.argmin())]} holds "
-                "values that are no numbers; compute it again or take the row out."
+                "NaN or infinity; compute it again or remove the row."
             )
 
 
 def with_private(data: DataSet, modality: Modality, path: Path) -> DataSet:
-    """The same data with P2VANet's private attributes of one modality from a feature file.
+    """Return the data with P2VANet's private attributes of one modality from a feature file.
 
-    An item that the file does not name has NaN. Raises BadRequest for a file that names a file
-    the data does not hold.
+    Items that the file does not name get NaN.
+
+    Raises:
+        BadRequest: The feature file names a file that is not in the data.
     """
     tables = read_feature_file(path)
     if modality not in tables:
@@ -152,14 +151,14 @@ def _by_path(side: Side, table: FeatureTable, path: Path) -> NDArray[np.float32]
         absent += [] if found else [name]
     if absent:
         raise BadRequest(
-            f"{printable(path)} names {len(absent)} files that the data does not hold, "
+            f"{printable(path)} names {len(absent)} files that are not in the data, "
             f"{absent[0]} the first; correct the paths or take the rows out."
         )
     return private
 
 
 def _arrays(path: Path) -> Arrays:
-    """Arrays by name; of safetensors, the lists of its metadata are arrays too."""
+    """The arrays by name; the lists in the metadata of safetensors are arrays too."""
     if path.suffix == ".npz":
         return map_npz(path)
     tensors, metadata = map_safetensors(path)
@@ -263,7 +262,7 @@ def _check_types(path: Path, arrow: Any, columns: Mapping[str, Any]) -> None:
 
 
 def _vectors(path: Path, arrow: Any, lists: Any) -> NDArray[Any]:
-    """Lists as (n, d) numbers; BadRequest for lists of different lengths."""
+    """Lists as numbers (n, d); raise BadRequest for lists of different lengths."""
     lengths = set(arrow.compute.list_value_length(lists).to_pylist())
     if len(lengths) > 1:
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""Galleries as data: the folders and people.csv that an index reads too, and tables of files."""
+"""Galleries and manifests as data sources, in the form that an index reads too."""
 
 from __future__ import annotations
 
@@ -26,40 +26,42 @@ _POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
 
 
 def gallery_jobs(
-    gallery: Path, extractor: MediaExtractor, say: Callable[[str], None] = lambda _: None
+    gallery: Path, extractor: MediaExtractor, on_warning: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Job], Mapping[str, Person]]:
-    """What is to be decoded of a gallery, and what its people.csv says.
+    """Return the decoding jobs of a gallery, and its people.
 
-    ``say`` is told what was guessed or left out of its people.csv.
+    A person's name is the gallery's name, a slash, and the person's folder, so that people of two
+    galleries are never mixed up. ``on_warning`` receives notes about the people.csv.
 
-    A person is called by the gallery's name, a slash, and the person's folder, so that the
-    people of two galleries are never taken for one. Raises BadRequest for a folder that holds
-    no media of anybody.
+    Raises:
+        BadRequest: The folder has no media.
     """
     found = scan(gallery, extractor.kind)
     for path, note in found.notes:
-        say(f"{printable(path)}: {note}")
+        on_warning(f"{printable(path)}: {note}")
     return _jobs(found, normalised(gallery.resolve().name), extractor, gallery)
 
 
 def manifest_jobs(table: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
-    """What is to be decoded of the files that a table names, and what it says of people.
+    """Return the decoding jobs of the files of a manifest, and its people.
 
-    Its columns are those of an index's manifest; paths are relative to its folder. Raises
-    BadRequest for a table that names a file that is not there or cannot be taken.
+    Its columns are those of an index's manifest; paths are relative to its folder.
+
+    Raises:
+        BadRequest: A file is missing or cannot be read.
     """
     found = scan(table.parent, extractor.kind, manifest=table)
     if found.refused:
         first = found.refused[0]
         raise BadRequest(
-            f"{printable(table)} names {len(found.refused)} files that cannot be taken; the "
+            f"{printable(table)} names {len(found.refused)} files that cannot be read; the "
             f"first, {printable(first.path)}, {first.reason}"
         )
     return _jobs(found, normalised(table.stem), extractor, table)
 
 
 def find_galleries(folder: Path) -> list[Path]:
-    """The galleries of a folder: itself, or the folders in it that have a people.csv."""
+    """Return the galleries of a folder: itself, or the folders in it that have a people.csv."""
     if not folder.is_dir() or find_people(folder) is not None:
         return [folder]
     entries = (each for each in sorted(folder.iterdir()) if left_by_system(each) is None)
@@ -67,7 +69,7 @@ def find_galleries(folder: Path) -> list[Path]:
 
 
 def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:
-    """The decoding of one file, or of a range of it, for a person."""
+    """Return the job that decodes a file, or a range of it, for a person."""
     found = source.path.stat()
     identity = [
         str(source.path),
@@ -83,12 +85,12 @@ def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:
 
 
 def _jobs(
-    found: Scan, name: str, extractor: MediaExtractor, place: Path
+    found: Scan, name: str, extractor: MediaExtractor, path: Path
 ) -> tuple[list[Job], Mapping[str, Person]]:
     if not found.sources:
         raise BadRequest(
-            f"{printable(place)} holds no media; a gallery has a folder a person with pictures, "
-            "sounds or videos in it."
+            f"{printable(path)} holds no media; a gallery has one folder per person with images, "
+            "audio or videos."
         )
     jobs = [file_job(each, f"{name}/{each.person}", extractor) for each in found.sources]
     return jobs, {f"{name}/{key}": person for key, person in found.people.items()}

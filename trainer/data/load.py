@@ -1,4 +1,4 @@
-"""From what a user names to a data set: galleries, VoxCeleb, feature files, the synthetic world."""
+"""Load a data set from galleries, VoxCeleb, feature files and the synthetic world."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from trainer.data.synthetic.dataset import NAME, parse_synthetic, synthetic_jobs
 from trainer.data.voxceleb import find_table, voxceleb_jobs
 
 _TABLES = (".csv", ".tsv", ".txt")  # of files
-_ROOM = 1.125  # a stored face is so much larger than a model takes it, to be shifted and turned
+_MARGIN = 1.125  # a stored face is larger than a model takes it, for augmentation
 
 Jobs = tuple[list[Job], Mapping[str, Person]]
 
 
 class InputSizes(Protocol):
-    """What of a model's settings decides how media are prepared."""
+    """The settings of a model that decide how media are prepared."""
 
     @property
     def face_size(self) -> int:
-        """Pixels a side."""
+        """The side of a face, in pixels."""
 
     @property
     def voice_seconds(self) -> float:
-        """Seconds of a voice."""
+        """The length of a voice, in seconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataOptions:
-    """How media are looked into, and files that say more of them."""
+    """The face detector, and files with further data about the media."""
 
     faces: Faces = "detect"
     face_private: Path | None = None  # feature files of P2VANet's attributes, by path
@@ -55,17 +55,28 @@ def read_data(
     cache: Path,
     options: DataOptions | None = None,
     *,
-    say: Callable[[str], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> DataSet:
-    """The data of every place named, as one set; what is prepared is kept in ``cache``.
+    """Load all data sources as one data set.
 
-    A place is ``synthetic`` with its settings, a feature file, a table of files, a root of
-    VoxCeleb, a gallery, or a folder of galleries with a people.csv each. ``say`` is told what
-    was refused. Raises BadRequest, in a sentence, for anything that cannot be trained on.
+    Args:
+        specs: The sources: ``synthetic`` with its settings, a feature file, a table of files, a
+            root of VoxCeleb, a gallery, or a folder of galleries with a people.csv each.
+        sizes: The input sizes of the model.
+        cache: The folder of prepared media.
+        options: The face detector, and further files.
+        on_warning: Called with sentences about rejected files.
+
+    Raises:
+        BadRequest: The data cannot be trained on.
     """
     options = options or DataOptions()
-    places = [place for spec in specs for place in _places(str(spec), sizes, cache, options, say)]
-    data = assemble(places)
+    sources = [
+        source
+        for spec in specs
+        for source in _sources(str(spec), sizes, cache, options, on_warning)
+    ]
+    data = assemble(sources)
     if options.face_private is not None:
         data = with_private(data, "face", options.face_private)
     if options.voice_private is not None:
@@ -73,48 +84,55 @@ def read_data(
     return data
 
 
-def _places(
-    spec: str, sizes: InputSizes, cache: Path, options: DataOptions, say: Callable[[str], None]
+def _sources(
+    spec: str,
+    sizes: InputSizes,
+    cache: Path,
+    options: DataOptions,
+    on_warning: Callable[[str], None],
 ) -> list[DataSource]:
     if spec.partition(":")[0] == NAME:
         found = {spec: synthetic_jobs(parse_synthetic(spec))}
     elif Path(spec).suffix in (*SUFFIXES, *PICKLES):
         return [feature_source(Path(spec))]
     else:
-        found = _media_jobs(Path(spec), MediaExtractor(options.faces), say)
-    return [_place(name, jobs, sizes, cache, options, say) for name, jobs in found.items()]
+        found = _media_jobs(Path(spec), MediaExtractor(options.faces), on_warning)
+    return [_source(name, jobs, sizes, cache, options, on_warning) for name, jobs in found.items()]
 
 
 def _media_jobs(
-    path: Path, extractor: MediaExtractor, say: Callable[[str], None]
+    path: Path, extractor: MediaExtractor, on_warning: Callable[[str], None]
 ) -> dict[str, Jobs]:
     if path.suffix.lower() in _TABLES:
         return {str(path): manifest_jobs(path, extractor)}
     if not path.is_dir():
         raise BadRequest(
-            f"{printable(path)} is no data: name a folder, a table (.csv), a feature file "
+            f"{printable(path)} is no data source: name a folder, a table (.csv), a feature file "
             f"({', '.join(SUFFIXES)}), or {NAME!r}."
         )
     if find_table(path) is not None:
         return {str(path): voxceleb_jobs(path, extractor)}
-    return {str(one): gallery_jobs(one, extractor, say) for one in find_galleries(path)}
+    return {str(one): gallery_jobs(one, extractor, on_warning) for one in find_galleries(path)}
 
 
-def _place(
+def _source(
     name: str,
     jobs: Jobs,
     sizes: InputSizes,
     cache: Path,
     options: DataOptions,
-    say: Callable[[str], None],
+    on_warning: Callable[[str], None],
 ) -> DataSource:
-    wanted, known = jobs
-    face_encoder, voice_encoder = map(_encoder, (options.face_encoder, options.voice_encoder))
+    decoding, known = jobs
+    face_encoder, voice_encoder = (
+        None if path is None else OnnxEncoder(path)
+        for path in (options.face_encoder, options.voice_encoder)
+    )
     size = (face_encoder and face_encoder.length) or sizes.face_size
     samples = voice_encoder and voice_encoder.length
     seconds = samples / SAMPLE_RATE if samples else sizes.voice_seconds
-    prepared = prepare(wanted, round(size * _ROOM), cache)
-    _tell(name, prepared, say)
+    prepared = prepare(decoding, round(size * _MARGIN), cache)
+    _warn(name, prepared, on_warning)
     faces, voices = prepared.of("face"), prepared.of("voice")
     return DataSource(
         name,
@@ -122,10 +140,6 @@ def _place(
         _items(voices, VoiceSource(ShardItems(voices), _origins(voices), seconds), voice_encoder),
         known,
     )
-
-
-def _encoder(path: Path | None) -> OnnxEncoder | None:
-    return None if path is None else OnnxEncoder(path)
 
 
 def _items(
@@ -143,14 +157,16 @@ def _origins(entries: Sequence[Entry]) -> list[str]:
     return [entry.job.origin for entry in entries]
 
 
-def _tell(name: str, prepared: Prepared, say: Callable[[str], None]) -> None:
+def _warn(name: str, prepared: Prepared, on_warning: Callable[[str], None]) -> None:
     if prepared.refused:
         origin, reason = prepared.refused[0]
-        say(f"{name}: {len(prepared.refused)} files were refused; the first, {origin}: {reason}")
+        on_warning(
+            f"{name}: {len(prepared.refused)} files were rejected; the first, {origin}: {reason}"
+        )
     if prepared.left_out:
         origin, _ = prepared.left_out[0]
         count = sum(faces for _, faces in prepared.left_out)
-        say(
-            f"{name}: {len(prepared.left_out)} pictures show several faces; the largest were taken "
+        on_warning(
+            f"{name}: {len(prepared.left_out)} images show several faces; the largest were taken "
             f"and {count} left out. The first is {origin}."
         )

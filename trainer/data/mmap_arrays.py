@@ -1,7 +1,7 @@
-"""Arrays of a file, mapped instead of read where the file holds them as they are.
+"""Memory-mapped arrays of safetensors and npz files.
 
-A mapped array costs no memory until its rows are asked for. Nothing is unpickled: an array of
-Python objects is refused.
+A mapped array costs no memory until its rows are read. Nothing is unpickled: an array of Python
+objects is rejected.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _DTYPES = {
     "I16": "<i2",
     "U8": "|u1",
 }
-# What zipfile raises for a harmed archive: RuntimeError says that it asks for a password.
+# The errors of zipfile for a damaged archive; RuntimeError stands for a password.
 _OF_ZIP = (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error)
 
 
 def map_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """The tensors of a safetensors file, mapped, and its metadata.
+    """Return the mapped tensors of a safetensors file, and its metadata.
 
-    Raises BadRequest for a file that is not there, is not safetensors, is cut short, or holds
-    numbers of a kind numpy does not have.
+    Raises:
+        BadRequest: The file is missing, not safetensors, cut short, or has a type of numbers that
+            NumPy does not have.
     """
     require_readable(path)
     try:
@@ -55,9 +56,10 @@ def map_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
 
 
 def map_npz(path: Path) -> Arrays:
-    """The arrays of an npz file; those that are stored uncompressed are mapped.
+    """Return the arrays of an npz file; uncompressed ones are mapped.
 
-    Raises BadRequest for a file that is not there, is no npz, is cut short, or holds objects.
+    Raises:
+        BadRequest: The file is missing, not npz, cut short, or holds objects.
     """
     require_readable(path)
     try:
@@ -73,8 +75,7 @@ def map_npz(path: Path) -> Arrays:
 def _tensor(path: Path, start: int, entry: dict[str, Any]) -> NDArray[Any]:
     if entry["dtype"] not in _DTYPES:
         raise BadRequest(
-            f"{printable(path)} holds numbers of the kind {entry['dtype']}; "
-            "save them as F32 or F16."
+            f"{printable(path)} holds numbers of type {entry['dtype']}; save them as F32 or F16."
         )
     return _mapped(path, _DTYPES[entry["dtype"]], start + entry["data_offsets"][0], entry["shape"])
 
@@ -95,7 +96,7 @@ def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDA
 
 
 def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Where the bytes of a member begin: after its local header, whose length is its own."""
+    """The offset of a member's bytes, after its local header of variable length."""
     with path.open("rb") as file:
         file.seek(entry.header_offset + 26)
         name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
@@ -103,7 +104,7 @@ def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
 
 
 def _mapped(path: Path, dtype: Any, offset: int, shape: Any, order: Any = "C") -> NDArray[Any]:
-    if not np.prod(shape):  # nothing cannot be mapped
+    if not np.prod(shape):  # an empty file cannot be mapped
         return np.empty(tuple(shape), dtype)
     return np.memmap(path, dtype, "r", offset, tuple(shape), order)
 

@@ -1,7 +1,7 @@
-"""Frozen features from prepared media: an ONNX encoder that the user names, run once an item.
+"""Frozen features of prepared media by an ONNX encoder of the user.
 
-The features of a shard are kept beside it, under a name that the encoder's bytes and the size of
-its input decide, with a checksum: a run that was stopped goes on where it was.
+The features of a shard are stored beside it with a checksum, under a name made of the encoder's
+hash and its input size, so that a stopped run continues.
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ from tqdm import tqdm
 from indexer.errors import BadRequest, printable
 from indexer.ingest.read_file import file_sha256
 from indexer.runtime import optional_libraries
-from trainer.data.prepared_cache import Entry, ShardItems, read_sound_shard, save_shard
+from trainer.data.prepared_cache import Entry, ShardItems, read_valid_shard, save_shard
 from trainer.data.sources import FaceSource, FeatureSource, VoiceSource
 
 _AT_A_TIME = 32
 
 
 class Encoder(Protocol):
-    """A frozen network: inputs as a model takes them to vectors or maps."""
+    """A frozen network that turns model inputs into vectors or maps."""
 
     @property
     def identity(self) -> str:
-        """Equal only for networks that give the same features."""
+        """A string that is equal only for networks with the same features."""
 
     def encode(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Faces (n, 3, size, size) uint8 or voices (n, samples) float32 to (n, ...)."""
+        """Return features (n, ...) of faces (n, 3, size, size) uint8 or voices (n, samples)."""
 
 
 class OnnxEncoder:
-    """A network in an ONNX file, on the CPU.
+    """A network in an ONNX file, run on the CPU.
 
     It takes faces (n, 3, size, size) float32 in [-1, 1], RGB, or voices (n, samples) or
     (n, 1, samples) float32 in [-1, 1] at 16 kHz, and its first output is (n, d) or (n, c, h, w).
-    Raises BadRequest where onnxruntime is missing, or the file is no such network.
+
+    Raises:
+        BadRequest: onnxruntime is missing, or the file is no such network.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,13 +56,13 @@ class OnnxEncoder:
 
     @property
     def length(self) -> int | None:
-        """Pixels a side, or samples, if the network takes one length only."""
+        """The side in pixels, or the samples, where the network takes only one length."""
         last = self._input.shape[-1]
         return last if isinstance(last, int) else None
 
     def encode(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Features of a batch, (n, ...) float32."""
-        if isinstance(self._input.shape[0], int) and len(inputs) > 1:  # made for one at a time
+        """Return the features of a batch, (n, ...) float32."""
+        if isinstance(self._input.shape[0], int) and len(inputs) > 1:  # a network for single items
             return np.concatenate([self.encode(one[None]) for one in inputs])
         scaled = inputs.astype(np.float32)
         if inputs.dtype == np.uint8:
@@ -69,7 +71,7 @@ class OnnxEncoder:
             scaled = scaled[:, None]
         try:
             output = self._session.run(None, {self._input.name: scaled})[0]
-        except Exception as error:  # onnxruntime's errors have no common root of their own
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise _unusable(self._path, error) from error
         features = np.asarray(output, np.float32)
         if features.ndim not in (2, 4) or len(features) != len(inputs):
@@ -83,7 +85,7 @@ class OnnxEncoder:
 def encode_entries(
     entries: Sequence[Entry], source: FaceSource | VoiceSource, encoder: Encoder
 ) -> FeatureSource:
-    """The features of all entries, in their order, from beside their shards where they are."""
+    """Return the features of all entries in their order, stored beside their shards."""
     size = source.size if isinstance(source, FaceSource) else source.seconds
     name = hashlib.sha256(f"{encoder.identity} {size}".encode()).hexdigest()[:16]
     shards = [list(own) for _, own in itertools.groupby(entries, lambda entry: entry.shard)]
@@ -99,9 +101,9 @@ def _encode_shard(
 ) -> NDArray[np.float32]:
     shard, modality = entries[0].shard, entries[0].modality
     path = shard.with_name(f"{shard.stem}.{name}.{modality}.safetensors")
-    kept = read_sound_shard(path)
-    if kept is not None:
-        return np.asarray(kept[0]["features"])
+    stored = read_valid_shard(path)
+    if stored is not None:
+        return np.asarray(stored[0]["features"])
     own = dataclasses.replace(source, items=ShardItems(entries))
     parts = [
         encoder.encode(own.gather(rows, None))
@@ -119,7 +121,7 @@ def _open(path: Path) -> Any:
     make = functools.partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
     try:
         return make(str(path))
-    except Exception as error:  # onnxruntime's errors have no common root of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         raise _unusable(path, error) from error
 
 

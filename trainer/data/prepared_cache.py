@@ -1,10 +1,9 @@
-"""Prepared inputs: media decoded once, cut and scaled, and kept in checksummed shards.
+"""A cache of decoded media in checksummed shards.
 
-What one shard holds is named by a hash of everything that decided it: the files with their size
-and time, how they were looked into, the size of a face. So a run that was stopped goes on where
-it was, a file that changed is decoded again with the few in its shard, and nothing is ever
-overwritten. A shard is written to a temporary name and renamed; one whose bytes are not those
-that were written is made again. Shards that nobody asks for any more stay: delete the folder.
+A shard is named by a hash of everything that decides its content: the files with their size and
+time, the settings of the decoding, the size of a face. So a stopped run continues, a changed file
+is decoded again with the few in its shard, and nothing is overwritten. A shard with a wrong
+checksum is made again. Unused shards stay until the folder is deleted.
 """
 
 from __future__ import annotations
@@ -34,24 +33,24 @@ from trainer.data.mmap_arrays import Arrays, map_safetensors
 from trainer.data.pcm import pcm
 
 FORMAT = "prepared-2"
-USUAL_JOBS = 64  # of a shard; the number varies, so that one new file does not move all others
+USUAL_JOBS = 64  # of a shard; the number varies, so that a new file does not move all others
 MOST_JOBS = 256
 _OPEN_SHARDS = 256  # mapped at once, because each holds a file open
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """One thing to decode: whose it is, what identifies its content, and how to read it."""
+    """Media to decode: the person, an identity of the content, and a function that reads it."""
 
     person: str
     origin: str  # a path
-    identity: str  # equal only where the content is, decoded in the same way
+    identity: str  # equal only for the same content, decoded in the same way
     read: Callable[[], Iterator[Media]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """Where one item lies: its job, its shard, and its rows in the array of its modality."""
+    """The place of one item: its job, its shard, and its rows in the array of its modality."""
 
     job: Job
     shard: Path
@@ -62,9 +61,9 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """The items of all jobs in the order of the jobs, and the origins that were refused and why.
+    """The items of all jobs in the order of the jobs, and the rejected origins with reasons.
 
-    ``left_out`` are the origins of pictures with several faces, and how many beside the largest.
+    ``left_out`` are the origins of images with several faces, and the number of smaller ones.
     """
 
     entries: Sequence[Entry]
@@ -72,7 +71,7 @@ class Prepared:
     left_out: Sequence[tuple[str, int]] = ()
 
     def of(self, modality: Modality) -> list[Entry]:
-        """The items of one modality."""
+        """Return the items of one modality."""
         return [entry for entry in self.entries if entry.modality == modality]
 
 
@@ -94,12 +93,15 @@ class ShardItems:
 def prepare(
     jobs: Sequence[Job], face_side: int, folder: Path, *, threads: int | None = None
 ) -> Prepared:
-    """Decode what the cache does not hold yet, the cores in parallel, and say where all of it is.
+    """Decode all media that are not in the cache yet, and return the entries of all.
 
-    Faces become (face_side, face_side, 3) uint8, voices (samples,) int16 at 16 kHz. Of several
-    faces in a picture the largest is taken. Raises BadRequest where the folder cannot be written.
+    Faces become (face_side, face_side, 3) uint8, voices (samples,) int16 at 16 kHz. An image gives
+    its largest face.
+
+    Raises:
+        BadRequest: The folder cannot be written.
     """
-    folder = absolute(folder)  # what is prepared is read when it is trained on
+    folder = absolute(folder)  # it is read later, during training
     groups = list(_groups(jobs))
     work = functools.partial(_shard, face_side=face_side, folder=folder)
     try:
@@ -124,7 +126,7 @@ def prepare(
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Runs of jobs, cut where the jobs' own hashes say so."""
+    """Groups of consecutive jobs, divided where a job's hash says so."""
     group: list[Job] = []
     for job in jobs:
         group.append(job)
@@ -137,11 +139,11 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _shard(jobs: Sequence[Job], *, face_side: int, folder: Path) -> Prepared:
-    """The items of some jobs, from their shard if there is a sound one."""
+    """The items of some jobs, from their shard where it is valid."""
     name = json.dumps([FORMAT, face_side, [job.identity for job in jobs]])
     path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.safetensors"
-    kept = read_sound_shard(path)
-    index = _write_shard(path, jobs, face_side) if kept is None else json.loads(kept[1])
+    stored = read_valid_shard(path)
+    index = _write_shard(path, jobs, face_side) if stored is None else json.loads(stored[1])
     items = [Entry(jobs[job], path, one, start, stop) for job, one, start, stop in index["items"]]
     refused = [(jobs[job].origin, reason) for job, reason in index["refused"]]
     left_out = [(jobs[job].origin, count) for job, count in index["left_out"]]
@@ -156,11 +158,11 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
     left_out: dict[int, int] = {}
     samples = 0
     for at, job in enumerate(jobs):
-        is_picture = kind_of(Path(job.origin)) == "picture"
+        is_image = kind_of(Path(job.origin)) == "picture"
         try:
             for media in job.read():
                 data: Any = media.data
-                if media.modality == "face" and is_picture and items and items[-1][0] == at:
+                if media.modality == "face" and is_image and items and items[-1][0] == at:
                     left_out[at] = left_out.get(at, 0) + 1  # the largest came first
                 elif media.modality == "face":
                     items.append((at, "face", len(faces), len(faces) + 1))
@@ -181,13 +183,13 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
 
 
 def save_shard(path: Path, arrays: Arrays, index: str) -> None:
-    """Write arrays and their index with a checksum, to a temporary name and renamed."""
+    """Write arrays and their index with a checksum, whole or not at all."""
     with replacing(path) as partial:
         save_file(arrays, partial, {"index": index, "sha256": _checksum(arrays, index)})
 
 
-def read_sound_shard(path: Path) -> tuple[Arrays, str] | None:
-    """The mapped arrays and the index of a shard; None where its bytes are not those written."""
+def read_valid_shard(path: Path) -> tuple[Arrays, str] | None:
+    """Return the mapped arrays and the index of a shard; None where the checksum is wrong."""
     if not path.exists():
         return None
     try:
@@ -212,5 +214,4 @@ def _arrays(shard: Path) -> Arrays:
 
 
 def _face(rgb: Any, side: int) -> NDArray[np.uint8]:
-    picture = Image.fromarray(rgb).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+    return np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BILINEAR))

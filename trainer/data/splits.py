@@ -1,8 +1,8 @@
-"""Splits by person: nobody stands on two sides.
+"""Train, validation and test splits by person: nobody is in two.
 
-Four ways to say who stands where: ``hash`` (of the name, so that it never changes), ``letters``
-(VoxCeleb1's by the first letter), ``last:V,T`` (people by name, the last T for testing and the V
-before them for validation), and a file of names with their side.
+There are four ways to split: ``hash`` (of the name, so that it never changes), ``letters``
+(VoxCeleb1's, by the first letter), ``last:V,T`` (people by name, the last T for test and the V
+before them for validation), and a file of names and splits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.protocols.voxceleb_people import VoxPerson, is_table, read_people
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "validation", "test")
 
-# How the published files name the sides; 3 of PINs are other clips of the people of 1.
+# The names of the splits in published files; 3 of PINs has other clips of the people of 1.
 TRAIN, VALIDATION, TEST = SPLITS
 SIDES: dict[str, Split] = {
     "train": TRAIN,
@@ -38,15 +38,14 @@ SIDES: dict[str, Split] = {
     "test": TEST,
     "4": TEST,
 }
-_LINE = re.compile(r'[\s"]*(.*?)"?[\s,;]+"?([^\s,;"]+)"?[\s,;]*')  # a name and a side
+_LINE = re.compile(r'[\s"]*(.*?)"?[\s,;]+"?([^\s,;"]+)"?[\s,;]*')  # a name and a split
 WAYS = "hash, hash:V,T (shares), letters, last:V,T (numbers of people), or a file of `name side`"
 
 
 def split_of(person: str, *, validation: float = 0.1, test: float = 0.1) -> Split:
-    """The side of a person, decided by a hash of the name alone.
+    """Return the split of a person by a hash of the name, whatever other people there are.
 
-    It does not change when people are added, nor with the order they are read in. The shares
-    are of the people, 0 to 1.
+    The shares are 0 to 1.
     """
     place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
     if place < test:
@@ -55,7 +54,7 @@ def split_of(person: str, *, validation: float = 0.1, test: float = 0.1) -> Spli
 
 
 def split_people(people: Iterable[str], left_out: Iterable[str] = ()) -> dict[Split, list[str]]:
-    """Every person on one side; those ``left_out`` are on the test side."""
+    """Return the people of each split; those ``left_out`` are in the test split."""
     tested = set(left_out)
     sides: dict[Split, list[str]] = {side: [] for side in SPLITS}
     for person in sorted(set(people)):
@@ -64,9 +63,9 @@ def split_people(people: Iterable[str], left_out: Iterable[str] = ()) -> dict[Sp
 
 
 def split_by_letter(person: str) -> Split:
-    """VoxCeleb1's: names from A and B validate, C to E test, all others train.
+    """Return VoxCeleb1's split: A and B for validation, C to E for test, all others to train.
 
-    A gallery before the name, ``gallery/name``, does not count.
+    The first letter of a name ``gallery/name`` is that of ``name``.
     """
     first = person.rpartition("/")[2][:1].upper()
     if first in ("A", "B"):
@@ -75,12 +74,14 @@ def split_by_letter(person: str) -> Split:
 
 
 def read_split(path: Path) -> dict[str, Split]:
-    """The side of each person of a file of ``name side``, by blanks, a comma, semicolon or tab.
+    """Read the split of each person from lines ``name split``.
 
-    The file is plain or gzip. Sides are train, val or validation, and test, or the numbers of
-    PINs: 1, 2 and 4. A header line ``person,split`` may come first. A meta table of VoxCeleb is
-    such a file too. Raises BadRequest, naming the line, for anything else and for a person on two
-    sides.
+    They are separated by blanks, a comma, semicolon or tab; the file may be gzip. Splits are train,
+    val or validation, and test, or PINs' numbers 1, 2 and 4. A header line ``person,split`` may
+    come first. A meta table of VoxCeleb is such a file too.
+
+    Raises:
+        BadRequest: A line is wrong, or a person is in two splits.
     """
     sides: dict[str, Split] = {}
     lines = read_lines(path)
@@ -94,26 +95,27 @@ def read_split(path: Path) -> dict[str, Split]:
         if side not in SIDES or not name:
             one_of = ", ".join(SIDES)
             lines.fault(
-                at, f"{line.strip()!r} is not a name and a side; a side is one of {one_of}."
+                at, f"{line.strip()!r} is not a name and a split; a split is one of {one_of}."
             )
         if sides.setdefault(name, SIDES[side]) != SIDES[side]:
-            lines.fault(
-                at, f"{name} is on the {sides[name]} side already; nobody may stand on two."
-            )
+            lines.fault(at, f"{name} is in the {sides[name]} split already; nobody may be in two.")
     return sides
 
 
 def _part_of(person: VoxPerson) -> Split:
-    """The side of somebody of VoxCeleb2; a tenth of those who do not test validate."""
+    """The split of a person of VoxCeleb2; a tenth of the others are for validation."""
     return "test" if person.part == "test" else split_of(person.name, test=0)
 
 
 def split(data: DataSet, how: str = "hash") -> dict[Split, DataSet]:
-    """A data set by side; the people of each side are its labels, 0 and up.
+    """Split a data set by person; the labels of each split are its people, from 0.
 
-    Where fewer than half of the people of the smaller modality have both a face and a voice,
-    labels are genders instead, on every side. Raises BadRequest for a way that is none of
-    :data:`WAYS`, and where training or validation lack faces, voices or a second person.
+    Where fewer than half of the people of the smaller modality have both a face and a voice, all
+    labels are genders instead.
+
+    Raises:
+        BadRequest: ``how`` is none of :data:`WAYS`, or the training or validation split lacks
+            faces, voices or a second person.
     """
     names = sorted(data.names[number] for number in data.people.tolist())
     side_of = _way(how, names)
@@ -127,7 +129,7 @@ def split(data: DataSet, how: str = "hash") -> dict[Split, DataSet]:
 
 
 def require_disjoint(parts: dict[Split, DataSet]) -> None:
-    """Raise BadRequest, by name, for a person in two parts of what must be apart."""
+    """Raise BadRequest for a person in two splits."""
     sides: dict[str, Split] = {}
     for side, part in parts.items():
         for number in part.people.tolist():
@@ -135,7 +137,7 @@ def require_disjoint(parts: dict[Split, DataSet]) -> None:
             if sides.setdefault(name, side) != side:
                 raise BadRequest(
                     f"{name} is in the {sides[name]} set and in the {side} set; "
-                    "nobody may stand in two."
+                    "nobody may be in two."
                 )
 
 
@@ -155,7 +157,7 @@ def _way(how: str, names: Sequence[str]) -> Callable[[str], Split]:
         validation, test = _two(how, rest)
         return _last(names, round(validation), round(test)).__getitem__
     if not Path(how).is_file():
-        raise BadRequest(f"{how!r} is no way to split people and no file; it is one of {WAYS}.")
+        raise BadRequest(f"{how!r} is neither a way to split people nor a file; use one of {WAYS}.")
     return _listed(Path(how), names).__getitem__
 
 
@@ -163,9 +165,9 @@ def _two(how: str, text: str) -> tuple[float, float]:
     try:
         validation, test = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise BadRequest(f"{how!r} is no way to split people; it is one of {WAYS}.") from error
+        raise BadRequest(f"{how!r} is not a way to split people; use one of {WAYS}.") from error
     if validation < 0 or test < 0:
-        raise BadRequest(f"{how!r} leaves a side less than nobody; give numbers of 0 or more.")
+        raise BadRequest(f"{how!r} has a negative number; give numbers of 0 or more.")
     return validation, test
 
 
@@ -182,13 +184,13 @@ def _last(names: Sequence[str], validation: int, test: int) -> dict[str, Split]:
 
 
 def _listed(path: Path, names: Sequence[str]) -> dict[str, Split]:
-    """The sides a file gives; everybody of the data must be in it."""
+    """The splits of a file, which must name everybody in the data."""
     sides = read_split(path)
     absent = [name for name in names if name not in sides]
     if absent:
         raise BadRequest(
-            f"{printable(path)} does not say where {absent[0]} stands, nor {len(absent) - 1} "
-            "others; add them, or take them out of the data."
+            f"{printable(path)} does not name {absent[0]} and {len(absent) - 1} others; add them, "
+            "or remove them from the data."
         )
     return {name: sides[name] for name in names}
 

@@ -2,14 +2,14 @@
 
 A person has two names: ``id10001`` in the recordings and ``A.J._Buckley`` in the pictures
 (``id00012`` and ``n000012`` in VoxCeleb2). The published ``vox1_meta.csv`` or ``vox2_meta.csv``,
-which must lie in the root, says which belong together, and of which gender and nationality
-everybody is. Below the root every folder of one of these names is that person's, whatever
-lies between: ``wav/id10001/VIDEO/00001.wav``, ``dev/aac/id00012/...``,
+which must be in the root, says which names belong together, and gives the gender and nationality
+of everybody. Below the root every folder with one of these names is that person's, at any
+depth: ``wav/id10001/VIDEO/00001.wav``, ``dev/aac/id00012/...``,
 ``A.J._Buckley/1.6/VIDEO/0003800.jpg``, ``vgg_face/A.J._Buckley/00000001.jpg``.
 
-People of VoxCeleb1 are called by their names, as its splits are made of them: ``letters`` of
-:mod:`trainer.data.splits`, or the file of PINs. People of VoxCeleb2 are called by their ids, and
-its table itself splits them: its 118 test people test.
+People of VoxCeleb1 go by their names, which its splits use: ``letters`` of
+:mod:`trainer.data.splits`, or the file of PINs. People of VoxCeleb2 go by their ids, and its table
+itself has the split, with 118 test people.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ TABLES = ("vox1_meta.csv", "vox2_meta.csv", "vox1_meta.csv.gz", "vox2_meta.csv.g
 
 
 def find_table(root: Path) -> Path | None:
-    """The meta table of a root of VoxCeleb; None where there is none."""
+    """Return the meta table of a root of VoxCeleb; None where there is none."""
     found = [root / name for name in TABLES if (root / name).is_file()]
     return found[0] if found else None
 
 
 def voxceleb_jobs(root: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
-    """What is to be decoded of a root of VoxCeleb, and who its people are.
+    """Return the decoding jobs of a root of VoxCeleb, and its people.
 
-    Raises BadRequest where the root has no table or no folder of anybody in it.
+    Raises:
+        BadRequest: The root has no table, or no folder of a person in it.
     """
     table = find_table(root)
     if table is None:
@@ -53,12 +54,13 @@ def voxceleb_jobs(root: Path, extractor: MediaExtractor) -> tuple[list[Job], Map
             f"{printable(root)} holds no media in a folder named as {printable(table)} names "
             f"people, such as {first.id} or {first.picture_name}."
         )
-    return jobs, {who.name: _person(who) for who in people}
-
-
-def _person(who: VoxPerson) -> Person:
-    """Somebody as every table of people has them."""
-    return Person(who.name, who.picture_name, gender_code(who.gender), who.nationality or None)
+    known = {
+        who.name: Person(
+            who.name, who.picture_name, gender_code(who.gender), who.nationality or None
+        )
+        for who in people
+    }
+    return jobs, known
 
 
 def _media(
@@ -78,7 +80,7 @@ def _media(
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Everything below a folder, in the order of their paths."""
+    """Everything below a folder, in the order of paths."""
     for path in _entries(folder):
         yield path
         if path.is_dir() and not path.is_symlink():
@@ -86,5 +88,5 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder and is not left there by a system."""
+    """The entries of a folder, without those that an operating system leaves there."""
     return [path for path in sorted(folder.iterdir()) if left_by_system(path) is None]

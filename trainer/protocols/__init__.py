@@ -1,1 +1,1 @@
-"""Questions an evaluation asks: published lists as they were published, and generated ones."""
+"""The protocols of an evaluation: published lists, and generated ones."""

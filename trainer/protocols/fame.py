@@ -1,7 +1,7 @@
-"""Trials of the FAME challenge (MAV-Celeb), whose labels are kept by its organisers.
+"""Trials of the FAME challenge (MAV-Celeb), whose labels only its organisers have.
 
-A line is ``id voice-path face-path``, separated by blanks, tabs or commas. A submission is
-``id score``, its score a distance: lower means the same person.
+A line is ``id voice-path face-path``, separated by blanks, tabs or commas. A submission
+is ``id score``, where the score is a distance: lower means the same person.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from trainer.protocols.text_file import cells_of, read_lines, separator_of
 from trainer.protocols.trials import Ints, Items, Register, modality_of
 
 _LABELS = frozenset({"0", "1"})
-_NOBODY = ""  # the list does not tell who is who
+_NOBODY = ""  # the list does not name people
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """Numbered pairs of a voice and a face, to be scored for others to judge."""
+    """Numbered pairs of a voice and a face without labels."""
 
     name: str
     items: Items
@@ -34,12 +34,12 @@ class Unlabelled:
 
 
 def is_fame(path: Path) -> bool:
-    """Whether a text list begins as these trials do; BadRequest where it cannot be read."""
+    """Return True for a list of such trials; raise BadRequest where it cannot be read."""
     lines = read_lines(path).trimmed()
     first = _cells(lines.texts[0]) if len(lines) else []
     if len(first) != 3 or _kinds(first) != [None, "voice", "face"]:
         return False
-    # Ids are all different; where there are two for all lines they are labels.
+    # Ids are all different; two values for all lines are labels.
     ids = (_cells(line)[0] for line in lines.texts)
     return len(lines) <= len(_LABELS) or any(each not in _LABELS for each in ids)
 
@@ -47,7 +47,8 @@ def is_fame(path: Path) -> bool:
 def read_fame(path: Path) -> Unlabelled:
     """Read the challenge's trials.
 
-    Raises BadRequest, with file and line, for a line that is not as above or repeats an id.
+    Raises:
+        BadRequest: A line has another form or repeats an id.
     """
     register = Register()
     trials: dict[str, tuple[int, int]] = {}
@@ -57,13 +58,13 @@ def read_fame(path: Path) -> Unlabelled:
         if len(row) != 3 or _kinds(row)[1:] != ["voice", "face"]:
             lines.fault(at, "a trial is an id, the path of a voice and the path of a face.")
         if row[0] in trials:
-            lines.fault(at, f"the id {row[0]} stands here a second time.")
+            lines.fault(at, f"the id {row[0]} is here a second time.")
         trials[row[0]] = (
             register.add(row[1], "voice", _NOBODY),
             register.add(row[2], "face", _NOBODY),
         )
     if not trials:
-        raise BadRequest(f"{printable(path)} is empty; take it anew from where it was published.")
+        raise BadRequest(f"{printable(path)} is empty; download it again.")
     voices, faces = np.array(list(trials.values()), np.int64).T
     return Unlabelled(path.stem, register.items(), tuple(trials), voices, faces)
 
@@ -77,10 +78,10 @@ def _kinds(row: list[str]) -> list[Modality | None]:
 
 
 def write_submission(path: Path, trials: Unlabelled, scores: NDArray[np.floating]) -> None:
-    """Write scores (n,), larger meaning nearer, as the distances that the challenge asks for.
+    """Write scores (n,), larger meaning nearer, as the distances of a submission.
 
-    Written to a temporary name and renamed. Raises ValueError for another number of scores or
-    one that is not finite.
+    Raises:
+        ValueError: The number of scores is wrong, or one is not finite.
     """
     if len(scores) != len(trials.ids) or not np.isfinite(scores).all():
         raise ValueError("a submission needs a finite score for every trial")

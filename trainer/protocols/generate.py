@@ -1,10 +1,9 @@
-"""Protocols made from any labelled media, by seed.
+"""Protocols generated from labelled media, by seed.
 
-Every item asks once a protocol. Where a stratum is named, the wrong answers share the asker's
-gender, nationality, age or several of them, so that knowing those is of no help. Within one
-modality an item is never compared with itself, nor, where recordings are known, with its own
-recording. Asked by attribute, verification pairs people who share it and people who do not, never
-somebody with themselves.
+Every item is a probe once in a protocol. In a stratum the wrong answers share the probe's gender,
+nationality, age or several of them, so that knowing those does not help. Within one modality an
+item is never compared with itself, nor, where recordings are known, with its own recording. By
+attribute, verification pairs two people who share it, and two who do not.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ STRATA: dict[str, tuple[str, ...]] = {
     "GN": ("gender", "nationality"),
     "GNA": ("gender", "nationality", "age"),
 }
-ANSWERS: dict[str, tuple[str, ...]] = {  # what a right answer shares with the asker
+ANSWERS: dict[str, tuple[str, ...]] = {  # attributes that a right answer shares with the probe
     "identity": (),
     "gender": ("gender",),
     "nationality": ("nationality",),
@@ -45,13 +44,13 @@ _YEARS = 10  # of a band of age
 
 
 def known_values(own: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...] | None:
-    """A person's values of some attributes, ages by decade; None where one is not known."""
+    """Return a person's values of some attributes, ages by decade; None where one is unknown."""
     values = tuple(_decade(own.get(key, "")) if key == "age" else own.get(key, "") for key in keys)
     return values if all(values) else None
 
 
 def _decade(age: str) -> str:
-    """``30-39`` for 34; what is no whole number, as a band that is given already, stays."""
+    """``30-39`` for 34; other texts, such as a band, stay."""
     if not age.strip().isdigit():
         return age.strip()
     start = int(age) // _YEARS * _YEARS
@@ -61,10 +60,12 @@ def _decade(age: str) -> str:
 def by_attribute(
     protocol: Verification | Retrieval, attributes: Attributes, answer: str
 ) -> Verification | Retrieval:
-    """The same questions asked by an attribute: which answers share it.
+    """Return the protocol with an attribute as label, without people for whom it is unknown.
 
-    ``answer`` is a key of ANSWERS other than identity. What of somebody of whom it is not known
-    is left out. Raises BadRequest where nothing remains.
+    ``answer`` is a key of ANSWERS other than identity.
+
+    Raises:
+        BadRequest: The attribute is unknown for everybody.
     """
     items = protocol.items
     labels = _labels(items, attributes, ANSWERS[answer])[items.people]
@@ -85,7 +86,7 @@ def by_attribute(
 
 
 def _labels(items: Items, attributes: Attributes, keys: Sequence[str]) -> Ints:
-    """A number for each person's values (people,); -1 where one is not known."""
+    """A number (people,) for each person's values; -1 where one is unknown."""
     found = [known_values(attributes.get(name, {}), keys) for name in items.names]
     numbers = {values: number for number, values in enumerate(sorted(filter(None, set(found))))}
     return np.array([-1 if values is None else numbers[values] for values in found], np.int64)
@@ -93,10 +94,10 @@ def _labels(items: Items, attributes: Attributes, keys: Sequence[str]) -> Ints:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Generator:
-    """Makes protocols over some items, in one direction and stratum.
+    """Generates protocols over some items, in one direction and stratum.
 
-    People of whom an attribute of the stratum is not known take no part in it. ``among`` are the
-    people who take part at all, by name, and ``who`` what they are called in a protocol's name.
+    People with an unknown attribute of the stratum take no part in it. ``among`` are the names of
+    the people who take part at all, and ``who`` the name of their group in a protocol's name.
     """
 
     items: Items
@@ -109,9 +110,12 @@ class Generator:
     who: str = ""
 
     def verification(self) -> Verification:
-        """For every probe that can have both, a pair with its own person and one with another.
+        """Return for every probe a pair with its own person, and a pair with another.
 
-        Raises BadRequest where no probe can.
+        Probes that cannot have both are left out.
+
+        Raises:
+            BadRequest: No probe is left.
         """
         trials = self._matching(2, "verification")
         first = np.repeat(trials.probes, 2)
@@ -120,9 +124,10 @@ class Generator:
         return Verification(self._name("verification"), self.items, first, second, same)
 
     def matching(self, choices: int) -> Matching:
-        """For every probe its own person among ``choices`` people, 2 to 100, at a random place.
+        """Return for every probe ``choices`` people, 2 to 100, its own at a random position.
 
-        Raises BadRequest where the stratum has too few people.
+        Raises:
+            BadRequest: The stratum has too few people.
         """
         return self._matching(choices, f"1:{choices} matching")
 
@@ -146,10 +151,12 @@ class Generator:
         return Matching(self._name(f"1:{choices}"), self.items, probes, candidates, truth)
 
     def verification_by(self, answer: str) -> Verification:
-        """For every probe that can have both, a pair with somebody who shares an attribute with
-        its person, and one with somebody who does not; ``answer`` is a key of ANSWERS.
+        """Return for every probe a pair of people who share an attribute, and one who do not.
 
-        Raises BadRequest where no probe can.
+        ``answer`` is a key of ANSWERS. Probes that cannot have both are left out.
+
+        Raises:
+            BadRequest: No probe is left.
         """
         rng = np.random.default_rng(self.seed)
         labels = _labels(self.items, self.attributes, ANSWERS[answer])
@@ -165,9 +172,10 @@ class Generator:
         return Verification(name, self.items, first, second, same)
 
     def retrieval(self) -> Retrieval:
-        """All of one modality ask all of the other; strata do not apply.
+        """Return all items of one modality as queries of all of the other; without strata.
 
-        Raises BadRequest where no question has a right answer.
+        Raises:
+            BadRequest: No query has a right answer.
         """
         queries, gallery = self._of(self.probe), self._of(self.answer)
         pools = _Pools(gallery, self.items, self._keys())
@@ -190,9 +198,9 @@ class Generator:
         return np.flatnonzero(found)
 
     def _keys(self) -> list[tuple[str, ...] | None]:
-        """Each person's values of the stratum; None where one is not known."""
-        wanted = STRATA[self.stratum]
-        return [known_values(self.attributes.get(name, {}), wanted) for name in self.items.names]
+        """Each person's values of the stratum; None where one is unknown."""
+        keys = STRATA[self.stratum]
+        return [known_values(self.attributes.get(name, {}), keys) for name in self.items.names]
 
 
 class _Pools:
@@ -211,7 +219,7 @@ class _Pools:
                 self._people.setdefault(key, []).append(who)
 
     def draw(self, probe: int, choices: int, rng: np.random.Generator) -> list[int] | None:
-        """Candidates of a probe, the right one first; None where there are not enough."""
+        """Draw candidates of a probe, the right one first; None where there are too few."""
         who = int(self._items.people[probe])
         key = self._keys[who]
         right = self.right(probe)
@@ -222,7 +230,7 @@ class _Pools:
         return [int(rng.choice(right)), *(int(rng.choice(self._answers[one])) for one in others)]
 
     def right(self, probe: int) -> Ints:
-        """Other items of the same person, of other recordings where those are known."""
+        """The person's other items, from other recordings where those are known."""
         own = self._answers.get(int(self._items.people[probe]), np.zeros(0, np.int64))
         own = own[own != probe]
         others: Ints = own[~self._items.same_video(np.array([probe]), own)]
@@ -230,7 +238,7 @@ class _Pools:
 
 
 class _Alike:
-    """Answers of other people who share an attribute with the asker and of people who do not."""
+    """Answers of other people, by whether they share an attribute with the probe."""
 
     def __init__(
         self,
@@ -248,7 +256,7 @@ class _Alike:
             self._people[key] = np.array(own, np.int64)
 
     def draw(self, probe: int, rng: np.random.Generator) -> tuple[int, int] | None:
-        """One that shares the attribute, then one that does not; None where either is missing."""
+        """Draw one that shares the attribute, then one that does not; None where one is missing."""
         who = int(self._items.people[probe])
         key = self._keys[who]
         if key is None or self._labels[who] < 0:

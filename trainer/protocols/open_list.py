@@ -1,4 +1,4 @@
-"""Any published list, told by its content: text, trials of FAME, pickles of vfal-eva."""
+"""Published lists of any format: text, trials of FAME, pickles of vfal-eva."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ PICKLES = (".pkl", ".pickle")
 
 
 def read_published(path: Path, people: People) -> list[Protocol] | Unlabelled:
-    """The protocols of a file, or trials whose answers only the organisers know.
+    """Return the protocols of a file, or trials without labels; the content decides the format.
 
-    Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
+    Raises:
+        BadRequest: The file has none of the formats, or a line is wrong.
     """
     if path.suffix in PICKLES:
         return read_trials(path, people)

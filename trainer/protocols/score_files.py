@@ -1,8 +1,8 @@
-"""Ready scores of a list: one a trial or a candidate, in the list's order, larger being nearer.
+"""Ready scores of a list: one for each candidate, in the list's order; larger is nearer.
 
-Text has a line a trial with as many numbers as it has candidates, by comma, semicolon or blank, or
-a line a candidate; a first line of names, such as ``score``, is left out. ``.npy`` has an array of
-the same shape.
+Text has a line for each trial with a number for each candidate, separated by comma, semicolon or
+blank, or a line for each candidate; a header line, such as ``score``, is skipped. ``.npy`` has an
+array of the same shape.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NAMES = re.compile(r'"?[a-z_][a-z_0-9]*"?([,;\s]+"?[a-z_][a-z_0-9]*"?)*', re.IG
 
 
 def read_scores(path: Path, protocol: Protocol) -> Scores:
-    """Scores (n, k) of a protocol's n trials of k candidates; a retrieval's are (q, g).
+    """Return the scores (n, k) of a protocol's n trials of k candidates; (q, g) for a retrieval.
 
-    Raises BadRequest, with file and line or row, for a number that is missing, too many, no
-    number or not finite.
+    Raises:
+        BadRequest: There are too few or too many numbers, or one is not finite.
     """
     trials, candidates = shape_of(protocol)
     values = _array(path) if path.suffix == ".npy" else _text(path)
@@ -41,7 +41,7 @@ def read_scores(path: Path, protocol: Protocol) -> Scores:
 
 
 def shape_of(protocol: Protocol) -> tuple[int, int]:
-    """How many trials a protocol has, and how many candidates each."""
+    """Return the number of trials of a protocol, and of candidates of each."""
     if isinstance(protocol, Retrieval):
         return len(protocol.queries), len(protocol.gallery)
     if isinstance(protocol, Matching):
@@ -76,7 +76,7 @@ def _finite(lines: Lines, at: int, word: str) -> float:
 
 def _array(path: Path) -> Scores:
     try:
-        # Mapped, so that a size that is wrong in its head asks for no memory.
+        # Mapped, so that a wrong size in the header allocates no memory.
         values: NDArray[Any] = npy.open_memmap(path, "r")
     except OSError as error:
         raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error

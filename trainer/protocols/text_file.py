@@ -1,4 +1,4 @@
-"""Text files of lists and tables, plain or compressed with gzip; faults name file and line."""
+"""Text files of lists and tables, plain or gzip; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _END = "\0"  # between the cells of two lines that are split together
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of a file without their ends, and where each stands in it; no blank ones."""
+    """The lines of a file without blank ones, and their numbers in the file."""
 
     path: Path
     texts: Sequence[str]
@@ -33,13 +33,13 @@ class Lines:
         return zip(range(len(self.texts)), self.texts, strict=True)
 
     def after(self, count: int) -> Lines:
-        """All but the first lines."""
+        """Return all but the first lines."""
         return Lines(self.path, self.texts[count:], self.numbers[count:])
 
     def trimmed(self) -> Lines:
-        """The lines without the separators at their ends, which spreadsheets leave there.
+        """Return the lines without separators at their ends, which spreadsheets write.
 
-        They leave them at all lines, so that the first and the last one tell.
+        Spreadsheets write them in all lines, so only the first and the last are checked.
         """
         if not any(text[-1] in _TRAILING for text in (*self.texts[:1], *self.texts[-1:])):
             return self
@@ -47,9 +47,12 @@ class Lines:
         return Lines(self.path, [*compress(texts, texts)], [*compress(self.numbers, texts)])
 
     def cells(self, columns: int, separator: str | None = None) -> list[str]:
-        """All cells, line after line, between separators or blanks; of separators, bare.
+        """Return all cells, line after line, between separators or blanks.
 
-        Raises BadRequest for a line of another number of cells.
+        Cells between separators lose blanks and quotes.
+
+        Raises:
+            BadRequest: A line has another number of cells.
         """
         cells = self._cells(columns, separator)
         return cells if separator is None else list(map(bare, cells))
@@ -70,24 +73,24 @@ class Lines:
         return list(chain.from_iterable(rows))
 
     def fault(self, at: int, reason: str) -> NoReturn:
-        """Raises BadRequest for the line at this place, which is not as the format says."""
+        """Raise BadRequest for the line at this position."""
         raise BadRequest(f"{printable(self.path)}, line {self.numbers[at]}: {reason}")
 
 
 def bare(cell: str) -> str:
-    """A cell without the blanks and quotes around it."""
+    """Return a cell without the blanks and quotes around it."""
     return cell.strip().strip('"')
 
 
 def cells_of(line: str, separator: str | None) -> list[str]:
-    """The cells of one line between separators or blanks; of separators, bare."""
+    """Return the cells of one line between separators or blanks, as :meth:`Lines.cells`."""
     return line.split() if separator is None else list(map(bare, line.split(separator)))
 
 
 def separator_of(line: str, is_cell: Callable[[str], bool]) -> str | None:
-    """Return what separates the cells of a line: a tab, comma or semicolon; None for blanks.
+    """Return the separator of a line: a tab, comma or semicolon; None for blanks.
 
-    A mark counts only where all between such marks are cells.
+    A mark counts only where everything between such marks is a cell.
     """
     for mark in SEPARATORS:
         cells = cells_of(line, mark)
@@ -97,9 +100,10 @@ def separator_of(line: str, is_cell: Callable[[str], bool]) -> str | None:
 
 
 def read_lines(path: Path) -> Lines:
-    """The lines of a file in UTF-8, or in UTF-16 with a mark.
+    """Return the lines of a file in UTF-8, or in UTF-16 with a byte order mark.
 
-    Raises BadRequest for a file that is not there, is no text or whose compression is damaged.
+    Raises:
+        BadRequest: The file is missing, no text, or its compression is damaged.
     """
     try:
         texts = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -107,10 +111,9 @@ def read_lines(path: Path) -> Lines:
         if isinstance(error, OSError) and error.errno:
             raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
         raise BadRequest(
-            f"{printable(path)} cannot be read ({_reason(error)}); take it anew from where it "
-            "was published."
+            f"{printable(path)} cannot be read ({_reason(error)}); download it again."
         ) from error
-    filled = list(map(str.strip, texts))  # nothing of a blank line
+    filled = list(map(str.strip, texts))  # empty for a blank line
     return Lines(path, [*compress(texts, filled)], [*compress(count(1), filled)])
 
 

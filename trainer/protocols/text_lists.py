@@ -1,4 +1,4 @@
-"""Published trial lists in text, read as they were published.
+"""Published trial lists in text.
 
 ========================  ==========================================================
 CMPC, DSANet and others   ``probe candidate ...`` matching; the right one first, or a
@@ -10,9 +10,9 @@ Wen ``reterival_*``       two lines, the probes and the gallery
 CMPC ``wav_20k, jpg_20k`` one table a modality; each file is read with its partner
 ========================  ==========================================================
 
-Cells are separated by blanks, or by tabs, commas or semicolons; a line of names may stand above
-them. A person is the first folder of a path, and VoxCeleb1 ids and names are brought together by
-the tables of :mod:`trainer.protocols.voxceleb_people`.
+Cells are separated by blanks, tabs, commas or semicolons; a header line may come first. A person is
+the first folder of a path, and the tables of :mod:`trainer.protocols.voxceleb_people` map VoxCeleb1
+ids and names.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ Columns = Sequence[Sequence[str]]
 _VERIFICATION = ["id", "voice-speaker-id", "face-speaker-id", "label", "voice-path", "face-path"]
 _ID_FIRST = re.compile(r"\s*voxceleb1 id\s*([\t,;])", re.IGNORECASE)
 _PARTNERS = {"jpg_20k": "wav_20k", "wav_20k": "jpg_20k"}
-_TRIAL = "a trial names what asks and what could answer, separated by blanks, commas or tabs."
+_TRIAL = "a trial names a probe and candidates, separated by blanks, commas or tabs."
 
 
 def read_list(path: Path, people: People) -> Protocol:
-    """A published list, its format told by its content.
+    """Read a published list; the content decides the format.
 
-    Raises BadRequest, with file and line, for what is none of the formats or not as it should be.
+    Raises:
+        BadRequest: The file has none of the formats, or a line is wrong.
     """
     lines = _filled(read_lines(path).trimmed())
     first = lines.texts[0]
@@ -68,7 +69,7 @@ def read_list(path: Path, people: People) -> Protocol:
 
 
 def _read_trials(lines: Lines, people: People) -> Protocol:
-    """Trials in lines of which none is a header, told by what the first one names."""
+    """Read lines without a header; the first one decides the format."""
     first = lines.texts[0]
     mark = separator_of(first, _is_cell)
     row = cells_of(first, mark)
@@ -89,9 +90,7 @@ def _read_trials(lines: Lines, people: People) -> Protocol:
 
 def _filled(lines: Lines) -> Lines:
     if not len(lines):
-        raise BadRequest(
-            f"{printable(lines.path)} is empty; take it anew from where it was published."
-        )
+        raise BadRequest(f"{printable(lines.path)} is empty; download it again.")
     return lines
 
 
@@ -104,7 +103,7 @@ def _mark_of_head(head: str) -> str | None:
 
 
 def _is_head(lines: Lines) -> bool:
-    """Whether the first line names columns: it has no paths, and the second one has."""
+    """True where the first line names columns: it has no paths, and the second one has."""
     if "/" in lines.texts[0]:
         return False
     named = [[*map(modality_of, re.split(r"[\s,;\"]+", line.strip()))] for line in lines.texts[:2]]
@@ -112,14 +111,14 @@ def _is_head(lines: Lines) -> bool:
 
 
 def _numbered_pairs(lines: Lines, mark: str | None, people: People) -> Verification:
-    """CMPC's verification lists."""
+    """Read CMPC's verification lists."""
     return _labelled(lines, lines.cells(6, mark), (3, 4, 5), people, width=6)
 
 
 def _labelled(
     lines: Lines, cells: list[str], places: tuple[int, ...], people: People, width: int = 3
 ) -> Verification:
-    """Pairs with labels; one that contradicts the paths is a fault.
+    """Read pairs with labels; a label that contradicts the paths is an error.
 
     ``places`` are the columns of label, first and second, of ``width``.
     """
@@ -134,14 +133,14 @@ def _labelled(
 
 
 def _pairs(lines: Lines, mark: str | None, people: People) -> Verification:
-    """Wen's verification lists; whether two are the same follows from their people."""
+    """Read Wen's verification lists, whose labels follow from the people."""
     cells = lines.cells(2, mark)
     (first, second), items = _media(lines, [cells[::2], cells[1::2]], people, known=True)
     return Verification(_name(lines.path), items, first, second, items.same_person(first, second))
 
 
 def _matching(lines: Lines, mark: str | None, people: People) -> Matching:
-    """A probe and its candidates; the right one first unless a last column numbers it."""
+    """Read probes and candidates; the right one is first unless a last column numbers it."""
     head = cells_of(lines.texts[0], mark)
     cells = lines.cells(len(head), mark)
     columns = [cells[at :: len(head)] for at in range(len(head))]
@@ -155,26 +154,26 @@ def _matching(lines: Lines, mark: str | None, people: People) -> Matching:
 
 
 def _check_truth(lines: Lines, found: Matching) -> None:
-    """Of the candidates of a line exactly the right one is of the probe's person."""
+    """Raise BadRequest unless exactly the right candidate is of the probe's person."""
     same = found.items.same_person(found.probes[:, None], found.candidates)
     expected = np.arange(same.shape[1])[None] == found.truth[:, None]
     wrong = np.flatnonzero((same != expected).any(1))
     if len(wrong):
         lines.fault(
             int(wrong[0]),
-            "the candidate it calls right must be the only one of the probe's person.",
+            "only the right candidate may be of the probe's person.",
         )
 
 
 def _retrieval(lines: Lines, mark: str | None, people: People) -> Retrieval:
-    """Wen's retrieval lists: the first line asks, the second answers."""
+    """Read Wen's retrieval lists: the first line has the probes, the second the gallery."""
     sides = [list(filter(None, cells_of(line, mark))) for line in lines.texts]
     (queries, gallery), items = _media(lines, sides, people, known=True)
     return Retrieval(_name(lines.path), items, queries, gallery)
 
 
 def _tables(lines: Lines, mark: str, people: People) -> Retrieval:
-    """CMPC's retrieval tables; this one asks and its partner beside it answers."""
+    """Read CMPC's retrieval tables: this one has the probes, its partner file the gallery."""
     both = (lines, _filled(read_lines(_partner(lines.path)).trimmed()))
     names, paths = zip(*(_table(each, mark) for each in both), strict=True)
     (queries, gallery), distinct = _numbered(paths)
@@ -186,7 +185,7 @@ def _tables(lines: Lines, mark: str, people: People) -> Retrieval:
 
 
 def _table(lines: Lines, mark: str) -> tuple[list[str], list[str]]:
-    """The people and the media of a retrieval table."""
+    """Read the people and the media of a retrieval table."""
     body = _filled(lines.after(1))
     cells = body.cells(2, mark)
     _modalities(body, cells[1::2])
@@ -197,21 +196,21 @@ def _partner(path: Path) -> Path:
     name = _name(path)
     if name not in _PARTNERS:
         raise BadRequest(
-            f"{printable(path)}: of a retrieval's two tables, wav_20k and jpg_20k, this has the "
-            "name of neither; name it as it was published."
+            f"{printable(path)}: a retrieval has two tables, wav_20k and jpg_20k; give this file "
+            "the name it was published with."
         )
     partner = path.with_name(path.name.replace(name, _PARTNERS[name]))
     if not partner.exists():
-        raise BadRequest(f"{printable(path)} asks, and {partner.name}, which answers, is absent.")
+        raise BadRequest(f"{printable(path)} needs {partner.name} beside it, which is missing.")
     return partner
 
 
 def _media(
     lines: Lines, columns: Columns, people: People, *, known: bool = False
 ) -> tuple[list[Ints], Items]:
-    """Places of each column's media among the items, and the items.
+    """The positions of each column's media among the items, and the items.
 
-    Where the people must be ``known``, a stranger is a fault.
+    With ``known``, a person who is in no table is an error.
     """
     places, paths = _numbered(columns)
     modalities = _modalities(lines, paths)
@@ -228,19 +227,19 @@ def _media(
 def _check_known(
     lines: Lines, paths: Sequence[str], owners: Ints, names: Sequence[str], people: People
 ) -> None:
-    """Everybody is in a table; ``owners`` are numbers (n,) into their names, one a path."""
+    """Raise BadRequest for an unknown person; ``owners`` (n,) are numbers into ``names``."""
     stranger = next((at for at, name in enumerate(names) if people.get(name) is None), None)
     if stranger is not None:
         _fault(
             lines,
             paths[int(np.argmax(owners == stranger))],
-            f"{names[stranger]!r} is in no table of people; give the list's split tables, because "
-            "its labels follow from them.",
+            f"{names[stranger]!r} is in no table of people; give the list's split tables, from "
+            "which its labels follow.",
         )
 
 
 def _numbered(columns: Columns) -> tuple[list[Ints], list[str]]:
-    """Numbers of each column's values, and the values that are numbered, each once."""
+    """Number the distinct values of all columns."""
     places, distinct = numbered(list(chain.from_iterable(columns)))
     return np.split(places, np.cumsum([len(column) for column in columns])[:-1]), distinct
 
@@ -249,19 +248,19 @@ def _modalities(lines: Lines, paths: Sequence[str]) -> list[Modality]:
     modalities = modalities_of(paths)
     if None in modalities:
         strange = paths[modalities.index(None)]
-        _fault(lines, strange, f"{strange!r} is neither a picture nor a sound.")
+        _fault(lines, strange, f"{strange!r} is neither an image nor audio.")
     return cast("list[Modality]", modalities)
 
 
 def _fault(lines: Lines, path: str, reason: str) -> NoReturn:
-    """Of the first line that names a path."""
+    """Raise BadRequest for the first line that names a path."""
     exact = (at for at, line in lines if path in re.split(r"[\s,;]+", line))
     within = (at for at, line in lines if path in line)  # a path with blanks
     lines.fault(next(chain(exact, within), 0), reason)
 
 
 def _numbers(lines: Lines, texts: Sequence[str], below: int) -> Ints:
-    """Texts (n,) as numbers from 0 on."""
+    """Texts (n,) as numbers from 0 to ``below - 1``."""
     known = {str(number): number for number in range(below)}
     if set(texts) - known.keys():
         at = next(at for at, text in enumerate(texts) if text not in known)
@@ -274,17 +273,17 @@ def _name(path: Path) -> str:
 
 
 def _of_one_modality(row: Sequence[str]) -> bool:
-    """Whether a line begins with several items of one modality, as no line of trials does."""
+    """True where a line begins with several items of one modality, as no trial does."""
     first, second, last = (modality_of(row[at]) for at in (0, min(1, len(row) - 1), -1))
     return len(row) > 1 and first is not None and first == second == last
 
 
 def _origin(path: str) -> str:
-    """The person an item is of and, where its path tells it, the recording: all but its number.
+    """The part of a path that names the person and, where there is one, the recording.
 
     By the layouts of VoxCeleb and of PINs: ``id10002/VIDEO/00009.wav``,
     ``A.R._Rahman/1.6/VIDEO/0003650.jpg``, ``Name/VIDEO/0002275.jpg`` and
-    ``Name/VIDEO_0000001.wav``. VGGFace's own ``Name/00000657.jpg`` tells no recording.
+    ``Name/VIDEO_0000001.wav``. VGGFace's own ``Name/00000657.jpg`` names no recording.
     """
     folder = path.rpartition("/")[0]
     if "/" in folder:
@@ -294,5 +293,5 @@ def _origin(path: str) -> str:
 
 
 def _video(origin: str) -> str:
-    """The recording of an origin; or nothing."""
+    """The recording of an origin; empty where it has none."""
     return origin.rpartition("/")[2] if "/" in origin else ""

@@ -1,7 +1,7 @@
-"""Trials and features of vfal-eva, which are published as pickles.
+"""Trials of vfal-eva, which are published as pickles.
 
-A pickle from a stranger can run code, so nothing is looked up in it but what an array of numbers
-is made of; everything else is refused before it is called.
+A pickle from a stranger can run code, so only the constructors of number arrays are allowed;
+everything else is rejected before it is called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from indexer.errors import BadRequest, os_reason, printable
-from indexer.types import Vectors
 from trainer.protocols.trials import (
     Items,
     Matching,
@@ -36,23 +35,24 @@ _ARRAYS = {
         (f"{module}.numeric", "_frombuffer"),
     )
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-_SETS = {("builtins", "set"), ("__builtin__", "set")}  # of what a list names, before protocol 4
+_SETS = {("builtins", "set"), ("__builtin__", "set")}  # sets of pickle protocols before 4
 
 
 class _NumbersOnly(pickle.Unpickler):
-    """Reads numbers, texts, lists, sets, dicts and arrays; looks up nothing else."""
+    """An unpickler of numbers, strings, lists, sets, dicts and arrays only."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few functions that arrays and sets are made with."""
+        """Return a constructor of arrays or sets; reject others."""
         if (module, name) not in _ARRAYS | _SETS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)
 
 
 def read_pickle(path: Path) -> Any:
-    """The content of a pickle of plain values and arrays.
+    """Return the content of a pickle of plain values and arrays.
 
-    Raises BadRequest for one that asks for anything else, is cut short, or is no pickle.
+    Raises:
+        BadRequest: The file needs anything else, is cut short, or is no pickle.
     """
     try:
         return _NumbersOnly(io.BytesIO(path.read_bytes())).load()
@@ -65,31 +65,16 @@ def read_pickle(path: Path) -> Any:
         ) from error
 
 
-def read_features(path: Path) -> tuple[list[str], Vectors]:
-    """``face_input.pkl`` or ``voice_input.pkl``: paths and their vectors (n, d) as float32.
-
-    Raises BadRequest for anything but a table of vectors of one length.
-    """
-    found = read_pickle(path)
-    try:
-        with np.errstate(over="ignore"):
-            rows = [np.asarray(value, np.float32).ravel() for value in found.values()]
-        vectors = np.stack(rows)
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise BadRequest(
-            f"{printable(path)} is no table of paths and vectors of one length."
-        ) from error
-    return [str(key) for key in found], vectors
-
-
 def read_trials(path: Path, people: People | None = None) -> list[Trials]:
-    """The lists of one file, by what it calls them.
+    """Return the protocols of the lists in a file.
 
-    ``list`` holds labelled pairs. ``match_list`` holds two people with a voice and a face each,
-    or the voices and the faces of N, and gives trials in each direction, for the first of them.
-    ``retrieval_lists`` holds groups of a voice, a face and whose they are, of which each gives a
-    retrieval in each direction. Whose a path is, where it is not said, is its first folder, by
-    either name that ``people`` know. Raises BadRequest for a file that has none of these.
+    ``list`` holds labelled pairs. ``match_list`` holds the voices and faces of two or more people,
+    and gives matching trials in both directions for the first of them. ``retrieval_lists`` holds
+    groups of a voice, a face and their person, and gives retrievals in both directions. Other
+    paths belong to the person of their first folder, by either name in ``people``.
+
+    Raises:
+        BadRequest: The file has none of these lists.
     """
     found = read_pickle(path)
     if not isinstance(found, Mapping) or not _READERS.keys() & found.keys():
@@ -154,19 +139,19 @@ _READERS = {"list": _pairs, "match_list": _matchings, "retrieval_lists": _retrie
 
 
 class _Named:
-    """A register that knows whose a path is by its first folder, where that is not said."""
+    """A register that takes the first folder of a path as the person by default."""
 
     def __init__(self, people: People) -> None:
         self._register, self._people = Register(), people
 
     def add(self, path: Any, person: str = "") -> int:
-        """The position of an item; ValueError for one that is neither picture nor sound."""
+        """Add an item and return its position; raise ValueError for other kinds of files."""
         modality = modality_of(str(path))
         if modality is None:
-            raise ValueError(f"{path!r} is neither a picture nor a sound")
-        whose = self._people.name(person or str(path).split("/", 1)[0])
-        return self._register.add(str(path), modality, whose)
+            raise ValueError(f"{path!r} is neither an image nor audio")
+        name = self._people.name(person or str(path).split("/", 1)[0])
+        return self._register.add(str(path), modality, name)
 
     def items(self) -> Items:
-        """Everything named so far."""
+        """Return all items so far."""
         return self._register.items()

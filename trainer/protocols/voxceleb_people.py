@@ -1,7 +1,7 @@
 """People of VoxCeleb: their two names, gender and nationality, from the published tables.
 
-VoxCeleb1 calls a person ``id10002`` in its recordings, and VGGFace ``A.R._Rahman`` in the
-pictures; lists mix both. In VoxCeleb2 the two are ``id00012`` and ``n000012``.
+A person is ``id10002`` in VoxCeleb1's recordings and ``A.R._Rahman`` in VGGFace's images; lists
+mix both names. In VoxCeleb2 they are ``id00012`` and ``n000012``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class VoxPerson:
 
     @property
     def name(self) -> str:
-        """What the person is called here: by VGGFace's name, or VoxCeleb2's id."""
+        """The person's name here: VGGFace's name, or VoxCeleb2's id."""
         return self.id if re.fullmatch(r"n\d+", self.picture_name) else self.picture_name
 
 
 class People:
-    """Who is who, by either name."""
+    """People by either of their names."""
 
     def __init__(self, people: Iterable[VoxPerson] = ()) -> None:
         self._people = list(people)
@@ -46,25 +46,26 @@ class People:
         return iter(self._people)
 
     def get(self, name: str) -> VoxPerson | None:
-        """The person of an id or a name; None for somebody unknown."""
+        """Return the person of an id or a name; None where unknown."""
         return self._by_name.get(normalised(name))
 
     def name(self, name: str) -> str:
-        """What a person is called here; a name that is not known stands for itself."""
+        """Return a person's name here; an unknown name stays."""
         who = self.get(name)
         return normalised(name) if who is None else who.name
 
     def id(self, name: str) -> str:
-        """The VoxCeleb id of a person; a name that is not known stands for itself."""
+        """Return the VoxCeleb id of a person; an unknown name stays."""
         who = self.get(name)
         return normalised(name) if who is None else who.id
 
 
 def read_people(tables: Iterable[Path], needed: Sequence[str] = ()) -> People:
-    """People of meta tables or of split tables with their columns, by tab or by comma.
+    """Read people from meta tables or split tables, separated by tabs or commas.
 
-    Raises BadRequest for a table without the two names or without a ``needed`` column, for a
-    line of another length, and for two rows that disagree about a person.
+    Raises:
+        BadRequest: A table lacks the two names or a ``needed`` column, a line has another length,
+            or two rows disagree about a person.
     """
     found: dict[str, VoxPerson] = {}
     for table in tables:
@@ -77,7 +78,7 @@ def read_people(tables: Iterable[Path], needed: Sequence[str] = ()) -> People:
 
 
 def is_table(lines: Lines) -> bool:
-    """Whether lines are those of a table of people."""
+    """Return True for the lines of a table of people."""
     return len(lines) > 0 and lines.texts[0].lstrip(' "').startswith("VoxCeleb")
 
 
@@ -87,14 +88,14 @@ def _people(lines: Lines, needed: Sequence[str]) -> Iterator[VoxPerson]:
     columns = [cell.lower().replace(" ", "_") for cell in _cells(header, separator, 0)]
     _check_columns(lines.path, columns, needed)
     if len(lines) == 1:
-        raise BadRequest(f"{printable(lines.path)} names nobody; take it anew from VoxCeleb.")
+        raise BadRequest(f"{printable(lines.path)} names nobody; download it again.")
     for at, line in enumerate(lines.texts[1:], 1):
         cells = _cells(line, separator, len(columns))
         if len(cells) != len(columns):
             lines.fault(at, f"{len(columns)} columns are expected, {len(cells)} are there.")
         more = dict(zip(columns[2:], cells[2:], strict=True))
         if not cells[0] or not cells[1]:
-            lines.fault(at, "a person needs both names; fill them in or take the line out.")
+            lines.fault(at, "a person needs both names; fill them in or remove the line.")
         yield VoxPerson(
             cells[0],
             cells[1],
@@ -118,7 +119,7 @@ def _check_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) -
 
 
 def _cells(line: str, separator: str, count: int) -> list[str]:
-    """The cells of a line; empty ones beyond so many are of separators at its end."""
+    """The cells of a line, without empty ones beyond ``count``."""
     cells = [cleaned(cell) for cell in cells_of(line, separator)]
     while len(cells) > count and not cells[-1]:
         cells.pop()

@@ -41,7 +41,7 @@ def cache(tmp_path_factory) -> Path:
 
 def test_a_gallery_gives_the_items_and_what_is_known_of_its_people(root, cache, world):
     told: list[str] = []
-    data = read_data([root / "one"], SIZES, cache, WHOLE, say=told.append)
+    data = read_data([root / "one"], SIZES, cache, WHOLE, on_warning=told.append)
     assert data.names == ("one/p00000", "one/p00001", "one/p00002")
     assert data.faces.people.tolist() == [0, 0, 1, 1, 2, 2]
     assert set(data.voices.people.tolist()) == {0, 1, 2}  # one or more stretches each
@@ -184,7 +184,7 @@ def test_of_a_group_picture_the_largest_face_is_trained_on(test_data, tmp_path):
     write_gallery(World(seed=3), range(2), tmp_path / "sounds", faces=0, voices=1)
     told: list[str] = []
     data = read_data(
-        [tmp_path / "g", tmp_path / "sounds"], SIZES, tmp_path / "cache", say=told.append
+        [tmp_path / "g", tmp_path / "sounds"], SIZES, tmp_path / "cache", on_warning=told.append
     )
     assert data.faces.people.tolist() == [0, 1]
     (line,) = told

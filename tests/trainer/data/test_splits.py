@@ -138,7 +138,7 @@ def test_labels_are_genders_where_few_people_have_both():
         ("ann 1\nbob 9\n", "line 2: 'bob 9' is not a name and a side"),
         ("ann\n", "line 1: 'ann' is not a name and a side"),
         ("ann 1\nann 4\n", "line 2: ann is on the train side already"),
-        ("ann 1\n", "does not say where person 000 stands, nor 59 others"),
+        ("ann 1\n", "does not name person 000 and 59 others"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_line(tmp_path, text, reason):

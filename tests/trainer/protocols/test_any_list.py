@@ -21,7 +21,6 @@ from trainer.protocols.open_list import read_published
 from trainer.protocols.score_files import read_scores
 from trainer.protocols.text_lists import read_list
 from trainer.protocols.trials import Matching, Verification
-from trainer.protocols.vfal_pickle import read_features
 from trainer.protocols.voxceleb_people import People, VoxPerson, read_people
 
 PEOPLE = People([VoxPerson("id1", "Ann_A", "f", "Peru"), VoxPerson("id2", "Bob_B", "m", "")])
@@ -105,7 +104,6 @@ def test_any_pickle_is_read_or_refused(tmp_path_factory, lists, other):
     for content in (lists, other):
         path.write_bytes(pickle.dumps(content))
         read_or_refused(lambda path: read_published(path, PEOPLE), path)
-        read_or_refused(read_features, path)
 
 
 def npz(arrays):

@@ -1,4 +1,4 @@
-"""The synthetic world as data: ``synthetic`` or ``synthetic:people=600,takes=4,shared=0.8``."""
+"""The synthetic world as a data source: ``synthetic:people=600,takes=4,shared=0.8``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trainer.data.prepared_cache import Job
 from trainer.data.synthetic.world import SyntheticPerson, World, WorldSettings
 
 NAME = "synthetic"
-VERSION = 1  # of how people look and sound; another number decodes all of them anew
+VERSION = 1  # of the rendering; a new number renders everybody again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SyntheticSet:
-    """Which part of which world: so many people from a number on, and takes of each."""
+    """A part of a world: people from a first number on, and takes of each."""
 
     people: int = 600
     takes: int = 4  # faces, and as many voices
@@ -31,7 +31,7 @@ class SyntheticSet:
 
     @property
     def spec(self) -> str:
-        """The text of which :func:`parse_synthetic` makes this set."""
+        """The text from which :func:`parse_synthetic` makes this set."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         settings = {**own, **dataclasses.asdict(self.world)}
         del settings["world"]
@@ -39,9 +39,10 @@ class SyntheticSet:
 
 
 def parse_synthetic(spec: str) -> SyntheticSet:
-    """A set from its text; every setting of the set and of its world may be named.
+    """Return a set from its text, with any settings of the set and of its world.
 
-    Raises BadRequest for a setting that there is not, or that is no number.
+    Raises:
+        BadRequest: A setting is unknown, or no number.
     """
     own = {field.name: field.type for field in dataclasses.fields(SyntheticSet)}
     of_world = {field.name: field.type for field in dataclasses.fields(WorldSettings)}
@@ -64,7 +65,7 @@ def parse_synthetic(spec: str) -> SyntheticSet:
 
 
 def synthetic_jobs(chosen: SyntheticSet) -> tuple[list[Job], Mapping[str, Person]]:
-    """What is to be drawn and spoken, a job a person, and who the people are."""
+    """Return the rendering jobs, one for each person, and the people."""
     world = World(chosen.world, chosen.seed)
     people = [world.person(chosen.first + number) for number in range(chosen.people)]
     known = {p.key: Person(p.key, p.name, p.gender, p.nationality) for p in people}

@@ -1,8 +1,7 @@
-"""Drawing the faces of the synthetic world: a face's traits in, a picture out.
+"""Images of the faces of the synthetic world.
 
-A face is a handful of smooth polygons, drawn three times too large and then shrunk, so that
-every edge is soft. Units are those of `synthetic_faces`; a part is drawn over the parts
-before it.
+A face is a set of smooth polygons, drawn three times too large and then shrunk, so that edges are
+soft. Units are those of :mod:`trainer.data.synthetic.faces`; later parts cover earlier ones.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from trainer.data.synthetic.faces import (
 Points = NDArray[np.float64]  # (n, 2)
 
 OVERSAMPLING = 3
-TURN = 0.09  # how far the tip of a nose moves when the head turns
-SHOULDERS = 0.74  # how far down the clothes begin
-NECK = 0.7  # how far down the point is that the head leans about
+TURN = 0.09  # movement of the tip of the nose when the head turns
+SHOULDERS = 0.74  # the height where the clothes begin
+NECK = 0.7  # the height of the point that the head leans about
 
 # From one end of a tone's range to the other, evenly spaced.
 SKIN_TONES = ((104, 66, 46), (150, 100, 70), (193, 140, 104), (224, 178, 142), (244, 208, 182))
@@ -42,7 +41,7 @@ INK: Colour = (36, 28, 32)
 def draw_face(
     shape: FaceShape, gender: Gender, country: int, moment: Moment, size: int
 ) -> Image.Image:
-    """A picture of ``size`` by ``size`` pixels, RGB, before light and noise."""
+    """Draw an RGB image of ``size`` by ``size`` pixels, without light and noise."""
     sketch = Sketch(moment, size * OVERSAMPLING)
     skin = blend(SKIN_TONES, shape.skin_tone)
     hair = blend(HAIR_TONES, shape.hair_tone)
@@ -62,7 +61,7 @@ def draw_face(
 
 
 def expose(image: Image.Image, moment: Moment, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light and the noise of a camera over a drawing: (size, size, 3) uint8."""
+    """Add light and camera noise to a drawing: (size, size, 3) uint8."""
     pixels = np.asarray(image, dtype=np.float32)
     axis = np.linspace(-1.0, 1.0, len(pixels), dtype=np.float32)
     across, down, level = moment.light
@@ -74,11 +73,11 @@ def expose(image: Image.Image, moment: Moment, rng: np.random.Generator) -> NDAr
 
 
 class Sketch:
-    """A canvas that knows the pose of the head drawn on it.
+    """A canvas with the pose of the head that is drawn on it.
 
-    ``depth`` says how far in front of the head's axis a shape lies, as a share: 1 at the tip
-    of the nose, 0 at the outline of the head, below 0 behind it. Turning the head moves what
-    is in front one way and what is behind the other.
+    ``depth`` is the distance of a shape in front of the head's axis: 1 at the tip of the nose, 0
+    at the outline of the head, negative behind it. Turning the head moves shapes in front of the
+    axis one way, and shapes behind it the other.
     """
 
     def __init__(self, moment: Moment, size: int) -> None:
@@ -90,11 +89,11 @@ class Sketch:
     def fill(
         self, points: Points, colour: Colour, *, depth: float = 0.0, alpha: float = 1.0
     ) -> None:
-        """A filled polygon."""
+        """Fill a polygon."""
         self._draw.polygon(self._place(points, depth), fill=(*colour, round(255 * alpha)))
 
     def stroke(self, points: Points, colour: Colour, width: float, *, depth: float = 0.0) -> None:
-        """A line of a width in units."""
+        """Draw a line; its width is in units."""
         pixels = max(1, round(width * self._half))
         self._draw.line(self._place(points, depth), fill=colour, width=pixels, joint="curve")
 
@@ -113,7 +112,7 @@ class Sketch:
 
 
 def blend(tones: Sequence[Colour], share: float) -> Colour:
-    """A colour between evenly spaced tones; 0 is the first, 1 the last."""
+    """Return a colour between evenly spaced tones; 0 is the first, 1 the last."""
     stops = np.linspace(0.0, 1.0, len(tones))
     red, green, blue = (np.interp(share, stops, channel) for channel in zip(*tones, strict=True))
     return round(float(red)), round(float(green)), round(float(blue))
@@ -125,7 +124,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _backdrop(moment: Moment, size: int) -> Image.Image:
-    """An RGB picture that runs from one colour at the top to another at the bottom."""
+    """An RGB image with a gradient from the top to the bottom."""
     ramp = np.linspace(0.0, 1.0, size)[:, None]
     above, below = (np.array(colour, dtype=np.float64) for colour in moment.backdrop)
     column = (above + (below - above) * ramp).astype(np.uint8)  # (size, 3)
@@ -153,7 +152,7 @@ def _head_outline(shape: FaceShape, margin: float = 0.0) -> Points:
 
 
 def _crown(shape: FaceShape) -> float:
-    """How far above the origin the head ends."""
+    """The height of the crown above the origin."""
     return 0.40 + 0.4 * shape.width
 
 

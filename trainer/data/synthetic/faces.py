@@ -1,7 +1,7 @@
-"""How the people of the synthetic world look: an identity in, the traits of a face out.
+"""The faces of the synthetic world: from an identity to the traits of a face.
 
-What belongs to the person is a `FaceShape`; what belongs to one picture is a `Moment`.
-Lengths are in units of half the picture, x to the right, y down, with (0, 0) just below the
+A `FaceShape` belongs to the person, a `Moment` to one image.
+Lengths are in units of half the image, x to the right, y down, with (0, 0) just below the
 eyes of a face that looks straight ahead.
 """
 
@@ -47,7 +47,7 @@ WEARS_GLASSES = 0.78
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """What a country's people have in common: clothes, and where their tones lie."""
+    """The clothes and the ranges of skin and hair tones of a country."""
 
     cloth: Colour
     trim: Colour
@@ -68,7 +68,7 @@ LOOKS = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FaceShape:
-    """A person's face: the traits of TRAIT_RANGES, each a monotone function of a component."""
+    """The traits of a person's face, each a monotone function of a component."""
 
     width: float
     chin: float
@@ -94,9 +94,9 @@ class FaceShape:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Moment:
-    """What differs between two pictures of one person: pose, expression, light, background."""
+    """The pose, expression, light and background of one image."""
 
-    yaw: float  # -1 .. 1, to the right of the picture
+    yaw: float  # -1 .. 1, to the right of the image
     roll: float  # radians
     scale: float
     shift: tuple[float, float]
@@ -111,13 +111,13 @@ class Moment:
 
 
 def spread(bounds: Range, component: float) -> float:
-    """A standard normal component as an even spread over a range, rising from its first end."""
+    """Map a standard normal component to a uniform value of a range, rising from its first end."""
     share = 0.5 * (1.0 + math.erf(component / math.sqrt(2.0)))
     return bounds[0] + (bounds[1] - bounds[0]) * share
 
 
 def face_shape(components: Sequence[float], gender: Gender, country: int) -> FaceShape:
-    """The face of an identity, its components taken in turn by the traits."""
+    """Return the face of an identity; the traits take its components in turn."""
     look = LOOKS[country]
     traits = {
         name: spread(bounds[gender], components[position % len(components)])
@@ -129,7 +129,7 @@ def face_shape(components: Sequence[float], gender: Gender, country: int) -> Fac
 
 
 def pick_moment(rng: np.random.Generator) -> Moment:
-    """Pose, expression, light and background of one picture."""
+    """Draw the pose, expression, light and background of one image."""
     hue = rng.uniform(0.0, 2.0 * math.pi)
     level = rng.uniform(120.0, 225.0)
     return Moment(
@@ -153,7 +153,7 @@ def _lerp(bounds: Range, share: float) -> float:
 
 
 def _pastel(hue: float, level: float) -> Colour:
-    """A quiet colour of a hue in radians and a level of 0 to 255."""
+    """A pastel colour of a hue in radians and a level of 0 to 255."""
     waves = [level + 28.0 * math.cos(hue - turn * 2.0 * math.pi / 3.0) for turn in range(3)]
     red, green, blue = (round(min(255.0, max(0.0, wave))) for wave in waves)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""The voices of the synthetic world: a source, a filter, and something like syllables.
+"""The voices of the synthetic world, by a source, a filter, and random syllables.
 
 A train of glottal pulses with a melody, and noise for breath and hiss, pass through
 resonances that move from vowel to vowel. The plan of an utterance is made a hundred times a
@@ -36,7 +36,7 @@ VOICE_RANGES: dict[str, dict[Gender, Range]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VoiceShape:
-    """A person's voice: the traits of VOICE_RANGES, each a monotone function of a component."""
+    """The traits of a person's voice, each a monotone function of a component."""
 
     pitch: float
     tract: float
@@ -50,11 +50,11 @@ class VoiceShape:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Accent:
-    """How a country speaks: its vowels, the rhythm and the melody of its phrases.
+    """An accent: the vowels, the rhythm and the melody of its phrases.
 
     ``opening`` and ``fronting`` scale the first and second resonance of every vowel;
-    ``stress`` is how much longer every other syllable is; ``ending`` the rise of the pitch
-    over a phrase, as a logarithm; ``consonants`` those its syllables begin with.
+    ``stress`` is the extra length of every other syllable; ``ending`` the rise of the log pitch
+    over a phrase; ``consonants`` are those that begin syllables.
     """
 
     opening: float
@@ -73,8 +73,8 @@ ACCENTS = (
     Accent(0.88, 0.94, 0.60, -0.12, "fwkmSt"),
 )
 
-# The lower resonances of an average man, Hz: the open and closed, front and back corners and
-# what lies between; then those that hardly move, and all of them in a neutral position.
+# The lower resonances of an average man's vowels, in Hz; then the higher ones, which hardly move,
+# and all of them in a neutral position.
 VOWELS = np.array(
     [
         [290.0, 2250.0, 2950.0],
@@ -92,7 +92,7 @@ BANDWIDTHS = np.array([70.0, 90.0, 130.0, 180.0, 260.0, 340.0, 420.0])  # Hz
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Consonant:
-    """A consonant: how long, how loud its tone and hiss, where the hiss or the tone lies."""
+    """A consonant: its length, the loudness of its tone and hiss, and their frequencies."""
 
     seconds: float
     voiced: float = 0.0
@@ -119,7 +119,7 @@ CONSONANTS = {
 
 
 class Piece(NamedTuple):
-    """The same for some time: resonances (7,) in Hz, and the fields of a Score."""
+    """A constant piece of speech: resonances (7,) in Hz, and the fields of a Score."""
 
     seconds: float
     resonances: Samples
@@ -131,7 +131,7 @@ class Piece(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-    """What is said, frame by frame: (frames,) each, resonances (frames, 7) in Hz."""
+    """The controls of the synthesis by frame: (frames,) each, resonances (frames, 7) in Hz."""
 
     resonances: Samples
     voiced: Samples  # loudness of the tone
@@ -141,7 +141,7 @@ class Score:
 
 
 def voice_shape(components: Sequence[float], gender: Gender) -> VoiceShape:
-    """The voice of an identity, its components taken in turn by the traits."""
+    """Return the voice of an identity; the traits take its components in turn."""
     traits = {
         name: spread(bounds[gender], components[position % len(components)])
         for position, (name, bounds) in enumerate(VOICE_RANGES.items())
@@ -152,7 +152,7 @@ def voice_shape(components: Sequence[float], gender: Gender) -> VoiceShape:
 def speak(
     shape: VoiceShape, country: int, rng: np.random.Generator, *, seconds: float, rate: int
 ) -> Signal:
-    """A stretch of speech with its room and microphone: (seconds * rate,) float32."""
+    """Return a segment of speech with room and microphone: (seconds * rate,) float32."""
     count = round(seconds * rate)
     frames = count // (rate // FRAMES_PER_S) + 1
     score = compose(shape, ACCENTS[country], rng, frames)
@@ -161,7 +161,7 @@ def speak(
 
 
 def compose(shape: VoiceShape, accent: Accent, rng: np.random.Generator, frames: int) -> Score:
-    """Phrases of random syllables with pauses between them, until the time is full."""
+    """Return random syllables in phrases with pauses, until the time is full."""
     pieces = [Piece(rng.uniform(0.08, 0.25), NEUTRAL)]
     while sum(_length(piece) for piece in pieces) < frames:
         pieces += _phrase(shape, accent, rng)
@@ -179,12 +179,12 @@ def compose(shape: VoiceShape, accent: Accent, rng: np.random.Generator, frames:
 
 
 def _length(piece: Piece) -> int:
-    """How many frames a piece takes."""
+    """The number of frames of a piece."""
     return round(piece.seconds * FRAMES_PER_S)
 
 
 def _phrase(shape: VoiceShape, accent: Accent, rng: np.random.Generator) -> list[Piece]:
-    """Some syllables in one breath, their pitch moving as the accent has it."""
+    """Some syllables in one breath, with the melody of the accent."""
     count = int(rng.integers(4, 9))
     start = rng.normal(0.04, 0.03)
     pieces: list[Piece] = []
@@ -222,7 +222,7 @@ def _syllable(
 
 
 def _vowel(target: Samples, shape: VoiceShape, accent: Accent) -> Samples:
-    """A vowel as this person says it: (7,) Hz, about a neutral one and over the tract."""
+    """The resonances (7,) in Hz of a vowel of this person."""
     local = np.concatenate([target * [accent.opening, accent.fronting, 1.0], HIGHER])
     apart = np.array([shape.space, shape.space, 1.0, 1.0, 1.0, 1.0, 1.0])
     said: Samples = NEUTRAL * (local / NEUTRAL) ** apart / shape.tract

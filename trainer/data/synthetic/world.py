@@ -1,8 +1,8 @@
-"""A synthetic world: invented people whose drawn faces and synthetic voices share an identity.
+"""A synthetic world of invented people whose drawn faces and synthetic voices share an identity.
 
-Nobody in it exists. A person has a gender, a country, and an identity that each modality
-carries a part of. With ``shared`` the share of the identity that both carry, the components
-of a person's face and voice are, in each of ``dims`` dimensions,
+A person has a gender, a country, and an identity of which each modality carries a part. With
+``shared`` the share of the identity that both carry, the components of a person's face and voice
+are, in each of ``dims`` dimensions,
 
     face  = sqrt(shared) * common + sqrt(1 - shared) * face_only
     voice = sqrt(shared) * common + sqrt(1 - shared) * voice_only
@@ -35,20 +35,20 @@ from trainer.data.synthetic.draw import draw_face, expose
 from trainer.data.synthetic.faces import Gender, face_shape, pick_moment
 from trainer.data.synthetic.voices import VOICE_RANGES, speak, voice_shape
 
-# What a stream of random numbers is for; each takes the seed, a person and a take besides.
+# The purposes of random streams; a stream's seed also has the world's seed, a person and a take.
 PERSON, FACE, VOICE = range(3)
 
-MAX_DIMS = len(VOICE_RANGES)  # a component beyond these would not be heard
+MAX_DIMS = len(VOICE_RANGES)  # further components would not be audible
 
 CONSONANTS = "bdfgklmnprstvz"
 VOWELS = "aeiou"
 
 
 class Country(NamedTuple):
-    """An invented country: what its people are called, after their given names too."""
+    """An invented country with the names of its people."""
 
     name: str
-    ending: str  # of family names; none is the end of another
+    ending: str  # of family names; none is the ending of another
     women: tuple[str, ...]
     men: tuple[str, ...]
 
@@ -80,11 +80,11 @@ COUNTRIES = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorldSettings:
-    """What the people of a world have in common.
+    """The settings of a world.
 
-    ``shared`` is the share of the identity that face and voice both carry, 0 to 1; ``dims``
-    the size of the identity; ``nationalities`` how many countries there are;
-    ``picture_size`` the side of a picture in pixels; ``rate`` samples a second of a voice.
+    ``shared`` is the share of the identity that face and voice both carry, 0 to 1; ``dims`` the
+    size of the identity; ``nationalities`` the number of countries; ``picture_size`` the side of an
+    image in pixels; ``rate`` the sample rate of a voice in Hz.
     """
 
     shared: float = 0.8
@@ -103,7 +103,7 @@ class WorldSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SyntheticPerson:
-    """Somebody who does not exist.
+    """An invented person.
 
     ``face_traits`` and ``voice_traits`` are the identity's components as each modality
     carries them: ``dims`` numbers, standard normal over people.
@@ -119,14 +119,14 @@ class SyntheticPerson:
 
 
 class World:
-    """Any number of people, each the same whenever asked for: a seed and a number decide."""
+    """Any number of people, each decided by the seed and their number alone."""
 
     def __init__(self, settings: WorldSettings | None = None, seed: int = 0) -> None:
         self.settings = settings if settings is not None else WorldSettings()
         self.seed = seed
 
     def person(self, number: int) -> SyntheticPerson:
-        """The person of a number, 0 or more."""
+        """Return the person of a number, 0 or more."""
         rng = self._stream(PERSON, number)
         country = int(rng.integers(self.settings.nationalities))
         gender: Gender = "f" if rng.random() < 0.5 else "m"
@@ -154,7 +154,7 @@ class World:
     def speak(
         self, person: SyntheticPerson, take: int, seconds: float = 4.0
     ) -> NDArray[np.float32]:
-        """One stretch of a person's speech: (seconds * rate,) float32, -1 to 1."""
+        """Return a segment of a person's speech: (seconds * rate,) float32, -1 to 1."""
         rng = self._stream(VOICE, person.number, take)
         country = country_number(person.nationality)
         shape = voice_shape(person.voice_traits, person.gender)
@@ -165,16 +165,16 @@ class World:
 
 
 def country_number(nationality: str) -> int:
-    """The place of a country among COUNTRIES."""
+    """Return the position of a country in COUNTRIES."""
     return [country.name for country in COUNTRIES].index(nationality)
 
 
 def family_name(number: int, country: int, seed: int) -> str:
-    """A pronounceable family name that nobody else in the world of this seed has.
+    """Return a pronounceable family name that is unique in the world of this seed.
 
-    Two syllables spell the number of one of the first 4,900 people, more those of the people
-    after them. Multiplying by a prime and adding, modulo the number of names of that length,
-    only puts them out of order.
+    Two syllables spell the number of each of the first 4,900 people, more syllables later numbers.
+    Multiplication by a prime and addition, modulo the number of names of a length, only permute
+    them.
     """
     syllables = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
     length, before = 2, 0
@@ -189,7 +189,7 @@ def family_name(number: int, country: int, seed: int) -> str:
 def write_gallery(
     world: World, people: Iterable[int], folder: Path, faces: int = 3, voices: int = 3
 ) -> list[SyntheticPerson]:
-    """Write a folder a person with pictures and sounds, and ``people.csv`` beside them."""
+    """Write a folder for each person with images and audio, and ``people.csv`` beside them."""
     written = [world.person(number) for number in people]
     for person in written:
         home = folder / person.key
@@ -203,17 +203,17 @@ def write_gallery(
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Save (height, width, 3) RGB as the picture its name says."""
+    """Write RGB pixels (height, width, 3) as an image in the format of the suffix."""
     Image.fromarray(pixels).save(path, quality=92)
 
 
 def write_sound(path: Path, samples: NDArray[np.float32], rate: int) -> None:
-    """Save (samples,) in 16 bits as the sound its name says."""
+    """Write samples (samples,) as 16-bit audio in the format of the suffix."""
     soundfile.write(path, samples, rate, subtype="PCM_16")
 
 
 def write_people(path: Path, people: Iterable[SyntheticPerson]) -> None:
-    """Save who the people are, as a gallery's ``people.csv``."""
+    """Write a gallery's ``people.csv``."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["person", "name", "gender", "nationality"])
@@ -221,7 +221,7 @@ def write_people(path: Path, people: Iterable[SyntheticPerson]) -> None:
 
 
 def _mix(common: NDArray[np.float64], own: NDArray[np.float64], shared: float) -> tuple[float, ...]:
-    """Components of one modality: the common ones and its own, of variance 1 together."""
+    """Mix common and own components of one modality, with variance 1."""
     return tuple((math.sqrt(shared) * common + math.sqrt(1.0 - shared) * own).tolist())
 
 
