@@ -1,6 +1,6 @@
-"""Networks of torch as ONNX files: one operation after the other, weights in half the bytes.
+"""Export of torch networks to ONNX files, with float16 weights where that loses nothing.
 
-Needs the packages ``onnx`` and ``onnxruntime``. The same network gives the same bytes.
+It needs the packages ``onnx`` and ``onnxruntime``. The same network gives the same bytes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from indexer.runtime.atomic import replacing
 
 OPSET = 17
 _PRODUCER = "avsearch"
-_NORMS = ("ConvBNFusion",)  # what onnxruntime calls making norms part of convolutions
-_MANY = 1 << 14  # weights of one such convolution that are worth rounding
+_NORMS = ("ConvBNFusion",)  # onnxruntime's name of folding norms into convolutions
+_MANY = 1 << 14  # folded weights of one convolution from which on rounding is worth it
 
 
 def write_onnx(
@@ -39,14 +39,22 @@ def write_onnx(
     facts: Mapping[str, str],
     folded: bool = False,
 ) -> None:
-    """Write an evaluated network; ``inputs`` are examples by name, ``facts`` what the file says.
+    """Write a network in evaluation mode to an ONNX file.
 
-    ``free`` names the axes, by input or output, that may have any length. Weights that float16
-    holds exactly are stored as such, so that nothing of them is lost. ``folded`` does once what
-    onnxruntime would do whenever it loads the file: constants are computed, and norms become part
-    of the convolutions before them, whose weights are then rounded to float16 where they are many.
-    Written to a temporary name and renamed. Raises BadRequest where ``onnx`` or ``onnxruntime`` is
-    not installed.
+    Weights that float16 holds exactly are stored as float16.
+
+    Args:
+        path: The file.
+        network: The network.
+        inputs: Example inputs by name.
+        outputs: The names of the outputs.
+        free: The axes, by input or output, that may have any length.
+        facts: The metadata of the file.
+        folded: Do once what onnxruntime would do at every load: compute constants, and fold norms
+            into the convolutions before them, whose weights are rounded to float16 if many.
+
+    Raises:
+        BadRequest: ``onnx`` or ``onnxruntime`` is not installed.
     """
     onnx = _import("onnx")
     model = onnx.load_from_string(_traced(_without_fourier(network), inputs, outputs, free))
@@ -58,7 +66,7 @@ def write_onnx(
     _halve(onnx, model.graph, rounded)
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=value)
-    # Every length that a file does not say, onnxruntime names, in time that grows by their square.
+    # onnxruntime names every unknown length, in time that grows with the square of their number.
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as partial:
@@ -75,11 +83,11 @@ def _traced(
     outputs: Sequence[str],
     free: Mapping[str, Mapping[int, str]],
 ) -> bytes:
-    """The network as it is, nothing folded: onnxruntime does that, now or when it loads it."""
-    register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which torch forgot
-    file: Any = io.BytesIO()  # which torch takes, and does not say so
+    """The ONNX bytes of the network, without any folding, which onnxruntime does."""
+    register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # torch lacks it
+    file: Any = io.BytesIO()  # torch accepts it, but its types do not say so
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, about every shape that it takes as fixed
+        warnings.simplefilter("ignore")  # the tracer warns of every shape that it takes as fixed
         torch.onnx.export(
             network,
             tuple(inputs.values()),
@@ -96,16 +104,19 @@ def _traced(
 
 
 def _transposed(graph: Any, matrices: Any) -> Any:
-    """The last two axes exchanged."""
+    """Exchange the last two axes."""
     *others, rows, columns = range(matrices.type().dim())
     return graph.op("Transpose", matrices, perm_i=[*others, columns, rows])
 
 
 def fold(model: bytes | str, to: Path, without: Sequence[str] = ()) -> None:
-    """Write a model, or that of a file, as onnxruntime makes it by what holds on every machine.
+    """Write a model, or a file's, after onnxruntime's optimizations that hold on every machine.
 
-    Constants are computed, and norms become part of the convolutions before them; ``without``
-    names what onnxruntime shall not do. Raises BadRequest where it is not installed.
+    Constants are computed, and norms folded into the convolutions before them. ``without`` names
+    optimizations to skip.
+
+    Raises:
+        BadRequest: onnxruntime is not installed.
     """
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -121,7 +132,7 @@ def _folded(onnx: Any, model: Any, without: Sequence[str]) -> Any:
         path = Path(folder, "folded.onnx")
         fold(model.SerializeToString(), path, without)
         folded = onnx.load(path)
-    # It lists all that this onnxruntime knows, some of which an earlier one does not.
+    # onnxruntime lists all operator sets that it knows; earlier versions lack some.
     del folded.opset_import[:]
     folded.opset_import.extend(model.opset_import)
     return folded
@@ -132,10 +143,10 @@ def _weights(model: Any) -> set[str]:
 
 
 def _halve(onnx: Any, graph: Any, rounded: Container[str]) -> None:
-    """Store as float16, and cast when the file is loaded, what loses nothing by it.
+    """Store weights as float16 where that is exact, with a cast to float32 at loading.
 
-    Where they are many also weights of these names, ``rounded`` by it. Not vectors: they would
-    save next to nothing, and each is one more node to be loaded.
+    Weights named in ``rounded`` are rounded if they are many. Vectors stay: they would save little,
+    and each adds a node.
     """
     for tensor in list(graph.initializer):
         values = onnx.numpy_helper.to_array(tensor)
@@ -155,7 +166,7 @@ def _fits_half(values: np.ndarray[Any, np.dtype[np.float32]]) -> bool:
 
 
 def _without_fourier(network: nn.Module) -> nn.Module:
-    """A copy in which every Fourier transform is a convolution: ONNX has no complex numbers."""
+    """A copy with convolutions instead of Fourier transforms, as ONNX has no complex numbers."""
     network = copy.deepcopy(network)
     for name, part in list(network.named_modules()):
         if isinstance(part, torchaudio.transforms.Spectrogram):
@@ -165,7 +176,7 @@ def _without_fourier(network: nn.Module) -> nn.Module:
 
 
 class WindowedCosines(nn.Module):
-    """What a Spectrogram of torchaudio computes, by the definition of the Fourier transform."""
+    """A torchaudio Spectrogram as a convolution with cosines and sines."""
 
     basis: Tensor
 
@@ -176,12 +187,12 @@ class WindowedCosines(nn.Module):
         self.hop, self.power = of.hop_length, of.power
         self.around = of.n_fft // 2 if of.center else 0  # samples added to either side
         self.pad_mode = of.pad_mode
-        self.before = (of.n_fft - of.win_length) // 2  # of the window, which stands in the middle
+        self.before = (of.n_fft - of.win_length) // 2  # samples before the window, which is centred
         self.after = of.n_fft - of.win_length - self.before
         self.register_buffer("basis", _basis(of.n_fft, of.window, self.before))
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) to (B, n_fft // 2 + 1, frames) of magnitudes, or of their squares."""
+        """Return magnitudes or powers (B, n_fft // 2 + 1, frames) of waves (B, samples)."""
         padded = functional.pad(waves.unsqueeze(1), (self.around,) * 2, mode=self.pad_mode)
         within = functional.pad(padded, (-self.before, -self.after))
         parts = functional.conv1d(within, self.basis, stride=self.hop)

@@ -1,9 +1,10 @@
-"""What the likeness of two voices is worth to whoever names speakers, for a trained checkpoint.
+"""Fit PLDA for the names of speakers, for a trained checkpoint.
 
-``python -m trainer.recipes.fit_speakers --data DATA --out FILE`` fits it by the people of the
-checkpoint's record and writes it there: distributions on training people, of whom there are enough,
-and what they are worth on validation people, who are new to the model and to the distributions.
-Half of everybody's speech is that of a person of an index, the other, with noise, that of speakers.
+``python -m trainer.recipes.fit_speakers --data DATA --out FILE`` uses the people of the
+checkpoint's record and writes the result there. The distributions are fitted on the training
+people, of whom there are many, and calibrated on the validation people, who are new to the model
+and to the distributions. Half of each person's speech enrols them, the other half, with noise,
+makes speakers.
 """
 
 from __future__ import annotations
@@ -28,31 +29,33 @@ from trainer.evaluation.fit_plda import Pairs, Takes, calibrated, costs_of, fit_
 from trainer.recipes.galleries import read_gallery
 
 GALLERIES: Final = ("librispeech", "ravdess", "urdu", "nemo", "fsdd")
-MOST: Final = 24  # stretches of a person
-SPEAKERS: Final = 4  # of a person, each in another recording
+MOST: Final = 24  # segments of a person
+SPEAKERS: Final = 4  # of a person, each from another recording
 NOISE_DB: Final = (5.0, 35.0)  # below the speech
 SHORTEST_S: Final = 1.0
 SEED: Final = 0
 
 Samples = NDArray[np.float32]
-Spoken = Mapping[str, Sequence[Samples]]  # stretches of speech of people
+Spoken = Mapping[str, Sequence[Samples]]  # speech segments by person
 
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--out", type=click.Path(exists=True, path_type=Path), required=True)
 def main(data: Path, out: Path) -> None:
-    """Fit it for a checkpoint, and say what it costs."""
+    """Fit PLDA for a checkpoint, and print its costs."""
     fit(data, out)
 
 
 def fit(data: Path, checkpoint: Path) -> None:
-    """Write into a checkpoint what voices are worth, by the people of its record."""
+    """Fit PLDA on the people of a checkpoint's record, and write it into the record."""
     record = load_checkpoint(checkpoint, MODELS).record
     training, validation = (
         read_voices(data, record["people"][side]) for side in ("train", "validation")
     )
-    voices = heard({**training, **validation}, load_model(checkpoint), np.random.default_rng(SEED))
+    voices = embed_people(
+        {**training, **validation}, load_model(checkpoint), np.random.default_rng(SEED)
+    )
     seen, unseen = (
         voices.pairs(rows) for rows in (slice(len(training)), slice(len(training), None))
     )
@@ -64,7 +67,7 @@ def fit(data: Path, checkpoint: Path) -> None:
 
 
 def read_voices(data: Path, people: Sequence[str]) -> Spoken:
-    """Some stretches of speech of each of these people, two at least; others are left out."""
+    """Read speech segments of these people; people with fewer than two are left out."""
     found: dict[str, list[Samples]] = {}
     for name in GALLERIES:
         for example in read_gallery(data / name, MediaExtractor(), frozenset(people)):
@@ -75,7 +78,7 @@ def read_voices(data: Path, people: Sequence[str]) -> Spoken:
 
 
 def _halves(spoken: list[Samples]) -> list[Samples]:
-    """The only stretch of somebody in two; one too short for that alone."""
+    """Split the only segment of a person in two, unless it is too short."""
     if len(spoken) > 1 or len(spoken[0]) < 2 * SHORTEST_S * SAMPLE_RATE:
         return spoken
     return np.array_split(spoken[0], 2)
@@ -83,50 +86,50 @@ def _halves(spoken: list[Samples]) -> list[Samples]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Voices:
-    """What is fitted on: takes, and speakers with people."""
+    """The data of the fit: segments, and speakers with people."""
 
     takes: Takes
     speakers: Means
-    whose: NDArray[np.int64]  # (speakers,) rows of people
+    owners: NDArray[np.int64]  # (speakers,) rows of people
     people: Means
 
     def pairs(self, rows: slice) -> Pairs:
-        """Some of the people with their speakers."""
+        """Return some of the people with their speakers."""
         numbers = np.arange(len(self.people.vectors))[rows]
-        own = np.isin(self.whose, numbers)
+        own = np.isin(self.owners, numbers)
         return Pairs(
             Means(self.speakers.vectors[own], self.speakers.seconds[own]),
             Means(self.people.vectors[rows], self.people.seconds[rows]),
-            self.whose[own, None] == numbers,
+            self.owners[own, None] == numbers,
         )
 
 
-def heard(spoken: Spoken, embedder: Embedder, rng: np.random.Generator) -> Voices:
-    """Half of everybody's stretches as people of an index, half in noise as speakers."""
+def embed_people(spoken: Spoken, embedder: Embedder, rng: np.random.Generator) -> Voices:
+    """Embed half of everybody's segments as enrolled people, half with noise as speakers."""
     enrolled = [every[::2] for every in spoken.values()]
     said = [in_a_recording(every[1::2], rng) for every in spoken.values() for _ in range(SPEAKERS)]
     people, speakers = _embedded(enrolled, embedder), _embedded(said, embedder)
-    whose = np.repeat(np.arange(len(enrolled)), SPEAKERS)
-    takes = dataclasses.replace(speakers, people=whose[speakers.people])
-    return Voices(_both(people, takes), _means(speakers), whose, _means(people))
+    owners = np.repeat(np.arange(len(enrolled)), SPEAKERS)
+    takes = dataclasses.replace(speakers, people=owners[speakers.people])
+    return Voices(_both(people, takes), _means(speakers), owners, _means(people))
 
 
 def in_a_recording(said: Sequence[Samples], rng: np.random.Generator) -> list[Samples]:
-    """Parts of some stretches, one or more, in the noise of one recording."""
+    """Return parts of one or more random segments, with the noise of one recording."""
     chosen = rng.permutation(len(said))[: rng.integers(1, len(said) + 1)]
     below_db = rng.uniform(*NOISE_DB)
     return [in_noise(part(said[at], rng), below_db, rng) for at in chosen]
 
 
 def part(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A part of a stretch, of any length from a second on."""
+    """Return a random part of a segment, a second or longer."""
     length = rng.integers(min(len(samples), round(SHORTEST_S * SAMPLE_RATE)), len(samples) + 1)
     start = rng.integers(len(samples) - length + 1)
     return samples[start : start + length]
 
 
 def in_noise(samples: Samples, below_db: float, rng: np.random.Generator) -> Samples:
-    """With noise that falls towards high frequencies, so far below."""
+    """Add noise that falls towards high frequencies, ``below_db`` under the speech."""
     white = rng.standard_normal(len(samples) + 1)
     noise = white[1:] + white[:-1]
     level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) * 10 ** (-below_db / 20)
@@ -134,14 +137,14 @@ def in_noise(samples: Samples, below_db: float, rng: np.random.Generator) -> Sam
 
 
 def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
-    """The stretches of people, numbered as they come."""
-    whose = [who for who, every in enumerate(spoken) for _ in every]
+    """Embed the segments of people, who are numbered in order."""
+    owners = [who for who, every in enumerate(spoken) for _ in every]
     flat = [samples for every in spoken for samples in every]
     media = [Media(Path("take"), "voice", float(at), data=one) for at, one in enumerate(flat)]
     vectors = embedder.embed(media).vectors
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     seconds = np.array([len(samples) / SAMPLE_RATE for samples in flat])
-    return Takes(unit, np.array(whose, np.int64), seconds)
+    return Takes(unit, np.array(owners, np.int64), seconds)
 
 
 def _means(takes: Takes) -> Means:
@@ -156,7 +159,7 @@ def _means(takes: Takes) -> Means:
 
 
 def _both(first: Takes, second: Takes) -> Takes:
-    """The takes of the same people together."""
+    """Concatenate the segments of the same people."""
     return Takes(
         *(
             np.concatenate([getattr(each, field.name) for each in (first, second)])

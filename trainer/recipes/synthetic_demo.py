@@ -1,4 +1,4 @@
-"""The demo: a small synthetic world, indexed, asked and shown on a page."""
+"""The demo: a small synthetic world is indexed, queried and shown on a page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from indexer.types import Media
 from trainer.data.synthetic.world import SyntheticPerson, World, write_gallery, write_sound
 from trainer.evaluation.metrics import average_precision
 
-PEOPLE = range(24)  # nobody the demo's model was trained on
+PEOPLE = range(24)  # none of them in the training of the demo's model
 FACES, VOICES = 3, 2  # of each person, in the gallery
-ASKED_ABOUT = PEOPLE[::4]  # the people whose answers are shown
+QUERIED = PEOPLE[::4]  # the people whose results are shown
 TOP = 5
 NOTICE = (
     "Nobody on this page exists. The faces are drawn and the voices computed, from a hidden "
@@ -29,7 +29,7 @@ NOTICE = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """A question of the demo and its best answers."""
+    """A query of the demo and its best results."""
 
     person: SyntheticPerson
     asked: Media
@@ -38,10 +38,10 @@ class Shown:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo made and found.
+    """The files and figures of the demo.
 
-    ``mean_average_precision`` is that of all questions, one a person, over all faces; the two
-    after it are what blind chance and knowing only the gender would give.
+    ``mean_average_precision`` is over all queries, one for each person, and all faces; ``by_chance``
+    and ``by_gender`` are those of random answers, and of knowing only the gender.
     """
 
     index: Path
@@ -54,11 +54,11 @@ class Demo:
 
 
 def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
-    """Render the world into a folder, index it, ask with voices it has not indexed, show it."""
+    """Render the world into a folder, index it, query with new voices, and write the page."""
     world = World()
-    gallery, questions = folder / "gallery", folder / "questions"
+    gallery, queries = folder / "gallery", folder / "questions"
     people = write_gallery(world, PEOPLE, gallery, FACES, VOICES)
-    asked = [_ask_file(world, person, questions) for person in people]
+    asked = [_write_query(world, person, queries) for person in people]
     with MediaIndex(folder / "index", model="demo") as index:
         report = index.add(gallery, faces="whole", on_progress=on_progress)
         shown = [
@@ -67,7 +67,7 @@ def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
                 Media(asked[number], "voice"),
                 index.query(asked[number], top=TOP, want="face").hits,
             )
-            for number in ASKED_ABOUT
+            for number in QUERIED
         ]
         everything = len(people) * FACES
         ranked = [index.query(file, top=everything, want="face", by="item") for file in asked]
@@ -77,15 +77,15 @@ def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
         report=report,
         shown=shown,
         mean_average_precision=_map(ranked, people),
-        by_chance=_blind(people, knows_gender=False),
-        by_gender=_blind(people, knows_gender=True),
+        by_chance=_baseline(people, knows_gender=False),
+        by_gender=_baseline(people, knows_gender=True),
     )
     html.write_page(demo.page, "avsearch demo", NOTICE, _questions(shown), _figures(demo))
     return demo
 
 
-def _ask_file(world: World, person: SyntheticPerson, folder: Path) -> Path:
-    """A take of a person's voice that is not in the gallery."""
+def _write_query(world: World, person: SyntheticPerson, folder: Path) -> Path:
+    """Write a take of a person's voice that is not in the gallery."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{person.key}.flac"
     write_sound(path, world.speak(person, take=VOICES), world.settings.rate)
@@ -93,7 +93,7 @@ def _ask_file(world: World, person: SyntheticPerson, folder: Path) -> Path:
 
 
 def _map(ranked: Sequence[Answer], people: Sequence[SyntheticPerson]) -> float:
-    """Mean average precision of finding a person's own faces."""
+    """The mean average precision of finding a person's own faces."""
     return float(
         np.mean(
             [
@@ -107,8 +107,8 @@ def _map(ranked: Sequence[Answer], people: Sequence[SyntheticPerson]) -> float:
     )
 
 
-def _blind(people: Sequence[SyntheticPerson], *, knows_gender: bool, draws: int = 200) -> float:
-    """Mean average precision of random answers, those of the right gender first if it is known."""
+def _baseline(people: Sequence[SyntheticPerson], *, knows_gender: bool, draws: int = 200) -> float:
+    """The mean average precision of random answers, those of the right gender first if known."""
     rng = np.random.default_rng(0)
     who = np.repeat(np.arange(len(people)), FACES)
     women = np.array([person.gender == "f" for person in people])

@@ -1,7 +1,7 @@
-"""P2VANet's private attributes of voices: openSMILE's IS09 emotion set, 384 values a file.
+"""P2VANet's private attributes of voices: openSMILE's IS09 emotion set, 384 values per file.
 
 ``python -m trainer.recipes.voice_attributes --data PLACE --out voices.safetensors`` writes the
-table that ``avsearch train --voice-private`` takes, for the same places: 12 functionals of each of
+table that ``avsearch train --voice-private`` takes, for the same data: 12 functionals of each of
 16 descriptors and their deltas (Schuller et al., Interspeech 2009), over the first ten seconds of
 speech of each file. openSMILE is free for research; ``pip install 'avsearch[opensmile]'``.
 """
@@ -36,7 +36,7 @@ Extract = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where prepared inputs are kept.")
 def main(places: tuple[str, ...], out: Path, cache: Path | None) -> None:
-    """Write the private attributes of the voices of some places."""
+    """Write the private attributes of the voices of some data sources."""
     try:
         extract = smile()
         sizes = MODELS["p2vanet"].Settings(voice_seconds=SECONDS)
@@ -49,7 +49,11 @@ def main(places: tuple[str, ...], out: Path, cache: Path | None) -> None:
 
 
 def smile() -> Extract:
-    """IS09's values (384,) of a voice (samples,); BadRequest where openSMILE is not installed."""
+    """Return a function that gives IS09's values (384,) of a voice (samples,).
+
+    Raises:
+        BadRequest: openSMILE is not installed.
+    """
     opensmile = optional_libraries.load("opensmile", "Computing these attributes", "opensmile")
     settings = Path(str(opensmile.__file__)).parent / "core/config/is09-13/IS09_emotion.conf"
     extractor: Any = opensmile.Smile(feature_set=str(settings), feature_level="func")
@@ -62,9 +66,10 @@ def smile() -> Extract:
 
 
 def attributes(data: DataSet, extract: Extract) -> FeatureTable:
-    """A row for every file with a voice, of its first voice, in the order of the data.
+    """Return a row for every file with a voice, from its first voice, in the order of the data.
 
-    Raises BadRequest where there are no voices.
+    Raises:
+        BadRequest: There are no voices.
     """
     if not len(data.voices):
         raise BadRequest(NO_MODALITY.format("voices"))
@@ -74,7 +79,7 @@ def attributes(data: DataSet, extract: Extract) -> FeatureTable:
 
 
 def _firsts(data: DataSet) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
-    """Of each file: its path, whose it is, and the start of its first voice."""
+    """The path and person of each file, and the start of its first voice."""
     voices, seen = data.voices, set[str]()
     for at, path in enumerate(voices.origins(np.arange(len(voices)))):
         if path not in seen:

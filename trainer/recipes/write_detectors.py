@@ -36,7 +36,7 @@ def main(out: Path) -> None:
 
 
 def write_mtcnn(folder: Path) -> list[Path]:
-    """The three networks of MTCNN."""
+    """Write the three networks of MTCNN, and return their paths."""
     networks = TorchMtcnn(SMALLEST_FACE_PX).networks
     parts = ((networks.pnet, 40), (networks.rnet, SIDES[0]), (networks.onet, SIDES[1]))
     return [
@@ -59,20 +59,20 @@ def _write_judge(path: Path, network: nn.Module, side: int) -> Path:
 
 
 class Judge(nn.Module):
-    """One network of MTCNN, without the landmarks, which nobody asks for."""
+    """One network of MTCNN, without the landmarks, which are not used."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, h, w) to offsets (B, 4, ...) and probabilities of a face (B, ...)."""
+        """Return offsets (B, 4, ...) and face probabilities (B, ...) of images (B, 3, h, w)."""
         offsets, *_, probabilities = self.network(pictures)
         return offsets, probabilities[:, 1]
 
 
 def write_silero(folder: Path) -> Path:
-    """The network of Silero VAD."""
+    """Write the network of Silero VAD, and return its path."""
     path = folder / FILE.name
     state = torch.zeros(1, 1, HIDDEN)
     write_onnx(

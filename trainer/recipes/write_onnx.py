@@ -1,8 +1,8 @@
 """Write ONNX files of checkpoints: ``python -m trainer.recipes.write_onnx [NAME|FILE]...``.
 
-They are written beside it and used from then on where onnxruntime is installed
-(:mod:`avsearch.models.onnx_embedder`). Of another checkpoint's weights they are not used, so this
-is run again whenever a checkpoint was trained again.
+They are written beside the checkpoint and used where onnxruntime is installed
+(:mod:`avsearch.models.onnx_embedder`). Files of other weights are not used, so run this again after
+every training.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ def main(models: tuple[str, ...]) -> None:
 
 
 def write_branches(path: Path) -> list[Path]:
-    """Write the branches of a checkpoint beside it; their files.
+    """Write the branches of a checkpoint beside it, and return their paths.
 
-    A checkpoint that does not say the hash of its weights is made to, so that whether the files
-    fit is told at once. Raises BadRequest where the checkpoint cannot be loaded, or is of a model
-    that does more than embed, which would be lost.
+    The hash of the weights is added to the checkpoint's record, which shows whether files fit.
+
+    Raises:
+        BadRequest: The checkpoint cannot be loaded, or its model does more than embed.
     """
     checkpoint = of_media(path)
     if isinstance(checkpoint.network, PairNetwork) or hasattr(checkpoint.network, "match"):
         raise BadRequest(
             f"{printable(path)} holds a model called {checkpoint.space.model!r}, which does more "
-            "than embed; it is run by torch alone."
+            "than embed; it runs in torch only."
         )
     put_record(path, checkpoint.record)
     return [_write_branch(path, checkpoint, modality) for modality in MODALITIES]
@@ -68,7 +69,7 @@ def _write_branch(path: Path, checkpoint: Checkpoint, modality: Modality) -> Pat
 
 
 def example(settings: Any, modality: Modality) -> Tensor:
-    """Two items of the shape that a branch takes."""
+    """Return two items of the shape that a branch takes."""
     if modality == "face":
         side = settings.face_size
         return torch.zeros(2, 3, side, side, dtype=torch.uint8)
@@ -76,7 +77,7 @@ def example(settings: Any, modality: Modality) -> Tensor:
 
 
 class Branch(nn.Module):
-    """One modality of a network: media to vectors."""
+    """One modality of a network, from media to vectors."""
 
     def __init__(self, network: nn.Module, modality: Modality) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class Branch(nn.Module):
         self._function = f"embed_{modality}"
 
     def forward(self, media: Tensor) -> Tensor:
-        """(B, ...) to (B, dim)."""
+        """Return vectors (B, dim) of media (B, ...)."""
         vectors: Tensor = getattr(self.network, self._function)(media)
         return vectors
 

@@ -20,9 +20,9 @@ def spoken(*lengths_s: float) -> dict[str, list[np.ndarray]]:
 
 
 def test_half_of_everybody_is_of_an_index_and_half_speaks() -> None:
-    voices = recipe.heard(spoken(2.0, 3.0, 4.0), Ear(), np.random.default_rng(0))
+    voices = recipe.embed_people(spoken(2.0, 3.0, 4.0), Ear(), np.random.default_rng(0))
     assert voices.people.seconds.tolist() == [6.0] * 3  # the first and the third
-    assert voices.whose.tolist() == [who for who in range(3) for _ in range(recipe.SPEAKERS)]
+    assert voices.owners.tolist() == [who for who in range(3) for _ in range(recipe.SPEAKERS)]
     assert (voices.speakers.seconds >= recipe.SHORTEST_S).all()
     assert (voices.speakers.seconds <= 3.0).all()
     for who, every in enumerate(spoken(2.0, 3.0, 4.0).values()):
@@ -30,7 +30,7 @@ def test_half_of_everybody_is_of_an_index_and_half_speaks() -> None:
         units = np.stack([row / np.linalg.norm(row) for row in rows])
         mean = weighted_mean(units, np.array([2.0, 4.0]))
         np.testing.assert_allclose(voices.people.vectors[who], mean, atol=1e-6)
-        likeness = voices.speakers.vectors[voices.whose == who] @ voices.people.vectors.T
+        likeness = voices.speakers.vectors[voices.owners == who] @ voices.people.vectors.T
         assert (likeness.argmax(1) == who).all()
 
 
@@ -39,7 +39,7 @@ def media_of(samples: np.ndarray) -> Media:
 
 
 def test_pairs_are_of_some_of_the_people() -> None:
-    voices = recipe.heard(spoken(2.0, 3.0), Ear(), np.random.default_rng(0))
+    voices = recipe.embed_people(spoken(2.0, 3.0), Ear(), np.random.default_rng(0))
     pairs = voices.pairs(slice(1, None))
     assert pairs.same.shape == (2 * recipe.SPEAKERS, 2)
     assert pairs.same.sum(0).tolist() == [recipe.SPEAKERS] * 2
