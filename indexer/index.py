@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from indexer.ann.recall import Recall, measured
+from indexer.approximate import Recall, measure_recall
 from indexer.arguments import Value, filter_texts, require_one_of, whole_number
 from indexer.catalog import catalog as catalogs
 from indexer.catalog import migrations
@@ -237,7 +237,7 @@ class Index:
             snapshot = self._derived.snapshot(read)
             k = min(k, max(len(snapshot.vectors), 1))
             wanted = snapshot.wanted(read, modality, texts)
-            way = self._derived.nearly(read, snapshot) if approximate else snapshot.vectors
+            way = self._derived.approximate(read, snapshot) if approximate else snapshot.vectors
             if by == "person":
                 near = snapshot.best_of_people(queries, k, wanted, way)
             else:
@@ -261,13 +261,13 @@ class Index:
         """
         with self.catalog.look() as read:
             snapshot = self._derived.snapshot(read)
-            way, ids = self._derived.nearly(read, snapshot), snapshot.vectors.ids
+            way, ids = self._derived.approximate(read, snapshot), snapshot.vectors.ids
             if len(ids) < 2 or min(sample, k) < 1:
                 raise BadRequest("Recall is measured with 1 item or more, of 2 or more there are.")
             drawn = np.sort(np.random.default_rng(0).permutation(ids)[:sample])
             vectors = read.vectors(drawn)
             exact = snapshot.vectors.nearest
-            return measured(exact, way.nearest, drawn, vectors, min(k, len(ids) - 1))
+            return measure_recall(exact, way.nearest, drawn, vectors, min(k, len(ids) - 1))
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.ann.hnsw_ivf import ApproximateFile, kind_of
-from indexer.ann.search import Nearly
+from indexer.approximate import ApproximateIndex, GraphFile, has_graph
 from indexer.cache.manifest import Cache
 from indexer.cache.refresh import brought_forward
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
@@ -44,7 +43,7 @@ class Derived:
         checked: set[str] = set()
         self._cache = Cache(folder, catalog.space, checked)  # of whoever holds _preparing
         self._written = Cache(folder, catalog.space, checked)  # of whoever holds the write lock
-        self._approximate = ApproximateFile(self._cache.folder, catalog.space)
+        self._graph = GraphFile(self._cache.folder, catalog.space)
         self.held: Snapshot | None = None  # the revision searched last
         self._ahead: list[Part] = []  # of items that are being written to the catalog
         self._preparing = threading.Lock()
@@ -63,21 +62,22 @@ class Derived:
                 held = self.held = Snapshot(revision, vectors)
             return held
 
-    def nearly(self, read: Lookup, snapshot: Snapshot) -> FaissIndex | Nearly:
-        """What an approximate search asks: the vectors themselves where no file can be used.
+    def approximate(self, read: Lookup, snapshot: Snapshot) -> FaissIndex | ApproximateIndex:
+        """Return the approximate index; the exact one where no graph can be used.
 
-        Raises BadRequest where the index is not noted to have an approximate one.
+        Raises BadRequest where the index has no note that asks for an approximate one.
         """
-        if kind_of(read.notes()) is None:
+        if not has_graph(read.notes()):
             raise BadRequest(
                 f"The index in {printable(self._folder)} has no approximate one; make it with "
                 "avsearch index --approximate hnsw, or ask the exact one."
             )
-        if snapshot.nearly is None:
+        if snapshot.approximate is None:
             with self._preparing:
-                found = self._approximate.usable(self._known_to(read))
-                snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
-        return snapshot.nearly or snapshot.vectors
+                graph = self._graph.usable(self._known_to(read))
+                if graph is not None:
+                    snapshot.approximate = ApproximateIndex(snapshot.vectors, graph)
+        return snapshot.approximate or snapshot.vectors
 
     def keep(self, part: Part) -> None:
         """Put a part on disk whose items are being written to the catalog.
@@ -101,8 +101,8 @@ class Derived:
                 except UnfitCacheError as error:
                     _warn_of(error)
                     stored = self._written.store(brought_forward([], read, metric), revision)
-                kind = kind_of(read.notes())
-                self._approximate.keep(kind, stored, revision, self._known_to(read))
+                wanted = has_graph(read.notes())
+                self._graph.update(stored, revision, self._known_to(read), wanted=wanted)
             except OSError as error:  # it is only a copy: the next reader does without
                 _warn_of_disk(error)
 
@@ -113,7 +113,7 @@ class Derived:
     def clear(self) -> None:
         """Delete all of it. The caller holds the write lock."""
         self.held = None
-        self._approximate.clear()
+        self._graph.clear()
         self._written.clear()
 
     def problems(self, read: Reader) -> list[str]:
@@ -123,7 +123,7 @@ class Derived:
         """
         cache = Cache(self._folder, self._catalog.space)
         found = problems(read, cache, self._known_to(read))
-        return [*found, *ApproximateFile(cache.folder, self._catalog.space).problems()]
+        return [*found, *GraphFile(cache.folder, self._catalog.space).problems()]
 
     def _sound_parts(self, read: Lookup) -> list[Part]:
         """The parts of the revision being read, their files compared with their checksums."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from indexer.ann.search import Nearly
+from indexer.approximate import ApproximateIndex
 from indexer.attribute_filter import PeopleTable
 from indexer.catalog.lookup import Lookup
 from indexer.records import Revision
@@ -27,7 +27,7 @@ class Snapshot:
     def __init__(self, revision: Revision, vectors: FaissIndex) -> None:
         self.revision = revision
         self.vectors = vectors
-        self.nearly: Nearly | None = None  # its approximate index, once it was asked for
+        self.approximate: ApproximateIndex | None = None  # after the first approximate search
         self._table: PeopleTable | None = None
         self._asked: tuple[object, Selection | None] = ((None, {}), None)  # the last filter
 
@@ -57,7 +57,7 @@ class Snapshot:
         queries: Vectors,
         k: int,
         wanted: Selection | None,
-        way: FaissIndex | Nearly | None = None,
+        way: FaissIndex | ApproximateIndex | None = None,
     ) -> Neighbours:
         """The best item of each person, the k nearest people; as many as there are.
 
@@ -74,7 +74,7 @@ class Snapshot:
         )
 
     def _best_in_block(
-        self, queries: Vectors, k: int, wanted: Selection | None, way: FaissIndex | Nearly
+        self, queries: Vectors, k: int, wanted: Selection | None, way: FaissIndex | ApproximateIndex
     ) -> Neighbours:
         """Look deeper for the queries that have too few people yet, until all have enough."""
         enough = min(k, self.people_among(wanted))

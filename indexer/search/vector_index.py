@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.types import Ids, Metric, Vectors
 
 Device = Literal["cpu", "cuda"]
-PlanKind = Literal["everything", "gather", "selector", "hnsw", "ivf"]
+PlanKind = Literal["everything", "gather", "selector", "hnsw"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -31,7 +31,7 @@ class Plan:
 
     ``everything`` scans all vectors; ``gather`` copies the ``matching`` ones of ``total`` out
     and scans those; ``selector`` scans all in place and skips the ones that do not match.
-    ``hnsw`` and ``ivf`` ask an approximate index. ``scanned_bytes`` is what the scan for one
+    ``hnsw`` searches the graph of an approximate index. ``scanned_bytes`` is what the scan for one
     block of queries reads before it ranks, for an approximate index about and for one query.
     """
 
