@@ -63,7 +63,7 @@ class Unseen:
         """Return the figures of the scores of all voices with all faces."""
         scorer = _TableScorer(table)
         return {
-            name: next(iter(score(protocol, scorer).judge().figures.values()))
+            name: next(iter(score(protocol, scorer).metrics().figures.values()))
             for name, protocol in self.protocols.items()
         }
 
