@@ -4,8 +4,9 @@
     python -m tools.console write FILE...    write what the commands print into the files
 
 A block of the language ``console`` holds lines that begin with ``$`` and, below each, its output.
-A block of the language ``bash`` is a script without output. All commands of a file run one after the
-other in one empty folder. Numbers are not compared, because their last digits differ between machines.
+A block of the language ``bash`` is a script without output. All commands of a file run one after
+the other in one folder: an empty one, or the one that ``--folder`` names. Numbers are not compared,
+because their last digits differ between machines.
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """A command of a page, with the output beside it there and the output that it has now."""
+    """A command of a page, with the output beside it there and the output that it has now.
+
+    ``start`` and ``end`` are the places of the written output in the page.
+    """
 
     command: str
+    start: int
+    end: int
     written: str
     printed: str
 
@@ -44,15 +50,16 @@ def examples(page: str, folder: Path, environment: Mapping[str, str]) -> Iterato
 
     Raises subprocess.CalledProcessError where a command fails.
     """
-    for language, block in _BLOCK.findall(page):
-        if language == "bash":
-            yield Example(block, "", _run(block, folder, environment))
+    for block in _BLOCK.finditer(page):
+        if block[1] == "bash":
+            printed = _run(block[2], folder, environment)
+            yield Example(block[2], block.end(2), block.end(2), "", printed)
             continue
-        commands = list(_COMMAND.finditer(block))
-        ends = [following.start() for following in commands[1:]] + [len(block)]
+        commands = list(_COMMAND.finditer(page, block.start(2), block.end(2)))
+        ends = [following.start() for following in commands[1:]] + [block.end(2)]
         for command, end in zip(commands, ends, strict=True):
             printed = _run(command[0].removeprefix("$ "), folder, environment)
-            yield Example(command[0], block[command.end() : end], printed)
+            yield Example(command[0], command.end(), end, page[command.end() : end], printed)
 
 
 def _run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
@@ -78,17 +85,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.console")
     parser.add_argument("action", choices=["check", "write"])
     parser.add_argument("pages", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--folder", type=Path)
     chosen = parser.parse_args()
     differing = 0
     for path in chosen.pages:
         page = path.read_text("utf-8")
-        with tempfile.TemporaryDirectory() as folder:
-            for each in examples(page, Path(folder).resolve(), os.environ):
-                if each.holds:
-                    continue
-                differing += 1
-                sys.stdout.write(f"{path}: {each.command}{each.printed}")
-                page = page.replace(each.command + each.written, each.command + each.printed, 1)
+        with tempfile.TemporaryDirectory() as empty:
+            folder = (chosen.folder or Path(empty)).resolve()
+            others = [each for each in examples(page, folder, os.environ) if not each.holds]
+        differing += len(others)
+        for each in reversed(others):
+            sys.stdout.write(f"{path}: {each.command}{each.printed}")
+            page = page[: each.start] + each.printed + page[each.end :]
         if chosen.action == "write":
             path.write_text(page, "utf-8")
     if chosen.action == "check" and differing:
