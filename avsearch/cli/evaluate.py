@@ -22,7 +22,7 @@ from indexer.errors import BadRequest, printable
 from indexer.open import open_index
 
 if TYPE_CHECKING:
-    from trainer.evaluation.run import Report, Request
+    from trainer.evaluation.run import EvalRequest, Report
     from trainer.evaluation.section import Section
 
 DIRECTIONS = ("V-F", "F-V", "V-V", "F-F")
@@ -180,16 +180,16 @@ def command(
     )
 
 
-def _request(options: dict[str, Any]) -> Request:
+def _request(options: dict[str, Any]) -> EvalRequest:
     """What the options ask for; words with commas are taken apart."""
-    from trainer.evaluation.run import Request
+    from trainer.evaluation.run import EvalRequest
 
     options["index"] = options.pop("index_path")
     options["compare"] = options["compare"] or ()
     known = {"kinds": (), "directions": DIRECTIONS, "strata": STRATA, "answers": ANSWERS}
     for name, words in {**known, "trained": TRAINED}.items():
         options[name] = _words(options[name], words)
-    return Request(**options)
+    return EvalRequest(**options)
 
 
 def _end(ctx: click.Context, faults: list[str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from indexer.types import Embedder, Media
-from trainer.evaluation.scorers import Scorer, Scores
+from trainer.evaluation.scorers import Floats, Scorer
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Verification
 
 SAMPLE = 200  # trials that are asked again
@@ -23,7 +23,7 @@ _ADDED = 3  # candidates that join a trial
 _TOLERANCE = 1e-3  # of the scores' deviation: far above rounding, far below any leak
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of the largest score: what sums round off
 
-Ask = Callable[[Ints, Ints], Scores]  # (n,) probes and (n, k) candidates to (n, k) scores
+Ask = Callable[[Ints, Ints], Floats]  # (n,) probes and (n, k) candidates to (n, k) scores
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def audit_embedder(
     refused = embedder.embed(chosen).refusals
     chosen = [each for at, each in enumerate(chosen) if at not in refused]
 
-    def ask(probes: Ints, _: Ints) -> Scores:
+    def ask(probes: Ints, _: Ints) -> Floats:
         return embedder.embed([chosen[at] for at in probes]).vectors
 
     numbers = np.arange(len(chosen))
@@ -140,7 +140,7 @@ def _trials(protocol: Protocol, sample: int, rng: np.random.Generator) -> tuple[
 def _asker(scorer: Scorer, items: Items) -> Ask:
     paths = np.array(items.paths, object)
 
-    def ask(probes: Ints, candidates: Ints) -> Scores:
+    def ask(probes: Ints, candidates: Ints) -> Floats:
         return np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
 
     return ask
@@ -148,7 +148,7 @@ def _asker(scorer: Scorer, items: Items) -> Ask:
 
 def _again(
     ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator, *, added: bool
-) -> Iterator[tuple[str, Scores]]:
+) -> Iterator[tuple[str, Floats]]:
     """The same scores by other ways, by name; each is (n, k) in the order of the first."""
     yield from _other_company(ask, probes, candidates, rng)
     columns = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(probes), 1)), axis=1)
@@ -163,7 +163,7 @@ def _again(
 
 def _other_company(
     ask: Ask, probes: Ints, candidates: Ints, rng: np.random.Generator
-) -> Iterator[tuple[str, Scores]]:
+) -> Iterator[tuple[str, Floats]]:
     """The same rows in another order, in other batches, and without half of the others."""
     rows = rng.permutation(len(probes))
     yield "rows shuffled", ask(probes[rows], candidates[rows])[np.argsort(rows)]
@@ -175,7 +175,7 @@ def _other_company(
     yield "half of the company gone", _spliced(ask, probes, candidates, half)
 
 
-def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Scores:
+def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Floats:
     """Scores of all trials, those of a part asked without the rest and the rest without it."""
     rest = np.setdiff1d(np.arange(len(probes)), part)
     halves = [rows for rows in (part, rest) if len(rows)]
@@ -183,7 +183,7 @@ def _spliced(ask: Ask, probes: Ints, candidates: Ints, part: Ints) -> Scores:
     return np.asarray(scores[np.argsort(np.concatenate(halves))])
 
 
-def _spread(scores: Scores) -> float:
+def _spread(scores: Floats) -> float:
     """The deviation of scores; of nearly equal ones, so much that rounding is within tolerance."""
     known = scores[np.isfinite(scores)]
     largest = float(np.abs(known).max(initial=0.0))
@@ -191,7 +191,7 @@ def _spread(scores: Scores) -> float:
     return max(deviation, largest * _ROUNDING / _TOLERANCE) or 1.0
 
 
-def _moved(first: Scores, again: Scores, spread: float) -> float:
+def _moved(first: Floats, again: Floats, spread: float) -> float:
     """The largest change in deviations; a score that stops being finite moved infinitely."""
     if not np.array_equal(np.isfinite(first), np.isfinite(again)):
         return float("inf")

@@ -18,32 +18,32 @@ from numpy.typing import NDArray
 from trainer.evaluation.metrics import Bools, Floats
 from trainer.protocols.trials import Ints
 
-DRAWS = 500
+RESAMPLES = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
 _TAIL = 256  # more of them among the highest false matches, where low rates are read off
 _TOGETHER = 40  # pairs that are weighed at a time: few enough for a product in one thread
 
 Interval = tuple[float, float]
-Drawn = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
+Samples = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
 
 
-class Draws:
+class PersonBootstrap:
     """How often each of n people was drawn in each draw, (draws, n)."""
 
-    def __init__(self, people: int, *, draws: int = DRAWS, seed: int = 0) -> None:
+    def __init__(self, people: int, *, draws: int = RESAMPLES, seed: int = 0) -> None:
         self.counts = _counts(people, draws, seed)
 
-    def mean(self, values: Floats, people: Ints) -> Drawn:
+    def mean(self, values: Floats, people: Ints) -> Samples:
         """The mean of values (n,), each of one person."""
         number = self.counts.shape[1]
         sums = np.bincount(people, values, number)
         sizes = np.bincount(people, minlength=number)
         with np.errstate(invalid="ignore"):
-            means: Drawn = (self.counts @ sums) / (self.counts @ sizes)
+            means: Samples = (self.counts @ sums) / (self.counts @ sizes)
         return means
 
-    def mean_of_pairs(self, values: Floats, first: Ints, second: Ints) -> Drawn:
+    def mean_of_pairs(self, values: Floats, first: Ints, second: Ints) -> Samples:
         """The mean of values (n,), each of a pair of these people; of one person once."""
         alone, means = first == second, np.empty(len(self.counts))
         for at, drawn in enumerate(self.counts.astype(float)):
@@ -52,7 +52,7 @@ class Draws:
                 means[at] = (weights @ values) / weights.sum()
         return means
 
-    def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> DrawnPairs:
+    def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> PairBootstrap:
         """Scored pairs (n,) of these people, as each draw weighs them; sorted ones are quickest."""
         rising = np.argsort(scores, kind="stable")
         same = same[rising]
@@ -62,7 +62,7 @@ class Draws:
             self._below(bins[kind], first[kind], second[kind], int(bins.max(initial=0)) + 1)
             for kind in (~same, same)
         )
-        return DrawnPairs(rejected, missed)
+        return PairBootstrap(rejected, missed)
 
     def _below(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
         """The weight that each draw puts below each threshold of rising bins, (count + 1, draws).
@@ -105,7 +105,7 @@ class Draws:
 
 
 @dataclasses.dataclass(frozen=True)
-class DrawnPairs:
+class PairBootstrap:
     """What lies below each threshold between bins of rising scores, (bins + 1, draws).
 
     ``rejected`` is the weight of the pairs that do not match, ``missed`` of those that do.
@@ -114,37 +114,37 @@ class DrawnPairs:
     rejected: Floats
     missed: Floats
 
-    def auc(self) -> Drawn:
+    def auc(self) -> Samples:
         """The area under the ROC; pairs in one bin count half."""
         # Twice the area: a trapezoid a bin, summed by parts.
         every = self.missed[-1] * self.rejected[-1]
         above = np.einsum("bd,bd->d", self.missed[1:], self.rejected[:-1])
         below = np.einsum("bd,bd->d", self.missed[:-1], self.rejected[1:])
         with np.errstate(invalid="ignore"):
-            areas: Drawn = (every + above - below) / 2 / every
+            areas: Samples = (every + above - below) / 2 / every
         return areas
 
-    def eer(self) -> Drawn:
+    def eer(self) -> Samples:
         """The equal error rate."""
         with np.errstate(invalid="ignore"):
             after = self._first(lambda at: self._gap(at) >= 0)
             low, high = self._gap(after - 1), self._gap(after)
             rates = [_share(self.missed, at) for at in (after - 1, after)]
-            crossed: Drawn = rates[0] - low / (high - low) * (rates[1] - rates[0])
+            crossed: Samples = rates[0] - low / (high - low) * (rates[1] - rates[0])
         return crossed
 
-    def true_match_rate(self, false_match_rate: float) -> Drawn:
+    def true_match_rate(self, false_match_rate: float) -> Samples:
         """The largest true match rate at no larger a false match rate; thresholds between bins."""
         most = false_match_rate + 1e-12  # sums of shares end a rounding away from 1
         with np.errstate(invalid="ignore"):
             first = self._first(lambda at: 1 - _share(self.rejected, at) <= most)
             found = 1 - _share(self.missed, first)
-        rates: Drawn = np.where(self.rejected[-1] > 0, found, np.nan)
+        rates: Samples = np.where(self.rejected[-1] > 0, found, np.nan)
         return rates
 
-    def _gap(self, thresholds: Ints) -> Drawn:
+    def _gap(self, thresholds: Ints) -> Samples:
         """False non-match less false match rate at thresholds (draws,); it rises from -1 to 1."""
-        gap: Drawn = _share(self.missed, thresholds) - (1 - _share(self.rejected, thresholds))
+        gap: Samples = _share(self.missed, thresholds) - (1 - _share(self.rejected, thresholds))
         return gap
 
     def _first(self, holds: Callable[[Ints], Bools]) -> Ints:
@@ -159,7 +159,7 @@ class DrawnPairs:
         return low
 
 
-def interval(values: Drawn) -> Interval:
+def interval(values: Samples) -> Interval:
     """The interval of the draws that gave a value; NaN where none did."""
     known = values[np.isfinite(values)]
     if not len(known):
@@ -169,9 +169,9 @@ def interval(values: Drawn) -> Interval:
     return float(low), float(high)
 
 
-def _share(below: Floats, thresholds: Ints) -> Drawn:
+def _share(below: Floats, thresholds: Ints) -> Samples:
     """Of all weight that below thresholds (draws,)."""
-    shares: Drawn = below[thresholds, np.arange(below.shape[1])] / below[-1]
+    shares: Samples = below[thresholds, np.arange(below.shape[1])] / below[-1]
     return shares
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.errors import BadRequest, printable
 from indexer.types import Media, Modality
-from trainer.evaluation.items import Material, attributes_of, media_under
+from trainer.evaluation.items import EvalItems, attributes_of, media_under
 from trainer.evaluation.leakage import Contents
 from trainer.evaluation.section import SEEN, UNSEEN
 from trainer.protocols.fame import Unlabelled
@@ -28,7 +28,7 @@ _SIDES: dict[str, Modality] = {"F": "face", "V": "voice"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class Task:
     """A protocol, what is known of its people, and its media by name where they are at hand.
 
     ``contents`` tells which media are copies. Of a published list, ``list`` is its file,
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Lists:
+class TrialLists:
     """Published lists, the tables of their people, and the folder their paths begin in."""
 
     paths: tuple[Path, ...]
@@ -56,7 +56,7 @@ class Lists:
     answers: Sequence[str] = ("identity",)
     without_same_recording: bool = False
 
-    def ask(self) -> list[Asked]:
+    def ask(self) -> list[Task]:
         """Every protocol of every list; matching is asked by identity alone.
 
         Raises BadRequest for a list that cannot be read, for media that are not there, for trials
@@ -76,15 +76,15 @@ class Lists:
 
     def _ask(
         self, path: Path, protocol: Protocol, people: People, attributes: Attributes
-    ) -> Iterator[Asked]:
+    ) -> Iterator[Task]:
         media = {} if self.media is None else media_under(self.media, protocol.items)
         known = attributes, media, Contents(media), people, path
         asked, kept = self._stripped(protocol)
         for answer in self.answers:
             if answer == "identity":
-                yield Asked(asked, *known, protocol, kept)
+                yield Task(asked, *known, protocol, kept)
             elif not isinstance(asked, Matching):
-                yield Asked(by_attribute(asked, attributes, answer), *known)
+                yield Task(by_attribute(asked, attributes, answer), *known)
 
     def _stripped(self, protocol: Protocol) -> tuple[Protocol, Bools | None]:
         """A protocol as it is asked, and which of its trials these are."""
@@ -95,7 +95,7 @@ class Lists:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class ProtocolSpec:
     """What protocols are to be made of labelled media.
 
     ``kinds`` are ``verification``, ``1:N`` and ``retrieval``, ``answers`` keys of ANSWERS.
@@ -113,7 +113,7 @@ class Wanted:
     seed: int = 0
 
 
-def require_known(wanted: Wanted, trained: Sequence[str] = ()) -> None:
+def require_known(wanted: ProtocolSpec, trained: Sequence[str] = ()) -> None:
     """Raise BadRequest, naming what there is, for a word that means nothing here."""
     known = {
         "direction": (wanted.directions, WAYS),
@@ -136,7 +136,7 @@ def require_known(wanted: Wanted, trained: Sequence[str] = ()) -> None:
 def protocols_of(
     items: Items,
     attributes: Attributes,
-    wanted: Wanted,
+    wanted: ProtocolSpec,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Protocol]:
     """The protocols that are wanted and can be made; matching is asked by identity alone.
@@ -204,12 +204,12 @@ def _make(generator: Generator, kind: str, shared: str) -> Protocol | None:
 
 
 def made_of(
-    material: Material, wanted: Wanted, say: Callable[[str], None] = lambda _: None
-) -> list[Asked]:
+    material: EvalItems, wanted: ProtocolSpec, say: Callable[[str], None] = lambda _: None
+) -> list[Task]:
     """Protocols of labelled media, as :func:`protocols_of`."""
     contents = Contents(material.media)
     return [
-        Asked(protocol, material.attributes, material.media, contents)
+        Task(protocol, material.attributes, material.media, contents)
         for protocol in protocols_of(material.items, material.attributes, wanted, say)
     ]
 
@@ -252,7 +252,7 @@ def without_answers(path: Path, tables: tuple[Path, ...]) -> Unlabelled:
     return found
 
 
-def restricted(material: Material, paths: frozenset[str]) -> Material:
+def restricted(material: EvalItems, paths: frozenset[str]) -> EvalItems:
     """The material of these items alone; people and recordings keep their numbers."""
     places = np.flatnonzero([path in paths for path in material.items.paths])
     items = material.items

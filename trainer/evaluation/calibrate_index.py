@@ -15,7 +15,7 @@ from indexer.index import Index
 from indexer.types import Modality
 from trainer.evaluation.calibration import calibrated
 from trainer.evaluation.embedding_map import Embeddings
-from trainer.evaluation.items import Material, material_of
+from trainer.evaluation.items import EvalItems, material_of
 
 
 def calibrate_on_index(index: Index, model: str | None) -> tuple[Path, dict[str, Any]]:
@@ -49,7 +49,7 @@ def _validating(record: dict[str, Any], names: tuple[str, ...]) -> set[str]:
     return set(names) & validation or set(names) - train
 
 
-def _side(material: Material, modality: Modality, kept: set[str]) -> Embeddings:
+def _side(material: EvalItems, modality: Modality, kept: set[str]) -> Embeddings:
     items = material.items
     own = np.flatnonzero(
         [

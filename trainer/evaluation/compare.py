@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from trainer.evaluation.bootstrap import interval
-from trainer.evaluation.score import Figure, Measured, Scored
+from trainer.evaluation.score import BootstrapMetric, Metric, Scores
 
 SMALLER_IS_BETTER = ("EER",)
 
@@ -22,11 +22,11 @@ class Difference:
 
     first: float
     second: float
-    difference: Figure
+    difference: Metric
     better: int
 
 
-def differences(first: Scored, second: Scored) -> dict[str, Difference]:
+def differences(first: Scores, second: Scores) -> dict[str, Difference]:
     """Of every figure of one protocol; ValueError where two were scored."""
     if first.protocol is not second.protocol:
         raise ValueError("only scores of one protocol can be compared")
@@ -39,13 +39,13 @@ def differences(first: Scored, second: Scored) -> dict[str, Difference]:
     return found
 
 
-def apart(one: Measured, other: Measured) -> Figure:
+def apart(one: BootstrapMetric, other: BootstrapMetric) -> Metric:
     """The first less the second, in the same draws of the same people."""
     with np.errstate(invalid="ignore"):
-        return Figure(one.value - other.value, *interval(one.drawn - other.drawn))
+        return Metric(one.value - other.value, *interval(one.drawn - other.drawn))
 
 
-def _better(name: str, difference: Figure) -> int:
+def _better(name: str, difference: Metric) -> int:
     """Which scorer is better beyond doubt of the interval."""
     if not (difference.lower > 0 or difference.upper < 0):
         return 0

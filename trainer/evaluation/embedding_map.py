@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Vectors
-from trainer.evaluation.bootstrap import Draws, interval
+from trainer.evaluation.bootstrap import PersonBootstrap, interval
 from trainer.evaluation.metrics import roc_auc
 from trainer.evaluation.retrieval import rank_vectors
 
@@ -82,6 +82,6 @@ def _figure(
     if not len(values):
         return Figure(float("nan"), float("nan"), float("nan"), float("nan"), 0, 0)
     names, people = np.unique(queries.people, return_inverse=True)
-    lower, upper = interval(Draws(len(names), draws=_DRAWS).mean(values, people))
+    lower, upper = interval(PersonBootstrap(len(names), draws=_DRAWS).mean(values, people))
     chance = float(relevant.mean() / len(gallery.people))
     return Figure(float(values.mean()), lower, upper, chance, len(values), len(names))

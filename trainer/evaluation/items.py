@@ -15,14 +15,14 @@ from indexer.tables.people import find_people, read_people
 from indexer.types import Embedder, Media, Modality
 from indexer.unicode_names import DiskNames, normalised
 from trainer.data.features import read_feature_file
-from trainer.evaluation.scorers import Scores, VectorScorer
+from trainer.evaluation.scorers import Floats, VectorScorer
 from trainer.protocols.generate import Attributes
 from trainer.protocols.trials import Items, Register
 from trainer.protocols.voxceleb_people import People
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Material:
+class EvalItems:
     """Items, their vectors, what is known of their people, and where their media are."""
 
     items: Items
@@ -31,7 +31,7 @@ class Material:
     media: dict[str, Media]  # by the item's name
 
 
-def material_of(index: Index) -> Material:
+def material_of(index: Index) -> EvalItems:
     """All items of an index; an item's recording is its file.
 
     Its name says the part of the file it is, so that indexes of other models share it. Raises
@@ -53,10 +53,10 @@ def material_of(index: Index) -> Material:
         media[name] = Media(item.path, item.modality, item.start_s, item.end_s, item.box)
         attributes[person] = item.person.cells()
     items = register.items()
-    return Material(items, VectorScorer(items.paths, _unit(vectors)), attributes, media)
+    return EvalItems(items, VectorScorer(items.paths, _unit(vectors)), attributes, media)
 
 
-def material_of_features(path: Path) -> Material:
+def material_of_features(path: Path) -> EvalItems:
     """All rows of a feature file, whose vectors of both modalities are of one space.
 
     What is known of the people stands in ``people.csv`` beside the file. Raises BadRequest for a
@@ -80,10 +80,10 @@ def material_of_features(path: Path) -> Material:
     if len(items) != sum(map(len, rows)):
         raise BadRequest(f"{printable(path)} names a path twice; give each one row.")
     attributes = {key: known[key].cells() if key in known else {} for key in items.names}
-    return Material(items, VectorScorer(items.paths, _unit(np.concatenate(rows))), attributes, {})
+    return EvalItems(items, VectorScorer(items.paths, _unit(np.concatenate(rows))), attributes, {})
 
 
-def by_file(material: Material, items: Items, media: Mapping[str, Media]) -> VectorScorer:
+def by_file(material: EvalItems, items: Items, media: Mapping[str, Media]) -> VectorScorer:
     """Vectors of a list's files as an index has them: the mean of a file's items.
 
     Files are where ``media`` has them, else where the list says. Raises BadRequest where one is
@@ -149,7 +149,7 @@ def _name(item: Item) -> str:
     return f"{item.path}#{item.modality} {item.start_s:.3f}{end}{box}"
 
 
-def _unit(vectors: Scores) -> Scores:
+def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Scores = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
     return unit

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from indexer.types import Media, Reranker
-from trainer.evaluation.scorers import AllPairsScorer, Scores, VectorScorer
+from trainer.evaluation.scorers import AllPairsScorer, Floats, VectorScorer
 
 SHORTLIST = 100  # answers of a query that are ordered anew
 _TRIALS = 256  # of one forward pass
@@ -23,18 +23,18 @@ class PairScorer:
     ) -> None:
         self._reranker, self._media, self._first = reranker, media, first
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """(n, k) scores, each pair's alone; minus infinity for what cannot be read."""
         rows = [self._of(probe, row) for probe, row in zip(probes, candidates, strict=True)]
         return np.array(rows, np.float32).reshape(len(probes), -1)
 
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
         """(n, g): the nearest in the re-ranker's order, the others behind them in their own.
 
         Values are ranks between 0 and 1 and, of the others, below 0.
         """
         nearness = self._first.matrix(probes, gallery)
-        scores: Scores = nearness - nearness.max(1, keepdims=True) - 1
+        scores: Floats = nearness - nearness.max(1, keepdims=True) - 1
         for row, probe in zip(scores, probes, strict=True):
             nearest = np.argsort(-row, kind="stable")[:SHORTLIST]
             again = self._of(probe, [gallery[at] for at in nearest])
@@ -42,7 +42,7 @@ class PairScorer:
             row[nearest] = (1 + ranks) / len(values)
         return scores
 
-    def _of(self, probe: str, candidates: Sequence[str]) -> Scores:
+    def _of(self, probe: str, candidates: Sequence[str]) -> Floats:
         media = [self._media[path] for path in candidates]
         found = self._reranker.score(self._media[probe], media)
         return np.where(np.isnan(found), -np.inf, found)
@@ -55,7 +55,7 @@ class HeadScorer:
         self._network, self._device, self._vectors = network, device, vectors
 
     @torch.inference_mode()
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """(n, k) logits of n trials of k candidates, 2 or more."""
         asked = self._take(probes)
         shown = self._take([path for row in candidates for path in row])

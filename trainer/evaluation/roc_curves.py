@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.metrics import Floats, roc_curve
 from trainer.evaluation.retrieval import Ranking
-from trainer.evaluation.score import Scored
+from trainer.evaluation.score import Scores
 from trainer.protocols.trials import Retrieval, Verification
 
 POINTS = 300
@@ -28,7 +28,7 @@ class Curves:
     lines: dict[str, tuple[list[float], list[float]]]
 
 
-def curves_of(scored: Scored) -> Curves:
+def curves_of(scored: Scores) -> Curves:
     """The curves of a protocol's kind."""
     if isinstance(scored.protocol, Verification):
         assert isinstance(scored.scores, np.ndarray)

@@ -22,9 +22,9 @@ from indexer.runtime.timing import timed
 from trainer.evaluation.batch_audit import Audit, audit_embedder
 from trainer.evaluation.build_trials import (
     EVERYBODY,
-    Asked,
-    Lists,
-    Wanted,
+    ProtocolSpec,
+    Task,
+    TrialLists,
     made_of,
     parts_of,
     require_known,
@@ -33,25 +33,25 @@ from trainer.evaluation.build_trials import (
 )
 from trainer.evaluation.compare import Difference, differences
 from trainer.evaluation.items import (
-    Material,
+    EvalItems,
     embedded,
     material_of,
     material_of_features,
     media_under,
 )
 from trainer.evaluation.metrics import best_threshold
-from trainer.evaluation.score import Scored, score
+from trainer.evaluation.score import Scores, score
 from trainer.evaluation.scorers import VectorScorer
-from trainer.evaluation.section import Section, Subject, examine
+from trainer.evaluation.section import ScoredSystem, Section, examine
 from trainer.evaluation.systems import (
     NO_MEDIA,
-    Contender,
     IndexOnDisk,
     ListedScores,
-    Means,
     Model,
     ReadyVectors,
-    contender_of,
+    RunOptions,
+    System,
+    system_of,
 )
 from trainer.protocols.fame import write_submission
 from trainer.protocols.trials import Verification
@@ -62,7 +62,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class EvalRequest:
     """What is to be evaluated on what."""
 
     index: Path | None = None
@@ -87,7 +87,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """The differences of two contenders on a protocol, by figure."""
 
     protocol: str
@@ -96,22 +96,22 @@ class Compared:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reached:
+class SystemResult:
     """What a contender reached: a section a protocol, and vectors to draw, by what they are of."""
 
     name: str
     sections: list[Section]
-    materials: dict[str, Material]
+    materials: dict[str, EvalItems]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """What was found of one contender or of two, and everything needed to find it again."""
 
-    request: Request
+    request: EvalRequest
     command: list[str]
-    reached: list[Reached]
-    compared: list[Compared] = dataclasses.field(default_factory=list)
+    reached: list[SystemResult]
+    compared: list[Comparison] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)  # protocols that cannot be asked
 
     @property
@@ -165,7 +165,7 @@ class Report:
 
 
 def run(
-    request: Request,
+    request: EvalRequest,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -181,7 +181,7 @@ def run(
     for note in notes:
         say(note)
     thresholds = _thresholds(request, contenders, questions)
-    reached = [Reached(each.name, [], {}) for each in contenders]
+    reached = [SystemResult(each.name, [], {}) for each in contenders]
     compared = []
     for done, asked in enumerate(questions, 1):
         with timed(logger, f"evaluated {asked.protocol.name}"):
@@ -190,20 +190,20 @@ def run(
             ]
         if len(scored) == 2:
             valid = all(each.sections[-1].valid for each in reached)
-            compared.append(Compared(asked.protocol.name, valid, differences(*scored)))
+            compared.append(Comparison(asked.protocol.name, valid, differences(*scored)))
         if progress is not None:
             progress(done, len(questions))
     return Report(request, ["avsearch", *sys.argv[1:]], reached, compared, notes)
 
 
-def _wanted(request: Request) -> Wanted:
+def _wanted(request: EvalRequest) -> ProtocolSpec:
     """The protocols that a request would have made, of everybody."""
-    return Wanted(
+    return ProtocolSpec(
         request.kinds, request.directions, request.strata, request.answers, seed=request.seed
     )
 
 
-def submit(request: Request, path: Path) -> tuple[int, Audit]:
+def submit(request: EvalRequest, path: Path) -> tuple[int, Audit]:
     """Score trials whose answers others keep, and write the file they ask for.
 
     Returns how many, and what embedding again found. Raises BadRequest for anything but one such
@@ -219,7 +219,7 @@ def submit(request: Request, path: Path) -> tuple[int, Audit]:
     return len(trials.ids), checked
 
 
-def _vectors_of(request: Request, items: Any) -> tuple[VectorScorer, Audit]:
+def _vectors_of(request: EvalRequest, items: Any) -> tuple[VectorScorer, Audit]:
     """Vectors of a list's items, ready or made of its media, and whether they can be believed."""
     if request.features is not None:
         return material_of_features(request.features).scorer, Audit([])
@@ -231,15 +231,15 @@ def _vectors_of(request: Request, items: Any) -> tuple[VectorScorer, Audit]:
     return scorer, audit_embedder(embedder, list(media.values()), sample=request.sample)
 
 
-def _contenders(request: Request) -> list[Contender]:
+def _contenders(request: EvalRequest) -> list[System]:
     """Who is evaluated; BadRequest where that is said twice."""
     reranker = load_reranker(request.rerank, request.device) if request.rerank else None
-    means = Means(request.device, request.sample, reranker)
+    means = RunOptions(request.device, request.sample, reranker)
     if request.compare:
         if request.features or request.scores or len(set(request.compare)) != 2:
             raise BadRequest("--compare names both who are evaluated; name two, and no others.")
         lists, model = request.lists, request.model
-        found = [contender_of(each, lists, model, means) for each in request.compare]
+        found = [system_of(each, lists, model, means) for each in request.compare]
         if found[0].name == found[1].name:
             for each, name in zip(found, request.compare, strict=True):
                 each.name = name
@@ -248,14 +248,14 @@ def _contenders(request: Request) -> list[Contender]:
     return [_contender(request, means)]
 
 
-def _require_one(request: Request) -> None:
+def _require_one(request: EvalRequest) -> None:
     if request.features is not None and (request.model or request.index):
         raise BadRequest("Ready features need no model or index; leave those out.")
     if request.scores and (request.features or request.model or request.index):
         raise BadRequest("Ready scores need no features, model or index; leave those out.")
 
 
-def _contender(request: Request, means: Means) -> Contender:
+def _contender(request: EvalRequest, means: RunOptions) -> System:
     if request.scores:
         return ListedScores(request.scores, request.lists)
     if request.features is not None:
@@ -265,7 +265,7 @@ def _contender(request: Request, means: Means) -> Contender:
     return IndexOnDisk(request.index, request.model, means)
 
 
-def _asked(request: Request, contenders: Sequence[Contender], notes: list[str]) -> list[Asked]:
+def _asked(request: EvalRequest, contenders: Sequence[System], notes: list[str]) -> list[Task]:
     """What is asked: the lists, or protocols made of what all contenders have.
 
     What cannot be asked is added to ``notes``.
@@ -273,7 +273,7 @@ def _asked(request: Request, contenders: Sequence[Contender], notes: list[str]) 
     if request.lists:
         if request.trained != (EVERYBODY,):
             raise BadRequest("A list asks whom it names; --trained is for protocols that are made.")
-        return Lists(
+        return TrialLists(
             request.lists,
             request.tables,
             request.media,
@@ -287,7 +287,7 @@ def _asked(request: Request, contenders: Sequence[Contender], notes: list[str]) 
     return made_of(material, dataclasses.replace(_wanted(request), parts=parts), notes.append)
 
 
-def _common(request: Request, contenders: Sequence[Contender]) -> Material:
+def _common(request: EvalRequest, contenders: Sequence[System]) -> EvalItems:
     """Labelled media that every contender knows; a model knows all."""
     own = [found for each in contenders if (found := each.material()) is not None]
     if not own:
@@ -303,17 +303,17 @@ def _common(request: Request, contenders: Sequence[Contender]) -> Material:
 
 
 def _thresholds(
-    request: Request, contenders: Sequence[Contender], questions: Sequence[Asked]
+    request: EvalRequest, contenders: Sequence[System], questions: Sequence[Task]
 ) -> list[float | None]:
     """Each contender's threshold, by a list of pairs of other people; None where none is named."""
     if request.threshold_list is None:
         return [None] * len(contenders)
     path, tables = request.threshold_list, request.tables
-    (chosen,) = Lists((path,), tables, request.media).ask()
+    (chosen,) = TrialLists((path,), tables, request.media).ask()
     return [threshold_of(contender, chosen, questions) for contender in contenders]
 
 
-def threshold_of(contender: Contender, chosen: Asked, questions: Sequence[Asked]) -> float:
+def threshold_of(contender: System, chosen: Task, questions: Sequence[Task]) -> float:
     """The threshold that is best for a contender on pairs of people of whom nothing else is asked.
 
     Raises BadRequest where ``chosen`` asks no such pairs, or somebody of ``questions`` is in them.
@@ -336,7 +336,9 @@ def threshold_of(contender: Contender, chosen: Asked, questions: Sequence[Asked]
     return found
 
 
-def _reach(reached: Reached, contender: Contender, threshold: float | None, asked: Asked) -> Scored:
+def _reach(
+    reached: SystemResult, contender: System, threshold: float | None, asked: Task
+) -> Scores:
     """A contender's section on what is asked, and its vectors to be drawn; its scores."""
     subject = dataclasses.replace(contender.subject(asked), threshold=threshold)
     section, scored = examine(asked.protocol, subject)
@@ -347,11 +349,11 @@ def _reach(reached: Reached, contender: Contender, threshold: float | None, aske
     return scored
 
 
-def _drawn(asked: Asked, scorer: VectorScorer, subject: Subject) -> Material:
+def _drawn(asked: Task, scorer: VectorScorer, subject: ScoredSystem) -> EvalItems:
     """The items of a protocol with their vectors, in the order of the items."""
     items = asked.protocol.items
     own = VectorScorer(items.paths, scorer.vectors[scorer.places(items.paths)])
-    return Material(items, own, subject.attributes, dict(asked.media))
+    return EvalItems(items, own, subject.attributes, dict(asked.media))
 
 
 def _plain(value: Any) -> Any:

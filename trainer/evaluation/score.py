@@ -12,7 +12,7 @@ from itertools import compress
 
 import numpy as np
 
-from trainer.evaluation.bootstrap import Drawn, Draws, interval
+from trainer.evaluation.bootstrap import PersonBootstrap, Samples, interval
 from trainer.evaluation.metrics import (
     Bools,
     Floats,
@@ -22,7 +22,7 @@ from trainer.evaluation.metrics import (
     true_match_rate,
 )
 from trainer.evaluation.retrieval import Ranking, rank
-from trainer.evaluation.scorers import AllPairsScorer, ReadyScores, Scorer, Scores, VectorScorer
+from trainer.evaluation.scorers import AllPairsScorer, ReadyScores, Scorer, VectorScorer
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
 
 ACCURACY = "accuracy"
@@ -31,7 +31,7 @@ CMC_RANKS = (1, 5, 10)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """A figure with its 95 % interval over people; NaN ends where none is computed."""
 
     value: float
@@ -45,44 +45,44 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Measured:
+class BootstrapMetric:
     """A figure, and its value in each draw of people, (draws,)."""
 
     value: float
-    drawn: Drawn
+    drawn: Samples
 
-    def figure(self) -> Figure:
+    def figure(self) -> Metric:
         """The figure with its interval; without one where there was nothing to measure."""
-        return Figure(self.value, *interval(self.drawn))
+        return Metric(self.value, *interval(self.drawn))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Measures:
+class BootstrapMetricSet:
     """The figures of a scorer on trials of so many people, before intervals are made of them."""
 
     protocol: str
     trials: int
     people: int  # who asks
-    figures: dict[str, Measured]
+    figures: dict[str, BootstrapMetric]
 
-    def judged(self) -> Judged:
+    def judged(self) -> MetricSet:
         """The same with intervals."""
         figures = {name: each.figure() for name, each in self.figures.items()}
-        return Judged(self.protocol, self.trials, self.people, figures)
+        return MetricSet(self.protocol, self.trials, self.people, figures)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Judged:
+class MetricSet:
     """What a scorer reached on a protocol, or on those of its trials that a group asks."""
 
     protocol: str
     trials: int
     people: int  # who asks
-    figures: dict[str, Figure]
+    figures: dict[str, Metric]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scored:
+class Scores:
     """A protocol with the scores of its trials, so that groups need no second scoring.
 
     Where there is a ``threshold``, which must come from other people, verification has an
@@ -90,14 +90,14 @@ class Scored:
     """
 
     protocol: Protocol
-    scores: Scores | Ranking
+    scores: Floats | Ranking
     threshold: float | None = None
 
-    def judge(self, asked: Bools | None = None) -> Judged:
+    def judge(self, asked: Bools | None = None) -> MetricSet:
         """Figures with intervals over all trials, or those (n,) that are ``asked``."""
         return self.measure(asked).judged()
 
-    def measure(self, asked: Bools | None = None) -> Measures:
+    def measure(self, asked: Bools | None = None) -> BootstrapMetricSet:
         """Figures over all trials, or those (n,) that are ``asked``, draw by draw."""
         if isinstance(self.protocol, Retrieval):
             assert isinstance(self.scores, Ranking)
@@ -112,19 +112,19 @@ class Scored:
         return self.protocol.items.people[_probes(self.protocol)]
 
 
-def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scored:
+def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scores:
     """Every trial of a protocol scored once."""
     if isinstance(scorer, ReadyScores):
         return _ready(protocol, scorer.scores)
     if isinstance(protocol, Retrieval):
-        return Scored(protocol, _rank(protocol, scorer))
+        return Scores(protocol, _rank(protocol, scorer))
     probes, candidates = _probes(protocol), _candidates(protocol)
     if isinstance(scorer, VectorScorer):
         places = _places(protocol.items, scorer, probes, candidates)
-        return Scored(protocol, scorer.products(places[probes], places[candidates]))
+        return Scores(protocol, scorer.products(places[probes], places[candidates]))
     paths = np.array(protocol.items.paths, object)
     scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
-    return Scored(protocol, scores)
+    return Scores(protocol, scores)
 
 
 def _places(items: Items, scorer: VectorScorer, *asked: Ints) -> Ints:
@@ -137,10 +137,10 @@ def _places(items: Items, scorer: VectorScorer, *asked: Ints) -> Ints:
     return rows
 
 
-def _ready(protocol: Protocol, scores: Scores) -> Scored:
+def _ready(protocol: Protocol, scores: Floats) -> Scores:
     if isinstance(protocol, Retrieval):
-        return Scored(protocol, _ranked(protocol, lambda rows: scores[rows]))
-    return Scored(protocol, scores)
+        return Scores(protocol, _ranked(protocol, lambda rows: scores[rows]))
+    return Scores(protocol, scores)
 
 
 class Oracle:
@@ -156,13 +156,13 @@ class Oracle:
         self._values = np.stack(columns, 1)[items.people]  # (n, attributes)
         self._places = {path: place for place, path in enumerate(items.paths)}
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """For each attribute 1 where it is the same, 0 where not, 1/2 where one is not known."""
         answers = self._of([path for row in candidates for path in row])
         shaped = answers.reshape(len(probes), -1, answers.shape[1])
         return _alike(self._of(probes)[:, None], shaped)
 
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
         """The same for all with all."""
         return _alike(self._of(probes)[:, None], self._of(gallery)[None])
 
@@ -176,7 +176,7 @@ def _numbered(values: Sequence[str]) -> Ints:
     return np.where(np.array(values) == "", -1, numbers)
 
 
-def _alike(asked: Ints, answers: Ints) -> Scores:
+def _alike(asked: Ints, answers: Ints) -> Floats:
     """Over the last axis, how many attributes agree."""
     agree = np.zeros(np.broadcast_shapes(asked.shape, answers.shape)[:-1], np.float32)
     for one in range(asked.shape[-1]):
@@ -185,7 +185,7 @@ def _alike(asked: Ints, answers: Ints) -> Scores:
     return agree
 
 
-def by_group(scored: Scored, groups: Mapping[str, str]) -> dict[str, Judged]:
+def by_group(scored: Scores, groups: Mapping[str, str]) -> dict[str, MetricSet]:
     """The figures of each group of those who ask, by the group's name; people of none are left out.
 
     ``groups`` says of people by name to which group they belong.
@@ -195,7 +195,7 @@ def by_group(scored: Scored, groups: Mapping[str, str]) -> dict[str, Judged]:
     return {group: scored.judge(own == group) for group in sorted(set(own.tolist()) - {""})}
 
 
-def largest_gap(judged: Mapping[str, Judged], figure: str) -> float:
+def largest_gap(judged: Mapping[str, MetricSet], figure: str) -> float:
     """The difference between the best and the worst group in a figure."""
     values = [each.figures[figure].value for each in judged.values()]
     return float(np.nanmax(values) - np.nanmin(values)) if values else float("nan")
@@ -240,42 +240,48 @@ def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
 
 def _measure_verification(
     protocol: Verification, scores: Floats, asked: Bools | None, threshold: float | None
-) -> Measures:
+) -> BootstrapMetricSet:
     kept = np.argsort(scores)  # rising, as every figure would have to sort them
     if asked is not None:
         kept = kept[asked[kept]]
     people = protocol.items.people
     scores, same = scores[kept], protocol.same[kept]
     first, second = people[protocol.first[kept]], people[protocol.second[kept]]
-    draws = Draws(len(protocol.items.names))
+    draws = PersonBootstrap(len(protocol.items.names))
     drawn = draws.pairs(scores, same, first, second)
     figures = {
-        "AUC": Measured(roc_auc(scores, same), drawn.auc()),
-        "EER": Measured(equal_error_rate(scores, same), drawn.eer()),
+        "AUC": BootstrapMetric(roc_auc(scores, same), drawn.auc()),
+        "EER": BootstrapMetric(equal_error_rate(scores, same), drawn.eer()),
     }
     for rate in FALSE_MATCHES:
         value = true_match_rate(scores, same, rate)
-        figures[f"TMR at FMR {rate:g}"] = Measured(value, drawn.true_match_rate(rate))
+        figures[f"TMR at FMR {rate:g}"] = BootstrapMetric(value, drawn.true_match_rate(rate))
     if threshold is not None and len(scores):
         hits = ((scores.astype(float) >= threshold) == same).astype(float)
-        figures[ACCURACY] = Measured(float(hits.mean()), draws.mean_of_pairs(hits, first, second))
-    return Measures(protocol.name, len(scores), len(np.unique(first)), figures)
+        figures[ACCURACY] = BootstrapMetric(
+            float(hits.mean()), draws.mean_of_pairs(hits, first, second)
+        )
+    return BootstrapMetricSet(protocol.name, len(scores), len(np.unique(first)), figures)
 
 
-def _measure_matching(protocol: Matching, scores: Scores, asked: Bools | None) -> Measures:
+def _measure_matching(
+    protocol: Matching, scores: Floats, asked: Bools | None
+) -> BootstrapMetricSet:
     kept = np.ones(len(scores), bool) if asked is None else asked
     hits = matching_hits(scores[kept], protocol.truth[kept])
     people = protocol.items.people[protocol.probes[kept]]
-    figures = {ACCURACY: _mean(hits, people, Draws(len(protocol.items.names)))}
-    return Measures(protocol.name, len(hits), len(np.unique(people)), figures)
+    figures = {ACCURACY: _mean(hits, people, PersonBootstrap(len(protocol.items.names)))}
+    return BootstrapMetricSet(protocol.name, len(hits), len(np.unique(people)), figures)
 
 
-def _measure_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | None) -> Measures:
+def _measure_retrieval(
+    protocol: Retrieval, ranking: Ranking, asked: Bools | None
+) -> BootstrapMetricSet:
     kept = ranking.relevant > 0
     if asked is not None:
         kept &= asked
     people = protocol.items.people[protocol.queries[kept]]
-    draws = Draws(len(protocol.items.names))
+    draws = PersonBootstrap(len(protocol.items.names))
     precision, recall = ranking.precision()[kept], ranking.recall()[kept]
     figures = {"mAP": _mean(ranking.average_precision[kept], people, draws)}
     for column, cut in enumerate(ranking.cuts):
@@ -284,9 +290,9 @@ def _measure_retrieval(protocol: Retrieval, ranking: Ranking, asked: Bools | Non
     for place in CMC_RANKS:
         found = (ranking.first[kept] <= place).astype(float)
         figures[f"CMC at {place}"] = _mean(found, people, draws)
-    return Measures(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
+    return BootstrapMetricSet(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
 
 
-def _mean(values: Floats, people: Ints, draws: Draws) -> Measured:
+def _mean(values: Floats, people: Ints, draws: PersonBootstrap) -> BootstrapMetric:
     value = float(values.mean()) if len(values) else float("nan")
-    return Measured(value, draws.mean(values, people))
+    return BootstrapMetric(value, draws.mean(values, people))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexer.errors import BadRequest
 from indexer.types import Vectors
 
-Scores = NDArray[np.floating]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 _TOGETHER = 512  # trials whose vectors are copied at a time: few enough for a core's cache
@@ -25,7 +25,7 @@ _TOGETHER = 512  # trials whose vectors are copied at a time: few enough for a c
 class Scorer(Protocol):
     """Scores trials by the paths of their media."""
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """Of (n,) probes and their (n, k) candidates the (n, k) scores."""
 
 
@@ -33,7 +33,7 @@ class Scorer(Protocol):
 class AllPairsScorer(Protocol):
     """A scorer that scores whole galleries at once."""
 
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
         """Of (n,) probes and (g,) items the (n, g) scores."""
 
 
@@ -58,13 +58,13 @@ class VectorScorer:
                 "first; compute them, or give the features by the list's own names."
             ) from None
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """Dot products; a trial's does not depend on any other's."""
         count = len(candidates[0]) if len(candidates) else 0
         answers = self.places(list(chain.from_iterable(candidates)))
         return self.products(self.places(probes), answers.reshape(len(probes), count))
 
-    def products(self, probes: Ints, candidates: Ints) -> Scores:
+    def products(self, probes: Ints, candidates: Ints) -> Floats:
         """The same (n, k) of rows: a probe's (n,) and its candidates' (n, k)."""
         products = np.empty(candidates.shape, self.vectors.dtype)
         for start in range(0, len(probes), _TOGETHER):
@@ -73,9 +73,9 @@ class VectorScorer:
             np.einsum("nd,nkd->nk", asked, answers, out=products[part])
         return products
 
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
         """Dot products of all with all."""
-        products: Scores = self.vectors[self.places(probes)] @ self._gallery(gallery).T
+        products: Floats = self.vectors[self.places(probes)] @ self._gallery(gallery).T
         return products
 
     def _gallery(self, paths: Sequence[str]) -> Vectors:
@@ -91,5 +91,5 @@ class ReadyScores:
     Nothing can be asked again of them, so they cannot be audited.
     """
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: Floats) -> None:
         self.scores = scores

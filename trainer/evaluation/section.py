@@ -13,8 +13,8 @@ from trainer.evaluation.batch_audit import Audit, audit
 from trainer.evaluation.calibration import costs, direction_of
 from trainer.evaluation.leakage import Contents, Copies, own_recordings, shared_people
 from trainer.evaluation.roc_curves import Curves, curves_of
-from trainer.evaluation.score import Figure, Judged, Oracle, Scored, by_group, largest_gap, score
-from trainer.evaluation.scorers import ReadyScores, Scorer, Scores
+from trainer.evaluation.score import Metric, MetricSet, Oracle, Scores, by_group, largest_gap, score
+from trainer.evaluation.scorers import Floats, ReadyScores, Scorer
 from trainer.protocols.generate import STRATA, Attributes, known_values
 from trainer.protocols.trials import Protocol, Retrieval, Verification
 
@@ -45,9 +45,9 @@ class Section:
     trials: int
     people: int
     column: str  # what the model's row rests on: embedding distance, or ready scores
-    rows: dict[str, Judged]
+    rows: dict[str, MetricSet]
     audits: dict[str, Audit]
-    groups: dict[str, dict[str, Judged]]
+    groups: dict[str, dict[str, MetricSet]]
     gaps: dict[str, float]
     seen: list[str]  # people whom the model was trained on
     chosen_on: list[str]  # people whose validation decided which step of the training was kept
@@ -100,7 +100,7 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Subject:
+class ScoredSystem:
     """Who is evaluated: a scorer, who is asked about, and whom it was trained and chosen on.
 
     ``embedder`` is what the audit of the embedder found; None where vectors came ready, of which
@@ -123,7 +123,7 @@ class Subject:
 
 def evaluate(
     protocols: Iterable[Protocol],
-    subject: Subject,
+    subject: ScoredSystem,
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Section]:
@@ -135,7 +135,7 @@ def evaluate(
     return sections
 
 
-def examine(protocol: Protocol, subject: Subject) -> tuple[Section, Scored]:
+def examine(protocol: Protocol, subject: ScoredSystem) -> tuple[Section, Scores]:
     """A protocol audited, scored and judged, and the scores of the subject itself."""
     audits = _audits(protocol, subject)
     scored = dataclasses.replace(score(protocol, subject.scorer), threshold=subject.threshold)
@@ -169,7 +169,7 @@ def examine(protocol: Protocol, subject: Subject) -> tuple[Section, Scored]:
     return section, scored
 
 
-def _audits(protocol: Protocol, subject: Subject) -> dict[str, Audit]:
+def _audits(protocol: Protocol, subject: ScoredSystem) -> dict[str, Audit]:
     """What asking again finds, of the subject and of its further columns."""
     embedder = [] if subject.embedder is None else subject.embedder.checks
     own: list[Any] = []
@@ -187,7 +187,7 @@ def _audits(protocol: Protocol, subject: Subject) -> dict[str, Audit]:
     return audits
 
 
-def _known(protocol: Protocol, subject: Subject) -> list[tuple[str, Scorer]]:
+def _known(protocol: Protocol, subject: ScoredSystem) -> list[tuple[str, Scorer]]:
     """Those who know no identity, by name."""
     found: list[tuple[str, Scorer]] = [("chance", _Chance())]
     for name, keys in ORACLES.items():
@@ -197,30 +197,30 @@ def _known(protocol: Protocol, subject: Subject) -> list[tuple[str, Scorer]]:
 
 
 def _costs(
-    protocol: Verification, scored: Scored, calibrations: Mapping[str, Calibration]
-) -> dict[str, Figure]:
+    protocol: Verification, scored: Scores, calibrations: Mapping[str, Calibration]
+) -> dict[str, Metric]:
     """What the scores cost as evidence, in bits; calibrations are of who somebody is."""
     assert isinstance(scored.scores, np.ndarray)
     people = protocol.items.same_person(protocol.first, protocol.second)
     by_identity = len(people) > 0 and np.array_equal(protocol.same, people)
     calibration = calibrations.get(direction_of(protocol)) if by_identity else None
     found = costs(scored.scores[:, 0], protocol.same, calibration)
-    return {name: Figure(value) for name, value in found.items()}
+    return {name: Metric(value) for name, value in found.items()}
 
 
 class _Chance:
     """Has no opinion: all scores are equal."""
 
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Scores:
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
         """Nought, (n, k)."""
         return np.zeros((len(probes), len(candidates[0]) if candidates else 0))
 
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Scores:
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
         """Nought, (n, g)."""
         return np.zeros((len(probes), len(gallery)), np.float32)
 
 
-def _groupings(protocol: Protocol, subject: Subject) -> dict[str, dict[str, str]]:
+def _groupings(protocol: Protocol, subject: ScoredSystem) -> dict[str, dict[str, str]]:
     """The group of people by name, for every grouping of which something is known."""
     found = {name: _values(subject.attributes, keys) for name, keys in _GROUPINGS.items()}
     trained = set(subject.trained_on)

@@ -23,11 +23,11 @@ from indexer.index import Index
 from indexer.open import FOLDER, open_index
 from indexer.types import Media, Reranker, Vectors
 from trainer.evaluation.batch_audit import Audit, audit_embedder
-from trainer.evaluation.build_trials import Asked
-from trainer.evaluation.items import Material, by_file, embedded, material_of, material_of_features
+from trainer.evaluation.build_trials import Task
+from trainer.evaluation.items import EvalItems, by_file, embedded, material_of, material_of_features
 from trainer.evaluation.rerank_scorers import SHORTLIST, HeadScorer, PairScorer
 from trainer.evaluation.scorers import ReadyScores, VectorScorer
-from trainer.evaluation.section import Column, Subject
+from trainer.evaluation.section import Column, ScoredSystem
 from trainer.protocols.score_files import read_scores, shape_of
 from trainer.protocols.trials import Items, Retrieval, Verification
 from trainer.protocols.trials import Protocol as Trials
@@ -42,7 +42,7 @@ _SCORES = (".npy", ".csv", ".txt")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Means:
+class RunOptions:
     """What models run with, and how much of their work is asked again."""
 
     device: str = "auto"
@@ -50,7 +50,7 @@ class Means:
     reranker: Reranker | None = None
 
 
-class Contender(Protocol):
+class System(Protocol):
     """Somebody who is evaluated."""
 
     name: str
@@ -59,10 +59,10 @@ class Contender(Protocol):
     def trained_on(self) -> Sequence[str]:
         """The people of the training, as far as it is recorded."""
 
-    def material(self) -> Material | None:
+    def material(self) -> EvalItems | None:
         """Labelled media of its own, of which protocols can be made; None where it has none."""
 
-    def subject(self, asked: Asked) -> Subject:
+    def subject(self, asked: Task) -> ScoredSystem:
         """Its scores of what is asked; BadRequest where it has none."""
 
 
@@ -71,20 +71,20 @@ class ReadyVectors:
 
     trained_on: Sequence[str] = ()
 
-    def __init__(self, path: Path, means: Means) -> None:
+    def __init__(self, path: Path, means: RunOptions) -> None:
         self.name = path.name
         self._means = means
         self._material = material_of_features(path)
 
-    def material(self) -> Material:
+    def material(self) -> EvalItems:
         """All of its rows."""
         return self._material
 
-    def subject(self, asked: Asked) -> Subject:
+    def subject(self, asked: Task) -> ScoredSystem:
         """The comparison of its vectors."""
         scorer = self._material.scorer
         columns, notes = _re_ranked(self._means.reranker, asked, scorer)
-        return Subject(
+        return ScoredSystem(
             scorer,
             asked.attributes,
             columns=columns,
@@ -111,7 +111,7 @@ class ListedScores:
     def material(self) -> None:
         """None: scores are of a list."""
 
-    def subject(self, asked: Asked) -> Subject:
+    def subject(self, asked: Task) -> ScoredSystem:
         """The scores of a list's trials, in their order."""
         if asked.list is None or asked.published is None:
             raise BadRequest(
@@ -124,7 +124,7 @@ class ListedScores:
                 "be of one of them, and it cannot be said which."
             )
         scores = read_scores(self._paths[asked.list], asked.published)
-        return Subject(
+        return ScoredSystem(
             ReadyScores(scores if asked.kept is None else scores[asked.kept]),
             asked.attributes,
             contents=asked.contents,
@@ -135,7 +135,7 @@ class ListedScores:
 class Model:
     """A checkpoint, which embeds the media of what is asked."""
 
-    def __init__(self, address: str | None, means: Means) -> None:
+    def __init__(self, address: str | None, means: RunOptions) -> None:
         self.name = Path(address).name if address else "the default model"
         self._means = means
         self._embedder = load_model(address, means.device)
@@ -150,14 +150,14 @@ class Model:
     def material(self) -> None:
         """None: a model has no media."""
 
-    def subject(self, asked: Asked) -> Subject:
+    def subject(self, asked: Task) -> ScoredSystem:
         """Its embeddings of the media, audited."""
         if not asked.media:
             raise BadRequest(NO_MEDIA)
         scorer = self._scorer(asked)
         return _audited_subject(asked, scorer, self._embedder, self._audit(asked), self._means)
 
-    def _scorer(self, asked: Asked) -> VectorScorer:
+    def _scorer(self, asked: Task) -> VectorScorer:
         """Vectors of a protocol's items; an item of several lists is embedded once."""
         items = asked.protocol.items
         new = [at for at, path in enumerate(items.paths) if path not in self._known]
@@ -166,7 +166,7 @@ class Model:
         self._known |= dict(zip(paths, found.vectors, strict=True))
         return VectorScorer(items.paths, np.array([self._known[path] for path in items.paths]))
 
-    def _audit(self, asked: Asked) -> Audit:
+    def _audit(self, asked: Task) -> Audit:
         """What embedding these media again found; asked once of a set of media."""
         known = self._audits.get(id(asked.media))
         if known is None:
@@ -179,7 +179,7 @@ class Model:
 class IndexOnDisk:
     """An index: its vectors as they are, and its model to audit them by."""
 
-    def __init__(self, location: Path | None, model: str | None, means: Means) -> None:
+    def __init__(self, location: Path | None, model: str | None, means: RunOptions) -> None:
         self.name = "the index's own" if location is None else _called_after(location)
         self._means = means
         with open_index(location) as index:
@@ -197,11 +197,11 @@ class IndexOnDisk:
         """The people of the model's training side."""
         return people_of(self._embedder.record, "train")
 
-    def material(self) -> Material:
+    def material(self) -> EvalItems:
         """All of its items."""
         return self._material
 
-    def subject(self, asked: Asked) -> Subject:
+    def subject(self, asked: Task) -> ScoredSystem:
         """The comparison of its vectors; of a list, each file's are those of its items."""
         scorer = self._material.scorer
         if asked.list is not None:
@@ -209,7 +209,7 @@ class IndexOnDisk:
         return _audited_subject(asked, scorer, self._embedder, self._audit, self._means)
 
 
-def contender_of(text: str, lists: Sequence[Path], model: str | None, means: Means) -> Contender:
+def system_of(text: str, lists: Sequence[Path], model: str | None, means: RunOptions) -> System:
     """Who is meant by a name: the folder of an index, a file of vectors or scores, or a model.
 
     ``lists`` are what is asked, if lists are, and ``model`` is for an index whose own has moved.
@@ -239,11 +239,11 @@ def _own_model(index: Index, address: str | None, device: str) -> TrainedEmbedde
 
 
 def _audited_subject(
-    asked: Asked, scorer: VectorScorer, embedder: TrainedEmbedder, found: Audit, means: Means
-) -> Subject:
+    asked: Task, scorer: VectorScorer, embedder: TrainedEmbedder, found: Audit, means: RunOptions
+) -> ScoredSystem:
     """Vectors of a model whose record and whose further ways to score are at hand."""
     columns, notes = _re_ranked(means.reranker, asked, scorer)
-    return Subject(
+    return ScoredSystem(
         scorer,
         asked.attributes,
         _called(people_of(embedder.record, "train"), asked.people),
@@ -261,7 +261,7 @@ def _called(names: Sequence[str], people: People) -> list[str]:
     return [people.name(name) for name in names]
 
 
-def _head(embedder: TrainedEmbedder, asked: Asked, scorer: VectorScorer) -> list[Column]:
+def _head(embedder: TrainedEmbedder, asked: Task, scorer: VectorScorer) -> list[Column]:
     """The model's matching head, for trials of several candidates."""
     matched = not isinstance(asked.protocol, Verification | Retrieval)
     if not matched or not isinstance(embedder, TorchEmbedder):
@@ -273,7 +273,7 @@ def _head(embedder: TrainedEmbedder, asked: Asked, scorer: VectorScorer) -> list
 
 
 def _re_ranked(
-    reranker: Reranker | None, asked: Asked, scorer: VectorScorer
+    reranker: Reranker | None, asked: Task, scorer: VectorScorer
 ) -> tuple[list[Column], list[str]]:
     """The column of a re-ranker, or why there is none."""
     if reranker is None:

@@ -5,8 +5,8 @@ import pytest
 
 from indexer.errors import BadRequest
 from tests.trainer.evaluation.test_score import perfect, world_items
-from trainer.evaluation.build_trials import Wanted, made_of, parts_of, restricted
-from trainer.evaluation.items import Material
+from trainer.evaluation.build_trials import ProtocolSpec, made_of, parts_of, restricted
+from trainer.evaluation.items import EvalItems
 from trainer.evaluation.section import SEEN, UNSEEN
 
 NAMES = ["p0", "p1", "p2", "p3"]
@@ -15,7 +15,7 @@ NAMES = ["p0", "p1", "p2", "p3"]
 @pytest.fixture
 def material():
     items = world_items()
-    return Material(items, perfect(items), {}, {})
+    return EvalItems(items, perfect(items), {}, {})
 
 
 def test_people_of_the_training_and_others_take_part_apart():
@@ -42,7 +42,7 @@ def test_a_part_that_is_nobody_is_refused(trained, trained_on, message):
 
 def test_protocols_of_seen_and_unseen_people_share_nobody(material):
     parts = parts_of(("seen", "unseen"), material.items.names, [f"p{at}" for at in range(8)])
-    wanted = Wanted(("1:2",), ("V-F",), ("U",), parts=parts)
+    wanted = ProtocolSpec(("1:2",), ("V-F",), ("U",), parts=parts)
     seen, unseen = (asked.protocol for asked in made_of(material, wanted))
     assert (seen.name, unseen.name) == ("1:2 V-F U seen-heard", "1:2 V-F U unseen-unheard")
     who = [
@@ -55,7 +55,7 @@ def test_protocols_of_seen_and_unseen_people_share_nobody(material):
 
 def test_what_the_people_do_not_suffice_for_is_left_out_and_said(material):
     said: list[str] = []
-    wanted = Wanted(("1:2", "1:100", "retrieval"), ("V-F",), ("U", "G"))
+    wanted = ProtocolSpec(("1:2", "1:100", "retrieval"), ("V-F",), ("U", "G"))
     made = made_of(material, wanted, said.append)
     assert [asked.protocol.name for asked in made] == ["1:2 V-F U", "retrieval V-F U"]
     assert [each.split(" needs ")[0] for each in said] == [
@@ -66,7 +66,7 @@ def test_what_the_people_do_not_suffice_for_is_left_out_and_said(material):
 
 
 def test_where_nothing_can_be_asked_the_reasons_are_said(material):
-    wanted = Wanted(("1:100", "verification"), ("V-F", "F-V"), ("N",))
+    wanted = ProtocolSpec(("1:100", "verification"), ("V-F", "F-V"), ("N",))
     with pytest.raises(BadRequest, match=r"Nothing is left.* 1:100 .*V-F.*verification F-V within"):
         made_of(material, wanted)
 
@@ -88,7 +88,7 @@ def test_where_nothing_can_be_asked_the_reasons_are_said(material):
 def test_a_word_that_means_nothing_is_refused_with_those_that_do(material, words, message):
     wanted = {"kinds": ("1:2",), "directions": ("V-F",), "strata": ("U",), **words}
     with pytest.raises(BadRequest, match=message):
-        made_of(material, Wanted(**wanted))
+        made_of(material, ProtocolSpec(**wanted))
 
 
 def test_the_restricted_have_the_people_and_vectors_they_had(material):

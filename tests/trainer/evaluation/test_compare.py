@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.evaluation.test_score import perfect, world_items
-from trainer.evaluation.bootstrap import Draws
+from trainer.evaluation.bootstrap import PersonBootstrap
 from trainer.evaluation.compare import differences
 from trainer.evaluation.metrics import matching_hits
 from trainer.evaluation.score import score
@@ -67,7 +67,7 @@ def test_both_are_judged_on_the_same_people_of_each_draw(items):
     people = items.people[trials.probes]
     apart = [
         np.average(hits[0] - hits[1], weights=drawn[people])
-        for drawn in Draws(len(items.names)).counts
+        for drawn in PersonBootstrap(len(items.names)).counts
     ]
     found = differences(first, second)["accuracy"].difference
     assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from indexer.errors import BadRequest
-from trainer.evaluation.bootstrap import Draws, interval
+from trainer.evaluation.bootstrap import PersonBootstrap, interval
 from trainer.evaluation.metrics import equal_error_rate, true_match_rate
 from trainer.evaluation.score import Oracle, by_group, largest_gap, score
 from trainer.evaluation.scorers import VectorScorer
@@ -218,7 +218,7 @@ def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
     if same.all() or not same.any():
         return
     scores = rng.integers(0, values, count).astype(float)
-    draws = Draws(people, draws=40)
+    draws = PersonBootstrap(people, draws=40)
     areas, rates, matched = [], [], []
     for drawn in draws.counts:
         times = np.where(same, drawn[first], drawn[first] * drawn[second])
@@ -239,7 +239,7 @@ def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
 def test_the_interval_of_a_mean_is_that_of_drawn_people_counted_out():
     rng = np.random.default_rng(0)
     values, people = rng.random(50), rng.integers(0, 7, 50)
-    draws = Draws(7, draws=100)
+    draws = PersonBootstrap(7, draws=100)
     means = [np.average(values, weights=drawn[people]) for drawn in draws.counts]
     assert draws.mean(values, people) == pytest.approx(means)
     assert interval(np.array(means)) == pytest.approx(np.quantile(means, [0.025, 0.975]))
@@ -250,7 +250,7 @@ def test_many_different_scores_are_binned_without_moving_the_interval():
     first, second = rng.integers(0, 30, (2, 20_000))
     same = first == second
     scores = rng.standard_normal(20_000) + same
-    draws = Draws(30, draws=20)
+    draws = PersonBootstrap(30, draws=20)
     exact = [
         roc_auc_score(same, scores, sample_weight=np.where(same, d[first], d[first] * d[second]))
         for d in draws.counts
@@ -265,7 +265,7 @@ def test_many_scores_of_which_some_are_minus_infinity_are_binned_too():
     same = first == second
     scores = rng.standard_normal(20_000) + same
     scores[::50] = -np.inf
-    low, high = interval(Draws(30, draws=20).pairs(scores, same, first, second).auc())
+    low, high = interval(PersonBootstrap(30, draws=20).pairs(scores, same, first, second).auc())
     assert low <= roc_auc_score(same, np.maximum(scores, -99)) <= high
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from avsearch.report.html import Answer, Question
 from indexer.types import Media
-from trainer.evaluation.items import Material
+from trainer.evaluation.items import EvalItems
 from trainer.protocols.trials import Retrieval
 
 SHOWN = 6  # questions
@@ -14,7 +14,7 @@ ANSWERS = 4  # of each
 _ASKED = 2000  # queries looked through: enough to find bad ones
 
 
-def hardest(material: Material, protocol: Retrieval, *, seed: int = 0) -> list[Question]:
+def hardest(material: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list[Question]:
     """Questions, one a person, whose first answer is wrong by the widest margin."""
     rng = np.random.default_rng(seed)
     asked = rng.permutation(protocol.queries)[:_ASKED]
@@ -32,7 +32,7 @@ def hardest(material: Material, protocol: Retrieval, *, seed: int = 0) -> list[Q
     return [_question(material, protocol, int(asked[row]), scores[row]) for row in chosen.values()]
 
 
-def _question(material: Material, protocol: Retrieval, asked: int, scores: np.ndarray) -> Question:
+def _question(material: EvalItems, protocol: Retrieval, asked: int, scores: np.ndarray) -> Question:
     items = material.items
     order = np.argsort(-scores, kind="stable")[:ANSWERS]
     person = items.names[items.people[asked]]
@@ -52,10 +52,10 @@ def _question(material: Material, protocol: Retrieval, asked: int, scores: np.nd
     return Question(f"Hard: {person}", _media(material, asked), said or person, answers)
 
 
-def _told(material: Material, person: str) -> dict[str, str]:
+def _told(material: EvalItems, person: str) -> dict[str, str]:
     known = material.attributes[person]
     return {key: known[key] for key in ("gender", "nationality") if known.get(key)}
 
 
-def _media(material: Material, place: int) -> Media:
+def _media(material: EvalItems, place: int) -> Media:
     return material.media[material.items.paths[place]]

@@ -11,15 +11,15 @@ import numpy as np
 
 from avsearch.report.html import Question, write_page
 from avsearch.report.html import Section as Part
-from trainer.evaluation.items import Material
+from trainer.evaluation.items import EvalItems
 from trainer.evaluation.report import plots
 from trainer.evaluation.report.hardest import hardest
-from trainer.evaluation.score import Figure, Judged
+from trainer.evaluation.score import Metric, MetricSet
 from trainer.evaluation.section import MODEL, ORACLES, Section
 from trainer.protocols.trials import Retrieval
 
 if TYPE_CHECKING:
-    from trainer.evaluation.run import Reached, Report
+    from trainer.evaluation.run import Report, SystemResult
 
 NOTICE = (
     "A face and a voice say little of each other: mostly gender, and something of age, build and "
@@ -46,7 +46,7 @@ def write_report(path: Path, report: Report) -> None:
     write_page(path, f"avsearch evaluate: {report.model}", NOTICE, questions, (), parts)
 
 
-def _of_one(reached: Reached, whose: str, notes: Sequence[str]) -> Iterator[Part]:
+def _of_one(reached: SystemResult, whose: str, notes: Sequence[str]) -> Iterator[Part]:
     """Everything about one contender; ``whose`` ends the headings where there are two."""
     yield _summary(reached.sections, whose, notes)
     shared = _shared(reached.sections, whose)
@@ -194,11 +194,11 @@ def _counts(section: Section) -> tuple[int, ...]:
     return (*people, section.same_recording, section.copies.pairs, section.copies.of_two_people)
 
 
-def _value(judged: Judged, name: str) -> str:
+def _value(judged: MetricSet, name: str) -> str:
     return figure_text(judged.figures[name])
 
 
-def figure_text(figure: Figure, *, signed: bool = False) -> str:
+def figure_text(figure: Metric, *, signed: bool = False) -> str:
     """A figure with its interval, or alone where it has none or one of no width."""
     kind = "+.3f" if signed else ".3f"
     if not figure.upper - figure.lower > 1e-9:
@@ -242,7 +242,7 @@ def _choices(sections: Sequence[Section]) -> plots.Lines:
     return found
 
 
-def _map(material: Material, whose: str) -> Part:
+def _map(material: EvalItems, whose: str) -> Part:
     items = material.items
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(len(items))[:_MAPPED])
@@ -274,7 +274,7 @@ def _groups(section: Section, whose: str) -> Part:
     return Part(f"Groups{whose}: {section.protocol}", (f"Largest gaps: {gaps}.",), rows)
 
 
-def _hardest(material: Material) -> list[Question]:
+def _hardest(material: EvalItems) -> list[Question]:
     items = material.items
     if not material.media:
         return []
