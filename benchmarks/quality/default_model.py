@@ -33,7 +33,8 @@ from benchmarks.quality.trial_lists import write_people
 from benchmarks.quality.trial_media import Extract, whole_recordings
 from indexer.runtime.atomic import replacing
 from trainer.data.splits import SPLITS, Split
-from trainer.evaluation.run import EvalRequest, Report, SystemResult
+from trainer.evaluation.results import EvalRequest, Report, SystemResult
+from trainer.evaluation.run import write_report
 from trainer.evaluation.score import Metric
 from trainer.evaluation.section import MODEL
 from trainer.evaluation.systems import Model, ReadyVectors, RunOptions
@@ -113,7 +114,7 @@ def write(out: Path, name: str, exam: Exam, ours: Reaches, theirs: Reaches) -> N
     lists = tuple(found.row.list for found in ours.values())
     request = EvalRequest(lists=lists, tables=(exam.table,), media=exam.media, model=name)
     reached = SystemResult(name, [found.section for found in ours.values()], {})
-    Report(request, sys.argv, [reached]).write(out)
+    write_report(Report(request, sys.argv, [reached]), out)
     told = {"ours": _plain(ours), "theirs": _plain(theirs)}
     with replacing(out / "figures.json") as partial:
         partial.write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
@@ -125,8 +126,8 @@ def _plain(reaches: Reaches) -> dict[str, object]:
             "figures": {
                 key: _numbers(each) for key, each in found.section.rows[MODEL].figures.items()
             },
-            "women": _numbers(found.women.figure()),
-            "men": _numbers(found.men.figure()),
+            "women": _numbers(found.women.with_interval()),
+            "men": _numbers(found.men.with_interval()),
             "women less men": _numbers(found.gap),
             "faults": found.section.faults,
         }

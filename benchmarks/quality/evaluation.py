@@ -154,7 +154,7 @@ def _cost_of_lists(files: Sequence[Path], people: People, rounds: int) -> list[t
             [
                 (
                     _timed(_bare, path, known, rows, scorer.vectors)[0],
-                    _timed(lambda path=path: score(read_list(path, people), scorer).judge())[0],
+                    _timed(lambda path=path: score(read_list(path, people), scorer).metrics())[0],
                 )
                 for path, known in zip(files, protocols, strict=True)
             ]
@@ -203,7 +203,7 @@ def _oracles(path: Path, people: People) -> tuple[str, ...]:
         for key in ("gender", "nationality")
     }
     judged = [
-        score(protocol, Oracle(protocol.items, *(known[key] for key in keys))).judge()
+        score(protocol, Oracle(protocol.items, *(known[key] for key in keys))).metrics()
         for keys in ORACLES.values()
     ]
     figure = next(iter(judged[0].figures))

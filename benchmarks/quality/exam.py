@@ -12,10 +12,10 @@ from tqdm import tqdm
 from benchmarks.quality.trial_folder import Row
 from indexer.types import Modality
 from trainer.evaluation.build_trials import Task, TrialLists
-from trainer.evaluation.compare import apart
-from trainer.evaluation.run import threshold_of
+from trainer.evaluation.compare import difference_of
+from trainer.evaluation.run import choose_threshold
 from trainer.evaluation.score import BootstrapMetric, Metric
-from trainer.evaluation.section import Section, examine
+from trainer.evaluation.section import Section, evaluate_protocol
 from trainer.evaluation.systems import System
 from trainer.protocols.voxceleb_people import read_people
 
@@ -34,18 +34,18 @@ class Found:
     @property
     def figure(self) -> Metric:
         """The row's figure, of all who ask."""
-        return self.reached.figure()
+        return self.reached.with_interval()
 
     @property
     def gap(self) -> Metric:
         """The figure of women who ask less that of men."""
-        return apart(self.women, self.men)
+        return difference_of(self.women, self.men)
 
     def less(self, other: Found) -> Metric:
         """The figure less another's; ValueError where other people were asked about."""
         if self.people != other.people:
             raise ValueError("figures of other people cannot be drawn together")
-        return apart(self.reached, other.reached)
+        return difference_of(self.reached, other.reached)
 
 
 Reaches = dict[str, Found]  # by the row's title
@@ -78,15 +78,15 @@ class Exam:
         return {name: media.path for each in asked for name, media in each.media.items()}
 
     def _ask(self, contender: System, row: Row, asked: Task) -> Found:
-        subject = contender.subject(asked)
+        subject = contender.score(asked)
         if row.within == "face" and self.chosen is not None:
-            threshold = threshold_of(contender, self.chosen, [asked])
+            threshold = choose_threshold(contender, self.chosen, [asked])
             subject = dataclasses.replace(subject, threshold=threshold)
-        section, scored = examine(asked.protocol, subject)
+        section, scored = evaluate_protocol(asked.protocol, subject)
         names = asked.protocol.items.names
-        genders = np.array([self.genders[name] for name in names])[scored.askers()]
+        genders = np.array([self.genders[name] for name in names])[scored.probe_people()]
         reached, women, men = (
-            scored.measure(own).figures[row.figure]
+            scored.bootstrap(own).figures[row.figure]
             for own in (None, genders == "f", genders == "m")
         )
         return Found(row, section, names, reached, women, men)
@@ -105,5 +105,5 @@ def read_exam(folder: Path, rows: Sequence[Row], chosen: Sequence[Row] = ()) -> 
 
 
 def _read(row: Row, table: Path, media: Path) -> Task:
-    (asked,) = TrialLists((row.list,), (table,), media, (row.answer,)).ask()
+    (asked,) = TrialLists((row.list,), (table,), media, (row.answer,)).tasks()
     return asked

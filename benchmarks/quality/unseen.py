@@ -65,7 +65,7 @@ class Unseen:
         """The figures of scores of all voices with all faces."""
         scorer = _TableScorer(table)
         return {
-            name: next(iter(score(protocol, scorer).judge().figures.values()))
+            name: next(iter(score(protocol, scorer).metrics().figures.values()))
             for name, protocol in self.protocols.items()
         }
 
@@ -79,7 +79,7 @@ class Unseen:
         for figure in (PRECISION, ACCURACY):
             scored = [score(self.protocols[f"{figure} {way}"], scorer) for way in WAYS]
             values = np.concatenate([_answers(each) for each in scored])
-            who = np.concatenate([each.askers() for each in scored])
+            who = np.concatenate([each.probe_people() for each in scored])
             found[figure] = np.bincount(who, values, people) / np.bincount(who, minlength=people)
         return found
 
@@ -157,10 +157,10 @@ def _joined(parts: Sequence[Matching]) -> Matching:
 
 def _answers(scored: Scores) -> NDArray[np.float64]:
     """How well each question was answered, 0 to 1."""
-    if isinstance(scored.scores, Ranking):
-        return scored.scores.average_precision
+    if isinstance(scored.values, Ranking):
+        return scored.values.average_precision
     assert isinstance(scored.protocol, Matching)
-    return matching_hits(scored.scores, scored.protocol.truth)
+    return matching_hits(scored.values, scored.protocol.truth)
 
 
 def _of(items: Items, modality: str) -> Ints:
