@@ -24,10 +24,10 @@ from indexer.cache import segment_file
 from indexer.cache.manifest import ATTEMPTS
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
 from indexer.records import Revision
-from indexer.search.exact_index import FaissIndex
+from indexer.search.exact_index import ExactIndex
 from indexer.search.faiss_scan import import_faiss
-from indexer.search.row_filter import Selection
-from indexer.search.segment import Part, alive_in, vectors_at
+from indexer.search.row_filter import RowFilter
+from indexer.search.segment import Segment, vectors_at
 from indexer.search.vector_index import Neighbours, Plan, Rows, prepared
 from indexer.types import Ids, Metric, Space, Vectors
 
@@ -59,41 +59,43 @@ class HnswGraph:
         self._index = index
 
     @classmethod
-    def build(cls, metric: Metric, parts: Sequence[Part]) -> HnswGraph:
+    def build(cls, metric: Metric, segments: Sequence[Segment]) -> HnswGraph:
         """Return a graph of all items of these segments that are not deleted; at least one."""
         faiss = import_faiss()
-        dim = parts[0].vectors.shape[1]
+        dim = segments[0].vectors.shape[1]
         by = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
         index = faiss.index_factory(dim, f"IDMap,HNSW{_LINKS}_SQ8", by)
         faiss.downcast_index(index.index).hnsw.efConstruction = _EF_BUILD
-        rows = np.flatnonzero(np.concatenate([alive_in(part) for part in parts]))
-        index.train(vectors_at(parts, rows[:: max(len(rows) // _SAMPLE, 1)], dim))
+        rows = np.flatnonzero(np.concatenate([segment.live_mask for segment in segments]))
+        index.train(vectors_at(segments, rows[:: max(len(rows) // _SAMPLE, 1)], dim))
         graph = cls(index)
-        graph._add(parts, np.empty(0, np.int64))
+        graph._add(segments, np.empty(0, np.int64))
         return graph
 
-    def updated(self, metric: Metric, parts: Sequence[Part]) -> HnswGraph:
+    def updated(self, metric: Metric, segments: Sequence[Segment]) -> HnswGraph:
         """Return a graph of these segments: this one, a copy with the new items, or a new one.
 
         It is built again when many of its items are deleted, or when it doubles. Threads may go on
         searching this graph.
         """
-        live = np.concatenate([part.ids[part.kept()] for part in parts])
+        live = np.concatenate([segment.ids[segment.live_mask] for segment in segments])
         known = int(np.count_nonzero(np.isin(live, self.ids)))
         if known < (1 - _DELETED_SHARE) * len(self.ids) or len(live) > 2 * known:
-            return HnswGraph.build(metric, parts)
+            return HnswGraph.build(metric, segments)
         if len(live) - known <= NEW_ITEMS:
             return self
         copy = HnswGraph(import_faiss().clone_index(self._index))
-        copy._add(parts, self.ids)
+        copy._add(segments, self.ids)
         return copy
 
-    def _add(self, parts: Sequence[Part], present: Ids) -> None:
-        for part in parts:
-            new = ~np.isin(part.ids, present)
-            new &= True if part.gone is None else ~part.gone
+    def _add(self, segments: Sequence[Segment], present: Ids) -> None:
+        for segment in segments:
+            new = ~np.isin(segment.ids, present)
+            new &= True if segment.deleted is None else ~segment.deleted
             if new.any():
-                self._index.add_with_ids(np.ascontiguousarray(part.vectors[new]), part.ids[new])
+                self._index.add_with_ids(
+                    np.ascontiguousarray(segment.vectors[new]), segment.ids[new]
+                )
 
     @cached_property
     def ids(self) -> Ids:
@@ -147,7 +149,7 @@ class GraphFile:
 
     def update(
         self,
-        parts: Sequence[Part],
+        segments: Sequence[Segment],
         revision: Revision,
         known: Callable[[Revision], bool],
         *,
@@ -157,11 +159,15 @@ class GraphFile:
 
         The caller holds the write lock.
         """
-        if not wanted or not parts:
+        if not wanted or not segments:
             self.clear()
             return
         before, metric = self.usable(known), self._space.metric
-        after = HnswGraph.build(metric, parts) if before is None else before.updated(metric, parts)
+        after = (
+            HnswGraph.build(metric, segments)
+            if before is None
+            else before.updated(metric, segments)
+        )
         if after is not before:
             self.write(after, revision)
 
@@ -243,12 +249,12 @@ class ApproximateIndex:
     where the graph proposes too few candidates.
     """
 
-    def __init__(self, vectors: FaissIndex, graph: HnswGraph) -> None:
+    def __init__(self, vectors: ExactIndex, graph: HnswGraph) -> None:
         self._vectors, self._graph = vectors, graph
 
-    def nearest(self, queries: Vectors, k: int, wanted: Selection | None = None) -> Neighbours:
-        """Return most of the answers of :meth:`FaissIndex.nearest`."""
-        wanted = wanted or self._vectors.selection(None)
+    def nearest(self, queries: Vectors, k: int, wanted: RowFilter | None = None) -> Neighbours:
+        """Return most of the answers of :meth:`ExactIndex.nearest`."""
+        wanted = wanted or self._vectors.row_filter(None)
         plan = self._vectors.plan(wanted)
         depth = -(-(k + SPARE) * plan.total // max(plan.matching, 1))
         deep = depth > DEEPEST * len(self._graph.ids)
@@ -261,7 +267,7 @@ class ApproximateIndex:
         plan = Plan(KIND, plan.matching, plan.total, self._graph.scanned_bytes(depth))
         return self._vectors.ranked(queries, candidates, k, plan)
 
-    def _candidates(self, ids: Ids, wanted: Selection) -> Rows:
+    def _candidates(self, ids: Ids, wanted: RowFilter) -> Rows:
         """The rows of these ids and of new items, as far as the filter has them."""
         present, rows = self._by_id
         ids = np.unique(ids)
@@ -272,10 +278,10 @@ class ApproximateIndex:
     @cached_property
     def _by_id(self) -> tuple[Ids, Rows]:
         """The ids of live items, ascending, and the row of each."""
-        alive = self._vectors.selection(None).rows
-        ids = self._vectors.row_ids[alive]
+        live = self._vectors.row_filter(None).rows
+        ids = self._vectors.row_ids[live]
         order = np.argsort(ids, kind="stable")
-        return ids[order], alive[order]
+        return ids[order], live[order]
 
     @cached_property
     def _unknown(self) -> Rows:

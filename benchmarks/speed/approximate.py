@@ -20,8 +20,8 @@ from benchmarks.speed.measure import SINGLY, TOP
 from benchmarks.speed.world import DIM, Recipe, World
 from benchmarks.tables import Spread, table
 from indexer.approximate import ApproximateIndex, HnswGraph
-from indexer.search.exact_index import FaissIndex
-from indexer.search.segment import Part
+from indexer.search.exact_index import ExactIndex
+from indexer.search.segment import Segment
 from indexer.types import Vectors
 
 
@@ -35,7 +35,7 @@ def main(count: int, work: Path, rounds: int) -> None:
     click.echo(Machine.here(["numpy", "faiss-cpu"]).described() + "\n")
     world = World.made(work, Recipe(count))
     segments = [_segment(world, block) for block in world.blocks(1 << 18)]
-    exact = FaissIndex(DIM, "cosine", "cpu", segments)
+    exact = ExactIndex(DIM, "cosine", "cpu", segments)
     started = time.perf_counter()
     graph = HnswGraph.build("cosine", segments)
     build_s = time.perf_counter() - started
@@ -47,7 +47,7 @@ def main(count: int, work: Path, rounds: int) -> None:
 
     rows = []
     for name, size in (("one query", 1), (f"{len(queries)} queries", len(queries))):
-        seconds: dict[FaissIndex | ApproximateIndex, list[float]] = {exact: [], approximate: []}
+        seconds: dict[ExactIndex | ApproximateIndex, list[float]] = {exact: [], approximate: []}
         for number in range(rounds):
             for index, taken in seconds.items():
                 if size == 1:
@@ -63,13 +63,13 @@ def main(count: int, work: Path, rounds: int) -> None:
     click.echo(table(("", "exact, ms", "approximate, ms", "times as fast"), rows))
 
 
-def _segment(world: World, block: slice) -> Part:
+def _segment(world: World, block: slice) -> Segment:
     ids = np.arange(block.start, block.stop)
     people, faces = world.people[block].astype(np.int64), np.asarray(world.faces[block])
-    return Part.of(ids, people, faces, np.asarray(world.vectors[block]), "cosine")
+    return Segment.of(ids, people, faces, np.asarray(world.vectors[block]), "cosine")
 
 
-def _seconds(index: FaissIndex | ApproximateIndex, queries: Vectors) -> float:
+def _seconds(index: ExactIndex | ApproximateIndex, queries: Vectors) -> float:
     started = time.perf_counter()
     index.nearest(queries, TOP)
     return time.perf_counter() - started

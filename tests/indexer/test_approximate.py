@@ -12,8 +12,8 @@ from indexer.cache.segment_file import UnfitCacheError
 from indexer.errors import BadRequest
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Person, Revision, Stat
-from indexer.search.exact_index import FaissIndex
-from indexer.search.segment import Part
+from indexer.search.exact_index import ExactIndex
+from indexer.search.segment import Segment
 from indexer.search.vector_index import Neighbours
 from tests.helpers.fakes import DIM, SPACE
 from tests.helpers.places import everything
@@ -28,13 +28,13 @@ def vectors_of(ids):
     return (table[np.asarray(ids) % 20] + 0.3 * noise).astype(np.float32)
 
 
-def part(ids):
+def segment(ids):
     ids = np.asarray(ids, np.int64)
-    return Part.of(ids, ids // 2, ids % 2 == 0, vectors_of(ids), "cosine")
+    return Segment.of(ids, ids // 2, ids % 2 == 0, vectors_of(ids), "cosine")
 
 
-def vector_index(parts):
-    return FaissIndex(DIM, "cosine", "cpu", parts)
+def vector_index(segments):
+    return ExactIndex(DIM, "cosine", "cpu", segments)
 
 
 QUERIES = vectors_of(range(2000, 2040))
@@ -57,7 +57,7 @@ def put(index, ids):
                         stat=Stat(i, i),
                         sha256=f"{i:064x}",
                         settings="test",
-                        asked=frozenset({(f"person-{i % 3}", None, 0.0, None)}),
+                        source_keys=frozenset({(f"person-{i % 3}", None, 0.0, None)}),
                     ),
                     [NewItem(f"person-{i % 3}", ("face", "voice")[i % 2], 0.0, None, None, vector)],
                 )
@@ -79,9 +79,9 @@ def files(index):
 
 
 def test_most_of_the_nearest_are_found_and_their_scores_are_exact():
-    parts = [part(range(400)), part(range(400, 600)).without(np.arange(200) < 20)]
-    vectors = vector_index(parts)
-    way = ApproximateIndex(vectors, HnswGraph.build("cosine", parts))
+    segments = [segment(range(400)), segment(range(400, 600)).without(np.arange(200) < 20)]
+    vectors = vector_index(segments)
+    way = ApproximateIndex(vectors, HnswGraph.build("cosine", segments))
     found, right = way.nearest(QUERIES, 10), vectors.nearest(QUERIES, 10)
     assert found.plan.kind == "hnsw"
     assert share_found(found, right) > 0.8
@@ -92,11 +92,11 @@ def test_most_of_the_nearest_are_found_and_their_scores_are_exact():
 
 
 def test_what_came_since_is_found_and_what_went_is_not():
-    before = part(range(500))
+    before = segment(range(500))
     made = HnswGraph.build("cosine", [before])
     gone = np.isin(before.ids, vector_index([before]).nearest(QUERIES[:1], 5).ids)
-    parts = [before.without(gone), part(range(2000, 2010))]
-    found = ApproximateIndex(vector_index(parts), made).nearest(QUERIES[:10], 4)
+    segments = [before.without(gone), segment(range(2000, 2010))]
+    found = ApproximateIndex(vector_index(segments), made).nearest(QUERIES[:10], 4)
     assert found.plan.kind == "hnsw"
     assert found.ids[:, 0].tolist() == list(range(2000, 2010))
     assert not np.isin(found.ids, before.ids[gone]).any()
@@ -108,10 +108,12 @@ def test_what_came_since_is_found_and_what_went_is_not():
     ids=["few match", "none match", "a deep answer", "all that there are"],
 )
 def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(k, matching):
-    parts = [part(range(COUNT))]
-    vectors = vector_index(parts)
-    wanted = vectors.selection(np.arange(COUNT) < matching)
-    found = ApproximateIndex(vectors, HnswGraph.build("cosine", parts)).nearest(QUERIES, k, wanted)
+    segments = [segment(range(COUNT))]
+    vectors = vector_index(segments)
+    wanted = vectors.row_filter(np.arange(COUNT) < matching)
+    found = ApproximateIndex(vectors, HnswGraph.build("cosine", segments)).nearest(
+        QUERIES, k, wanted
+    )
     right = vectors.nearest(QUERIES, k, wanted)
     np.testing.assert_array_equal(found.ids, right.ids)
     assert found.plan == right.plan
@@ -119,47 +121,49 @@ def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(k, matching
 
 def test_too_few_proposed_is_answered_exactly(monkeypatch):
     monkeypatch.setattr(approximate, "SPARE", 0)
-    parts = [part(range(COUNT))]
-    vectors, made = vector_index(parts), HnswGraph.build("cosine", parts)
-    wanted = vectors.selection(~np.isin(parts[0].ids, vectors.nearest(QUERIES, 10).ids))
+    segments = [segment(range(COUNT))]
+    vectors, made = vector_index(segments), HnswGraph.build("cosine", segments)
+    wanted = vectors.row_filter(~np.isin(segments[0].ids, vectors.nearest(QUERIES, 10).ids))
     found = ApproximateIndex(vectors, made).nearest(QUERIES, 5, wanted)
     assert found.plan.kind == "selector"
     np.testing.assert_array_equal(found.ids, vectors.nearest(QUERIES, 5, wanted).ids)
 
 
 def test_an_unselective_filter_is_kept():
-    parts = [part(range(COUNT))]
-    vectors = vector_index(parts)
-    wanted = vectors.selection(parts[0].faces)
-    found = ApproximateIndex(vectors, HnswGraph.build("cosine", parts)).nearest(QUERIES, 5, wanted)
+    segments = [segment(range(COUNT))]
+    vectors = vector_index(segments)
+    wanted = vectors.row_filter(segments[0].faces)
+    found = ApproximateIndex(vectors, HnswGraph.build("cosine", segments)).nearest(
+        QUERIES, 5, wanted
+    )
     assert found.plan.matching == COUNT // 2
     assert (found.ids % 2 == 0).all()
 
 
 def test_a_graph_is_kept_extended_or_built_again_as_its_items_change(monkeypatch):
-    old = part(range(500))
+    old = segment(range(500))
     made = HnswGraph.build("cosine", [old])
-    assert made.updated("cosine", [old, part(range(500, 510))]) is made
+    assert made.updated("cosine", [old, segment(range(500, 510))]) is made
     monkeypatch.setattr(approximate, "NEW_ITEMS", 5)
-    extended = made.updated("cosine", [old, part(range(500, 510))])
+    extended = made.updated("cosine", [old, segment(range(500, 510))])
     assert extended.ids.tolist() == list(range(510))
     assert made.ids.tolist() == list(range(500))  # another thread may be searching it
     again = made.updated("cosine", [old.without(old.ids < 200)])
     assert again.ids.tolist() == list(range(200, 500))
-    doubled = made.updated("cosine", [part(range(100)), part(range(1000, 3000))])
+    doubled = made.updated("cosine", [segment(range(100)), segment(range(1000, 3000))])
     assert doubled.ids.tolist() == [*range(100), *range(1000, 3000)]  # without deleted ones
 
 
-def holding(index, parts):
+def holding(index, segments):
     """Return the files of the index that contain one of these byte strings."""
     content = everything(index.folder)
-    return [path for path, held in content.items() if any(part in held for part in parts)]
+    return [path for path, held in content.items() if any(part in held for part in segments)]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "manifest", "lost"])
 def test_a_damaged_file_is_seen(tmp_path, damage):
     stored = GraphFile(tmp_path, SPACE)
-    stored.write(HnswGraph.build("cosine", [part(range(50))]), Revision(1, "now"))
+    stored.write(HnswGraph.build("cosine", [segment(range(50))]), Revision(1, "now"))
     (path,) = tmp_path.glob("approximate-*")
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -178,7 +182,7 @@ def test_a_damaged_file_is_seen(tmp_path, damage):
         GraphFile(tmp_path, SPACE).read()
 
 
-# As part of an index
+# As segment of an index
 
 
 def test_an_index_is_asked_exactly_unless_told_otherwise(index):
