@@ -1,4 +1,4 @@
-"""How much speech of scripted videos gets the right name, by what the index holds.
+"""AnnotateOptions much speech of scripted videos gets the right name, by what the index holds.
 
 ``python -m benchmarks.annotating_videos --data ../shared/data [--model FILE]``
 
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from avsearch.annotation.pipeline import How, annotate_with
+from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 from avsearch.annotation.turns import Turn
 from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.media.audio import Samples
@@ -86,7 +86,7 @@ class Bench:
         embedder: TrainedEmbedder,
         talkers: Sequence[Talker],
         faces: Mapping[str, Sequence[Path]],
-        how: How,
+        how: AnnotateOptions,
         seed: int,
     ) -> None:
         self._embedder, self._talkers, self._how = embedder, talkers, how
@@ -121,7 +121,7 @@ class Bench:
                         continue
                     how = dataclasses.replace(self._how, faces=faces)
                     with indexed(self._embedder.space, held, known) as index:
-                        found = annotate_with(video, said, index, self._embedder, how)
+                        found = annotate_recording(video, said, index, self._embedder, how)
                     yield (holds, name), rows_of(spoken.turns, found, known)
 
 

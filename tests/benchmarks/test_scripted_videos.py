@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from avsearch.annotation.turns import Turn, diarization
-from avsearch.media.audio import read_sound
+from avsearch.annotation.turns import Turn, build_diarization
+from avsearch.media.audio import read_audio
 from avsearch.media.video import sample_frames
 from benchmarks import annotating_videos as module
 from benchmarks.conversations import Conversation
@@ -19,7 +19,7 @@ COLOURS = {"ann": (250, 10, 10), "bob": (10, 10, 250)}
 
 def spoken() -> Conversation:
     samples = 0.1 * np.sin(np.arange(64_000) / 20)
-    return Conversation(samples.astype(np.float32), diarization(TURNS))
+    return Conversation(samples.astype(np.float32), build_diarization(TURNS))
 
 
 def pictures(folder: Path) -> dict[str, list[Path]]:
@@ -47,4 +47,4 @@ def test_a_video_shows_each_picture_through_its_turn_and_has_the_sound(tmp_path:
         expected = COLOURS["ann"] if time_s < 2 else (60, 60, 60) if time_s < 3 else COLOURS["bob"]
         assert np.abs(pixel - expected).max() < 30
     assert len(middles) == 8
-    assert abs(len(read_sound(path)) / 16_000 - 4) < 0.1
+    assert abs(len(read_audio(path)) / 16_000 - 4) < 0.1
