@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from avsearch.media import Faces
     from trainer.data.dataset import DataSet
     from trainer.data.splits import Split
-    from trainer.training.run import Trained
+    from trainer.training.run import TrainResult
 
 _POSITIVE = click.IntRange(min=1)
 _MORE_THAN_NOUGHT = click.FloatRange(min=0, min_open=True)
@@ -144,13 +144,15 @@ def command(
     one model.
     """
     from trainer.data.dataset import require_both
-    from trainer.data.load import Options, read_data
+    from trainer.data.load import DataOptions, read_data
     from trainer.data.splits import split
-    from trainer.training.config import Request
+    from trainer.training.config import TrainRequest
     from trainer.training.run import train
 
-    request = Request(model=model, out=out, words=words, record=_record(places, how), **options)
-    more = Options(faces, face_private, voice_private, face_encoder, voice_encoder)
+    request = TrainRequest(
+        model=model, out=out, words=words, record=_record(places, how), **options
+    )
+    more = DataOptions(faces, face_private, voice_private, face_encoder, voice_encoder)
     kept = cache or request.folder / "inputs"
 
     def read(settings: Any) -> dict[Split, DataSet]:
@@ -176,7 +178,7 @@ def _record(places: tuple[str, ...], how: str) -> dict[str, Any]:
     }
 
 
-def _print(trained: Trained) -> None:
+def _print(trained: TrainResult) -> None:
     scores = {name: "none" if v is None else f"{v:.3f}" for name, v in trained.scores.items()}
     say(
         f"{trained.model}, {trained.steps} steps on {trained.people['train']} people; kept step "

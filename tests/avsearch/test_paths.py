@@ -27,7 +27,7 @@ from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
 from tests.helpers.making import tone
 from tests.helpers.places import fill
 from trainer.data.prepared_cache import Job, ShardItems, prepare
-from trainer.training.config import Request
+from trainer.training.config import TrainRequest
 
 QUERY = fake_vector("a question")[None]
 FACE = np.full((64, 64, 3), 127, np.uint8)
@@ -194,4 +194,4 @@ def test_prepared_inputs_are_read_from_where_they_were_written(tmp_path, monkeyp
     os.chdir("/")
     for name, level in levels.items():
         np.testing.assert_allclose(rows[name][0] / 32768, level, atol=1e-4)
-    assert Request("adsm", Path("out.safetensors")).out == Path("/out.safetensors")
+    assert TrainRequest("adsm", Path("out.safetensors")).out == Path("/out.safetensors")

@@ -18,10 +18,10 @@ from indexer.errors import BadRequest
 from tests.helpers.toys import Toy, toy_batch
 from tests.helpers.worlds import paired_parts, request, silent
 from trainer.training.distributed import Group, joined
-from trainer.training.loop import Course, NotFinite, Trainer
+from trainer.training.loop import NotFinite, TrainConfig, Trainer
 from trainer.training.run import train
 
-TOGETHER = Schedule(epochs=1, batch=1, critic_every=2)
+TOGETHER = Schedule(epochs=1, batch=1, discriminator_every=2)
 VALUES = [[(1.0, 3.0), (2.0, 8.0)], [(5.0, 1.0), (4.0, 0.5)], [(2.0, 2.0), (6.0, 1.0)]]
 
 
@@ -50,7 +50,7 @@ def toy(group: Group, values: list[list[tuple[float, ...]]]) -> dict[str, Any]:
     model = Toy(TOGETHER)
     if group.rank:  # the first one's weights count
         nn.init.constant_(model.generator, 9.0)
-    trainer = Trainer(model, Course(10, 10), group=group)
+    trainer = Trainer(model, TrainConfig(10, 10), group=group)
     terms = [dict(trainer.turn([toy_batch(*step[group.rank])]).terms) for step in values]
     return {
         "terms": terms,
@@ -60,7 +60,7 @@ def toy(group: Group, values: list[list[tuple[float, ...]]]) -> dict[str, Any]:
 
 def ruined(group: Group) -> str:
     """A NaN that only the second process sees."""
-    trainer = Trainer(Toy(TOGETHER), Course(10, 10), group=group)
+    trainer = Trainer(Toy(TOGETHER), TrainConfig(10, 10), group=group)
     try:
         trainer.turn([toy_batch(float("nan") if group.rank else 1.0)])
     except NotFinite:

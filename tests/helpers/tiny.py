@@ -156,22 +156,22 @@ def paired_features(
 
 def overfit(network: Any, batch: Batch, steps: int) -> list[float]:
     """Train on one batch by the network's schedule; what its terms but the adversary summed to."""
-    players, totals = network.train().optimizers(), []
+    optimizers, totals = network.train().optimizers(), []
     rates = [
         torch.optim.lr_scheduler.LambdaLR(
             each, lambda step: network.schedule().factor(step / steps)
         )
-        for each in (players.generator, players.critic)
+        for each in (optimizers.generator, optimizers.discriminator)
     ]
     for step in range(steps):
         encoded = network.encode(batch)
-        players.critic.zero_grad()
-        network.critic_loss(encoded).backward()
-        players.critic.step()
+        optimizers.discriminator.zero_grad()
+        network.discriminator_loss(encoded).backward()
+        optimizers.discriminator.step()
         terms = network.loss_terms(encoded, batch, Stage(step / steps))
-        players.generator.zero_grad()
+        optimizers.generator.zero_grad()
         sum(terms.values()).backward()
-        players.generator.step()
+        optimizers.generator.step()
         for rate in rates:
             rate.step()
         totals.append(sum(term.item() for name, term in terms.items() if name != "adversary"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avsearch.models.layers.batch import Batch, BatchSide
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 
 
 def toy_batch(*values: float) -> Batch:
@@ -26,7 +26,7 @@ class Toy(nn.Module):
     def __init__(self, schedule: Schedule, rate: float = 0.01, noise: float = 0.0) -> None:
         super().__init__()
         self.generator = nn.Parameter(torch.tensor(1.0))
-        self.critic = nn.Parameter(torch.tensor(1.0))
+        self.discriminator = nn.Parameter(torch.tensor(1.0))
         self.register_buffer("seen", torch.zeros(1))
         self.asked: list[str] = []
         self.stages: list[Stage] = []
@@ -37,12 +37,12 @@ class Toy(nn.Module):
     def schedule(self) -> Schedule:
         return self._schedule
 
-    def optimizers(self) -> Players:
-        return Players(
+    def optimizers(self) -> Optimizers:
+        return Optimizers(
             torch.optim.Adam([self.generator], self._rate)
             if self._noise
             else torch.optim.SGD([self.generator], self._rate),
-            torch.optim.SGD([self.critic], self._rate, momentum=0.9 if self._noise else 0),
+            torch.optim.SGD([self.discriminator], self._rate, momentum=0.9 if self._noise else 0),
         )
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
@@ -52,9 +52,9 @@ class Toy(nn.Module):
         self.seen += mean.detach()
         return {"two": 2 * self.generator * mean, "three": 3 * self.generator * mean}
 
-    def critic_loss(self, encoded: dict[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, encoded: dict[str, Tensor]) -> Tensor:
         self.asked.append("critic")
-        return self.critic * encoded["two"].detach()
+        return self.discriminator * encoded["two"].detach()
 
     def loss_terms(
         self, encoded: dict[str, Tensor], batch: Batch, stage: Stage
@@ -62,7 +62,7 @@ class Toy(nn.Module):
         self.asked.append("generator")
         self.stages.append(stage)
         return {
-            "adversary": self.critic * encoded["two"],
+            "adversary": self.discriminator * encoded["two"],
             "one": encoded["three"],
             "other": 10 * encoded["three"],
         }

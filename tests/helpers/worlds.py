@@ -14,7 +14,7 @@ from avsearch.models.layers.batch import UNKNOWN
 from trainer.data.dataset import DataSet, Side
 from trainer.data.sources import FeatureSource
 from trainer.data.splits import Split, split
-from trainer.training.config import STATE, Request
+from trainer.training.config import STATE, TrainRequest
 
 TINY = {"widths": "8", "dim": "8"}  # a model of features that trains in milliseconds a step
 
@@ -65,9 +65,9 @@ def write_features(path: Path, people: int = 20, each: int = 4, **left_out: bool
     return path
 
 
-def request(out: Path, **changes: Any) -> Request:
+def request(out: Path, **changes: Any) -> TrainRequest:
     """A training of 24 steps that validates every 6."""
-    return Request(
+    return TrainRequest(
         **{"model": "adsm", "out": out, "words": TINY, "steps": 24, "every": 6, "batch": 8}
         | changes
     )

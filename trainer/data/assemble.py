@@ -11,31 +11,31 @@ import numpy as np
 from avsearch.models.layers.batch import UNKNOWN
 from indexer.errors import BadRequest
 from indexer.records import Person
-from trainer.data.dataset import NO_MODALITY, DataSet, Ints, Side, Source
+from trainer.data.dataset import NO_MODALITY, DataSet, InputSource, Ints, Side
 from trainer.data.sources import JoinedSource
 
 GENDERS = {"f": 0, "m": 1}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Items:
+class SourceItems:
     """One modality of a place: a source and, of every row of it, the person's name."""
 
-    source: Source
+    source: InputSource
     people: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class DataSource:
     """What one place of data gives; ``known`` is what its tables say of people, by name."""
 
     name: str  # for messages
-    faces: Items | None
-    voices: Items | None
+    faces: SourceItems | None
+    voices: SourceItems | None
     known: Mapping[str, Person]
 
 
-def assemble(places: Sequence[Place]) -> DataSet:
+def assemble(places: Sequence[DataSource]) -> DataSet:
     """One data set of all places; equal names are one person, numbered in the order of names.
 
     Raises BadRequest for a gender that is neither f nor m, for places that say different things
@@ -50,7 +50,7 @@ def assemble(places: Sequence[Place]) -> DataSet:
     gender_of = np.array([GENDERS.get(gender or "", UNKNOWN) for gender in genders], np.int64)
     country_of = _countries(nationalities)
 
-    def side(items: Sequence[Items], what: str) -> Side:
+    def side(items: Sequence[SourceItems], what: str) -> Side:
         people = np.array([numbers[name] for one in items for name in one.people], np.int64)
         source = _joined([one.source for one in items], what)
         rows = np.arange(len(people))
@@ -59,7 +59,7 @@ def assemble(places: Sequence[Place]) -> DataSet:
     return DataSet(side(faces, "faces"), side(voices, "voices"), tuple(names))
 
 
-def _agreed(places: Sequence[Place], name: str, what: str) -> str | None:
+def _agreed(places: Sequence[DataSource], name: str, what: str) -> str | None:
     """What the places that say something of a person say; they must not differ."""
     found: str | None = None
     for place in places:
@@ -85,7 +85,7 @@ def _countries(nationalities: Sequence[str | None]) -> Ints:
     return np.array([order.index(c) if c is not None else UNKNOWN for c in nationalities], np.int64)
 
 
-def _joined(sources: Sequence[Source], what: str) -> Source:
+def _joined(sources: Sequence[InputSource], what: str) -> InputSource:
     shapes = {source.features for source in sources}
     if not sources:
         raise BadRequest(NO_MODALITY.format(what))

@@ -26,7 +26,7 @@ NO_MODALITY = (
 )
 
 
-class Source(Protocol):
+class InputSource(Protocol):
     """Items of one modality that can be had by their row."""
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Side:
     1 for men, nationalities are numbered with the most frequent first; UNKNOWN where they are.
     """
 
-    source: Source
+    source: InputSource
     rows: Ints  # (n,), in the source
     people: Ints  # (n,)
     labels: Ints  # (n,)

@@ -33,7 +33,7 @@ from indexer.tables.parquet import import_pyarrow, in_words, plain_array, text_o
 from indexer.tables.people import find_people, read_people
 from indexer.types import MODALITIES, Modality
 from indexer.unicode_names import cleaned, normalised
-from trainer.data.assemble import Items, Place
+from trainer.data.assemble import DataSource, SourceItems
 from trainer.data.dataset import DataSet, Side
 from trainer.data.mmap_arrays import Arrays, map_npz, map_safetensors
 from trainer.data.sources import FeatureSource
@@ -44,7 +44,7 @@ _CHECKED_ROWS = 4096  # read at a time when looking for values that are no numbe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Table:
+class FeatureTable:
     """The rows of one modality of a feature file."""
 
     values: NDArray[Any]  # (n, ...)
@@ -52,7 +52,7 @@ class Table:
     people: Sequence[str]
 
 
-def read_feature_file(path: Path) -> dict[Modality, Table]:
+def read_feature_file(path: Path) -> dict[Modality, FeatureTable]:
     """The rows of a feature file by modality.
 
     Raises BadRequest for a file that cannot be read or is cut short, a pickle, and rows that are
@@ -73,7 +73,7 @@ def read_feature_file(path: Path) -> dict[Modality, Table]:
     return tables
 
 
-def write_feature_file(path: Path, tables: Mapping[Modality, Table]) -> None:
+def write_feature_file(path: Path, tables: Mapping[Modality, FeatureTable]) -> None:
     """Save tables as the ``.safetensors`` that :func:`read_feature_file` maps.
 
     Written to a temporary name and renamed.
@@ -88,7 +88,7 @@ def write_feature_file(path: Path, tables: Mapping[Modality, Table]) -> None:
         save_file(arrays, partial, lists)
 
 
-def feature_place(path: Path) -> Place:
+def feature_source(path: Path) -> DataSource:
     """A feature file as a place of data, with the ``people.csv`` beside it.
 
     Raises BadRequest as :func:`read_feature_file` does, and for rows that are not finite or do
@@ -97,10 +97,10 @@ def feature_place(path: Path) -> Place:
     items = {modality: _items(path, rows) for modality, rows in read_feature_file(path).items()}
     table = find_people(path.parent)
     known = {} if table is None else read_people(table)
-    return Place(printable(path), items.get("face"), items.get("voice"), known)
+    return DataSource(printable(path), items.get("face"), items.get("voice"), known)
 
 
-def _items(path: Path, table: Table) -> Items:
+def _items(path: Path, table: FeatureTable) -> SourceItems:
     for row, person in enumerate(table.people):
         if not person:
             raise BadRequest(
@@ -108,10 +108,10 @@ def _items(path: Path, table: Table) -> Items:
                 "that begin with the person's folder."
             )
     _require_finite(path, table)
-    return Items(FeatureSource(table.values, table.paths), table.people)
+    return SourceItems(FeatureSource(table.values, table.paths), table.people)
 
 
-def _require_finite(path: Path, table: Table) -> None:
+def _require_finite(path: Path, table: FeatureTable) -> None:
     for start in range(0, len(table.values), _CHECKED_ROWS):
         finite = np.isfinite(table.values[start : start + _CHECKED_ROWS])
         rows = finite.reshape(len(finite), -1).all(1)
@@ -137,7 +137,7 @@ def with_private(data: DataSet, modality: Modality, path: Path) -> DataSet:
     )
 
 
-def _by_path(side: Side, table: Table, path: Path) -> NDArray[np.float32]:
+def _by_path(side: Side, table: FeatureTable, path: Path) -> NDArray[np.float32]:
     width = int(np.prod(table.values.shape[1:]))
     values = np.asarray(table.values, np.float32).reshape(len(table.paths), width)
     places = collections.defaultdict(list)  # a file may hold several items
@@ -172,7 +172,7 @@ def _arrays(path: Path) -> Arrays:
     return {**tensors, **lists}
 
 
-def _table(path: Path, arrays: Mapping[str, Any], modality: Modality) -> Table:
+def _table(path: Path, arrays: Mapping[str, Any], modality: Modality) -> FeatureTable:
     values = arrays[f"{modality}s"]
     if values.dtype.kind not in "fiu" or values.ndim < 2:
         raise BadRequest(
@@ -183,7 +183,7 @@ def _table(path: Path, arrays: Mapping[str, Any], modality: Modality) -> Table:
     people = [_first_folder(name) for name in paths]
     if f"{modality}_people" in arrays:
         people = _names(path, arrays, f"{modality}_people", len(values))
-    return Table(values, paths, [cleaned(person) for person in people])
+    return FeatureTable(values, paths, [cleaned(person) for person in people])
 
 
 def _names(path: Path, arrays: Mapping[str, Any], name: str, count: int) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Protocol
 from avsearch.media import SAMPLE_RATE, Faces, MediaExtractor
 from indexer.errors import BadRequest, printable
 from indexer.records import Person
-from trainer.data.assemble import Items, Place, assemble
+from trainer.data.assemble import DataSource, SourceItems, assemble
 from trainer.data.dataset import DataSet
-from trainer.data.features import PICKLES, SUFFIXES, feature_place, with_private
+from trainer.data.features import PICKLES, SUFFIXES, feature_source, with_private
 from trainer.data.galleries import find_galleries, gallery_jobs, manifest_jobs
 from trainer.data.onnx_features import OnnxEncoder, encode_entries
 from trainer.data.prepared_cache import Entry, Job, Prepared, ShardItems, prepare
@@ -39,7 +39,7 @@ class InputSizes(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Options:
+class DataOptions:
     """How media are looked into, and files that say more of them."""
 
     faces: Faces = "detect"
@@ -53,7 +53,7 @@ def read_data(
     specs: Sequence[str | Path],
     sizes: InputSizes,
     cache: Path,
-    options: Options | None = None,
+    options: DataOptions | None = None,
     *,
     say: Callable[[str], None] = lambda _: None,
 ) -> DataSet:
@@ -63,7 +63,7 @@ def read_data(
     VoxCeleb, a gallery, or a folder of galleries with a people.csv each. ``say`` is told what
     was refused. Raises BadRequest, in a sentence, for anything that cannot be trained on.
     """
-    options = options or Options()
+    options = options or DataOptions()
     places = [place for spec in specs for place in _places(str(spec), sizes, cache, options, say)]
     data = assemble(places)
     if options.face_private is not None:
@@ -74,12 +74,12 @@ def read_data(
 
 
 def _places(
-    spec: str, sizes: InputSizes, cache: Path, options: Options, say: Callable[[str], None]
-) -> list[Place]:
+    spec: str, sizes: InputSizes, cache: Path, options: DataOptions, say: Callable[[str], None]
+) -> list[DataSource]:
     if spec.partition(":")[0] == NAME:
         found = {spec: synthetic_jobs(parse_synthetic(spec))}
     elif Path(spec).suffix in (*SUFFIXES, *PICKLES):
-        return [feature_place(Path(spec))]
+        return [feature_source(Path(spec))]
     else:
         found = _media_jobs(Path(spec), MediaExtractor(options.faces), say)
     return [_place(name, jobs, sizes, cache, options, say) for name, jobs in found.items()]
@@ -105,9 +105,9 @@ def _place(
     jobs: Jobs,
     sizes: InputSizes,
     cache: Path,
-    options: Options,
+    options: DataOptions,
     say: Callable[[str], None],
-) -> Place:
+) -> DataSource:
     wanted, known = jobs
     face_encoder, voice_encoder = map(_encoder, (options.face_encoder, options.voice_encoder))
     size = (face_encoder and face_encoder.length) or sizes.face_size
@@ -116,7 +116,7 @@ def _place(
     prepared = prepare(wanted, round(size * _ROOM), cache)
     _tell(name, prepared, say)
     faces, voices = prepared.of("face"), prepared.of("voice")
-    return Place(
+    return DataSource(
         name,
         _items(faces, FaceSource(ShardItems(faces), _origins(faces), size), face_encoder),
         _items(voices, VoiceSource(ShardItems(voices), _origins(voices), seconds), voice_encoder),
@@ -130,11 +130,13 @@ def _encoder(path: Path | None) -> OnnxEncoder | None:
 
 def _items(
     entries: Sequence[Entry], source: FaceSource | VoiceSource, encoder: OnnxEncoder | None
-) -> Items | None:
+) -> SourceItems | None:
     if not entries:
         return None
     people = [entry.job.person for entry in entries]
-    return Items(source if encoder is None else encode_entries(entries, source, encoder), people)
+    return SourceItems(
+        source if encoder is None else encode_entries(entries, source, encoder), people
+    )
 
 
 def _origins(entries: Sequence[Entry]) -> list[str]:

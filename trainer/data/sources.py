@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avsearch.models.inputs import face_pixels, voice_windows
 from trainer.data import augment
-from trainer.data.dataset import Ints, Source
+from trainer.data.dataset import InputSource, Ints
 from trainer.data.pcm import waveform
 
 
@@ -118,7 +118,7 @@ class VoiceSource:
 class JoinedSource:
     """Several sources of one kind, the rows of one after those of another."""
 
-    parts: Sequence[Source]
+    parts: Sequence[InputSource]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

@@ -220,10 +220,10 @@ class Lessons(nn.Module):
         sides = {"face": (encoded[0], batch.faces), "voice": (encoded[1], batch.voices)}
         terms = {}
         for name, (vectors, side) in sides.items():
-            assert side.teacher is not None
+            assert side.teacher_embeddings is not None
             terms[f"{name}_identity"] = IDENTITY[name] * self.who[name](vectors, side.people)
             terms[f"{name}_likeness"] = LIKENESS[name] * likeness_loss(
-                vectors, side.teacher, side.labels
+                vectors, side.teacher_embeddings, side.labels
             )
         return terms
 

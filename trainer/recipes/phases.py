@@ -20,14 +20,14 @@ from avsearch.models.checkpoint import save_checkpoint
 from avsearch.models.embed_media import unit_means
 from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.layers.batch import Batch
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 from avsearch.models.papers.adsm import ADSM
 from indexer.types import Vectors
 from trainer.data.pcm import waveform
 from trainer.evaluation.embedding_map import Embeddings, label_map, person_map, same_person_auc
 from trainer.recipes.in_memory import Side, TrainingSet
-from trainer.training.loop import Course, Progress, Trainer, fit
-from trainer.training.prefetch import Ahead
+from trainer.training.loop import Progress, TrainConfig, Trainer, fit
+from trainer.training.prefetch import BatchPrefetcher
 
 _ROWS = 16  # at a time; of 64 windows, activations no longer fit into the caches
 
@@ -55,8 +55,8 @@ class Phase:
         return Schedule(
             epochs=1,
             batch=1,
-            critic_every=turns if self.counts("adversary") else 0,
-            critic_alone=True,
+            discriminator_every=turns if self.counts("adversary") else 0,
+            discriminator_alone=True,
             warmup=self.warmup / self.steps,
             cosine=True,
         )
@@ -90,18 +90,18 @@ def train(
     done = 0
     besides = [] if lessons is None else list(lessons.parameters())
     for phase in phases:
-        players = Players(
+        optimizers = Optimizers(
             torch.optim.AdamW([*model.generator_parameters(), *besides], lr=phase.peak_rate),
             torch.optim.AdamW(model.classifier.parameters(), lr=phase.peak_rate),
         )
         trainer = Trainer(
             _InPhase(model, phase, lessons),
-            Course(phase.steps, every),
+            TrainConfig(phase.steps, every),
             schedule=phase.schedule(model.settings.turns),
-            players=players,
+            optimizers=optimizers,
         )
         keeper = _Keeper(model, watch, done)
-        with Ahead(_PhaseBatches(batches, phase), depth=1) as ahead:
+        with BatchPrefetcher(_PhaseBatches(batches, phase), depth=1) as ahead:
             fit(trainer, ahead, functools.partial(validate, phase), keeper)
         done += phase.steps
     model.load_state_dict(keeper.best)
@@ -117,8 +117,8 @@ class _InPhase(nn.Module):
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.model.encode(batch)
 
-    def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
-        return self.model.critic_loss(encoded)
+    def discriminator_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
+        return self.model.discriminator_loss(encoded)
 
     def loss_terms(
         self, encoded: tuple[Tensor, Tensor], batch: Batch, stage: Stage
@@ -208,8 +208,8 @@ def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) ->
     """
     across = person_map if paired else label_map
     scores = {
-        "voice_to_face_map": across(voices, faces).value,
-        "face_to_voice_map": across(faces, voices).value,
+        "voice_to_face_map": across(voices, faces),
+        "face_to_voice_map": across(faces, voices),
         "face_auc": same_person_auc(faces),
         "voice_auc": same_person_auc(voices),
     }

@@ -22,7 +22,7 @@ from avsearch.models.inputs import SAMPLE_RATE
 from indexer.errors import AvsearchError, BadRequest
 from indexer.runtime import optional_libraries
 from trainer.data.dataset import NO_MODALITY, DataSet
-from trainer.data.features import Table, write_feature_file
+from trainer.data.features import FeatureTable, write_feature_file
 from trainer.data.load import read_data
 
 SECONDS = 10.0
@@ -61,7 +61,7 @@ def smile() -> Extract:
     return extract
 
 
-def attributes(data: DataSet, extract: Extract) -> Table:
+def attributes(data: DataSet, extract: Extract) -> FeatureTable:
     """A row for every file with a voice, of its first voice, in the order of the data.
 
     Raises BadRequest where there are no voices.
@@ -70,7 +70,7 @@ def attributes(data: DataSet, extract: Extract) -> Table:
         raise BadRequest(NO_MODALITY.format("voices"))
     rows = [(path, person, extract(wave)) for path, person, wave in tqdm(_firsts(data))]
     paths, people, values = zip(*rows, strict=True)
-    return Table(np.stack(values), paths, people)
+    return FeatureTable(np.stack(values), paths, people)
 
 
 def _firsts(data: DataSet) -> Iterator[tuple[str, str, NDArray[np.float32]]]:

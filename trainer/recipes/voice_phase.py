@@ -156,7 +156,7 @@ class Keeping(nn.Module):
 
     def forward(self, encoded: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The mean of 1 less the cosine, and the cross-entropy of people by their centres."""
-        wanted, vectors = batch.voices.teacher, encoded[1]
+        wanted, vectors = batch.voices.teacher_embeddings, encoded[1]
         assert wanted is not None
         told = functional.cross_entropy(SHARPNESS * vectors @ self.centres.T, batch.voices.people)
         return {"kept": 1 - (vectors * wanted).sum(1).mean(), "told": TOLD * told}

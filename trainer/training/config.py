@@ -20,7 +20,7 @@ from indexer.errors import BadRequest, printable
 from indexer.runtime.atomic import absolute
 from trainer.data.dataset import DataSet
 from trainer.training.distributed import Group
-from trainer.training.loop import Course, Precision
+from trainer.training.loop import Precision, TrainConfig
 from trainer.training.resume import read_state
 
 STATE = "state.safetensors"
@@ -28,7 +28,7 @@ _VALIDATIONS = 10  # at least so many in a training
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class TrainRequest:
     """What a training is asked for; the model's paper decides what is None.
 
     ``batch`` are items of each modality in a batch, ``each`` of every person in it; ``words`` are
@@ -71,7 +71,7 @@ def model_class(name: str) -> Any:
     return MODELS[name]
 
 
-def check_request(request: Request) -> None:
+def check_request(request: TrainRequest) -> None:
     """Raise BadRequest for what the request alone says is wrong."""
     if request.out.suffix != ".safetensors":
         raise BadRequest(f"--out {printable(request.out)}: name a file that ends in .safetensors.")
@@ -88,7 +88,7 @@ def check_request(request: Request) -> None:
         raise BadRequest("--epochs and --steps say the same thing twice; give one of them.")
 
 
-def device_of(request: Request) -> torch.device:
+def device_of(request: TrainRequest) -> torch.device:
     """Where to train; BadRequest where that, or the precision on it, cannot be had."""
     device = pick_device(request.device)
     if request.precision == "float16" and device.type != "cuda":
@@ -96,7 +96,7 @@ def device_of(request: Request) -> torch.device:
     return device
 
 
-def people_of_batch(request: Request, model: Any, data: DataSet) -> int:
+def people_of_batch(request: TrainRequest, model: Any, data: DataSet) -> int:
     """How many people a batch shows, ``each`` items of either modality of every one.
 
     The paper's batch is made smaller where there are fewer; one that was asked for is not.
@@ -120,18 +120,22 @@ def people_of_batch(request: Request, model: Any, data: DataSet) -> int:
     return people
 
 
-def course_of(request: Request, model: Any, data: DataSet, batch: int, group: Group) -> Course:
+def course_of(
+    request: TrainRequest, model: Any, data: DataSet, batch: int, group: Group
+) -> TrainConfig:
     """How long: an epoch shows as many items as the larger modality has."""
     of_a_step = batch * request.accumulate * group.world
     epoch = math.ceil(max(len(data.faces), len(data.voices)) / of_a_step)
     epochs = model.schedule().epochs if request.epochs is None else request.epochs
     steps = max(1, round(epochs * epoch)) if request.steps is None else request.steps
     every = request.every or max(1, min(epoch, steps // _VALIDATIONS))
-    return Course(steps, every, request.accumulate, request.clip, request.precision, request.rate)
+    return TrainConfig(
+        steps, every, request.accumulate, request.clip, request.precision, request.rate
+    )
 
 
 def config_of(
-    request: Request, model: Any, data: DataSet, people: int, course: Course, group: Group
+    request: TrainRequest, model: Any, data: DataSet, people: int, course: TrainConfig, group: Group
 ) -> dict[str, Any]:
     """What must be the same for a training to be resumed."""
     config = {

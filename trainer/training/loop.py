@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from avsearch.models.layers.batch import Batch
-from avsearch.models.layers.trainable import Players, Schedule, Stage, TrainableModel
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage, TrainableModel
 from trainer.training.distributed import ALONE, Group
-from trainer.training.prefetch import Ahead
+from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.resume import State, optimizer_state, restore_optimizer
 
 Precision = Literal["float32", "bfloat16", "float16"]
-CRITIC = "critic"  # the name its loss has among the terms
+DISCRIMINATOR = "critic"  # the name its loss has among the terms
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Course:
+class TrainConfig:
     """How long a training is, and how its steps are taken.
 
     ``every`` steps there is a validation. ``accumulate`` batches make a step. ``clip`` is the
@@ -71,7 +71,7 @@ class NotFinite(Exception):
         return f"step {self.step} is not finite"
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """What is told of a training."""
 
     def stepped(self, progress: Progress) -> None:
@@ -81,7 +81,7 @@ class Watcher(Protocol):
         """The model was validated; ``best`` says that it has never been better."""
 
 
-class Settling:
+class PlateauDetector:
     """Notices when a loss has stopped falling, by its means over the epochs of a paper."""
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
@@ -126,10 +126,10 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        course: Course,
+        course: TrainConfig,
         *,
         schedule: Schedule | None = None,
-        players: Players | None = None,
+        optimizers: Optimizers | None = None,
         device: torch.device | None = None,
         group: Group = ALONE,
     ) -> None:
@@ -138,11 +138,11 @@ class Trainer:
         self.course, self.group = course, group
         trainable = cast(TrainableModel, self.model)
         self.schedule = schedule or trainable.schedule()
-        self.players = players or trainable.optimizers()
+        self.optimizers = optimizers or trainable.optimizers()
         self.step = 0
         self.settled_at: float | None = None
         self.best: Best | None = None
-        self._settling = Settling(self.schedule, course.steps)
+        self._settling = PlateauDetector(self.schedule, course.steps)
         self._held = {
             player: [p for each in player.param_groups for p in each["params"]]
             for player in self._both
@@ -155,7 +155,7 @@ class Trainer:
 
     @property
     def _both(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-        return self.players.generator, self.players.critic
+        return self.optimizers.generator, self.optimizers.discriminator
 
     # One step.
 
@@ -179,11 +179,11 @@ class Trainer:
         return self._advance(terms)
 
     def _playing(self) -> list[torch.optim.Optimizer]:
-        every = self.schedule.critic_every
+        every = self.schedule.discriminator_every
         critics = every > 0 and self.step % every == 0
-        if critics and self.schedule.critic_alone:
-            return [self.players.critic]
-        return [*self._both] if critics else [self.players.generator]
+        if critics and self.schedule.discriminator_alone:
+            return [self.optimizers.discriminator]
+        return [*self._both] if critics else [self.optimizers.generator]
 
     def _backward(
         self, batch: Batch, playing: list[torch.optim.Optimizer], batches: int
@@ -191,17 +191,17 @@ class Trainer:
         """The gradient of each player's own loss for its own parameters; the terms by name."""
         batch = batch.to(self.device)
         model = cast(TrainableModel, self.model)
-        learns = self.players.generator in playing
+        learns = self.optimizers.generator in playing
         with contextlib.nullcontext() if learns else torch.no_grad(), self._autocast():
             encoded = model.encode(batch)
         encoded = in_float32(encoded)
         terms: dict[str, Tensor] = {}
         if learns:
             terms |= model.loss_terms(encoded, batch, self._stage)
-            self._differentiate(list(terms.values()), self.players.generator, batches)
-        if self.players.critic in playing:
-            terms[CRITIC] = model.critic_loss(encoded)
-            self._differentiate([terms[CRITIC]], self.players.critic, batches)
+            self._differentiate(list(terms.values()), self.optimizers.generator, batches)
+        if self.optimizers.discriminator in playing:
+            terms[DISCRIMINATOR] = model.discriminator_loss(encoded)
+            self._differentiate([terms[DISCRIMINATOR]], self.optimizers.discriminator, batches)
         return terms
 
     def _autocast(self) -> torch.autocast:
@@ -252,7 +252,7 @@ class Trainer:
                 group["lr"] = rate * factor
 
     def _advance(self, terms: dict[str, float]) -> Progress:
-        rate = self.players.generator.param_groups[0]["lr"]
+        rate = self.optimizers.generator.param_groups[0]["lr"]
         self.step += 1
         if self.settled_at is None and self._settling.observe(self.step, terms):
             self.settled_at = self.done
@@ -276,8 +276,8 @@ class Trainer:
     def state(self) -> State:
         """Everything that the next step depends on, but for batches and random numbers."""
         parts = {
-            "generator": optimizer_state(self.players.generator, "generator"),
-            "critic": optimizer_state(self.players.critic, "critic"),
+            "generator": optimizer_state(self.optimizers.generator, "generator"),
+            "critic": optimizer_state(self.optimizers.discriminator, "critic"),
         }
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for part in parts.values():
@@ -303,8 +303,8 @@ class Trainer:
         }
         self.model.load_state_dict(weights)
         for name, player in (
-            ("generator", self.players.generator),
-            ("critic", self.players.critic),
+            ("generator", self.optimizers.generator),
+            ("critic", self.optimizers.discriminator),
         ):
             own = State(state.tensors, state.values["players"][name])
             restore_optimizer(player, name, own)
@@ -318,9 +318,9 @@ class Trainer:
 
 def fit(
     trainer: Trainer,
-    batches: Ahead,
+    batches: BatchPrefetcher,
     validate: Callable[[], Mapping[str, float]],
-    watcher: Watcher,
+    watcher: Callback,
 ) -> None:
     """Train to the end of the course.
 

@@ -33,7 +33,7 @@ class Batches(Protocol):
         """Go on where :meth:`state` was asked."""
 
 
-class Ahead:
+class BatchPrefetcher:
     """Batches with up to ``depth`` of them under way in as many threads.
 
     They come in the order and with the content that they would have had without threads. The

@@ -26,7 +26,7 @@ from trainer.data.dataset import BatchMaker, DataSet
 from trainer.data.splits import Split
 from trainer.training.config import (
     STATE,
-    Request,
+    TrainRequest,
     check_request,
     config_of,
     course_of,
@@ -39,7 +39,7 @@ from trainer.training.distributed import Group, joined
 from trainer.training.logging import LOG, Watch, plain_numbers, tensorboard_is_there
 from trainer.training.loop import NotFinite, Progress, Trainer, fit
 from trainer.training.plots import matplotlib_is_there, plot_curves
-from trainer.training.prefetch import Ahead
+from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.private_attributes import known_shares, require_fitting, sentences
 from trainer.training.resume import (
     State,
@@ -58,7 +58,7 @@ Parts = Mapping[Split, DataSet]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Trained:
+class TrainResult:
     """What a training came to."""
 
     checkpoint: Path
@@ -72,8 +72,8 @@ class Trained:
 
 
 def train(
-    request: Request, read: Callable[[Any], Parts], note: Callable[[str], None]
-) -> Trained | None:
+    request: TrainRequest, read: Callable[[Any], Parts], note: Callable[[str], None]
+) -> TrainResult | None:
     """Train a model and leave its best checkpoint; None in all but the first process of a group.
 
     ``read`` gives the split data for the model's settings, and ``note`` is told what the user
@@ -97,7 +97,7 @@ def train(
         return run.go(say)
 
 
-def _begin_with(request: Request, model: nn.Module, note: Callable[[str], None]) -> None:
+def _begin_with(request: TrainRequest, model: nn.Module, note: Callable[[str], None]) -> None:
     """Give a fresh model the weights that others trained, or say that it has none."""
     if request.face_trunk is not None:
         load_face_trunk(model, request.face_trunk)
@@ -120,7 +120,12 @@ class _Run:
     """One training under way: a model, its data, its loop, and its files."""
 
     def __init__(
-        self, request: Request, model: nn.Module, parts: Parts, device: torch.device, group: Group
+        self,
+        request: TrainRequest,
+        model: nn.Module,
+        parts: Parts,
+        device: torch.device,
+        group: Group,
     ) -> None:
         self.request, self.parts, self.device, self.group = request, parts, device, group
         data = parts["train"]
@@ -131,10 +136,10 @@ class _Run:
         self.course = course_of(request, model, data, people * request.each, group)
         self.trainer = Trainer(model, self.course, device=device, group=group)
         self.config = config_of(request, model, data, people, self.course, group)
-        self.ahead = Ahead.of_device(self.batches, device)
+        self.ahead = BatchPrefetcher.of_device(self.batches, device)
         self.watch: Watch | None = None
 
-    def go(self, note: Callable[[str], None]) -> Trained | None:
+    def go(self, note: Callable[[str], None]) -> TrainResult | None:
         """Start or resume, train to the end, draw the curves."""
         torch.manual_seed(self.request.seed + 1 + self.group.rank)
         with self.ahead:
@@ -224,7 +229,7 @@ class _Run:
             "them, or train with a smaller --rate or with --clip 1."
         )
 
-    def _finish(self, note: Callable[[str], None]) -> Trained:
+    def _finish(self, note: Callable[[str], None]) -> TrainResult:
         best = self.trainer.best
         if best is None:
             raise Diverged("No validation gave a score that is a number; no checkpoint was kept.")
@@ -235,7 +240,7 @@ class _Run:
             plot_curves(log, curves, f"{self.request.model}: {self.request.out.name}")
         else:
             note(_WITHOUT.format("matplotlib", "the curves are"))
-        return Trained(
+        return TrainResult(
             self.request.out,
             self.request.model,
             self.course.steps,

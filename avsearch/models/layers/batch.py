@@ -28,7 +28,7 @@ class BatchSide:
     genders: Tensor  # (n,) int64, UNKNOWN where it is
     nationalities: Tensor  # (n,) int64, UNKNOWN where it is
     private: Tensor | None = None  # (n, p) float32, P2VANet's private attributes, NaN if unknown
-    teacher: Tensor | None = None  # (n, t) float32, unit vectors of a teacher
+    teacher_embeddings: Tensor | None = None  # (n, t) float32, unit vectors of another encoder
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,7 +42,7 @@ class BatchSide:
             change(self.genders),
             change(self.nationalities),
             None if self.private is None else change(self.private),
-            None if self.teacher is None else change(self.teacher),
+            None if self.teacher_embeddings is None else change(self.teacher_embeddings),
         )
 
 

@@ -30,8 +30,10 @@ class Schedule:
 
     epochs: int  # of the paper
     batch: int  # items of each modality in a step
-    critic_every: int = 1  # each such step trains the critic, none if 0
-    critic_alone: bool = False  # whether the generator rests in that step (ADSM, Algorithm 1)
+    discriminator_every: int = 1  # each such step trains the critic, none if 0
+    discriminator_alone: bool = (
+        False  # whether the generator rests in that step (ADSM, Algorithm 1)
+    )
     warmup: float = 0.0  # share of the training in which the rates rise from nought
     drops: tuple[tuple[float, float], ...] = ()
     cosine: bool = False
@@ -66,14 +68,14 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Players:
+class Optimizers:
     """The optimizers of both players; the rate of each group is its full one.
 
     Each parameter that requires a gradient is in exactly one of them.
     """
 
     generator: torch.optim.Optimizer
-    critic: torch.optim.Optimizer
+    discriminator: torch.optim.Optimizer
 
 
 class TrainableModel(Protocol):
@@ -84,13 +86,13 @@ class TrainableModel(Protocol):
     def schedule(self) -> Schedule:
         """The paper's."""
 
-    def optimizers(self) -> Players:
+    def optimizers(self) -> Optimizers:
         """New optimizers, at the paper's full rates."""
 
     def encode(self, batch: Batch) -> Any:
         """What both losses need of a batch, so that it is computed once."""
 
-    def critic_loss(self, encoded: Any) -> Tensor:
+    def discriminator_loss(self, encoded: Any) -> Tensor:
         """What the critic minimises; no gradient of it reaches the generator."""
 
     def loss_terms(self, encoded: Any, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:

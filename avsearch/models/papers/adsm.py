@@ -55,7 +55,7 @@ from avsearch.models.layers.losses import (
     modality_cross_entropy,
     weighted_triplet,
 )
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 
 FACE, VOICE = 0, 1  # the classes of the modality classifier
 
@@ -212,17 +212,17 @@ class ADSM(nn.Module):
         return Schedule(
             epochs=30,
             batch=96,
-            critic_every=self.settings.turns if self.settings.eta else 0,
-            critic_alone=True,
+            discriminator_every=self.settings.turns if self.settings.eta else 0,
+            discriminator_alone=True,
             warmup=6 / 30,
             drops=((9 / 30, 0.1), (12 / 30, 0.1), (15 / 30, 0.1)),
             watched="triplet" if self.settings.centred else "",
             restarts=True,
         )
 
-    def optimizers(self) -> Players:
+    def optimizers(self) -> Optimizers:
         """The generator's and the classifier's optimizer of section 3.5, at their full rates."""
-        return Players(
+        return Optimizers(
             *(
                 torch.optim.SGD(player, lr=1e-2, momentum=0.9, weight_decay=1e-3)
                 for player in (self.generator_parameters(), list(self.classifier.parameters()))
@@ -238,7 +238,7 @@ class ADSM(nn.Module):
         """Embeddings of a batch: faces (n, dim) and voices (m, dim)."""
         return self.embed_face(batch.faces.inputs), self.embed_voice(batch.voices.inputs)
 
-    def critic_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
+    def discriminator_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
         """What the modality classifier minimises, Eq. 7 and 9; no gradient reaches the nets."""
         faces, voices = (side.detach() for side in encoded)
         return self._modality_loss(faces, voices)

@@ -65,7 +65,7 @@ from avsearch.models.layers.losses import (
     row_mean,
     structural_metric,
 )
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 from avsearch.models.layers.tuples import draw_both_ways
 
 FACE, VOICE = 0, 1  # the classes of the discriminator
@@ -273,7 +273,7 @@ class DSANet(nn.Module):
             return self._generate(torch.cat(copies)).chunk(2)
         return [self._generate(torch.cat(copies, 1) if self.settings.enhance else maps)]
 
-    def critic_loss(self, encoded: tuple[list[Tensor], list[Tensor]]) -> Tensor:
+    def discriminator_loss(self, encoded: tuple[list[Tensor], list[Tensor]]) -> Tensor:
         """What the discriminator minimises, Eq. 12-13; no gradient reaches the generator."""
         faces, voices = encoded
         return self._modality_loss([h.detach() for h in faces], [h.detach() for h in voices])
@@ -299,11 +299,11 @@ class DSANet(nn.Module):
         return Schedule(
             epochs=50,
             batch=50 if self.settings.task == "matching" else 128,
-            critic_every=1 if self.settings.adversary else 0,
+            discriminator_every=1 if self.settings.adversary else 0,
             drops=((1 / 2, 0.1), (5 / 6, 0.1)),
         )
 
-    def optimizers(self) -> Players:
+    def optimizers(self) -> Optimizers:
         """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-A."""
         nets = nn.ModuleList([self.face_trunk, self.voice_trunk, self.generator, self.centres])
         adam = functools.partial(
@@ -313,7 +313,7 @@ class DSANet(nn.Module):
             {"params": list(nets.parameters())},
             {"params": list(self.head.parameters()), "lr": self.settings.head_rate},
         ]
-        return Players(adam(groups), adam(self.discriminator.parameters()))
+        return Optimizers(adam(groups), adam(self.discriminator.parameters()))
 
     def _modality_loss(self, faces: list[Tensor], voices: list[Tensor]) -> Tensor:
         """Eq. 12, summed over the streams, Eq. 13."""

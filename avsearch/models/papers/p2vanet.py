@@ -68,7 +68,7 @@ from avsearch.models.layers.losses import (
     row_mean,
 )
 from avsearch.models.layers.private_attributes import AttributeTokens, CrossTransformer
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 from avsearch.models.layers.tuples import draw_both_ways
 from indexer.types import Modality
 
@@ -287,7 +287,7 @@ class P2VANet(nn.Module):
         voices, voice_loss = self._voice(batch.voices.inputs, batch.voices.private)
         return Encoded(faces, voices, face_loss + voice_loss)
 
-    def critic_loss(self, encoded: Encoded) -> Tensor:
+    def discriminator_loss(self, encoded: Encoded) -> Tensor:
         """What the discriminator minimises, Eq. 5; no gradient reaches the generators."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach())
 
@@ -336,11 +336,11 @@ class P2VANet(nn.Module):
         return Schedule(
             epochs=50,
             batch=64,
-            critic_every=1 if self.settings.adversary else 0,
+            discriminator_every=1 if self.settings.adversary else 0,
             drops=((1 / 2, 0.1), (5 / 6, 0.1)),
         )
 
-    def optimizers(self) -> Players:
+    def optimizers(self) -> Optimizers:
         """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-B."""
         adam = functools.partial(torch.optim.Adam, betas=(0.9, 0.999), weight_decay=5e-4)
         values = self.settings
@@ -355,4 +355,6 @@ class P2VANet(nn.Module):
             for part, rate in parts
             if part is not None
         ]
-        return Players(adam(groups), adam(self.discriminator.parameters(), lr=values.critic_rate))
+        return Optimizers(
+            adam(groups), adam(self.discriminator.parameters(), lr=values.critic_rate)
+        )

@@ -43,7 +43,7 @@ from avsearch.models.layers.backbones import FrozenFeatures, resnet18, se_resnet
 from avsearch.models.layers.batch import Batch
 from avsearch.models.layers.frontends import LogMels, scale_pixels
 from avsearch.models.layers.losses import identity_alignment, modality_cross_entropy, pair_distances
-from avsearch.models.layers.trainable import Players, Stage
+from avsearch.models.layers.trainable import Optimizers, Stage
 from avsearch.models.layers.tuples import Tuples, draw_both_ways
 from indexer.types import MODALITIES, Modality
 
@@ -286,7 +286,7 @@ class PairNetwork(nn.Module, abc.ABC):
             matched.append(Matched(drawn[at], *rows, similarities))
         return Encoded(face_maps, voice_maps, torch.cat(faces), torch.cat(voices), matched)
 
-    def critic_loss(self, encoded: Encoded) -> Tensor:
+    def discriminator_loss(self, encoded: Encoded) -> Tensor:
         """What the discriminator minimises; no gradient reaches the rest. ACIENet Eq. 19."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach(), FACE, VOICE)
 
@@ -301,12 +301,12 @@ class PairNetwork(nn.Module, abc.ABC):
                 terms[name] = terms[name] + cost
         return terms
 
-    def optimizers(self) -> Players:
+    def optimizers(self) -> Optimizers:
         """Adam, at the papers' rates times ``rate``."""
         trunks = [*self.face_trunk.parameters(), *self.voice_trunk.parameters()]
         matcher = list(self.matcher.parameters())
-        critic = list(self.discriminator.parameters())
-        others = {id(each) for each in (*trunks, *matcher, *critic)}
+        discriminator = list(self.discriminator.parameters())
+        others = {id(each) for each in (*trunks, *matcher, *discriminator)}
         rest = [each for each in self.parameters() if id(each) not in others]
         rate = self.settings.rate
         groups = [
@@ -314,9 +314,9 @@ class PairNetwork(nn.Module, abc.ABC):
             {"params": rest, "lr": MODULE_RATE * rate},
             {"params": matcher, "lr": MATCHER_RATE * rate},
         ]
-        return Players(
+        return Optimizers(
             torch.optim.Adam(groups, weight_decay=5e-4),
-            torch.optim.Adam(critic, lr=MODULE_RATE * rate, weight_decay=5e-4),
+            torch.optim.Adam(discriminator, lr=MODULE_RATE * rate, weight_decay=5e-4),
         )
 
     def _draw(self, batch: Batch) -> Iterator[Drawn]:

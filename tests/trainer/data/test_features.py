@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from indexer.errors import BadRequest
 from tests.helpers.sides import numbered_set
 from trainer.data.assemble import assemble
-from trainer.data.features import feature_place, read_feature_file, with_private
+from trainer.data.features import feature_source, read_feature_file, with_private
 from trainer.data.sources import FeatureSource
 
 FACES = np.arange(24, dtype=np.float32).reshape(4, 6)
@@ -86,7 +86,7 @@ def test_vectors_stored_as_they_are_are_mapped_and_not_read(tmp_path):
 
 def test_a_file_and_its_table_make_a_data_set(tmp_path):
     (tmp_path / "people.csv").write_text("person,gender,nationality\nann,f,Peru\nbob,m,\n")
-    data = assemble([feature_place(npz(tmp_path / "f.npz"))])
+    data = assemble([feature_source(npz(tmp_path / "f.npz"))])
     assert data.names == ("ann", "bob")
     assert data.faces.people.tolist() == [0, 0, 1, 1]
     assert data.voices.people.tolist() == [1, 0, 0]
@@ -100,7 +100,7 @@ def test_files_of_one_modality_each_are_joined_by_the_names_of_people(tmp_path):
     faces = npz(tmp_path / "a.npz", voices=None)
     voices = npz(tmp_path / "b.npz", faces=None)
     more = npz(tmp_path / "c.npz", voices=None, face_paths=np.array(["cid/1"] * 4))
-    data = assemble([feature_place(file) for file in (faces, voices, more)])
+    data = assemble([feature_source(file) for file in (faces, voices, more)])
     assert data.names == ("ann", "bob", "cid")
     assert data.faces.people.tolist() == [0, 0, 1, 1, 2, 2, 2, 2]
     rows = np.array([5, 0, 7])
@@ -110,7 +110,7 @@ def test_files_of_one_modality_each_are_joined_by_the_names_of_people(tmp_path):
 
 def test_people_may_be_named_where_paths_do_not_say(tmp_path):
     file = npz(tmp_path / "f.npz", face_people=np.array(list("wxyz")), voices=None)
-    assert list(feature_place(file).faces.people) == list("wxyz")
+    assert list(feature_source(file).faces.people) == list("wxyz")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_people_may_be_named_where_paths_do_not_say(tmp_path):
 def test_a_file_that_is_wrong_is_refused_with_a_reason(tmp_path, changes, reason):
     file = npz(tmp_path / "f.npz", **changes)
     with pytest.raises(BadRequest, match=rf"f\.npz.*{reason}"):
-        feature_place(file)
+        feature_source(file)
 
 
 def test_a_pickle_is_refused_and_not_opened(tmp_path):
@@ -140,7 +140,7 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path):
 
     (tmp_path / "f.pkl").write_bytes(pickle.dumps({"a": Bomb()}))
     with pytest.raises(BadRequest, match="is a pickle, which may run any code"):
-        feature_place(tmp_path / "f.pkl")
+        feature_source(tmp_path / "f.pkl")
     assert not (tmp_path / "went off").exists()
 
 
@@ -204,21 +204,21 @@ def test_vectors_of_different_lengths_are_refused(tmp_path):
 
 
 def test_features_of_different_shapes_do_not_join(tmp_path):
-    first = feature_place(npz(tmp_path / "a.npz"))
-    second = feature_place(npz(tmp_path / "b.npz", faces=FACES[:, :5]))
+    first = feature_source(npz(tmp_path / "a.npz"))
+    second = feature_source(npz(tmp_path / "b.npz", faces=FACES[:, :5]))
     with pytest.raises(BadRequest, match=r"faces of the data are of different shapes: \(5,\)"):
         assemble([first, second])
 
 
 def test_a_set_without_voices_is_refused(tmp_path):
     with pytest.raises(BadRequest, match="The data holds no voices"):
-        assemble([feature_place(npz(tmp_path / "a.npz", voices=None))])
+        assemble([feature_source(npz(tmp_path / "a.npz", voices=None))])
 
 
 def test_a_gender_that_is_none_is_refused_by_name(tmp_path):
     (tmp_path / "people.csv").write_text("person,gender\nann,x\n")
     with pytest.raises(BadRequest, match=r"f.npz: the gender of ann is 'x'; write f or m"):
-        assemble([feature_place(npz(tmp_path / "f.npz"))])
+        assemble([feature_source(npz(tmp_path / "f.npz"))])
 
 
 def test_places_that_contradict_each_other_are_refused(tmp_path):
@@ -227,7 +227,7 @@ def test_places_that_contradict_each_other_are_refused(tmp_path):
         (tmp_path / folder / "people.csv").write_text(f"person,gender\nann,{gender}\n")
         npz(tmp_path / folder / "f.npz")
     with pytest.raises(BadRequest, match="the gender of ann is 'm', but other data says 'f'"):
-        assemble([feature_place(tmp_path / folder / "f.npz") for folder in "ab"])
+        assemble([feature_source(tmp_path / folder / "f.npz") for folder in "ab"])
 
 
 def test_nationalities_are_numbered_by_how_many_have_them(tmp_path):
@@ -237,7 +237,7 @@ def test_nationalities_are_numbered_by_how_many_have_them(tmp_path):
         "person,nationality\n"
         + "".join(f"{who},{countries.get(who, 'Fiji')}\n" for who in ("ann", "bob", "cid", "dan"))
     )
-    data = assemble([feature_place(npz(tmp_path / "f.npz", face_paths=paths))])
+    data = assemble([feature_source(npz(tmp_path / "f.npz", face_paths=paths))])
     assert data.faces.nationalities.tolist() == [2, 1, 0, 0]
 
 

@@ -9,13 +9,13 @@ import pytest
 from indexer.errors import BadRequest
 from tests.helpers.sides import numbered_set
 from trainer.data.dataset import BatchMaker
-from trainer.data.features import feature_place
-from trainer.data.load import Options, read_data
+from trainer.data.features import feature_source
+from trainer.data.load import DataOptions, read_data
 from trainer.data.splits import split
 from trainer.data.synthetic.world import World, write_gallery
 
 SIZES = SimpleNamespace(face_size=32, voice_seconds=0.5)
-WHOLE = Options(faces="whole")
+WHOLE = DataOptions(faces="whole")
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +122,12 @@ def test_features_and_private_attributes_are_read_by_the_same_door(tmp_path):
         voice_paths=["ann/2", "bob/2"],
     )
     np.savez(tmp_path / "p.npz", voices=np.full((1, 5), 2.0), voice_paths=["bob/2"])
-    options = Options(voice_private=tmp_path / "p.npz")
+    options = DataOptions(voice_private=tmp_path / "p.npz")
     data = read_data([tmp_path / "f.npz"], SIZES, tmp_path / "cache", options)
     assert data.faces.private is None
     assert data.voices.private is not None
     assert data.voices.private[1].tolist() == [2.0] * 5
-    assert feature_place(tmp_path / "f.npz").voices is not None
+    assert feature_source(tmp_path / "f.npz").voices is not None
     assert not (tmp_path / "cache").exists()
 
 

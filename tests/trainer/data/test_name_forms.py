@@ -18,7 +18,7 @@ from indexer.errors import BadRequest
 from indexer.records import Person
 from tests.helpers.making import tone, write_wav
 from trainer.data.assemble import assemble
-from trainer.data.features import feature_place, with_private
+from trainer.data.features import feature_source, with_private
 from trainer.data.galleries import find_galleries, gallery_jobs
 from trainer.data.splits import read_split, split
 from trainer.data.voxceleb import voxceleb_jobs
@@ -46,7 +46,7 @@ def features(path: Path) -> Path:
 def test_features_tables_and_splits_agree_on_a_name(tmp_path, form):
     path = features(tmp_path / "f.npz")
     (tmp_path / "people.csv").write_text(f"person,gender\n{form},f\nbob,m\n")
-    data = assemble([feature_place(path)])
+    data = assemble([feature_source(path)])
     assert set(data.names) == {NFC, "bob", "cid"}
     assert (data.faces.genders == 0).sum() == 2
     material = material_of_features(path)
@@ -58,7 +58,7 @@ def test_features_tables_and_splits_agree_on_a_name(tmp_path, form):
 
 @FORMS
 def test_private_attributes_are_found_by_the_path_in_any_form(tmp_path, form):
-    data = assemble([feature_place(features(tmp_path / "f.npz"))])
+    data = assemble([feature_source(features(tmp_path / "f.npz"))])
     table = {"faces": np.ones((1, 2), "f4")}
     save_file(table, tmp_path / "private.safetensors", {"face_paths": f'["{form}/0.jpg"]'})
     private = with_private(data, "face", tmp_path / "private.safetensors").faces.private
@@ -131,7 +131,7 @@ def test_labels_of_turns_are_people_in_any_form(form):
 
 @FORMS
 def test_a_split_by_file_places_everybody_whatever_the_form(tmp_path, form):
-    data = assemble([feature_place(features(tmp_path / "f.npz"))])
+    data = assemble([feature_source(features(tmp_path / "f.npz"))])
     (tmp_path / "split.txt").write_text(f"{form},train\nbob,train\ncid,val\n")
     with pytest.raises(BadRequest, match="The validation side"):  # one is too few, but is placed
         split(data, str(tmp_path / "split.txt"))

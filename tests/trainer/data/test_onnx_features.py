@@ -10,7 +10,7 @@ import pytest
 
 from indexer.errors import BadRequest
 from tests.helpers.onnx_files import write_linear
-from trainer.data.load import Options, read_data
+from trainer.data.load import DataOptions, read_data
 from trainer.data.onnx_features import Encoder, OnnxEncoder, encode_entries
 from trainer.data.prepared_cache import ShardItems, prepare
 from trainer.data.sources import FaceSource
@@ -77,7 +77,10 @@ def test_a_data_set_is_encoded_by_the_networks_named(tmp_path):
     face = write_linear(tmp_path / "f.onnx", FACE, [3, 16, 16])
     voice = write_linear(tmp_path / "v.onnx", VOICE, [4000])
     data = read_data(
-        [SPEC], SIZES, tmp_path / "cache", Options("whole", face_encoder=face, voice_encoder=voice)
+        [SPEC],
+        SIZES,
+        tmp_path / "cache",
+        DataOptions("whole", face_encoder=face, voice_encoder=voice),
     )
     plain = read_data([SPEC], SimpleNamespace(face_size=16, voice_seconds=0.25), tmp_path / "cache")
     rows = np.array([3, 9])

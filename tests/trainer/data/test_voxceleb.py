@@ -11,7 +11,7 @@ from PIL import Image
 
 from avsearch.media import MediaExtractor
 from indexer.errors import BadRequest
-from trainer.data.load import Options, read_data
+from trainer.data.load import DataOptions, read_data
 from trainer.data.splits import read_split, split, split_by_letter
 from trainer.data.synthetic.world import World
 from trainer.data.voxceleb import voxceleb_jobs
@@ -124,7 +124,7 @@ def test_a_tree_of_voxceleb1_is_read_and_split_by_letter(tmp_path):
         soundfile.write(sound, world.speak(world.person(at), 0, 2.0), 16000)
         Image.fromarray(world.draw_face(world.person(at), 0)).save(picture)
     sizes = SimpleNamespace(face_size=24, voice_seconds=0.5)
-    data = read_data([tmp_path], sizes, tmp_path / "cache", Options(faces="whole"))
+    data = read_data([tmp_path], sizes, tmp_path / "cache", DataOptions(faces="whole"))
     parts = split(data, "letters")
     people = {side: [part.names[n] for n in part.people] for side, part in parts.items()}
     assert people == {"validation": names[:2], "test": names[2:4], "train": names[4:]}

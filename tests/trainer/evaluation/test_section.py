@@ -13,15 +13,20 @@ from indexer.types import Media
 from tests.helpers.fakes import FakeEmbedder
 from tests.trainer.evaluation.test_score import PEOPLE, perfect, world_items
 from trainer.evaluation.batch_audit import audit_embedder
-from trainer.evaluation.build_trials import Wanted, protocols_of
-from trainer.evaluation.items import Material
-from trainer.evaluation.run import Reached, Report, Request, run
-from trainer.evaluation.section import Subject, evaluate
+from trainer.evaluation.build_trials import ProtocolSpec, generate_protocols
+from trainer.evaluation.items import EvalItems
+from trainer.evaluation.results import EvalRequest, Report, SystemResult
+from trainer.evaluation.run import run, write_report
+from trainer.evaluation.section import ScoredSystem, evaluate_protocol
 
 ATTRIBUTES = {
     f"p{number}": {"gender": "fm"[number % 2], "nationality": "abc"[number % 3]}
     for number in range(PEOPLE)
 }
+
+
+def evaluate(protocols, system):
+    return [evaluate_protocol(each, system)[0] for each in protocols]
 
 
 @pytest.fixture
@@ -31,8 +36,8 @@ def items():
 
 @pytest.fixture
 def protocols(items):
-    wanted = Wanted(("verification", "1:3", "retrieval"), ("V-F", "F-F"), ("U", "G"))
-    return protocols_of(items, ATTRIBUTES, wanted)
+    wanted = ProtocolSpec(("verification", "1:3", "retrieval"), ("V-F", "F-F"), ("U", "G"))
+    return generate_protocols(items, ATTRIBUTES, wanted)
 
 
 def test_every_kind_direction_and_stratum_is_made(protocols):
@@ -48,10 +53,10 @@ def test_every_kind_direction_and_stratum_is_made(protocols):
 def test_beside_the_model_stand_chance_and_what_attributes_alone_give(items, protocols):
     sections = {
         section.protocol: section
-        for section in evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
+        for section in evaluate(protocols, ScoredSystem(perfect(items), ATTRIBUTES))
     }
     section = sections["1:3 V-F G"]
-    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    values = {name: metrics.figures["accuracy"].value for name, metrics in section.rows.items()}
     assert values["model"] == 1
     assert values["chance"] == values["knows gender"] == pytest.approx(1 / 3)
     assert 1 / 3 < values["knows gender and nationality"] < 1
@@ -61,7 +66,7 @@ def test_beside_the_model_stand_chance_and_what_attributes_alone_give(items, pro
 
 
 def test_groups_and_gaps_are_of_the_main_figure(items, protocols):
-    section = evaluate(protocols[:1], Subject(perfect(items), ATTRIBUTES))[0]
+    section = evaluate(protocols[:1], ScoredSystem(perfect(items), ATTRIBUTES))[0]
     assert section.main == "AUC"
     assert set(section.groups) == {"gender", "nationality", "both"}
     assert set(section.groups["both"]) == {f"{g}, {n}" for g in "fm" for n in "abc"}
@@ -69,10 +74,12 @@ def test_groups_and_gaps_are_of_the_main_figure(items, protocols):
 
 
 def test_a_verification_says_what_its_scores_cost_as_evidence(items, protocols):
-    calibrated = Subject(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
-    plain = Subject(perfect(items), ATTRIBUTES)
-    for subject, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
-        sections = evaluate(protocols[:2], subject)
+    calibrated = ScoredSystem(
+        perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)}
+    )
+    plain = ScoredSystem(perfect(items), ATTRIBUTES)
+    for system, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
+        sections = evaluate(protocols[:2], system)
         figures = sections[0].rows["model"].figures
         assert list(figures)[-len(names) :] == names
         assert all(figures[name].value == pytest.approx(0, abs=1e-9) for name in names)
@@ -84,19 +91,19 @@ def test_a_calibration_says_nothing_of_pairs_that_share_a_gender(items, protocol
     genders = np.array([ATTRIBUTES[items.names[who]]["gender"] for who in items.people])
     alike = genders[pairs.first] == genders[pairs.second]
     by_gender = dataclasses.replace(pairs, same=alike)
-    subject = Subject(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
-    assert "Cllr" not in evaluate([by_gender], subject)[0].rows["model"].figures
+    system = ScoredSystem(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
+    assert "Cllr" not in evaluate([by_gender], system)[0].rows["model"].figures
 
 
 def test_people_of_the_training_are_listed(items, protocols):
-    subject = Subject(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
-    assert evaluate(protocols[:1], subject)[0].seen == ["p3"]
+    system = ScoredSystem(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
+    assert evaluate(protocols[:1], system)[0].seen == ["p3"]
 
 
 def test_the_share_of_right_answers_from_the_askers_own_recording_is_counted(items):
     shared = world_items(videos=True)
-    made = protocols_of(shared, {}, Wanted(("1:2",), ("V-F",), ("U",)))
-    assert evaluate(made, Subject(perfect(shared), {}))[0].same_recording == 0  # none is made
+    made = generate_protocols(shared, {}, ProtocolSpec(("1:2",), ("V-F",), ("U",)))
+    assert evaluate(made, ScoredSystem(perfect(shared), {}))[0].same_recording == 0  # none is made
 
 
 class Neighbourly(FakeEmbedder):
@@ -118,17 +125,17 @@ def test_an_embedder_that_leans_on_its_batch_makes_every_figure_invalid(items, p
     assert honest.passed
     assert any(fault.startswith("vectors, batches of 1:") for fault in leaning.faults)
     for found, valid in ((leaning, False), (honest, True)):
-        subject = Subject(perfect(items), ATTRIBUTES, embedder=found)
-        assert [section.valid for section in evaluate(protocols, subject)] == [valid] * len(
+        system = ScoredSystem(perfect(items), ATTRIBUTES, embedder=found)
+        assert [section.valid for section in evaluate(protocols, system)] == [valid] * len(
             protocols
         )
 
 
 def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, tmp_path):
-    sections = evaluate(protocols, Subject(perfect(items), ATTRIBUTES))
-    material = Material(items, perfect(items), ATTRIBUTES, {})
-    reached = Reached("adsm", sections, {"": material})
-    Report(Request(), ["avsearch", "evaluate"], [reached]).write(tmp_path / "out")
+    sections = evaluate(protocols, ScoredSystem(perfect(items), ATTRIBUTES))
+    evaluated = EvalItems(items, perfect(items), ATTRIBUTES, {})
+    result = SystemResult("adsm", sections, {"": evaluated})
+    write_report(Report(EvalRequest(), ["avsearch", "evaluate"], [result]), tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["report.html", "report.json"]
     found = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -144,7 +151,7 @@ def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, 
 def test_a_list_without_its_media_is_said(tmp_path):
     (tmp_path / "list.txt").write_text("id1/a.wav id1/a.jpg id2/a.jpg\n")
     with pytest.raises(BadRequest, match="name them with --media or --features"):
-        run(Request(lists=(tmp_path / "list.txt",)))
+        run(EvalRequest(lists=(tmp_path / "list.txt",)))
 
 
 @pytest.fixture
@@ -163,9 +170,11 @@ def features(items, tmp_path):
 
 
 def test_ready_vectors_are_evaluated_on_protocols_made_of_them(features):
-    report = run(Request(features=features, kinds=("1:3",), directions=("V-F",), strata=("GN",)))
+    report = run(
+        EvalRequest(features=features, kinds=("1:3",), directions=("V-F",), strata=("GN",))
+    )
     (section,) = report.sections
-    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    values = {name: metrics.figures["accuracy"].value for name, metrics in section.rows.items()}
     assert values == pytest.approx(
         {"model": 1, "chance": 1 / 3, "knows gender": 1 / 3, "knows gender and nationality": 1 / 3}
     )
@@ -173,16 +182,16 @@ def test_ready_vectors_are_evaluated_on_protocols_made_of_them(features):
 
 def test_ready_vectors_are_evaluated_on_a_list(features, tmp_path):
     (tmp_path / "list.txt").write_text("p1/0.wav p1/0.jpg p2/0.jpg\np2/1.wav p2/0.jpg p3/0.jpg\n")
-    report = run(Request(features=features, lists=(tmp_path / "list.txt",)))
+    report = run(EvalRequest(features=features, lists=(tmp_path / "list.txt",)))
     assert report.sections[0].rows["model"].figures["accuracy"].value == 1
-    report.write(tmp_path / "out")
+    write_report(report, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_a_list_that_names_media_without_vectors_is_said(features, tmp_path):
     (tmp_path / "list.txt").write_text("p1/0.wav p1/0.jpg p2/9.jpg\n")
     with pytest.raises(BadRequest, match=r"have no vector, 'p2/9\.jpg' the first"):
-        run(Request(features=features, lists=(tmp_path / "list.txt",)))
+        run(EvalRequest(features=features, lists=(tmp_path / "list.txt",)))
 
 
 def test_vectors_of_two_lengths_are_not_of_one_space(tmp_path):
@@ -194,4 +203,4 @@ def test_vectors_of_two_lengths_are_not_of_one_space(tmp_path):
         voice_paths=["a/1.wav"],
     )
     with pytest.raises(BadRequest, match="not vectors of one space"):
-        run(Request(features=tmp_path / "f.npz"))
+        run(EvalRequest(features=tmp_path / "f.npz"))

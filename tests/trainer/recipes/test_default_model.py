@@ -89,7 +89,7 @@ def test_features_are_of_the_items_that_are_drawn():
             at = ((side.inputs[:, 0] - base).long() // 2) % 8
             assert side.people.tolist() == given.people[at].tolist()
             assert side.labels.tolist() == given.labels[at].tolist()
-            assert np.array_equal(side.teacher.numpy(), given.taught[at])
+            assert np.array_equal(side.teacher_embeddings.numpy(), given.taught[at])
             seen |= set(((side.inputs[:, 0] - base).long() // 16).tolist())
     assert seen == {0, 1, 2}
 

@@ -120,6 +120,6 @@ def test_batches_are_of_stretches_of_several_people(model):
     there = phase.where_they_lie(model, spoken())
     batch = phase.Recordings(there, 128, seed=0).make(0, 0.25)
     assert batch.voices.inputs.shape == (phase.PEOPLE * phase.EACH, 4000)
-    for person, taught in zip(batch.voices.people, batch.voices.teacher, strict=True):
+    for person, taught in zip(batch.voices.people, batch.voices.teacher_embeddings, strict=True):
         own = torch.from_numpy(there.taught[there.people == int(person)])
         assert (own == taught).all(1).any()

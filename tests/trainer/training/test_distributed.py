@@ -20,7 +20,7 @@ from tests.helpers import partners
 from tests.helpers.toys import Toy, toy_batch
 from tests.helpers.worlds import left_by
 from trainer.training.distributed import ALONE, Group, joined
-from trainer.training.loop import Course, Trainer
+from trainer.training.loop import TrainConfig, Trainer
 
 ROOT = Path(partners.__file__).parents[2]
 
@@ -89,7 +89,7 @@ def test_the_first_ones_values_of_every_kind_reach_both(found):
 
 def test_two_halves_train_as_the_doubled_batch_does(found):
     model = Toy(partners.TOGETHER)
-    trainer = Trainer(model, Course(10, 10))
+    trainer = Trainer(model, TrainConfig(10, 10))
     terms = [
         trainer.turn([toy_batch(*(value for half in step for value in half))]).terms
         for step in partners.VALUES
@@ -98,7 +98,7 @@ def test_two_halves_train_as_the_doubled_batch_does(found):
         for seen, wanted in zip(each["toy"]["terms"], terms, strict=True):
             assert seen == pytest.approx(wanted)
         assert each["toy"]["weights"]["generator"] == pytest.approx(model.generator.item())
-        assert each["toy"]["weights"]["critic"] == pytest.approx(model.critic.item())
+        assert each["toy"]["weights"]["discriminator"] == pytest.approx(model.discriminator.item())
 
 
 def test_a_nan_that_one_sees_stops_both(found):

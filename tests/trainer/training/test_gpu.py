@@ -26,8 +26,8 @@ from tests.helpers.toys import ToyBatches
 from tests.helpers.worlds import TINY, left_by, paired_parts, request, silent, write_features
 from trainer.training import run
 from trainer.training.config import STATE
-from trainer.training.loop import Course, Trainer
-from trainer.training.prefetch import Ahead
+from trainer.training.loop import TrainConfig, Trainer
+from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.resume import random_state, read_state, restore_random_state
 from trainer.training.run import train
 
@@ -50,7 +50,7 @@ def trainer_of(name: str, precision: str = "float32") -> Trainer:
     """A fresh small network of media on the GPU."""
     torch.manual_seed(0)
     kind = MODELS[name]
-    course = Course(20, 20, precision=precision)
+    course = TrainConfig(20, 20, precision=precision)
     return Trainer(kind(kind.Settings.small()), course, schedule=PLAIN, device=GPU)
 
 
@@ -102,7 +102,7 @@ def test_a_half_precision_gives_terms_near_those_of_the_full(name, precision):
 
 
 def test_batches_come_in_locked_memory_and_arrive_whole():
-    with Ahead(ToyBatches(seed=3), depth=2, pinned=True) as ahead:
+    with BatchPrefetcher(ToyBatches(seed=3), depth=2, pinned=True) as ahead:
         for _ in range(5):
             plan, batch = ahead.next()
             assert batch.faces.inputs.is_pinned()

@@ -12,7 +12,7 @@ from avsearch.models import MODELS
 from avsearch.models.layers.trainable import Schedule
 from tests.helpers.tiny import tiny_batch, tiny_model
 from tests.helpers.toys import Toy, toy_batch
-from trainer.training.loop import Course, Trainer
+from trainer.training.loop import TrainConfig, Trainer
 
 HALVES = ["bfloat16", "float16"]
 PLAIN = Schedule(epochs=1, batch=8)
@@ -25,7 +25,7 @@ def test_a_half_precision_gives_terms_near_those_of_the_full(name, precision):
     terms = {}
     for kind in ("float32", precision):
         torch.manual_seed(0)  # dropout, tuples and the noise of the variational encoders
-        trainer = Trainer(tiny_model(name), Course(9, 9, precision=kind), schedule=PLAIN)
+        trainer = Trainer(tiny_model(name), TrainConfig(9, 9, precision=kind), schedule=PLAIN)
         terms[kind] = trainer.turn([batch]).terms
     assert terms[precision] == pytest.approx(terms["float32"], rel=0.1, abs=0.05)
 
@@ -34,7 +34,7 @@ def test_a_half_precision_gives_terms_near_those_of_the_full(name, precision):
 def test_float16_finds_a_scale_at_which_every_weight_moves(name):
     maps = (8, 4, 4)
     network = tiny_model(name, face_features=maps, voice_features=maps)
-    trainer = Trainer(network, Course(30, 30, precision="float16"), schedule=PLAIN)
+    trainer = Trainer(network, TrainConfig(30, 30, precision="float16"), schedule=PLAIN)
     before = {key: value.clone() for key, value in network.named_parameters()}
     batch = tiny_batch(8, 8, shapes=(maps, maps))
     for _ in range(12):
@@ -50,15 +50,17 @@ def test_in_float16_a_batch_that_teaches_nothing_is_passed_over():
         def loss_terms(self, encoded, batch, stage):
             return {"nothing": torch.zeros(())}
 
-    trainer = Trainer(Idle(Schedule(1, 1, critic_every=0)), Course(2, 9, precision="float16"))
+    trainer = Trainer(
+        Idle(Schedule(1, 1, discriminator_every=0)), TrainConfig(2, 9, precision="float16")
+    )
     assert trainer.turn([toy_batch(1.0)]).terms == {"nothing": 0}
     assert trainer.model.generator.item() == 1
 
 
 def test_the_scale_of_float16_is_part_of_the_state():
     def fresh() -> Trainer:
-        model = Toy(Schedule(1, 1, critic_every=0))
-        return Trainer(model, Course(9, 9, precision="float16", clip=1.0))
+        model = Toy(Schedule(1, 1, discriminator_every=0))
+        return Trainer(model, TrainConfig(9, 9, precision="float16", clip=1.0))
 
     first, second = fresh(), fresh()
     first.model.generator.register_hook(lambda grad: grad * math.inf)

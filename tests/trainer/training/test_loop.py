@@ -9,14 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from avsearch.models.layers.trainable import Players, Schedule, Stage
+from avsearch.models.layers.trainable import Optimizers, Schedule, Stage
 from tests.helpers.tiny import tiny_adsm, tiny_batch
 from tests.helpers.toys import Toy, ToyBatches, toy_batch
-from trainer.training.loop import Course, NotFinite, Progress, Settling, Trainer, fit, in_float32
-from trainer.training.prefetch import Ahead
+from trainer.training.loop import (
+    NotFinite,
+    PlateauDetector,
+    Progress,
+    TrainConfig,
+    Trainer,
+    fit,
+    in_float32,
+)
+from trainer.training.prefetch import BatchPrefetcher
 
-IN_TURNS = Schedule(epochs=1, batch=1, critic_every=3, critic_alone=True)
-TOGETHER = Schedule(epochs=1, batch=1, critic_every=2)
+IN_TURNS = Schedule(epochs=1, batch=1, discriminator_every=3, discriminator_alone=True)
+TOGETHER = Schedule(epochs=1, batch=1, discriminator_every=2)
 
 
 class Run:
@@ -24,12 +32,12 @@ class Run:
 
     def __init__(self, schedule=IN_TURNS, steps=8, batches=None, scores=(), every=1000, **course):
         self.model = Toy(schedule)
-        self.trainer = Trainer(self.model, Course(steps, every, **course))
+        self.trainer = Trainer(self.model, TrainConfig(steps, every, **course))
         self.seen: list[Progress] = []
         self.places: list[tuple[float, float]] = [(1.0, 1.0)]
         self.validated_at: list[tuple[int, float, bool]] = []
         self._scores = iter(scores)
-        with Ahead(batches or ToyBatches()) as ahead:
+        with BatchPrefetcher(batches or ToyBatches()) as ahead:
             fit(self.trainer, ahead, self.validate, self)
 
     def validate(self):
@@ -38,7 +46,7 @@ class Run:
 
     def stepped(self, progress):
         self.seen.append(progress)
-        self.places.append((self.model.generator.item(), self.model.critic.item()))
+        self.places.append((self.model.generator.item(), self.model.discriminator.item()))
 
     def validated(self, step, scores, *, best):
         self.validated_at.append((step, scores["score"], best))
@@ -72,20 +80,20 @@ def test_a_batch_is_encoded_once_a_step_and_without_gradient_in_the_critics_own(
 
 
 def test_without_turns_of_the_critic_it_never_moves():
-    run = Run(dataclasses.replace(IN_TURNS, critic_every=0), steps=3)
+    run = Run(dataclasses.replace(IN_TURNS, discriminator_every=0), steps=3)
     assert run.model.asked == ["generator"] * 3
-    assert {critic for _, critic in run.places} == {1.0}
+    assert {discriminator for _, discriminator in run.places} == {1.0}
 
 
 @pytest.mark.parametrize("schedule", [IN_TURNS, TOGETHER])
 def test_each_player_moves_by_the_gradient_of_its_own_loss_alone(schedule):
     run = Run(schedule, steps=5)
     for progress, before, after in zip(run.seen, run.places, run.places[1:], strict=False):
-        generator, critic = before
-        critics = (progress.step - 1) % schedule.critic_every == 0
-        moves = not (critics and schedule.critic_alone)
-        assert after[0] == pytest.approx(generator - 0.01 * moves * (2 * critic + 33))
-        assert after[1] == pytest.approx(critic - 0.01 * critics * 2 * generator)
+        generator, discriminator = before
+        critics = (progress.step - 1) % schedule.discriminator_every == 0
+        moves = not (critics and schedule.discriminator_alone)
+        assert after[0] == pytest.approx(generator - 0.01 * moves * (2 * discriminator + 33))
+        assert after[1] == pytest.approx(discriminator - 0.01 * critics * 2 * generator)
 
 
 def test_every_step_is_in_training_mode_though_validation_turns_it_off():
@@ -110,13 +118,13 @@ def test_a_cosine_falls_from_the_full_rate_to_a_fiftieth():
 
 
 def test_a_model_is_told_how_much_is_done():
-    run = Run(dataclasses.replace(IN_TURNS, critic_every=0), steps=4)
+    run = Run(dataclasses.replace(IN_TURNS, discriminator_every=0), steps=4)
     assert run.model.stages == [Stage(done) for done in (0, 0.25, 0.5, 0.75)]
 
 
 def test_a_training_settles_when_the_watched_term_no_longer_falls():
     schedule = dataclasses.replace(IN_TURNS, epochs=5, watched="a", patience=2, warmup=0.2)
-    settling = Settling(schedule, 10)
+    settling = PlateauDetector(schedule, 10)
     losses = [9, 9, 5, 5, 4, 4, 4, 4, 4, 4]  # of every step; two make an epoch
     seen = [settling.observe(step + 1, {"a": loss}) for step, loss in enumerate(losses)]
     # Epochs after the warm-up, from step 2 on: 7, 4.5, 4, 4, then one step.
@@ -127,7 +135,7 @@ def test_a_training_settles_when_the_watched_term_no_longer_falls():
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30))
 def test_settling_is_by_the_means_of_epochs(losses):
     schedule = Schedule(epochs=len(losses), batch=1, watched="a", patience=2, tolerance=0.1)
-    settling = Settling(schedule, len(losses))
+    settling = PlateauDetector(schedule, len(losses))
     lowest, waited = math.inf, 0
     for step, loss in enumerate(losses):
         waited = 0 if math.isinf(lowest) or loss < 0.9 * lowest else waited + 1
@@ -136,13 +144,13 @@ def test_settling_is_by_the_means_of_epochs(losses):
 
 
 def test_steps_without_the_watched_term_do_not_count():
-    settling = Settling(Schedule(epochs=9, batch=1, watched="a", patience=1), 9)
+    settling = PlateauDetector(Schedule(epochs=9, batch=1, watched="a", patience=1), 9)
     assert not any(settling.observe(step, {"b": 1.0}) for step in range(9))
 
 
 def test_once_settled_the_model_is_told_so_and_the_rates_start_anew():
     schedule = Schedule(
-        epochs=10, batch=1, critic_every=0, watched="one", patience=1, tolerance=1.0,
+        epochs=10, batch=1, discriminator_every=0, watched="one", patience=1, tolerance=1.0,
         drops=((0.3, 0.1),), restarts=True,
     )  # fmt: skip
     run = Run(schedule, steps=10)
@@ -174,7 +182,7 @@ def test_in_half_precision_networks_run_short_and_losses_in_full():
     kinds = {}
     network.face_net[-4].register_forward_hook(lambda m, a, out: kinds.update(net=out.dtype))
     network.classifier.register_forward_hook(lambda m, a, out: kinds.update(loss=out.dtype))
-    trainer = Trainer(network, Course(10, 10, precision="bfloat16"))
+    trainer = Trainer(network, TrainConfig(10, 10, precision="bfloat16"))
     before = [p.detach().clone() for p in network.parameters()]
     terms = [trainer.turn([batch]).terms for _ in range(3)]
     assert kinds == {"net": torch.bfloat16, "loss": torch.float32}
@@ -235,8 +243,8 @@ def test_a_gradient_that_ruins_the_weights_is_found_by_the_batch_that_gave_it():
             safe = batch.faces.inputs.mean() != 5.0
             return {"root": x if safe else x.abs().sqrt()}  # a gradient of NaN at nought
 
-    trainer = Trainer(Ruinous(IN_TURNS), Course(9, 1000))
-    with Ahead(ToyBatches(1, 1, 5, 1, 7)) as ahead, pytest.raises(NotFinite) as caught:
+    trainer = Trainer(Ruinous(IN_TURNS), TrainConfig(9, 1000))
+    with BatchPrefetcher(ToyBatches(1, 1, 5, 1, 7)) as ahead, pytest.raises(NotFinite) as caught:
         fit(trainer, ahead, dict, Quiet())
     assert caught.value.plans == (5.0,)
 
@@ -256,8 +264,10 @@ def test_ruined_weights_are_found_before_they_are_validated():
         def loss_terms(self, encoded, batch, stage):
             return {"root": (self.generator - self.generator.detach()).abs().sqrt()}
 
-    trainer = Trainer(Ruined(dataclasses.replace(IN_TURNS, critic_every=0)), Course(1, 1))
-    with Ahead(ToyBatches(2.0)) as ahead, pytest.raises(NotFinite) as caught:
+    trainer = Trainer(
+        Ruined(dataclasses.replace(IN_TURNS, discriminator_every=0)), TrainConfig(1, 1)
+    )
+    with BatchPrefetcher(ToyBatches(2.0)) as ahead, pytest.raises(NotFinite) as caught:
         fit(trainer, ahead, lambda: pytest.fail("it was validated"), Quiet())
     assert caught.value.plans == (2.0,)
 
@@ -272,8 +282,8 @@ def test_statistics_that_a_bad_batch_spoilt_do_not_put_the_blame_on_the_batch_be
             self.norm(batch.faces.inputs[:, None].repeat(2, 1))
             return super().encode(batch)
 
-    trainer = Trainer(Counting(IN_TURNS), Course(9, 1000), players=None)
-    with Ahead(ToyBatches(1, math.nan)) as ahead, pytest.raises(NotFinite) as caught:
+    trainer = Trainer(Counting(IN_TURNS), TrainConfig(9, 1000), optimizers=None)
+    with BatchPrefetcher(ToyBatches(1, math.nan)) as ahead, pytest.raises(NotFinite) as caught:
         fit(trainer, ahead, dict, Quiet())
     assert math.isnan(caught.value.plans[0])
 
@@ -286,11 +296,11 @@ def test_the_critic_learns_to_tell_modalities_where_the_generator_does_not_resis
 
     def loss() -> float:
         with torch.no_grad():
-            return network.critic_loss(network.train().encode(batch)).item()
+            return network.discriminator_loss(network.train().encode(batch)).item()
 
     before = loss()
     plain = dataclasses.replace(network.schedule(), warmup=0.0, drops=())
-    trainer = Trainer(network, Course(60, 1000, rate=30), schedule=plain)
+    trainer = Trainer(network, TrainConfig(60, 1000, rate=30), schedule=plain)
     for _ in range(60):
         trainer.turn([batch])
     assert before == pytest.approx(2 * math.log(2), abs=0.3)
@@ -299,8 +309,8 @@ def test_the_critic_learns_to_tell_modalities_where_the_generator_does_not_resis
 
 def test_the_triplet_falls_on_a_batch_that_is_seen_again_and_again():
     network, batch = tiny_adsm(eta=0.0), tiny_batch()
-    plain = Schedule(epochs=1, batch=8, critic_every=0)
-    trainer = Trainer(network, Course(40, 1000, rate=10), schedule=plain)
+    plain = Schedule(epochs=1, batch=8, discriminator_every=0)
+    trainer = Trainer(network, TrainConfig(40, 1000, rate=10), schedule=plain)
     terms = [trainer.turn([batch]).terms["triplet"] for _ in range(40)]
     assert min(terms[-5:]) < terms[0] / 2
 
@@ -310,8 +320,8 @@ def test_a_batch_that_teaches_a_player_nothing_leaves_it_where_it_is():
         def loss_terms(self, encoded, batch, stage):
             return {"nothing": torch.zeros(())}
 
-    trainer = Trainer(Idle(TOGETHER), Course(2, 1000))
-    assert isinstance(trainer.players, Players)
+    trainer = Trainer(Idle(TOGETHER), TrainConfig(2, 1000))
+    assert isinstance(trainer.optimizers, Optimizers)
     assert trainer.turn([toy_batch(1.0)]).terms["nothing"] == 0
     assert trainer.model.generator.item() == 1
-    assert trainer.model.critic.item() != 1
+    assert trainer.model.discriminator.item() != 1

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from avsearch.models.layers.trainable import Schedule
 from indexer.errors import BadRequest
 from tests.helpers.toys import Toy, ToyBatches, toy_batch
-from trainer.training.loop import Course, Trainer
-from trainer.training.prefetch import Ahead, threads_ahead
+from trainer.training.loop import TrainConfig, Trainer
+from trainer.training.prefetch import BatchPrefetcher, threads_ahead
 from trainer.training.resume import (
     State,
     random_state,
@@ -23,7 +23,7 @@ from trainer.training.resume import (
     write_state,
 )
 
-NOISY = Schedule(epochs=5, batch=1, critic_every=2, warmup=0.1, watched="one", patience=1)
+NOISY = Schedule(epochs=5, batch=1, discriminator_every=2, warmup=0.1, watched="one", patience=1)
 
 
 class Going:
@@ -31,8 +31,8 @@ class Going:
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
-        self.trainer = Trainer(Toy(NOISY, noise=0.3), Course(40, 10, accumulate=2, clip=20.0))
-        self.ahead = Ahead(ToyBatches(seed=seed))
+        self.trainer = Trainer(Toy(NOISY, noise=0.3), TrainConfig(40, 10, accumulate=2, clip=20.0))
+        self.ahead = BatchPrefetcher(ToyBatches(seed=seed))
 
     def go(self, steps: int) -> list[dict[str, float]]:
         with torch.random.fork_rng(devices=[]):
@@ -103,7 +103,7 @@ def test_half_a_state_is_never_found(tmp_path, monkeypatch):
 def test_batches_come_in_their_order_whatever_is_under_way(depth, in_turns, taken, seed):
     maker = ToyBatches(seed=seed)
     wanted = [maker.plan() for _ in range(taken + 5)]
-    with Ahead(ToyBatches(seed=seed), depth, in_turns=in_turns) as ahead:
+    with BatchPrefetcher(ToyBatches(seed=seed), depth, in_turns=in_turns) as ahead:
         seen = [ahead.next() for _ in range(taken)]
         state = ahead.state()
         more = [ahead.next()[0] for _ in range(5)]
@@ -122,7 +122,7 @@ def test_what_goes_wrong_in_making_a_batch_is_raised_where_it_is_taken():
                 raise OSError("the disk is gone")
             return super().fill(plan)
 
-    with Ahead(Failing(1.0, 2.0)) as ahead:
+    with BatchPrefetcher(Failing(1.0, 2.0)) as ahead:
         assert ahead.next()[0] == 1.0
         with pytest.raises(OSError, match="disk is gone"):
             ahead.next()
@@ -130,7 +130,7 @@ def test_what_goes_wrong_in_making_a_batch_is_raised_where_it_is_taken():
 
 def test_no_more_are_made_than_asked_for():
     maker = ToyBatches(*map(float, range(9)))
-    with Ahead(maker, depth=3) as ahead:
+    with BatchPrefetcher(maker, depth=3) as ahead:
         for plan in itertools.islice(itertools.count(), 4):
             assert ahead.next()[0] == plan
     assert maker.plan() == 6.0  # four taken, two under way
@@ -144,7 +144,7 @@ def test_in_turns_with_the_model_none_is_made_before_the_last_is_taken():
             made.append(plan)
             return super().fill(plan)
 
-    with Ahead(Making(*map(float, range(12))), depth=3, in_turns=True) as ahead:
+    with BatchPrefetcher(Making(*map(float, range(12))), depth=3, in_turns=True) as ahead:
         seen = [(ahead.next()[0], len(made)) for _ in range(7)]
     assert [plan for plan, _ in seen] == [0, 1, 2, 3, 4, 5, 6]
     assert [count for _, count in seen] == [3, 3, 3, 6, 6, 6, 9]
@@ -167,7 +167,7 @@ class Waiting(ToyBatches):
 def test_beside_a_gpu_batches_are_made_while_the_model_works(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     batches = Waiting()
-    with Ahead.of_device(batches, torch.device("cuda")) as ahead:
+    with BatchPrefetcher.of_device(batches, torch.device("cuda")) as ahead:
         assert ahead.next()[0] == 0
         assert batches.made == [0]
         batches.let_go.set()
@@ -177,7 +177,7 @@ def test_on_the_cores_of_the_model_they_are_made_while_it_waits(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     batches = Waiting()
     batches.let_go.set()
-    with Ahead.of_device(batches, torch.device("cpu")) as ahead:
+    with BatchPrefetcher.of_device(batches, torch.device("cpu")) as ahead:
         assert ahead.next()[0] == 0
         assert sorted(batches.made) == [0, 1]
 
@@ -185,7 +185,7 @@ def test_on_the_cores_of_the_model_they_are_made_while_it_waits(monkeypatch):
 def test_for_a_gpu_the_threads_put_every_tensor_into_locked_memory(monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
-    with Ahead(ToyBatches(4.0), depth=1, pinned=True) as ahead:
+    with BatchPrefetcher(ToyBatches(4.0), depth=1, pinned=True) as ahead:
         _, batch = ahead.next()
     assert len(pinned) == 10  # five of either modality
     assert any(tensor is batch.voices.inputs for tensor in pinned)
@@ -206,7 +206,7 @@ def test_in_the_threads_that_make_batches_torch_uses_one_core_and_here_as_many_a
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with Ahead(Counting(), depth=2) as ahead:
+        with BatchPrefetcher(Counting(), depth=2) as ahead:
             seen = {ahead.next()[1].faces.inputs.item() for _ in range(4)}
         assert seen == {1}
         assert torch.get_num_threads() == 3

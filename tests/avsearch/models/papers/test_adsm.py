@@ -107,7 +107,7 @@ def test_the_critic_is_trained_to_tell_faces_from_voices():
     wanted = plain.cross_entropy(logits[0], [FACE] * 8) + plain.cross_entropy(
         logits[1], [VOICE] * 6
     )
-    assert network.critic_loss((faces, voices)).item() == pytest.approx(wanted, rel=1e-5)
+    assert network.discriminator_loss((faces, voices)).item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_critic_sends_no_gradient_to_the_nets():
@@ -115,7 +115,7 @@ def test_the_critic_sends_no_gradient_to_the_nets():
     encoded = network.encode(batch)
     for side in encoded:
         side.retain_grad()
-    network.critic_loss(encoded).backward()
+    network.discriminator_loss(encoded).backward()
     moved = {name for name, p in network.named_parameters() if p.grad is not None}
     assert moved == {f"classifier.{name}" for name, _ in network.classifier.named_parameters()}
     assert all(side.grad is None for side in encoded)
@@ -126,7 +126,7 @@ def test_terms_are_those_of_eq_8():
     encoded = embedded(network, batch)
     terms = network.loss_terms(encoded, batch, START)
     assert terms.keys() == {"adversary", "triplet"}
-    adversary = -0.3 * network.critic_loss(encoded).item()
+    adversary = -0.3 * network.discriminator_loss(encoded).item()
     assert terms["adversary"].item() == pytest.approx(adversary, rel=1e-5)
     faces, voices = (side.tolist() for side in encoded)
     labels = batch.faces.labels.tolist(), batch.voices.labels.tolist()
@@ -140,8 +140,8 @@ def test_the_generator_makes_the_critic_worse():
     network, batch = lived_adsm(), tiny_batch()
     faces, voices = embedded(network, batch)
     network.loss_terms((faces, voices), batch, START)["adversary"].backward()
-    before = network.critic_loss((faces, voices))
-    after = network.critic_loss((faces - 0.1 * faces.grad, voices - 0.1 * voices.grad))
+    before = network.discriminator_loss((faces, voices))
+    after = network.discriminator_loss((faces - 0.1 * faces.grad, voices - 0.1 * voices.grad))
     assert after > before
 
 
@@ -210,9 +210,9 @@ def test_a_batch_of_one_class_costs_only_the_adversary():
 # The players.
 
 
-def players(network: ADSM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+def optimizers(network: ADSM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
     both = network.optimizers()
-    return both.generator, both.critic
+    return both.generator, both.discriminator
 
 
 @pytest.mark.parametrize("extras", [{}, EXTRAS, {"face_features": (7,)}])
@@ -220,7 +220,7 @@ def test_each_parameter_is_in_exactly_one_optimizer(extras):
     network = tiny_adsm(**extras)
     held = [
         id(parameter)
-        for optimizer in players(network)
+        for optimizer in optimizers(network)
         for group in optimizer.param_groups
         for parameter in group["params"]
     ]
@@ -229,7 +229,7 @@ def test_each_parameter_is_in_exactly_one_optimizer(extras):
 
 
 def test_optimizers_are_those_of_section_3_5():
-    for optimizer in players(tiny_adsm()):
+    for optimizer in optimizers(tiny_adsm()):
         assert isinstance(optimizer, torch.optim.SGD)
         assert optimizer.defaults["lr"] == 1e-2
         assert optimizer.defaults["momentum"] == 0.9
@@ -243,13 +243,13 @@ def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(stage, extras)
     network = lived_adsm(reduction=1, **extras).train()
     batch = tiny_batch()
     sum(network.loss_terms(network.encode(batch), batch, stage).values()).backward()
-    critic = {id(p) for p in network.classifier.parameters()}
+    discriminator = {id(p) for p in network.classifier.parameters()}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad and id(parameter) not in critic:
+        if parameter.requires_grad and id(parameter) not in discriminator:
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
     network.zero_grad()
-    network.critic_loss(network.encode(batch)).backward()
+    network.discriminator_loss(network.encode(batch)).backward()
     for name, parameter in network.classifier.named_parameters():
         assert parameter.grad.any(), name
 
@@ -261,7 +261,11 @@ def test_the_shared_classifier_is_trained_only_where_its_term_counts():
 
 def test_the_schedule_is_that_of_section_3_5():
     schedule = tiny_adsm(turns=7).schedule()
-    assert (schedule.batch, schedule.critic_every, schedule.critic_alone) == (96, 7, True)
+    assert (schedule.batch, schedule.discriminator_every, schedule.discriminator_alone) == (
+        96,
+        7,
+        True,
+    )
     rates = {epoch: 1e-2 * schedule.factor(epoch / 30) for epoch in (0, 6, 8.9, 9, 12, 15)}
     assert rates == pytest.approx({0: 0, 6: 1e-2, 8.9: 1e-2, 9: 1e-3, 12: 1e-4, 15: 1e-5})
     again = {past: 1e-2 * schedule.factor((20 + past) / 30, 20 / 30) for past in (0, 2.9, 3, 6)}
@@ -274,7 +278,7 @@ def test_without_centres_the_triplets_never_settle():
 
 
 def test_without_an_adversary_no_step_is_the_classifiers():
-    assert tiny_adsm(eta=0.0).schedule().critic_every == 0
+    assert tiny_adsm(eta=0.0).schedule().discriminator_every == 0
 
 
 # Batches that lack something.

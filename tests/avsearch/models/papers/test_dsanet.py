@@ -319,14 +319,14 @@ def test_the_critic_tells_faces_from_voices_in_both_streams():
         for stream in side:
             logits = network.discriminator(stream).tolist()
             wanted += plain.cross_entropy(logits, [modality] * len(stream))
-    assert network.critic_loss(encoded).item() == pytest.approx(wanted, rel=1e-4)
+    assert network.discriminator_loss(encoded).item() == pytest.approx(wanted, rel=1e-4)
     terms = network.loss_terms(encoded, batch, STAGE)
     assert terms["adversary"].item() == pytest.approx(-0.1 * wanted, rel=1e-4)
 
 
 def test_the_critic_sends_no_gradient_to_the_generator():
     network, batch = lived().train(), tiny_batch()
-    network.critic_loss(network.encode(batch)).backward()
+    network.discriminator_loss(network.encode(batch)).backward()
     moved = {name for name, p in network.named_parameters() if p.grad is not None}
     wanted = {f"discriminator.{name}" for name, _ in network.discriminator.named_parameters()}
     assert moved == wanted
@@ -385,7 +385,7 @@ def test_without_the_adversary_only_its_term_is_missing():
     network, batch = lived(adversary=False).train(), tiny_batch()
     encoded = network.encode(batch)
     assert network.loss_terms(encoded, batch, STAGE).keys() == {"metric", "matching", "centres"}
-    assert network.critic_loss(encoded).item() > 0
+    assert network.discriminator_loss(encoded).item() > 0
 
 
 # The players.
@@ -396,16 +396,19 @@ def test_without_the_adversary_only_its_term_is_missing():
 def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(task, enhance, siamese):
     network = lived(dropout=0.0, task=task, enhance=enhance, siamese=siamese).train()
     batch = tiny_batch()
-    players = network.optimizers()
+    optimizers = network.optimizers()
     held = {
         player: [id(p) for group in optimizer.param_groups for p in group["params"]]
-        for player, optimizer in (("generator", players.generator), ("critic", players.critic))
+        for player, optimizer in (
+            ("generator", optimizers.generator),
+            ("critic", optimizers.discriminator),
+        )
     }
     everyone = [each for ids in held.values() for each in ids]
     assert len(everyone) == len(set(everyone))
     assert set(everyone) == {id(p) for p in network.parameters() if p.requires_grad}
     encoded = network.encode(batch)
-    network.critic_loss(encoded).backward()
+    network.discriminator_loss(encoded).backward()
     for p in network.discriminator.parameters():
         assert p.grad.any()
         p.grad = None
@@ -419,19 +422,19 @@ def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(task, en
 
 def test_rates_and_schedule_are_those_of_section_iv():
     network = tiny()
-    players = network.optimizers()
-    rates = [group["lr"] for group in players.generator.param_groups]
+    optimizers = network.optimizers()
+    rates = [group["lr"] for group in optimizers.generator.param_groups]
     assert rates == [5e-3, 5e-2]
-    assert players.critic.param_groups[0]["lr"] == 5e-3
-    for optimizer in (players.generator, players.critic):
+    assert optimizers.discriminator.param_groups[0]["lr"] == 5e-3
+    for optimizer in (optimizers.generator, optimizers.discriminator):
         assert isinstance(optimizer, torch.optim.Adam)
         for group in optimizer.param_groups:
             assert group["betas"][0] == 0.9
             assert group["weight_decay"] == 5e-4
     assert network.schedule().batch == 128
     assert tiny(task="matching").schedule().batch == 50
-    assert network.schedule().critic_every == 1
-    assert tiny(adversary=False).schedule().critic_every == 0
+    assert network.schedule().discriminator_every == 1
+    assert tiny(adversary=False).schedule().discriminator_every == 0
     factors = [network.schedule().factor(done) for done in (0, 0.49, 0.51, 0.9)]
     assert factors == pytest.approx([1, 1, 0.1, 0.01])
 

@@ -334,7 +334,7 @@ def test_what_is_loaded_gives_equal_vectors(tmp_path, changes):
 def test_the_critic_tells_faces_from_voices_and_sends_no_gradient_to_the_branches():
     network, batch = lived(), tiny_batch()
     encoded = network.encode(batch)
-    loss = network.critic_loss(encoded)
+    loss = network.discriminator_loss(encoded)
     wanted = 0.0
     for side, modality in ((encoded.faces, FACE), (encoded.voices, VOICE)):
         logits = network.discriminator(side).tolist()
@@ -365,7 +365,7 @@ def test_terms_are_those_of_eq_18():
         "metric": plain.lifted_structure((6 * anchors).tolist(), (6 * candidates).tolist(), 1.0),
         "matching": 2 * plain.cross_entropy(logits, [0] * len(logits)),
         "reconstruction": 1.5 * encoded.reconstruction.item(),
-        "adversary": -0.3 * network.critic_loss(encoded).item(),
+        "adversary": -0.3 * network.discriminator_loss(encoded).item(),
         "gender": sum(known_cost(network.gender(h), side.genders) for h, side in sides),
         "nationality": 1.5
         * sum(known_cost(network.nationality(h), side.nationalities) for h, side in sides),
@@ -433,17 +433,17 @@ def test_further_nationalities_are_the_last_one():
 @pytest.mark.parametrize("changes", ABLATIONS)
 def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(changes):
     network, batch = lived(**changes).train(), with_private(tiny_batch())
-    players = network.optimizers()
+    optimizers = network.optimizers()
     everyone = [
         id(parameter)
-        for optimizer in (players.generator, players.critic)
+        for optimizer in (optimizers.generator, optimizers.discriminator)
         for group in optimizer.param_groups
         for parameter in group["params"]
     ]
     assert len(everyone) == len(set(everyone))
     assert set(everyone) == {id(p) for p in network.parameters() if p.requires_grad}
     encoded = network.encode(batch)
-    network.critic_loss(encoded).backward()
+    network.discriminator_loss(encoded).backward()
     for p in network.discriminator.parameters():
         assert p.grad.any()
         p.grad = None
@@ -457,17 +457,17 @@ def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(changes)
 
 def test_rates_and_schedule_are_those_of_section_iv():
     network = tiny()
-    players = network.optimizers()
-    assert [g["lr"] for g in players.generator.param_groups] == [1e-2, 5e-3, 5e-3, 5e-2]
-    assert [g["lr"] for g in players.critic.param_groups] == [5e-3]
-    for optimizer in (players.generator, players.critic):
+    optimizers = network.optimizers()
+    assert [g["lr"] for g in optimizers.generator.param_groups] == [1e-2, 5e-3, 5e-3, 5e-2]
+    assert [g["lr"] for g in optimizers.discriminator.param_groups] == [5e-3]
+    for optimizer in (optimizers.generator, optimizers.discriminator):
         assert isinstance(optimizer, torch.optim.Adam)
         for group in optimizer.param_groups:
             assert group["betas"][0] == 0.9
             assert group["weight_decay"] == 5e-4
     assert network.schedule().batch == 64
-    assert network.schedule().critic_every == 1
-    assert tiny(adversary=False).schedule().critic_every == 0
+    assert network.schedule().discriminator_every == 1
+    assert tiny(adversary=False).schedule().discriminator_every == 0
 
 
 def test_a_few_steps_on_a_few_pairs_rank_each_pair_first():

@@ -208,7 +208,7 @@ def test_the_critic_is_trained_to_tell_faces_from_voices_and_sends_no_gradient(k
     voices = network.discriminator(encoded.voices).tolist()
     wanted = plain.cross_entropy(faces, [FACE] * len(faces))
     wanted += plain.cross_entropy(voices, [VOICE] * len(voices))
-    loss = network.critic_loss(encoded)
+    loss = network.discriminator_loss(encoded)
     assert loss.item() == pytest.approx(wanted, rel=1e-5)
     loss.backward()
     moved = {name for name, p in network.named_parameters() if p.grad is not None}
@@ -306,10 +306,10 @@ def test_without_interaction_nothing_is_aligned_and_no_module_of_it_is_there(kin
 @with_and_without
 def test_each_parameter_is_in_exactly_one_optimizer(kind, interaction):
     network = tiny_pairs(kind, interaction=interaction)
-    players = network.optimizers()
+    optimizers = network.optimizers()
     held = [
         id(parameter)
-        for optimizer in (players.generator, players.critic)
+        for optimizer in (optimizers.generator, optimizers.discriminator)
         for group in optimizer.param_groups
         for parameter in group["params"]
     ]
@@ -320,18 +320,18 @@ def test_each_parameter_is_in_exactly_one_optimizer(kind, interaction):
 @every_kind
 def test_rates_are_a_share_of_the_papers(kind):
     network = tiny_pairs(kind, rate=1.0)
-    players = network.optimizers()
-    rates = {id(p): g["lr"] for g in players.generator.param_groups for p in g["params"]}
+    optimizers = network.optimizers()
+    rates = {id(p): g["lr"] for g in optimizers.generator.param_groups for p in g["params"]}
     assert {rates[id(p)] for p in network.face_trunk.parameters()} == {5e-2}
     assert {rates[id(p)] for p in network.matcher.parameters()} == {5e-2}
     assert {rates[id(p)] for p in network.generator.parameters()} == {5e-3}
-    assert [group["lr"] for group in players.critic.param_groups] == [5e-3]
-    for optimizer in (players.generator, players.critic):
+    assert [group["lr"] for group in optimizers.discriminator.param_groups] == [5e-3]
+    for optimizer in (optimizers.generator, optimizers.discriminator):
         assert isinstance(optimizer, torch.optim.Adam)
         assert optimizer.defaults["betas"][0] == 0.9
         assert optimizer.defaults["weight_decay"] == 5e-4
     halved = tiny_pairs(kind, rate=0.5).optimizers()
-    assert halved.critic.param_groups[0]["lr"] == 2.5e-3
+    assert halved.discriminator.param_groups[0]["lr"] == 2.5e-3
 
 
 @every_kind
@@ -345,7 +345,7 @@ def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(kind, interact
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
     network.zero_grad()
-    network.critic_loss(network.encode(batch)).backward()
+    network.discriminator_loss(network.encode(batch)).backward()
     for name, parameter in network.discriminator.named_parameters():
         assert parameter.grad.any(), name
 
@@ -353,19 +353,19 @@ def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(kind, interact
 @every_kind
 def test_a_few_dozen_steps_rank_the_pairs_of_one_batch_first(kind):
     network, batch = tiny_pairs(kind), frozen_batch(each=4, noise=0.1)
-    players = network.optimizers()
+    optimizers = network.optimizers()
     losses = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for _ in range(30):
             encoded = network.encode(batch)
-            players.critic.zero_grad()
-            network.critic_loss(encoded).backward()
-            players.critic.step()
+            optimizers.discriminator.zero_grad()
+            network.discriminator_loss(encoded).backward()
+            optimizers.discriminator.step()
             loss = sum(network.loss_terms(encoded, batch, Stage()).values())
-            players.generator.zero_grad()
+            optimizers.generator.zero_grad()
             loss.backward()
-            players.generator.step()
+            optimizers.generator.step()
             losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     network.eval()
