@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from avsearch.annotation.identification.clustering import Calibrations
     from avsearch.annotation.identification.plda import PLDA
     from avsearch.annotation.result import Annotated
-    from indexer.exchange.bulk_insert import Imported
-    from indexer.exchange.exchange import Exported
+    from indexer.exchange.bulk_insert import ImportReport
+    from indexer.exchange.exchange import ExportReport
     from indexer.ingest.ingest import IngestReport
-    from indexer.maintenance.erase import Forgettable, Receipt
+    from indexer.maintenance.erase import DeletionPlan, Receipt
     from indexer.maintenance.prune import Confirm
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class MediaIndex:
             "files": counts.files,
             "refused": [{"path": path, "reason": reason} for path, reason in store.refused()],
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
-            "forgotten": store.forgettings(),
+            "forgotten": store.deletions(),
             "bytes": store.bytes_on_disk(),
             "approximate": store.notes().get(NOTE, "none"),
         }
@@ -273,7 +273,7 @@ class MediaIndex:
             prune=prune,
             confirm=confirm,
             progress=on_progress,
-            joiner=MergeBySpeaker(equal_odds_score(calibrations, "V-V")),
+            merge_items=MergeBySpeaker(equal_odds_score(calibrations, "V-V")),
             matcher=PersonMatcher(calibrations, plda),
         )
 
@@ -285,7 +285,7 @@ class MediaIndex:
         metric: Metric = "cosine",
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
-    ) -> Imported:
+    ) -> ImportReport:
         """Take the vectors of a Parquet file into the index, made if there is none.
 
         Args:
@@ -519,7 +519,7 @@ class MediaIndex:
         """
         return self.store.forget(person)
 
-    def forgettable(self, person: str) -> Forgettable:
+    def forgettable(self, person: str) -> DeletionPlan:
         """Return what :meth:`forget` would delete; nothing is deleted.
 
         Raises:
@@ -531,7 +531,7 @@ class MediaIndex:
         """Return what is wrong with the index, in sentences; empty if nothing is."""
         return self.store.verify()
 
-    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> Exported:
+    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> ExportReport:
         """Write the whole index to a Parquet file.
 
         Raises:

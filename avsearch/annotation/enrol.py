@@ -26,7 +26,7 @@ from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.ingest.read_file import file_sha256
 from indexer.ingest.scan import file_fault
-from indexer.records import Asked, FileRecord, NewItem, Person, Stat
+from indexer.records import FileRecord, NewItem, Person, SourceKey, Stat
 from indexer.types import Embedder
 from indexer.unicode_names import cleaned
 
@@ -257,7 +257,7 @@ def _find_person(label: str, known: Sequence[Person]) -> str | None:
 def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
     """Write the file with its items in one transaction; return a note if it was known before."""
     found = path.stat()
-    asked: frozenset[Asked] = frozenset(
+    asked: frozenset[SourceKey] = frozenset(
         (item.person, item.modality, item.start_s, item.end_s) for item in items
     )
     stat = Stat(found.st_size, found.st_mtime_ns)
@@ -275,5 +275,5 @@ def _replaced(index: Index, path: Path, was: str) -> list[str]:
         before = read.files_named([path]).get(path)
     if before is None:
         return []
-    people = ", ".join(sorted({person for person, *_ in before.asked}))
+    people = ", ".join(sorted({person for person, *_ in before.source_keys}))
     return [f"What the index had of this recording, of {people}, {was} replaced."]

@@ -21,7 +21,7 @@ from indexer.records import NewItem
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MergeBySpeaker:
-    """Merges the speech windows of a video by speaker.
+    """Merges the speech windows of a video by speaker; a MergeItems of the indexer.
 
     Windows whose cosine is at least ``min_cosine`` may be of one speaker.
     """

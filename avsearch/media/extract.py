@@ -204,12 +204,12 @@ def _find_all(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[
             refusals.append(error)
     reasons = [refusal.reason for refusal in refusals]
     if not found:
-        raise _refusal(path, reasons, lasting=all(refusal.lasting for refusal in refusals))
+        raise _refusal(path, reasons, permanent=all(refusal.permanent for refusal in refusals))
     for reason in reasons:
         on_note(reason)
 
 
-def _refusal(path: Path, reasons: Iterable[str], *, lasting: bool = True) -> RefusedFile:
+def _refusal(path: Path, reasons: Iterable[str], *, permanent: bool = True) -> RefusedFile:
     """Return a refusal with all reasons, each once."""
     joined = "; ".join(reason.removesuffix(".") for reason in dict.fromkeys(reasons))
-    return RefusedFile(path, f"{joined}.", lasting=lasting)
+    return RefusedFile(path, f"{joined}.", permanent=permanent)
