@@ -14,7 +14,7 @@ from avsearch.media import MediaExtractor, load_media, vad
 from avsearch.media.speech_segments import WINDOW_S
 from indexer.errors import RefusedFile
 from indexer.types import Modality
-from tests.avsearch.media.pictures.test_images import png_bomb
+from tests.avsearch.media.images.test_read import png_bomb
 from tests.helpers.making import encode, garble, record, tone, write_wav
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from avsearch.annotation.formats.detect import read_diarization
-from avsearch.annotation.identification.speaker_llr import read_calibrations
+from avsearch.annotation.identification.evidence_matrix import read_calibrations
 from avsearch.media.open_file import opened
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.pretrained import read_face_trunk
