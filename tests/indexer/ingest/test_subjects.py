@@ -75,7 +75,7 @@ def test_the_one_who_agrees_with_the_other_files_is_taken(index_it, tmp_path, fo
     }
     agreeing = "the one that agrees with the person's other"
     assert paths(report.notes) == {
-        "wedding.jpg": f"3 faces; {agreeing} pictures was taken, 2 were left out.",
+        "wedding.jpg": f"3 faces; {agreeing} images was taken, 2 were left out.",
         "talk.wav": f"2 voices; {agreeing} recordings was taken, 1 was left out.",
     }
     with Index.open(folder) as index:
@@ -134,7 +134,7 @@ def test_a_file_without_an_agreeing_person_is_refused_until_others_change(
 ):
     gallery = fill(tmp_path / "g", {"ann/1.jpg": shows("ann"), "ann/2.jpg": shows("bob", "cid")})
     reason = (
-        "2 faces, and none of them agrees with the person's other pictures; check whose folder it"
+        "2 faces, and none of them agrees with the person's other images; check whose folder it"
         " is in."
     )
     report, _ = index_it(gallery)
