@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.types import Ids, Metric, Vectors
 
 Device = Literal["cpu", "cuda"]
-PlanKind = Literal["everything", "gather", "selector", "hnsw", "ivf"]
+PlanKind = Literal["everything", "gather", "selector", "hnsw"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -31,8 +31,8 @@ class Plan:
 
     Attributes:
         kind: ``everything`` scans all vectors; ``gather`` copies the matching ones out and scans
-            those; ``selector`` scans all in place and skips rows that do not match; ``hnsw`` and
-            ``ivf`` search an approximate index.
+            those; ``selector`` scans all in place and skips rows that do not match; ``hnsw``
+            searches the graph of an approximate index.
         matching: number of vectors that match the filter.
         total: number of all vectors.
         scanned_bytes: bytes that the scan for one block of queries reads before ranking; for an

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import indexer
-from indexer.ann.hnsw_ivf import NOTE as NOTE_OF_APPROXIMATE
+from indexer.approximate import NOTE as NOTE_OF_APPROXIMATE
 from indexer.errors import BadRequest, IndexBusy, NoIndex
 from indexer.exchange.exchange import export_index, import_file
 from indexer.index import Index
