@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.ann import hnsw_ivf
+from indexer import approximate
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Person, Stat
 from indexer.search.vector_index import exact_scores, prepared
@@ -94,10 +94,10 @@ def expected(state: State, k: int, modality=None, where=None, by="item"):
 
 @pytest.fixture
 def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(hnsw_ivf, "LEFT_OUT", 3)
+    monkeypatch.setattr(approximate, "NEW_ITEMS", 3)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    notes = {hnsw_ivf.NOTE: "hnsw"}
+    notes = {approximate.NOTE: "hnsw"}
     with Index.create(folder, SPACE, notes=notes) as index:
         world = World(index)
         world.write(
@@ -193,7 +193,7 @@ def test_everything_else_may_be_asked_by_threads_too(world):
             assert len(world.index.people()) in (11, 12)
             assert world.index.count_people(modality="face") in (11, 12)
             assert world.index.recall(5).recall > 0.5
-            assert world.index.notes()[hnsw_ivf.NOTE] == "hnsw"
+            assert world.index.notes()[approximate.NOTE] == "hnsw"
 
     together(write, *[ask] * (THREADS - 1))
     assert world.index.verify() == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import indexer
-from indexer.ann.hnsw_ivf import NOTE as NOTE_OF_APPROXIMATE
+from indexer.approximate import NOTE as NOTE_OF_APPROXIMATE
 from indexer.errors import BadRequest, IndexBusy, NoIndex
 from indexer.exchange.exchange import export_index, import_file
 from indexer.index import Index
@@ -100,7 +100,7 @@ def test_two_openings_in_a_process_lose_nothing_that_another_commits(run, folder
         two.close()
     with Index.open(folder) as index:
         assert {*mine, *(f"other {n}" for n in range(ROUNDS))} <= index.notes().keys()
-        assert len(index.forgettings()) == len(forgotten)
+        assert len(index.deletions()) == len(forgotten)
         assert index.verify() == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from avsearch.annotation.formats.detect import read_diarization
-from avsearch.annotation.identification.speaker_llr import read_calibrations
+from avsearch.annotation.identification.evidence_matrix import read_calibrations
 from avsearch.media.open_file import opened
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.pretrained import read_face_trunk
@@ -141,6 +141,6 @@ def _said_of(path: Path, code: int, words: str) -> str:
     error.sqlite_errorcode = code
     names = {value: name for name, value in vars(sqlite3).items() if name.startswith("SQLITE_")}
     error.sqlite_errorname = names[code]
-    with pytest.raises(AvsearchError) as caught, connection.in_words(path):
+    with pytest.raises(AvsearchError) as caught, connection.sqlite_errors(path):
         raise error
     return str(caught.value)
