@@ -179,7 +179,7 @@ class MediaIndex:
         Args:
             recall: Measure how much of the exact answer the approximate index finds.
         """
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, has_graph
 
         store = self.store
         counts = store.counts()
@@ -196,7 +196,7 @@ class MediaIndex:
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
             "forgotten": store.deletions(),
             "bytes": store.bytes_on_disk(),
-            "approximate": store.notes().get(NOTE, "none"),
+            "approximate": KIND if has_graph(store.notes()) else "none",
         }
         return {**facts, "recall": store.recall()} if recall else facts
 
@@ -225,7 +225,7 @@ class MediaIndex:
             prune: Remove files that are gone from the galleries.
             confirm: Receives a question, and returns the answer, before more than half of a
                 gallery's files are removed; without it so many are never removed.
-            approximate: "hnsw" or "ivf" for an approximate index beside the exact one, "none"
+            approximate: "hnsw" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
             dry_run: Write nothing, and report what can be told without reading a file.
             on_progress: Receives the files done and their total.
@@ -241,7 +241,7 @@ class MediaIndex:
         from avsearch.annotation.identification.clustering import equal_odds_score
         from avsearch.annotation.merge_speakers import MergeBySpeaker
         from avsearch.annotation.person_matcher import PersonMatcher
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, NOTE
         from indexer.ingest.ingest import ingest, plan
         from indexer.ingest.scan import scan
 
@@ -251,7 +251,7 @@ class MediaIndex:
             raise BadRequest("A manifest goes with one gallery; index the others without it.")
         require_one_of("faces", faces, ("detect", "whole"))
         if approximate is not None:
-            require_one_of("approximate", approximate, ("hnsw", "ivf", "none"))
+            require_one_of("approximate", approximate, (KIND, "none"))
         extractor = MediaExtractor(faces, speakers=True)
         each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
         listed = None if manifest is None else Path(manifest)

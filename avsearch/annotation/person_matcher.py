@@ -61,14 +61,14 @@ class PersonMatcher:
         kind, modality = kind_of(path), items[0].modality
         whole = modality == "face" and items[0].box is None
         calibrated = direction(modality, modality) in self.calibrations
-        if kind == "picture" and not whole:
+        if kind == "image" and not whole:
             people = [[item] for item in items]
         elif whole or not (calibrated or (modality == "voice" and self.plda is not None)):
             people = [list(items)]
         else:
             people = self._cluster(items)
         people.sort(key=_size, reverse=True)
-        return [_join_windows(each) for each in people] if kind == "sound" else people
+        return [_join_windows(each) for each in people] if kind == "audio" else people
 
     def ratios(self, some: People, others: People) -> Floats:
         """Return log-likelihood ratios (n, m), above 0 where two people are rather one."""

@@ -26,8 +26,8 @@ NO_FACE = "no face found; a picture that is a face crop already has to be taken 
 _PARTS: Final = "; pictures as far as they decode; of several people one"
 
 _MODALITIES: dict[Kind, tuple[Modality, ...]] = {
-    "picture": ("face",),
-    "sound": ("voice",),
+    "image": ("face",),
+    "audio": ("voice",),
     "video": MODALITIES,
 }
 _LACKS: dict[Modality, str] = {
@@ -117,7 +117,7 @@ class MediaExtractor:
             raise RefusedFile(path, _LACKS[modality])
         find: dict[Modality, Find]
         if start_s > 0 or end_s is not None:
-            if kind == "picture":
+            if kind == "image":
                 raise RefusedFile(
                     path, "a picture has no times; leave its start_s and end_s empty."
                 )
@@ -127,7 +127,7 @@ class MediaExtractor:
             }
         else:
             find = {
-                "face": self._image_faces if kind == "picture" else self._video_faces,
+                "face": self._image_faces if kind == "image" else self._video_faces,
                 "voice": functools.partial(self._voices, kind),
             }
         wanted = [find[each] for each in ([modality] if modality else _MODALITIES[kind])]

@@ -8,11 +8,11 @@ from typing import Final
 from indexer.types import Kind
 
 _SUFFIXES: Final[dict[Kind, str]] = {
-    "picture": """
+    "image": """
         jpg jpeg jpe jfif jif mpo png apng gif webp bmp dib tif tiff ppm pgm pbm pnm pfm avif
         avifs heic heif hif ico icns jp2 j2k jpx jpf j2c tga targa pcx sgi rgb dds qoi psd
     """,
-    "sound": """
+    "audio": """
         wav wave flac ogg oga spx opus mp1 mp2 mp3 m4a m4b aac adts wma aif aiff aifc au snd caf
         amr awb mka wv ape ac3 eac3 dts tta w64 rf64 sph nist voc gsm 3ga weba ra mpc
     """,

@@ -32,7 +32,7 @@ from indexer.types import MODALITIES, Kind, Modality, Vectors
 
 BATCH = 16  # items per core
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-KINDS: dict[Modality, Kind] = {"face": "picture", "voice": "sound"}
+KINDS: dict[Modality, Kind] = {"face": "image", "voice": "audio"}
 
 Runtime = Callable[[NDArray[Any]], Vectors]  # inputs of one modality (B, ...) to (B, dim)
 

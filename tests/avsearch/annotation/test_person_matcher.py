@@ -230,7 +230,7 @@ def test_of_a_video_that_shows_two_people_in_turn_the_right_one_is_taken(
     encode(home / "film.mp4", frames=[shot for shot in shots for _ in range(8)], fps=4)
     _, report = indexed(tmp_path)
     (note,) = [note for path, note in report.notes if note[:1].isdigit()]
-    assert note.startswith("2 faces; the one that agrees with the person's other pictures")
+    assert note.startswith("2 faces; the one that agrees with the person's other images")
     with avsearch.open(tmp_path / "index") as index:
         items = index.store.items_of("guest")[0]
     times_s = [item.start_s for item in items if item.path.name == "film.mp4"]

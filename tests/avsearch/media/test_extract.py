@@ -44,11 +44,11 @@ def test_whole_pictures_need_no_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("a.jpg", "picture"),
-        ("A.JPEG", "picture"),
-        ("a.b.Png", "picture"),
-        ("a.wav", "sound"),
-        ("a.OPUS", "sound"),
+        ("a.jpg", "image"),
+        ("A.JPEG", "image"),
+        ("a.b.Png", "image"),
+        ("a.wav", "audio"),
+        ("a.OPUS", "audio"),
         ("a.mp4", "video"),
         ("a.ts", "video"),
         ("people.csv", None),

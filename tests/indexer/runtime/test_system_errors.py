@@ -1,4 +1,4 @@
-"""What is said where the system refuses a file: its reason, and no other."""
+"""Messages on files that the system refuses: its reason, and no other."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_advice_follows_from_the_number_of_the_error(number: int) -> None:
     assert ("room" in reason) == (number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
+def test_an_error_without_a_number_has_its_own_words() -> None:
     assert os_reason(OSError("Could not load this library: x")) == "Could not load this library: x"
     assert os_reason(OSError("odd"), "name another") == "odd; name another"
     full = OSError(errno.ENOSPC, "No space left on device")
