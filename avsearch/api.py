@@ -42,13 +42,13 @@ from indexer.types import MODALITIES, Metric, Modality, Reranker, Space, Vectors
 
 if TYPE_CHECKING:
     from avsearch.annotation.enrol import Enrolled
+    from avsearch.annotation.identification.clustering import Calibrations
     from avsearch.annotation.identification.plda import PLDA
-    from avsearch.annotation.identification.speaker_llr import Calibrations
     from avsearch.annotation.result import Annotated
-    from indexer.exchange.bulk_insert import Imported
-    from indexer.exchange.exchange import Exported
+    from indexer.exchange.bulk_insert import ImportReport
+    from indexer.exchange.exchange import ExportReport
     from indexer.ingest.ingest import IngestReport
-    from indexer.maintenance.erase import Forgettable, Receipt
+    from indexer.maintenance.erase import DeletionPlan, Receipt
     from indexer.maintenance.prune import Confirm
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class MediaIndex:
         Args:
             recall: Measure how much of the exact answer the approximate index finds.
         """
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, has_graph
 
         store = self.store
         counts = store.counts()
@@ -194,9 +194,9 @@ class MediaIndex:
             "files": counts.files,
             "refused": [{"path": path, "reason": reason} for path, reason in store.refused()],
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
-            "forgotten": store.forgettings(),
+            "forgotten": store.deletions(),
             "bytes": store.bytes_on_disk(),
-            "approximate": store.notes().get(NOTE, "none"),
+            "approximate": KIND if has_graph(store.notes()) else "none",
         }
         return {**facts, "recall": store.recall()} if recall else facts
 
@@ -225,7 +225,7 @@ class MediaIndex:
             prune: Remove files that are gone from the galleries.
             confirm: Receives a question, and returns the answer, before more than half of a
                 gallery's files are removed; without it so many are never removed.
-            approximate: "hnsw" or "ivf" for an approximate index beside the exact one, "none"
+            approximate: "hnsw" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
             dry_run: Write nothing, and report what can be told without reading a file.
             on_progress: Receives the files done and their total.
@@ -238,10 +238,10 @@ class MediaIndex:
             ForeignSpace: The model is not the index's own.
             IndexBusy: Another process is writing to the index.
         """
-        from avsearch.annotation.identification.speaker_llr import even_score
-        from avsearch.annotation.merge_speakers import BySpeaker
+        from avsearch.annotation.identification.clustering import equal_odds_score
+        from avsearch.annotation.merge_speakers import MergeBySpeaker
         from avsearch.annotation.person_matcher import PersonMatcher
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, NOTE
         from indexer.ingest.ingest import ingest, plan
         from indexer.ingest.scan import scan
 
@@ -251,7 +251,7 @@ class MediaIndex:
             raise BadRequest("A manifest goes with one gallery; index the others without it.")
         require_one_of("faces", faces, ("detect", "whole"))
         if approximate is not None:
-            require_one_of("approximate", approximate, ("hnsw", "ivf", "none"))
+            require_one_of("approximate", approximate, (KIND, "none"))
         extractor = MediaExtractor(faces, speakers=True)
         each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
         listed = None if manifest is None else Path(manifest)
@@ -273,7 +273,7 @@ class MediaIndex:
             prune=prune,
             confirm=confirm,
             progress=on_progress,
-            joiner=BySpeaker(even_score(calibrations, "V-V")),
+            merge_items=MergeBySpeaker(equal_odds_score(calibrations, "V-V")),
             matcher=PersonMatcher(calibrations, plda),
         )
 
@@ -285,7 +285,7 @@ class MediaIndex:
         metric: Metric = "cosine",
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
-    ) -> Imported:
+    ) -> ImportReport:
         """Take the vectors of a Parquet file into the index, made if there is none.
 
         Args:
@@ -440,23 +440,23 @@ class MediaIndex:
             RefusedFile: The recording cannot be read.
             BadRequest: The turns are of no known format, or of another recording.
         """
-        from avsearch.annotation.identification.identify import LEAST_PROBABILITY
-        from avsearch.annotation.pipeline import How, annotate_with
+        from avsearch.annotation.identification.identify import MIN_PROBABILITY
+        from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 
         store = self.store
         calibrations, plda = self._worth(store, calibration)
         folder = None if out is None else Path(out).absolute()
-        how = How(
+        options = AnnotateOptions(
             calibrations=calibrations,
             plda=plda,
-            least_probability=LEAST_PROBABILITY if at_least is None else at_least,
-            speakers=speakers,
+            min_probability=MIN_PROBABILITY if at_least is None else at_least,
+            speaker_count=speakers,
             faces=faces,
-            kept=folder,
-            heard=_seconds(on_progress),
+            resume_folder=folder,
+            on_progress=_seconds(on_progress),
             recording_id=recording_id,
         )
-        annotated = annotate_with(recording, turns, store, self._model_of(store), how)
+        annotated = annotate_recording(recording, turns, store, self._model_of(store), options)
         if folder is not None:
             annotated.write(folder)
         return annotated
@@ -485,7 +485,7 @@ class MediaIndex:
         Raises:
             BadRequest: Nobody is named, or a name is that of several people.
         """
-        from avsearch.annotation.enrol import enrol_with, plan_enrolment
+        from avsearch.annotation.enrol import enrol_recording, plan_enrolment
         from avsearch.annotation.formats.detect import read_diarization
         from avsearch.annotation.result import Annotated
         from avsearch.annotation.turns import Diarization
@@ -507,7 +507,7 @@ class MediaIndex:
             return plan_enrolment(path, said, self._store, names)
         store, model = self._made({})
         calibrations = self._calibrations(store)
-        return enrol_with(path, said, store, model, names, calibrations, _seconds(on_progress))
+        return enrol_recording(path, said, store, model, names, calibrations, _seconds(on_progress))
 
     # Keeping
 
@@ -519,7 +519,7 @@ class MediaIndex:
         """
         return self.store.forget(person)
 
-    def forgettable(self, person: str) -> Forgettable:
+    def forgettable(self, person: str) -> DeletionPlan:
         """Return what :meth:`forget` would delete; nothing is deleted.
 
         Raises:
@@ -531,7 +531,7 @@ class MediaIndex:
         """Return what is wrong with the index, in sentences; empty if nothing is."""
         return self.store.verify()
 
-    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> Exported:
+    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> ExportReport:
         """Write the whole index to a Parquet file.
 
         Raises:
@@ -580,14 +580,14 @@ class MediaIndex:
 
     def _worth(self, store: Index, file: str | Path | None) -> tuple[Calibrations, PLDA | None]:
         """The worth of scores: by a file alone, or by all that the model's record says."""
-        from avsearch.annotation.identification.plda import plda_of
-        from avsearch.annotation.identification.speaker_llr import read_calibrations
+        from avsearch.annotation.identification.evidence_matrix import read_calibrations
+        from avsearch.annotation.identification.plda import plda_from_record
         from avsearch.calibration import calibrations_of
 
         if file is not None:
             return read_calibrations(Path(file)), None
         record = index_record(store, self._named)
-        return calibrations_of(record), plda_of(record, store.space.dim)
+        return calibrations_of(record), plda_from_record(record, store.space.dim)
 
     def _reader(self) -> QueryReader:
         return QueryReader(whole_faces=self.store.notes().get("faces") == "whole")

@@ -21,7 +21,7 @@ def asking_modality(path: Path, ask: Modality | None, want: Want | None) -> Moda
     kind = kind_of(path)
     if ask is not None:
         return ask
-    if kind == "picture":
+    if kind == "image":
         return "face"
     return want if kind == "video" and want in ("face", "voice") else "voice"
 
@@ -68,7 +68,7 @@ class QueryReader:
                 media = self._extract(path, second, notes)
             except RefusedFile as also:
                 reason = f"{refusal.reason.removesuffix('.')}; {also.reason}"
-                raise RefusedFile(path, reason, lasting=refusal.lasting) from also
+                raise RefusedFile(path, reason, permanent=refusal.permanent) from also
             if want == first:
                 notes[f"it asks with its {second}: {refusal.reason}"] = None
         if first == "face" and len(media) > 1:
@@ -85,7 +85,7 @@ class QueryReader:
         try:
             return list(self._detect.extract(path, modality, on_note=note))
         except RefusedFile:
-            if self._whole is None or kind_of(path) != "picture":
+            if self._whole is None or kind_of(path) != "image":
                 raise
             return list(self._whole.extract(path, modality, on_note=note))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.cli.options import (
     FILE,
     ProgressBar,
@@ -30,7 +30,7 @@ from indexer.errors import BadRequest, printable
     metavar="FILE|-",
     required=True,
     type=FILE,
-    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {TAKEN}.",
+    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {FORMAT_LIST}.",
 )
 @recording_option
 @click.option(

@@ -50,7 +50,7 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 @click.option("--yes", is_flag=True, help="Have --prune remove more than half without asking.")
 @click.option(
     "--approximate",
-    type=click.Choice(["hnsw", "ivf", "none"]),
+    type=click.Choice(["hnsw", "none"]),
     help="An approximate index besides, for very large galleries; kept up to date until none.",
 )
 @dry_run_option

@@ -12,7 +12,7 @@ from avsearch.cli.output import say
 from indexer.errors import printable
 
 if TYPE_CHECKING:
-    from indexer.ann.recall import Recall
+    from indexer.approximate import Recall
 
 
 @click.command("info")

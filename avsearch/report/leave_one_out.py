@@ -120,7 +120,7 @@ class _Held:
 
     @classmethod
     def of(cls, index: Index) -> _Held:
-        with index.catalog.look() as read:
+        with index.catalog.read() as read:
             ids, people, faces = read.owners()
             found, vectors = read.items(ids), prepared(read.vectors(ids), index.space.metric)
         items = [found[number] for number in ids.tolist()]

@@ -5,6 +5,7 @@ What a file says of itself is read without it, so that a file that does not fit 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import io
 import os
@@ -23,6 +24,7 @@ _NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost me
 _BITS = 63  # of the largest number that a size or a place in a file can be
 _METADATA: Final = 14  # ModelProto.metadata_props, messages of a key (1) and a value (2)
 _LARGEST: Final = 1 << 16  # bytes of a key, a value or both that are read of a file that is none
+_GPU: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4  # onnxruntime says what is fatal and no more: errors are raised as well
 
 
@@ -36,14 +38,25 @@ def can_import(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def has_gpu_driver() -> bool:
+    """Return True if the driver of an NVIDIA GPU is installed."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 class Session:
     """A network in an ONNX file, loaded when it is first run; threads may share it.
 
-    Each run is on one core, that of the thread that asks.
+    Each run is on one core, that of the thread that asks; with ``gpu``, on a GPU where onnxruntime
+    can use one.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, gpu: bool = False) -> None:
         self._path = absolute(path)  # it may be read much later
+        self._gpu = gpu
         self._session: Any = None
         self._early: Future[Any] | None = None
         self._loading = threading.Lock()
@@ -80,11 +93,11 @@ class Session:
     def _loaded(self) -> Any:
         with self._loading:
             if self._session is None:
-                self._session = _open(self._path)
+                self._session = _open(self._path, gpu=self._gpu)
             return self._session
 
 
-def _open(path: Path, *, optimised: bool = True) -> Any:
+def _open(path: Path, *, optimised: bool = True, gpu: bool = False) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -95,8 +108,11 @@ def _open(path: Path, *, optimised: bool = True) -> Any:
     options.log_severity_level = _SILENT
     options.enable_mem_pattern = False  # it is for inputs that are all of one size
     options.enable_mem_reuse = False  # the allocator takes back more than that plan, as quickly
+    providers = ["CPUExecutionProvider"]
+    if gpu and _GPU in onnxruntime.get_available_providers() and has_gpu_driver():
+        providers.insert(0, _GPU)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no common root of their own
         require_readable(path)
         said = " ".join(str(error).split()).rstrip(".")

@@ -31,7 +31,7 @@ from indexer.types import (
 
 DIM = 16
 SPACE = Space("fake", "0123456789abcdef", DIM, "cosine")
-KINDS: dict[str, Kind] = {".wav": "sound", ".jpg": "picture", ".mp4": "video"}
+KINDS: dict[str, Kind] = {".wav": "audio", ".jpg": "image", ".mp4": "video"}
 
 
 def fake_vector(text: str, dim: int = DIM) -> Vectors:
@@ -67,7 +67,7 @@ class FakeExtractor:
         with self._lock:
             self.asked.append(path)
         if start_s > 0 or end_s is not None:
-            if modality in (None, "face") and self.kind(path) != "sound":
+            if modality in (None, "face") and self.kind(path) != "audio":
                 yield Media(path, "face", start_s)
             if modality in (None, "voice"):
                 yield Media(path, "voice", start_s, end_s)
@@ -76,7 +76,7 @@ class FakeExtractor:
         for at, line in enumerate(path.read_text().splitlines()):
             kind, _, words = line.partition(":")
             if kind in ("refuse", "later"):
-                raise RefusedFile(path, words.strip(), lasting=kind == "refuse")
+                raise RefusedFile(path, words.strip(), permanent=kind == "refuse")
             if kind == "note":
                 on_note(words.strip())
             if kind == "face" and modality in (None, "face"):

@@ -18,7 +18,7 @@ import indexer
 import trainer
 from indexer.errors import AvsearchError, BadRequest, NotInFile, RefusedFile
 
-VALUES = {"path": Path("a/b.wav"), "reason": "it is silent.", "lasting": False}
+VALUES = {"path": Path("a/b.wav"), "reason": "it is silent.", "permanent": False}
 RUN_WHEN_IMPORTED = (
     "__main__",
     "indexer.catalog.migrations.env",
@@ -27,7 +27,7 @@ RUN_WHEN_IMPORTED = (
 
 
 def all_errors() -> list[type[BaseException]]:
-    """Every exception that a module of the packages defines."""
+    """Return every exception that a module of the packages defines."""
     found = {}
     for package in (indexer, avsearch, trainer):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -41,7 +41,7 @@ def all_errors() -> list[type[BaseException]]:
 
 
 def made(kind: type[BaseException]) -> BaseException:
-    """One of them, made as its own signature asks, with an attribute and a note besides."""
+    """Make an exception by its own signature, with an attribute and a note."""
     if inspect.isfunction(kind.__init__):
         _, *names = inspect.signature(kind.__init__).parameters
         error = kind(**{name: VALUES.get(name, 7) for name in names})
@@ -71,13 +71,13 @@ def test_every_error_can_be_pickled_and_copied():
             assert vars(again) == vars(error)
 
 
-def test_an_error_of_somebody_elses_is_pickled_too():
+def test_an_error_class_of_other_code_is_pickled_too():
     again = pickle.loads(pickle.dumps(TwoReasons("one", "two")))
     assert (str(again), again.second, again.exit_code) == ("one", "two", 2)
 
 
 class TwoReasons(BadRequest):
-    """Made otherwise than by its message alone."""
+    """An error that is not made of a message alone."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first)
@@ -85,7 +85,7 @@ class TwoReasons(BadRequest):
 
 
 def _refuse(path: str) -> None:
-    raise NotInFile(path, "has no second track.", lasting=False)
+    raise NotInFile(path, "has no second track.", permanent=False)
 
 
 def test_a_refusal_comes_back_from_a_pool_of_processes_and_leaves_it_in_order():
@@ -93,5 +93,5 @@ def test_a_refusal_comes_back_from_a_pool_of_processes_and_leaves_it_in_order():
         for name in ("a.wav", "b.wav"):
             with pytest.raises(NotInFile, match=r"[ab]\.wav: has no second track\.") as error:
                 pool.submit(_refuse, name).result()
-            assert (error.value.path, error.value.lasting) == (Path(name), False)
+            assert (error.value.path, error.value.permanent) == (Path(name), False)
         assert pool.submit(len, "abc").result() == 3

@@ -18,7 +18,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.annotation.identification.plda import RECORD, Means, as_record
+from avsearch.annotation.identification.plda import RECORD, VoiceVectors, plda_to_record
 from avsearch.annotation.identification.speaker_model import weighted_mean
 from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.models import MODELS, load_model
@@ -61,7 +61,7 @@ def fit(data: Path, checkpoint: Path) -> None:
     )
     known = calibrated(fit_plda(voices.takes.of_first(len(training))), unseen)
     found = costs_of(known, unseen)
-    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found}})
+    put_record(checkpoint, {**record, RECORD: {**plda_to_record(known), **found}})
     click.echo(f"scale {known.scale:.3f}, offset {known.offset:.3f}")
     click.echo(f"validation people: {found}; training people: {costs_of(known, seen)}")
 
@@ -89,17 +89,17 @@ class Voices:
     """The data of the fit: segments, and speakers with people."""
 
     takes: Takes
-    speakers: Means
+    speakers: VoiceVectors
     owners: NDArray[np.int64]  # (speakers,) rows of people
-    people: Means
+    people: VoiceVectors
 
     def pairs(self, rows: slice) -> Pairs:
         """Return some of the people with their speakers."""
         numbers = np.arange(len(self.people.vectors))[rows]
         own = np.isin(self.owners, numbers)
         return Pairs(
-            Means(self.speakers.vectors[own], self.speakers.seconds[own]),
-            Means(self.people.vectors[rows], self.people.seconds[rows]),
+            VoiceVectors(self.speakers.vectors[own], self.speakers.seconds[own]),
+            VoiceVectors(self.people.vectors[rows], self.people.seconds[rows]),
             self.owners[own, None] == numbers,
         )
 
@@ -147,7 +147,7 @@ def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
     return Takes(unit, np.array(owners, np.int64), seconds)
 
 
-def _means(takes: Takes) -> Means:
+def _means(takes: Takes) -> VoiceVectors:
     """The mean of the takes of each, by their lengths."""
     vectors: list[Vectors] = []
     seconds: list[float] = []
@@ -155,7 +155,7 @@ def _means(takes: Takes) -> Means:
         own = takes.people == who
         vectors.append(weighted_mean(takes.vectors[own], takes.seconds[own]))
         seconds.append(float(takes.seconds[own].sum()))
-    return Means(np.stack(vectors), np.array(seconds))
+    return VoiceVectors(np.stack(vectors), np.array(seconds))
 
 
 def _both(first: Takes, second: Takes) -> Takes:

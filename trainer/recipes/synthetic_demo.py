@@ -40,8 +40,8 @@ class Shown:
 class Demo:
     """The files and figures of the demo.
 
-    ``mean_average_precision`` is over all queries, one for each person, and all faces; ``by_chance``
-    and ``by_gender`` are those of random answers, and of knowing only the gender.
+    ``mean_average_precision`` is over all queries, one for each person, and all faces.
+    ``by_chance`` and ``by_gender`` are those of random answers, and of knowing only the gender.
     """
 
     index: Path

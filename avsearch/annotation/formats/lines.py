@@ -1,4 +1,4 @@
-"""The text of a file of turns, and its lines, each knowing its number for messages."""
+"""The text of a file of turns, and its lines with their numbers for messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.annotation.formats.times import SECONDS, Unit
 from indexer.errors import BadRequest
 
@@ -20,19 +20,19 @@ _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 class Line:
     """One line without its end, and its number counted from 1."""
 
-    at: int
+    number: int
     text: str
 
-    def wrong(self, what: str) -> BadRequest:
+    def error(self, message: str) -> BadRequest:
         """Return an error that names the line."""
-        return BadRequest(f"line {self.at}: {what}")
+        return BadRequest(f"line {self.number}: {message}")
 
     def time(self, text: str, what: str, unit: Unit = SECONDS) -> float:
-        """Return the seconds of a time of this line; BadRequest for a text that is none."""
+        """Return the seconds of a time of this line; BadRequest for another text."""
         try:
             return unit.seconds(text)
         except ValueError as error:
-            raise self.wrong(f"{what} is {text.strip()!r}, which {error}.") from error
+            raise self.error(f"{what} is {text.strip()!r}, which {error}.") from error
 
 
 def numbered_lines(text: str) -> Iterator[Line]:
@@ -50,5 +50,5 @@ def decoded(content: bytes) -> str:
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"it is not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8. "
-            f"Turns are taken as {TAKEN}."
+            f"Turns are taken as {FORMAT_LIST}."
         ) from error

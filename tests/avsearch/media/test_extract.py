@@ -14,7 +14,7 @@ from avsearch.media import MediaExtractor, load_media, vad
 from avsearch.media.speech_segments import WINDOW_S
 from indexer.errors import RefusedFile
 from indexer.types import Modality
-from tests.avsearch.media.pictures.test_images import png_bomb
+from tests.avsearch.media.images.test_read import png_bomb
 from tests.helpers.making import encode, garble, record, tone, write_wav
 
 
@@ -44,11 +44,11 @@ def test_whole_pictures_need_no_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("a.jpg", "picture"),
-        ("A.JPEG", "picture"),
-        ("a.b.Png", "picture"),
-        ("a.wav", "sound"),
-        ("a.OPUS", "sound"),
+        ("a.jpg", "image"),
+        ("A.JPEG", "image"),
+        ("a.b.Png", "image"),
+        ("a.wav", "audio"),
+        ("a.OPUS", "audio"),
         ("a.mp4", "video"),
         ("a.ts", "video"),
         ("people.csv", None),
@@ -327,7 +327,7 @@ def test_a_file_of_somebody_else_is_refused_for_now(
     monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(RefusedFile, match="no permission to read it") as caught:
         next(extractor.extract(tmp_path / name))
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 def test_a_picture_has_no_voice_and_a_sound_no_face(

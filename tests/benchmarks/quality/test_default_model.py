@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from avsearch.media import kind_of, read_image, read_sound
+from avsearch.media import kind_of, read_audio, read_image
 from avsearch.models.checkpoint import save_checkpoint
 from benchmarks.quality.default_model import people_and_others, prepare, shown, write
 from benchmarks.quality.held_out import people_of_side
@@ -33,7 +33,7 @@ def extract(path, modality):
         rng = np.random.default_rng(0)
         data = face_noise(rng) if modality == "face" else voice_noise(rng)
     else:
-        data = read_image(path) if modality == "face" else read_sound(path)
+        data = read_image(path) if modality == "face" else read_audio(path)
     yield Media(path, modality, data=data)
 
 
@@ -102,10 +102,10 @@ def test_a_checkpoint_without_sides_is_refused(data, tmp_path):
 
 def test_nobody_of_another_side_is_asked_about_and_the_threshold_is_of_validation(exam):
     grid = {"bbaf2n", "brbk7n"}
-    for _, asked in exam.asked:
+    for _, asked in exam.tasks:
         assert all("-test-" in name for name in names_in(asked) - grid)
-    assert exam.chosen is not None
-    assert all("-validation-" in name for name in names_in(exam.chosen))
+    assert exam.threshold_pairs is not None
+    assert all("-validation-" in name for name in names_in(exam.threshold_pairs))
 
 
 def test_where_validation_people_are_tested_half_of_them_give_the_threshold(data, checkpoint):
@@ -117,9 +117,9 @@ def test_where_validation_people_are_tested_half_of_them_give_the_threshold(data
 
 
 def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
-    titles = [row.title for row, _ in exam.asked]
+    titles = [row.title for row, _ in exam.tasks]
     assert len(titles) == len(set(titles)) == 2 + 6 + 5 + 15 + 1
-    within = [row for row, _ in exam.asked if row.within == "voice"]
+    within = [row for row, _ in exam.tasks if row.within == "voice"]
     clean = [row for row in within if row.clean is None]
     assert [row.title for row in clean] == [
         "voice to voice, halves of recordings",
@@ -127,7 +127,7 @@ def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
         "voice to voice, nEMO sentences",
         "voice to voice, RAVDESS sentences",
     ]
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     for row in within:
         if row.clean is not None:
             one, other = asked[row.title], asked[row.clean]
@@ -139,7 +139,7 @@ def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
 
 
 def test_sentences_are_compared_within_their_data_set_and_never_with_themselves(exam):
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     trials = asked["voice to voice, nEMO and RAVDESS sentences"]
     assert not set(trials.first.tolist()) & set(trials.second.tolist())
     galleries = np.array([trials.items.names[who].partition("-")[0] for who in trials.items.people])
@@ -152,12 +152,12 @@ def test_halves_of_a_recording_do_not_overlap_and_leave_nothing_out(data, tmp_pa
     whole = {key: media.voices(key, sorted((data / "librispeech" / key).iterdir()))}
     first, second = (media.halves(whole, part)[key][0] for part in (1, 2))
     assert (first, second) == (f"{key}/{key}-0_1.flac", f"{key}/{key}-0_2.flac")
-    parts = [read_sound(tmp_path / name) for name in (first, second)]
-    np.testing.assert_array_equal(np.concatenate(parts), read_sound(tmp_path / whole[key][0]))
+    parts = [read_audio(tmp_path / name) for name in (first, second)]
+    np.testing.assert_array_equal(np.concatenate(parts), read_audio(tmp_path / whole[key][0]))
 
 
 def test_halves_of_one_recording_are_known_as_such(exam):
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     own = asked["voice to voice, halves of recordings"].own_recording()
     assert own.sum() == 4
     assert not asked["face to face, faces in the wild"].own_recording().any()
@@ -180,9 +180,9 @@ def test_nobody_babbles_behind_their_own_voice(tmp_path):
     poor = media.degraded(voices, "in noise", voices)
     alone = media.degraded({"ann": voices["ann"]}, "in noise", {"bob": voices["bob"]})
     assert poor["ann"] == alone["ann"] == ["ann/ann-in-noise.flac"]
-    heard = read_sound(tmp_path / "ann" / "ann-in-noise.flac")
+    heard = read_audio(tmp_path / "ann" / "ann-in-noise.flac")
     media.degraded({"ann": voices["ann"]}, "in noise", {**voices, "bob": voices["bob"]})
-    np.testing.assert_array_equal(read_sound(tmp_path / "ann" / "ann-in-noise.flac"), heard)
+    np.testing.assert_array_equal(read_audio(tmp_path / "ann" / "ann-in-noise.flac"), heard)
 
 
 def test_the_same_seed_makes_the_same_lists_and_media(exam, data, checkpoint, tmp_path):
@@ -208,7 +208,7 @@ FEW = (
 def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
     exam, checkpoint, tmp_path
 ):
-    rows = [each for each in exam.asked if each[0].title in FEW]
+    rows = [each for each in exam.tasks if each[0].title in FEW]
     exam = dataclasses.replace(exam, asked=rows)
     model = Model(str(checkpoint), RunOptions(device="cpu", sample=3))
     ours = exam.take(model)
@@ -256,4 +256,4 @@ def test_too_few_people_leave_rows_out(data, checkpoint, tmp_path):
     rows = TrialFolder(tmp_path, people, extract=extract).rows()
     assert [row.title for row in rows if row.clean is None] == ["voice to voice, nEMO sentences"]
     assert TrialFolder(tmp_path, people[:1], extract=extract).rows() == []
-    assert TrialFolder(tmp_path, people, extract=extract).to_choose_on() == []
+    assert TrialFolder(tmp_path, people, extract=extract).threshold_rows() == []

@@ -8,7 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from indexer.cache.manifest import Stamp
+from indexer.cache.manifest import Manifest
 from indexer.catalog import migrations
 from indexer.errors import BadRequest, IndexDamaged
 from indexer.index import Index
@@ -20,7 +20,7 @@ from tests.helpers.places import change, everything, fill
 QUERY = fake_vector("a question")[None]
 
 
-# Forgetting
+# Deletion
 
 
 def test_forget_leaves_no_byte(index, folder):
@@ -53,7 +53,7 @@ def test_forget_finds_what_is_left(index, folder):
     assert any("part.bin still holds a part of a vector" in said for said in receipt.leftovers)
 
 
-def test_a_short_name_that_bytes_of_kept_vectors_spell_is_no_trace(run, folder, gallery):
+def test_a_short_name_spelled_by_bytes_of_other_vectors_is_no_trace(run, folder, gallery):
     texts = [f"voice: {number}" for number in range(100)]
     content = b"".join(fake_vector(text).astype("<f4").tobytes() for text in texts)
     found = re.search(rb"[b-z][k-z]", content)  # two letters that no text of the catalog has
@@ -64,7 +64,7 @@ def test_a_short_name_that_bytes_of_kept_vectors_spell_is_no_trace(run, folder, 
         receipt = index.forget(key)
         assert (receipt.clean, receipt.skipped) == (True, [])
     assert key.encode() in (folder / "catalog.sqlite").read_bytes()
-    fill(folder, {"notes.txt": f"about {key}, of whom nothing else is left"})
+    fill(folder, {"notes.txt": f"about {key}, of which nothing else is left"})
     run()
     with Index.open(folder) as index:
         assert not index.forget(key).clean
@@ -102,10 +102,10 @@ def test_forget_a_person_whose_files_were_all_refused(run, folder, gallery):
 # Verifying
 
 
-def plant_cache(folder, **facts):
+def plant_cache(folder, **fields):
     path = folder / "cache/stamp.json"
-    stamp = dataclasses.replace(Stamp.from_json(path.read_text()), **facts)
-    path.write_text(stamp.to_json())
+    manifest = dataclasses.replace(Manifest.from_json(path.read_text()), **fields)
+    path.write_text(manifest.to_json())
 
 
 def segment(folder):
@@ -129,7 +129,7 @@ PLANTED = {
     "vector of item 2 is not finite": lambda f: change(
         f, "UPDATE item SET vector = ? WHERE id = 2", np.full(DIM, np.nan, "<f4").tobytes()
     ),
-    "are of nobody": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
+    "have no person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a file": lambda f: change(f, "UPDATE item SET file_id = 77 WHERE id = 2"),
     "is cut short": lambda f: segment(f).write_bytes(segment(f).read_bytes()[:-1]),
@@ -201,18 +201,18 @@ def test_a_vector_damaged_in_the_catalog_is_a_sentence(run, folder):
 
 def test_a_receipt_without_biometrics_or_names_stays(index, folder):
     receipt = index.forget("bob")
-    (kept,) = index.forgettings()
+    (kept,) = index.deletions()
     assert (kept.items, kept.files, kept.clean) == (3, 2, True)
     assert kept.bytes_searched == receipt.bytes_searched
     index.forget("cid")
-    assert [(kept.items, kept.files) for kept in index.forgettings()] == [(3, 2), (1, 1)]
+    assert [(kept.items, kept.files) for kept in index.deletions()] == [(3, 2), (1, 1)]
     assert not any(b"bob" in content for content in everything(folder).values())
 
 
 def test_a_receipt_says_that_traces_were_found(index, folder):
     fill(folder, {"notes.txt": "about ann"})
     index.forget("ann")
-    assert [kept.clean for kept in index.forgettings()] == [False]
+    assert [kept.clean for kept in index.deletions()] == [False]
 
 
 def test_forget_deletes_the_backups_that_hold_the_person_too(index, folder):
@@ -223,9 +223,7 @@ def test_forget_deletes_the_backups_that_hold_the_person_too(index, folder):
     assert "Backups of the catalog that held them were deleted: 1." in receipt.sentence()
 
 
-def test_a_forgetting_that_was_stopped_is_finished_by_the_next_run(
-    run, folder, gallery, monkeypatch
-):
+def test_a_stopped_deletion_is_finished_by_the_next_run(run, folder, gallery, monkeypatch):
     run()
     with Index.open(folder) as index:
         backup = migrations.back_up(folder / "catalog.sqlite", "1")
@@ -242,7 +240,7 @@ def test_a_forgetting_that_was_stopped_is_finished_by_the_next_run(
     run()
     assert not backup.exists()
     with Index.open(folder) as index:
-        (kept,) = index.forgettings()
+        (kept,) = index.deletions()
         assert (kept.items, kept.bytes_searched, kept.clean) == (3, 0, None)
         assert index.verify() == []
     assert not any(b"Bob Baker" in content for content in everything(folder).values())
