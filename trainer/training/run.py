@@ -107,13 +107,20 @@ def train(
         torch.manual_seed(request.seed)
         model: nn.Module = kind(settings)
         warn = on_warning if group.first else _ignore
-        if request.face_trunk is not None:
-            load_face_trunk(model, request.face_trunk)
-        elif takes_published_weights(model):
-            warn(_FROM_SCRATCH.format(request.model))
+        init_weights(request, model, warn)
         for sentence in sentences(known_shares(settings, splits["train"])):
             warn(sentence)
         return _Run(request, model, splits, device, group).run(warn)
+
+
+def init_weights(
+    request: TrainRequest, model: nn.Module, on_warning: Callable[[str], None]
+) -> None:
+    """Load the pretrained weights of a request, or warn where a model could take some."""
+    if request.face_trunk is not None:
+        load_face_trunk(model, request.face_trunk)
+    elif takes_published_weights(model):
+        on_warning(_FROM_SCRATCH.format(request.model))
 
 
 class _Run:

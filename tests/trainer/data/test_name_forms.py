@@ -22,7 +22,7 @@ from trainer.data.features import feature_source, with_private
 from trainer.data.galleries import find_galleries, gallery_jobs
 from trainer.data.splits import read_split, split
 from trainer.data.voxceleb import voxceleb_jobs
-from trainer.evaluation.items import material_of_features, media_under
+from trainer.evaluation.items import feature_items, media_under
 from trainer.protocols.text_lists import read_list
 from trainer.protocols.voxceleb_people import People, read_people
 
@@ -49,7 +49,7 @@ def test_features_tables_and_splits_agree_on_a_name(tmp_path, form):
     data = assemble([feature_source(path)])
     assert set(data.names) == {NFC, "bob", "cid"}
     assert (data.faces.genders == 0).sum() == 2
-    material = material_of_features(path)
+    material = feature_items(path)
     assert sorted(material.items.names) == sorted([NFC, "bob", "cid"])
     assert material.attributes[NFC]["gender"] == "f"
     (tmp_path / "split.txt").write_text(f"{form} train\nbob train\ncid val\nmia val\n")

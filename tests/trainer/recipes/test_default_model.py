@@ -29,11 +29,11 @@ def model() -> ADSM:
         return ADSM(recipe.SETTINGS).eval()
 
 
-def data(seed: int = 0) -> DataSet:
+def data(seed: int = 0, longest: int = 70_000) -> DataSet:
     """Four people with two faces, four others with two voices, of which one is long."""
     rng = np.random.default_rng(seed)
     faces = [rng.integers(0, 256, (160, 160, 3), dtype=np.uint8) for _ in range(8)]
-    lengths = [9000, 70_000] * 4
+    lengths = [9000, longest] * 4
     voices = [rng.integers(-9000, 9000, n).astype(np.int16) for n in lengths]
     teacher = rng.normal(size=(8, 5)).astype(np.float32)
     people, labels, paths = np.arange(8) // 2, np.arange(8) // 2 % 2, [f"f{at}" for at in range(8)]
@@ -125,7 +125,7 @@ def test_auxiliary_losses_weigh_identity_and_distillation():
 
 def test_the_phases_run_one_after_the_other(model, monkeypatch, tmp_path):
     """All phases of the recipe on a handful of items, two steps each, with random trunks."""
-    own, head = data(), torch.nn.Linear(256, 128, bias=False)
+    own, head = data(longest=9000), torch.nn.Linear(256, 128, bias=False)
     examples = [
         Example(own.names[who], "fm"[label], modality, Path(f"{modality}{at}"), item)
         for modality in MODALITIES
@@ -138,18 +138,20 @@ def test_the_phases_run_one_after_the_other(model, monkeypatch, tmp_path):
             )
         )
     ]
-    monkeypatch.setattr(recipe, "SETTINGS", dataclasses.replace(recipe.SETTINGS, voice_seconds=0.5))
+    small = {"face_size": 160, "face_down": 10, "voice_seconds": 0.5, "dim": 8}
+    monkeypatch.setattr(recipe, "SETTINGS", dataclasses.replace(recipe.SETTINGS, **small))
     for name in ("HEADS", "WHOLE"):
-        short = dataclasses.replace(getattr(recipe, name), steps=2, warmup=0)
+        short = dataclasses.replace(getattr(recipe, name), steps=2, warmup=0, face_size=160)
         monkeypatch.setattr(recipe, name, dataclasses.replace(short, voice_seconds=0.5))
-    monkeypatch.setattr(recipe, "VOICE_COPIES", 16)  # as many rows as the layer has units
-    for name in ("FACE_COPIES", "CLEAN_COPIES", "EVERY_HEADS", "EVERY_WHOLE"):
-        monkeypatch.setattr(recipe, name, 1)
+    monkeypatch.setattr(recipe, "VOICE_COPIES", 1)
+    for name, value in (("FACE_COPIES", 1), ("EVERY_HEADS", 2), ("EVERY_WHOLE", 2)):
+        monkeypatch.setattr(recipe, name, value)
     monkeypatch.setattr(recipe, "FEATURE_PEOPLE", 4)
     monkeypatch.setattr(recipe, "FACE_PEOPLE", 2)
     last = dataclasses.replace(voice_phase.VOICES, steps=1, warmup=0, voice_seconds=0.5)
     monkeypatch.setattr(voice_phase, "VOICES", last)
     monkeypatch.setattr(voice_phase, "PEOPLE", 2)
+    monkeypatch.setattr(voice_phase, "TENTHS", (9,))
     monkeypatch.setattr(recipe, "pretrained_model", lambda: (ADSM(recipe.SETTINGS).eval(), head))
     people = list(own.names)
     splits = {"train": people, "validation": people, "test": []}

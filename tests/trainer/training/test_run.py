@@ -318,7 +318,7 @@ def files(folder: Path) -> list[Path]:
             "larger than the training set: 32 people of 2 items",
         ),
         ({"precision": "float16", "device": "cpu"}, "float16 needs a GPU"),
-        ({"words": {"width": "3"}}, "no such setting; there are dim, widths"),
+        ({"words": {"width": "3"}}, "unknown setting; there are dim, widths"),
         ({"words": {"dim": "wide"}}, "--set dim=wide: it is a whole number"),
         ({"words": {"classes": "4"}}, "the data decides it"),
     ],
@@ -428,7 +428,9 @@ def test_without_published_weights_a_trunk_that_could_have_them_is_said_to_start
 ):
     for network, said in ((full_width(), 1), (tiny_model("acienet"), 0), (tiny_model("adsm"), 0)):
         notes: list[str] = []
-        run._begin_with(request(tmp_path / "m.safetensors", model="acienet"), network, notes.append)
+        run.init_weights(
+            request(tmp_path / "m.safetensors", model="acienet"), network, notes.append
+        )
         assert len(notes) == said
         assert all("acienet begins with random weights" in note for note in notes)
 
@@ -437,7 +439,7 @@ def test_a_training_begins_with_the_weights_of_a_file(tmp_path):
     network, weights = full_width(), torchvision.models.resnet18().state_dict()
     torch.save(weights, tmp_path / "resnet18.pth")
     asked = request(tmp_path / "m.safetensors", face_trunk=tmp_path / "resnet18.pth")
-    run._begin_with(asked, network, pytest.fail)
+    run.init_weights(asked, network, pytest.fail)
     trunk = network.face_trunk[0].state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in trunk.items())
 
