@@ -1,6 +1,6 @@
 """VoxCeleb1 with VGGFace, and VoxCeleb2 with VGGFace2, in the folders they come in.
 
-A person has two names: ``id10001`` in the recordings and ``A.J._Buckley`` in the pictures
+A person has two names: ``id10001`` in the recordings and ``A.J._Buckley`` in the images
 (``id00012`` and ``n000012`` in VoxCeleb2). The published ``vox1_meta.csv`` or ``vox2_meta.csv``,
 which must be in the root, says which names belong together, and gives the gender and nationality
 of everybody. Below the root every folder with one of these names is that person's, at any

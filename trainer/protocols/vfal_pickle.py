@@ -114,7 +114,7 @@ def _matchings(name: str, rows: Sequence[Sequence[Any]], people: People) -> Iter
 
 
 def _sides(row: Sequence[Any]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
-    """Voices and faces of a row, each with whose they are; the names are empty if not said."""
+    """The voices and faces of a row, each with its person, or an empty name."""
     if len(row) == 2:
         voices, faces = row
         return [(voice, "") for voice in voices], [(face, "") for face in faces]

@@ -1,1 +1,1 @@
-"""How the shipped checkpoints were trained, each one command."""
+"""Recipes of the shipped checkpoints, each one command."""

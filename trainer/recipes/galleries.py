@@ -72,7 +72,7 @@ def read_gallery(
         for media in items
     ]
     if left_out := sum(count for *_, count in found_in):
-        click.echo(f"{gallery.name}: {left_out} faces beside the largest of pictures left out.")
+        click.echo(f"{gallery.name}: {left_out} faces beside the largest of an image left out.")
     if not examples and wanted is None:
         raise BadRequest(f"{gallery} holds no media of people whose gender its people.csv gives.")
     return examples

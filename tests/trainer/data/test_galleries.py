@@ -49,7 +49,7 @@ def test_a_gallery_gives_the_items_and_what_is_known_of_its_people(root, cache, 
     assert data.faces.genders.tolist() == np.repeat(genders, 2).tolist()
     assert data.faces.origins(np.array([0])) == [str(root / "one/p00000/face0.jpg")]
     (line,) = told
-    assert "1 files were refused" in line
+    assert "1 files were rejected" in line
     assert "broken.jpg" in line
 
 
@@ -95,7 +95,7 @@ def test_a_table_that_names_an_absent_file_is_refused(root, cache, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("absent", "is no data: name a folder"), ("empty", "holds no media; a gallery has")],
+    [("absent", "is no data source: name a folder"), ("empty", "holds no media; a gallery has")],
 )
 def test_what_is_no_data_is_refused(tmp_path, name, reason):
     (tmp_path / "empty").mkdir()
@@ -188,4 +188,4 @@ def test_of_a_group_picture_the_largest_face_is_trained_on(test_data, tmp_path):
     )
     assert data.faces.people.tolist() == [0, 1]
     (line,) = told
-    assert "2 pictures show several faces; the largest were taken and 2 left out" in line
+    assert "2 images show several faces; the largest were taken and 2 left out" in line

@@ -135,9 +135,9 @@ def test_labels_are_genders_where_few_people_have_both():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("ann 1\nbob 9\n", "line 2: 'bob 9' is not a name and a side"),
-        ("ann\n", "line 1: 'ann' is not a name and a side"),
-        ("ann 1\nann 4\n", "line 2: ann is on the train side already"),
+        ("ann 1\nbob 9\n", "line 2: 'bob 9' is not a name and a split"),
+        ("ann\n", "line 1: 'ann' is not a name and a split"),
+        ("ann 1\nann 4\n", "line 2: ann is in the train split already"),
         ("ann 1\n", "does not name person 000 and 59 others"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_file_cut_short_is_refused(tmp_path):
     "how", ["", "letter", "letters:a", "last:3", "last:a,b", "hash:-1,0", "no.txt"]
 )
 def test_a_way_that_is_none_is_refused(how):
-    with pytest.raises(BadRequest, match=r"no way to split|less than nobody"):
+    with pytest.raises(BadRequest, match=r"way to split|negative number"):
         split(everybody(), how)
 
 

@@ -187,7 +187,7 @@ def test_paths_with_blanks_may_be_apart_by_commas(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a/v/1.wav\nb/v/1.wav\nc/v/1.wav\n", "line 1: a trial names what asks and what could"),
+        ("a/v/1.wav\nb/v/1.wav\nc/v/1.wav\n", "line 1: a trial names a probe and candidates"),
         ("a/v/1.wav 0\n", "line 1: a trial names"),
         ("voice,face,label\n", "line 1: "),
         ("a/v/1.wav,a/1.jpg,b/1.jpg\na/v/1.wav a/1.jpg b/1.jpg\n", "line 2: 3 columns are exp"),

@@ -113,7 +113,7 @@ def test_cmpc_retrieval_is_read_with_its_partner(write):
 
 def test_a_retrieval_table_without_its_partner_says_which_is_absent(write):
     faces = write("VoxCeleb1 ID\tjpg\nid2\tBob_B/1.6/V/1.jpg\n", "jpg_20k.csv")
-    with pytest.raises(BadRequest, match=r"wav_20k.csv, which answers, is absent"):
+    with pytest.raises(BadRequest, match=r"needs wav_20k.csv beside it"):
         read_list(faces, PEOPLE)
 
 
@@ -132,10 +132,10 @@ def test_a_compressed_list_is_the_plain_one(write, tmp_path):
         (CMPC_MATCHING + "\n \nid1/V/1.wav\n", "line 5: 3 columns are expected, 1"),
         (CMPC_MATCHING.replace("Ann_A/1.6/VIDEO2/0001.jpg\n", "\0 a.jpg\n"), "line 2: 3 .*, 4"),
         (CMPC_MATCHING.replace("id1/VIDEO1/00001.wav ", "\0 "), r"line 1: '\\x00' is neither"),
-        (CMPC_MATCHING.replace(".wav", ".txt"), "line 1: .* is neither a picture nor a sound"),
-        (CMPC_MATCHING.replace("id1", "id2"), "line 1: the candidate it calls right must be"),
+        (CMPC_MATCHING.replace(".wav", ".txt"), "line 1: .* is neither an image nor audio"),
+        (CMPC_MATCHING.replace("id1", "id2"), "line 1: only the right candidate may be"),
         (LABELLED_MATCHING.replace(" 1\n", " 2\n"), "line 1: '2' is no number from 0 to 1"),
-        (LABELLED_MATCHING.replace(" 1\n", " 0\n"), "line 1: the candidate it calls right"),
+        (LABELLED_MATCHING.replace(" 1\n", " 0\n"), "line 1: only the right candidate"),
         (CMPC_PAIRS.replace("2,1,2,0", "2,1,2,1"), "line 3: label 1 contradicts the people"),
         (CMPC_PAIRS.replace("2,1,2,0", "2,1,2,x"), "line 3: 'x' is no number from 0 to 1"),
         (CMPC_PAIRS.replace("2,1,2,0,", "2,1,2,"), "line 3: 6 columns are expected, 5"),
@@ -255,7 +255,7 @@ def test_a_submission_needs_a_finite_score_a_trial(write, tmp_path, scores):
     ("text", "message"),
     [
         ("a1 f/1.jpg v/1.wav\n", "line 1: a trial is an id, the path of a voice"),
-        ("a1 v/1.wav f/1.jpg\na1 v/1.wav f/2.jpg\n", "line 2: the id a1 stands here a second"),
+        ("a1 v/1.wav f/1.jpg\na1 v/1.wav f/2.jpg\n", "line 2: the id a1 is here a second"),
         ("", "is empty"),
     ],
 )

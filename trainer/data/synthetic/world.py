@@ -143,7 +143,7 @@ class World:
         )
 
     def draw_face(self, person: SyntheticPerson, take: int) -> NDArray[np.uint8]:
-        """One picture of a person: (picture_size, picture_size, 3) uint8 RGB."""
+        """Draw an image of a person: (picture_size, picture_size, 3) uint8 RGB."""
         rng = self._stream(FACE, person.number, take)
         country = country_number(person.nationality)
         shape = face_shape(person.face_traits, person.gender, country)
