@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from avsearch.media import kind_of, read_image, read_sound
 from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.onnx_embedder import branch_path
-from avsearch.models.registry import of_media
-from avsearch.models.torch_runtime import TorchPasses
+from avsearch.models.registry import media_checkpoint
+from avsearch.models.torch_embedder import TorchEmbedder
 from avsearch.runtime import onnx_session
 from avsearch.runtime.threads import on_all_cores
 from avsearch.runtime.weights import find_weights
@@ -89,9 +89,9 @@ class Bench:
         self, path: Path, modality: Modality, galleries: Sequence[Path], people: int, each: int
     ) -> None:
         self.modality: Modality = modality
-        self.passes = TorchPasses(of_media(path).network, torch.device("cpu"))
+        self.passes = TorchEmbedder(media_checkpoint(path), torch.device("cpu"))
         self.file = branch_path(path, modality)
-        record = of_media(path).record["people"]
+        record = media_checkpoint(path).record["people"]
         self.tested, self.others = (
             self._read(galleries, set(record[side]), people, each)
             for side in ("test", "validation")

@@ -24,7 +24,8 @@ done("import numpy")
 import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from avsearch.index_model import IndexModel, index_calibrations  # noqa: E402
+from avsearch.calibration import calibrations_of  # noqa: E402
+from avsearch.index_model import IndexModel, index_record  # noqa: E402
 from avsearch.media import kind_of  # noqa: E402
 from avsearch.query_file import QueryReader  # noqa: E402
 from avsearch.search import Searcher  # noqa: E402
@@ -39,10 +40,10 @@ file, place = map(Path, sys.argv[1:])
 with open_index(place) as index:
     done("open the index")
     model = IndexModel.of_index(index, None, "cpu")
-    calibrations = index_calibrations(index)
+    calibrations = calibrations_of(index_record(index))
     done("find the model")
     model.begin("face" if kind_of(file) == "picture" else "voice")
-    query = QueryReader(whole_faces=False).read(file)
+    query = QueryReader(index).read(file)
     done("find the face or the speech, networks loaded")
     assert Searcher(index, model, calibrations=calibrations).answer(query).hits
     done("embed, the rest of its network loaded, and answer")

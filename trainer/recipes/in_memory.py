@@ -162,4 +162,6 @@ def batch_side(side: Side[Any], inputs: NDArray[Any]) -> BatchSide:
     labels, people = torch.from_numpy(side.labels), torch.from_numpy(side.people)
     unknown = torch.full_like(labels, UNKNOWN)
     taught = None if side.taught is None else torch.from_numpy(side.taught)
-    return BatchSide(torch.from_numpy(inputs), labels, people, unknown, unknown, teacher_embeddings=taught)
+    return BatchSide(
+        torch.from_numpy(inputs), labels, people, unknown, unknown, teacher_embeddings=taught
+    )
