@@ -27,7 +27,7 @@ check: $(VENV)/ready-dev
 # One run beside the other engines; see docs/benchmarks.md. COUNT=100000 is a quick one.
 COUNT ?= 1000000
 bench: $(VENV)/ready-bench
-	$(BIN)/python -m benchmarks.search --count $(COUNT)
+	$(BIN)/python -m benchmarks.speed.search --count $(COUNT)
 
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .

@@ -1,1 +1,1 @@
-"""What the README's figures are made with; each file is one command."""
+"""Commands that print the figures of the README, the docs and the model cards."""

@@ -1,4 +1,4 @@
-"""The machine a figure was taken on, in a line or two."""
+"""The machine of a measurement, and the memory of a process as Linux counts it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Machine:
-    """Processor, cores this process may use, memory in bytes, and versions by name."""
+    """Processor, usable cores, memory in bytes, and versions by package name."""
 
     cpu: str
     cores: int
@@ -24,7 +24,7 @@ class Machine:
 
     @classmethod
     def here(cls, packages: Iterable[str]) -> Machine:
-        """This machine now, with the versions of these packages."""
+        """Return this machine with the versions of these packages."""
         return cls(
             cpu=_cpu(Path("/proc/cpuinfo").read_text()),
             cores=len(os.sched_getaffinity(0)),
@@ -39,11 +39,43 @@ class Machine:
         )
 
     def described(self) -> str:
-        """In words."""
+        """Return a description in words."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return (
             f"{self.cores} cores of {self.cpu}, {self.memory / 2**30:.0f} GiB, {self.system}, "
             f"load {self.load:.1f} before the start; {versions}."
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory in bytes; the system can take back what ``file`` counts (mapped files)."""
+
+    anonymous: int
+    file: int
+    peak: int
+
+    @classmethod
+    def now(cls) -> Memory:
+        """Return the memory of this process."""
+        return cls.parsed(Path("/proc/self/status").read_text())
+
+    @classmethod
+    def parsed(cls, status: str) -> Memory:
+        """Read the text of ``/proc/PID/status``."""
+        lines = (line.split(":", 1) for line in status.splitlines() if ":" in line)
+        kib = {name: int(rest.split()[0]) for name, rest in lines if rest.endswith(" kB")}
+        return cls(1024 * kib["RssAnon"], 1024 * kib["RssFile"], 1024 * kib["VmHWM"])
+
+    @property
+    def resident(self) -> int:
+        """Anonymous memory and mapped files together."""
+        return self.anonymous + self.file
+
+    def beyond(self, before: Memory) -> Memory:
+        """Return what was added since an earlier moment."""
+        return Memory(
+            self.anonymous - before.anonymous, self.file - before.file, self.peak - before.resident
         )
 
 

@@ -14,7 +14,7 @@ from indexer.errors import BadRequest, printable
 from indexer.open import open_index
 
 if TYPE_CHECKING:
-    from trainer.evaluation.run import EvalRequest, Report
+    from trainer.evaluation.results import EvalRequest, Report
     from trainer.evaluation.section import Section
 
 DIRECTIONS = ("V-F", "F-V", "V-V", "F-F")
@@ -148,7 +148,7 @@ def command(
     if calibrate:
         _calibrate(options["index_path"], options["model"])
         return
-    from trainer.evaluation.run import run, submit
+    from trainer.evaluation.run import run, submit, write_report
 
     request = _request(options)
     if submission is not None:
@@ -159,7 +159,7 @@ def command(
     with ProgressBar("protocol") as progress:
         report = run(request, progress, warn)
     if out is not None:
-        report.write(out)
+        write_report(report, out)
     if as_json:
         print_json(report.as_json())
     else:
@@ -172,7 +172,7 @@ def command(
 
 def _request(options: dict[str, Any]) -> EvalRequest:
     """Return the request of the options; words with commas are split."""
-    from trainer.evaluation.run import EvalRequest
+    from trainer.evaluation.results import EvalRequest
 
     options["index"] = options.pop("index_path")
     options["compare"] = options["compare"] or ()
@@ -213,33 +213,33 @@ def _words(texts: tuple[str, ...], known: tuple[str, ...] = ()) -> tuple[str, ..
 
 
 def _show(report: Report) -> None:
-    for reached in report.reached:
-        if report.compared:
-            say(f"{reached.name}:")
-        rows = [row for section in reached.sections for row in _rows(section)]
+    for result in report.results:
+        if report.comparisons:
+            say(f"{result.name}:")
+        rows = [row for section in result.sections for row in _rows(section)]
         print_table(("protocol", "trials", "scorer", "figure", "value [95 %]", ""), rows)
-        for note in dict.fromkeys(note for section in reached.sections for note in section.notes):
+        for note in dict.fromkeys(note for section in result.sections for note in section.notes):
             warn(note)
-    if report.compared:
+    if report.comparisons:
         _show_compared(report)
 
 
 def _rows(section: Section) -> Iterator[tuple[str, ...]]:
     """Yield a row for each scorer of a protocol."""
     counts = section.protocol, str(section.trials)
-    for place, (name, judged) in enumerate(section.rows.items()):
+    for place, (name, metrics) in enumerate(section.rows.items()):
         audit = section.audits.get(name)
         state = "" if audit is None or audit.verdict == "passed" else audit.verdict
         scorer = section.column if place == 0 else name
-        figure = str(judged.figures[section.main])
+        figure = str(metrics.figures[section.main])
         yield (*(counts if place == 0 else ("", "")), scorer, section.main, figure, state)
 
 
 def _show_compared(report: Report) -> None:
-    names = [reached.name for reached in report.reached]
-    say(f"{names[0]} less {names[1]}:")
+    names = [result.name for result in report.results]
+    say(f"{names[0]} minus {names[1]}:")
     rows = []
-    for compared in report.compared:
+    for compared in report.comparisons:
         for place, (name, found) in enumerate(compared.differences.items()):
             better = names[found.better - 1] if found.better else "neither"
             state = better if compared.valid else "INVALID"

@@ -38,7 +38,7 @@ SOUND_TYPES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerCard:
     """One answer to a question: who, how near, and the face or voice itself.
 
     ``correct`` says whether it is the right person; None where nobody knows.
@@ -54,13 +54,13 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Question:
+class QueryCard:
     """A face or a voice that was asked with, in words and as it is, and the answers."""
 
     heading: str
     asked: Media
     caption: str
-    answers: Sequence[Answer]
+    answers: Sequence[AnswerCard]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def write_page(
     path: Path,
     title: str,
     notice: str,
-    questions: Sequence[Question],
+    questions: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
 ) -> None:
@@ -99,7 +99,7 @@ def write_page(
 def render_page(
     title: str,
     notice: str,
-    questions: Sequence[Question],
+    questions: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
 ) -> str:
@@ -163,7 +163,7 @@ def _table(section: Section) -> str:
     )
 
 
-def _question(place: int, question: Question) -> str:
+def _question(place: int, question: QueryCard) -> str:
     """One section: what was asked on top, the answers below in order."""
     label = f"question-{place}"
     shown = media_html(question.asked, question.caption)
@@ -176,7 +176,7 @@ def _question(place: int, question: Question) -> str:
     )
 
 
-def _answer(answer: Answer) -> str:
+def _answer(answer: AnswerCard) -> str:
     """One card: rank, verdict, face or voice, name, score and attributes."""
     attributes = "".join(
         f"<li><span>{_text(key)}</span> {_text(value)}</li>"
@@ -192,7 +192,7 @@ def _answer(answer: Answer) -> str:
     )
 
 
-def _verdict(answer: Answer) -> str:
+def _verdict(answer: AnswerCard) -> str:
     """Right or wrong in words beside the sign, for those who do not see the colour."""
     if answer.correct is None:
         return ""

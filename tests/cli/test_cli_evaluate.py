@@ -92,7 +92,7 @@ def test_an_index_and_another_model_are_compared_on_its_media(evaluate, run, ind
     done = evaluate("--protocol", "1:2", "--compare", indexed, models[1])
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert f"{indexed.name} less {models[1].name}:" in lines
+    assert f"{indexed.name} minus {models[1].name}:" in lines
     assert lines[-1].split()[:4] == ["1:2", "V-F", "U", "accuracy"]
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_is_said_before_anything_is_embedded(evaluate, monk
 
     monkeypatch.setattr(systems, "audit_embedder", embeds)
     for words, said in (
-        (("--protocol", "1:10"), "Nothing is left to ask. 1:10 matching V-F within U needs 10"),
+        (("--protocol", "1:10"), "No protocol can be made. 1:10 matching V-F within U needs 10"),
         (
             ("--protocol", "ranking"),
             "no protocol 'ranking'; there are verification, retrieval, and",

@@ -1,9 +1,9 @@
-"""How far a figure could be off because other people might have been asked.
+"""Confidence intervals by resampling people (the bootstrap).
 
-People are drawn with replacement; everything of a person comes and goes with them, because the
-trials of one person stand and fall together. A trial of two people counts as often as both were
-drawn. 95 % intervals by the percentiles of the draws. The same number of people gives the same
-draws, so that two scorers can be compared draw by draw.
+People are drawn with replacement, and all trials of a person come with them, because those are
+not independent. A trial of two people counts as often as both were drawn. Intervals are the
+percentiles of the samples. The same number of people always gives the same samples, so that two
+systems can be compared sample by sample.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from trainer.protocols.trials import Ints
 RESAMPLES = 500
 LEVEL = 0.95
 _BINS = 2048  # of equally many trials each: the interval's ends move by less than its noise
-_TAIL = 256  # more of them among the highest false matches, where low rates are read off
-_TOGETHER = 40  # pairs that are weighed at a time: few enough for a product in one thread
+_TAIL = 256  # more bins among the highest false matches, where low rates are read off
+_CHUNK = 40  # pairs that are weighed at a time: few enough for a product in one thread
 
 Interval = tuple[float, float]
-Samples = NDArray[np.float64]  # (draws,) a figure in each draw; NaN where a draw gives none
+Samples = NDArray[np.float64]  # (samples,) a metric in each sample; NaN where it is undefined
 
 
 class PersonBootstrap:
-    """How often each of n people was drawn in each draw, (draws, n)."""
+    """The number of times that each of n people occurs in each sample, (samples, n)."""
 
-    def __init__(self, people: int, *, draws: int = RESAMPLES, seed: int = 0) -> None:
-        self.counts = _counts(people, draws, seed)
+    def __init__(self, people: int, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+        self.counts = _counts(people, resamples, seed)
 
     def mean(self, values: Floats, people: Ints) -> Samples:
-        """The mean of values (n,), each of one person."""
+        """Return the samples of the mean of values (n,), each of one person (n,)."""
         number = self.counts.shape[1]
         sums = np.bincount(people, values, number)
         sizes = np.bincount(people, minlength=number)
@@ -44,16 +44,16 @@ class PersonBootstrap:
         return means
 
     def mean_of_pairs(self, values: Floats, first: Ints, second: Ints) -> Samples:
-        """The mean of values (n,), each of a pair of these people; of one person once."""
+        """Return the samples of the mean of values (n,), each of a pair of people."""
         alone, means = first == second, np.empty(len(self.counts))
-        for at, drawn in enumerate(self.counts.astype(float)):
-            weights = drawn[first] * np.where(alone, 1.0, drawn[second])
+        for at, counts in enumerate(self.counts.astype(float)):
+            weights = counts[first] * np.where(alone, 1.0, counts[second])
             with np.errstate(invalid="ignore"):
                 means[at] = (weights @ values) / weights.sum()
         return means
 
     def pairs(self, scores: Floats, same: Bools, first: Ints, second: Ints) -> PairBootstrap:
-        """Scored pairs (n,) of these people, as each draw weighs them; sorted ones are quickest."""
+        """Weigh scored pairs (n,) of these people in every sample; quickest for sorted scores."""
         rising = np.argsort(scores, kind="stable")
         same = same[rising]
         bins = _bins(scores[rising], same)
@@ -65,58 +65,51 @@ class PersonBootstrap:
         return PairBootstrap(rejected, missed)
 
     def _below(self, bins: Ints, first: Ints, second: Ints, count: int) -> Floats:
-        """The weight that each draw puts below each threshold of rising bins, (count + 1, draws).
+        """The weight below each threshold between rising bins, (count + 1, samples).
 
-        A pair counts as often as both were drawn, one of a single person as often as that one.
+        A pair of two people weighs the product of their counts, a pair of one person its count.
         """
-        others = np.where(first == second, len(self._times) - 1, second)
-        stops = np.append(bins[_TOGETHER::_TOGETHER], count)  # where the next pairs come in
-        sums = np.zeros((count + 2, len(self.counts)))  # at the end of all
-        room = np.empty((2, _TOGETHER, len(self.counts)), self._times.dtype)
-        for start, stop in zip(range(0, len(bins), _TOGETHER), stops.tolist(), strict=False):
-            part = slice(start, start + _TOGETHER)
-            weights = self._products(first[part], others[part], room)
+        weights = self._weights
+        others = np.where(first == second, len(weights) - 1, second)
+        stops = np.append(bins[_CHUNK::_CHUNK], count)  # where the next pairs begin
+        sums = np.zeros((count + 2, len(self.counts)))  # the last row is a spare one
+        buffer = np.empty((2, _CHUNK, len(self.counts)), weights.dtype)  # new memory costs more
+        for start, stop in zip(range(0, len(bins), _CHUNK), stops.tolist(), strict=False):
+            part = slice(start, start + _CHUNK)
+            pair = buffer[:, : len(first[part])]
+            for who, out in zip((first[part], others[part]), pair, strict=True):
+                np.take(weights, who, 0, out=out, mode="clip")  # other modes copy once more
+            products = np.multiply(pair[0], pair[1], out=pair[0])
             rows = slice(int(bins[start]) + 1, stop + 2)
             below = bins[part] < np.arange(rows.start, rows.stop)[:, None]
-            sums[rows] = sums[rows.start] + below.astype(weights.dtype) @ weights
+            sums[rows] = sums[rows.start] + below.astype(products.dtype) @ products
         return sums[:-1]
 
-    def _products(self, first: Ints, second: Ints, room: Floats) -> Floats:
-        """How often each draw has pairs (n,), (n, draws), in ``room`` (2, n or more, draws).
-
-        Few at a time: new memory for them would cost more than they do.
-        """
-        pair = room[:, : len(first)]
-        for who, out in zip((first, second), pair, strict=True):
-            np.take(self._times, who, 0, out=out, mode="clip")  # other modes copy once more
-        products: Floats = np.multiply(pair[0], pair[1], out=pair[0])
-        return products
-
     @functools.cached_property
-    def _times(self) -> Floats:
-        """How often each draw has each person, (n + 1, draws), and at the end once whoever it is.
+    def _weights(self) -> Floats:
+        """Each person's count in each sample, (n + 1, samples), with a last row of ones.
 
-        In float32 where that gives sums over so many pairs exactly.
+        In float32 where that gives the sums of a chunk exactly.
         """
-        exact = _TOGETHER * int(self.counts.max(initial=0)) ** 2 < 2**24
-        times = np.ones((self.counts.shape[1] + 1, len(self.counts)), "f4" if exact else "f8")
-        times[:-1] = self.counts.T
-        return times
+        exact = _CHUNK * int(self.counts.max(initial=0)) ** 2 < 2**24
+        weights = np.ones((self.counts.shape[1] + 1, len(self.counts)), "f4" if exact else "f8")
+        weights[:-1] = self.counts.T
+        return weights
 
 
 @dataclasses.dataclass(frozen=True)
 class PairBootstrap:
-    """What lies below each threshold between bins of rising scores, (bins + 1, draws).
+    """The weight of pairs below each threshold between bins of scores, (bins + 1, samples).
 
-    ``rejected`` is the weight of the pairs that do not match, ``missed`` of those that do.
+    ``rejected`` counts pairs of two people, ``missed`` pairs of one person.
     """
 
     rejected: Floats
     missed: Floats
 
     def auc(self) -> Samples:
-        """The area under the ROC; pairs in one bin count half."""
-        # Twice the area: a trapezoid a bin, summed by parts.
+        """Return the area under the ROC curve; pairs in one bin count half."""
+        # Twice the area: a trapezoid for each bin, summed by parts.
         every = self.missed[-1] * self.rejected[-1]
         above = np.einsum("bd,bd->d", self.missed[1:], self.rejected[:-1])
         below = np.einsum("bd,bd->d", self.missed[:-1], self.rejected[1:])
@@ -125,7 +118,7 @@ class PairBootstrap:
         return areas
 
     def eer(self) -> Samples:
-        """The equal error rate."""
+        """Return the equal error rate, on the line between the two nearest thresholds."""
         with np.errstate(invalid="ignore"):
             after = self._first(lambda at: self._gap(at) >= 0)
             low, high = self._gap(after - 1), self._gap(after)
@@ -134,7 +127,7 @@ class PairBootstrap:
         return crossed
 
     def true_match_rate(self, false_match_rate: float) -> Samples:
-        """The largest true match rate at no larger a false match rate; thresholds between bins."""
+        """Return the largest true match rate at this false match rate or a lower one."""
         most = false_match_rate + 1e-12  # sums of shares end a rounding away from 1
         with np.errstate(invalid="ignore"):
             first = self._first(lambda at: 1 - _share(self.rejected, at) <= most)
@@ -143,14 +136,17 @@ class PairBootstrap:
         return rates
 
     def _gap(self, thresholds: Ints) -> Samples:
-        """False non-match less false match rate at thresholds (draws,); it rises from -1 to 1."""
+        """False non-match minus false match rate at thresholds (samples,); rises from -1 to 1."""
         gap: Samples = _share(self.missed, thresholds) - (1 - _share(self.rejected, thresholds))
         return gap
 
     def _first(self, holds: Callable[[Ints], Bools]) -> Ints:
-        """The first threshold (draws,) of which ``holds``, as of all after it; the last if none."""
-        bins, draws = len(self.missed) - 1, self.missed.shape[1]
-        low, high = np.zeros(draws, int), np.full(draws, bins)
+        """The first threshold (samples,) for which ``holds`` is true, by bisection.
+
+        ``holds`` must be true for all later ones. The last threshold where it never is.
+        """
+        bins, samples = len(self.missed) - 1, self.missed.shape[1]
+        low, high = np.zeros(samples, int), np.full(samples, bins)
         while (low < high).any():
             middle = (low + high) // 2
             held = holds(middle)
@@ -160,7 +156,7 @@ class PairBootstrap:
 
 
 def interval(values: Samples) -> Interval:
-    """The interval of the draws that gave a value; NaN where none did."""
+    """Return the percentile interval of the finite samples; NaN where there are none."""
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -170,24 +166,24 @@ def interval(values: Samples) -> Interval:
 
 
 def _share(below: Floats, thresholds: Ints) -> Samples:
-    """Of all weight that below thresholds (draws,)."""
+    """The share of all weight that lies below thresholds (samples,)."""
     shares: Samples = below[thresholds, np.arange(below.shape[1])] / below[-1]
     return shares
 
 
 @functools.lru_cache(maxsize=4)
-def _counts(people: int, draws: int, seed: int) -> Ints:
-    """How often each of so many people is drawn in each draw; groups of one protocol share it."""
+def _counts(people: int, resamples: int, seed: int) -> Ints:
+    """The count of each person in each sample; the groups of one protocol share it."""
     rng = np.random.default_rng(seed)
-    counts: Ints = rng.multinomial(people, np.full(people, 1 / max(people, 1)), draws)
+    counts: Ints = rng.multinomial(people, np.full(people, 1 / max(people, 1)), resamples)
     counts.setflags(write=False)
     return counts
 
 
 def _bins(rising: Floats, same: Bools) -> Ints:
-    """Numbers (n,) of some thousand bins at most of rising scores; equal ones share one.
+    """Bin numbers (n,) of rising scores, some thousand at most; equal scores share one.
 
-    Scores may be minus infinity, where there is nothing to compare.
+    Scores may be minus infinity, where media could not be compared.
     """
     new = rising[1:] != rising[:-1]
     if np.count_nonzero(new) < _BINS:

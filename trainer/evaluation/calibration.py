@@ -1,10 +1,10 @@
-"""From scores to evidence: log-likelihood ratios, and what they cost.
+"""Calibration: from scores to log-likelihood ratios, and the cost of these.
 
-A log-likelihood ratio (natural logarithm) says how much more likely a score is where two items
-are of one person than where they are of two. It is fitted on validation people and, unlike a
-score, means the same for every model. Cost as in Brummer and du Preez, Application-independent
-evaluation of speaker detection, Computer Speech and Language 2006: 0 is perfect, 1 bit is what
-knowing nothing costs.
+A log-likelihood ratio (natural logarithm) says how much more likely a score is for two items of
+one person than for items of two people. It is fitted on validation people and, unlike a score,
+means the same for every model. The cost is Cllr by Brummer and du Preez, Application-independent
+evaluation of speaker detection, Computer Speech and Language 2006: 0 is perfect, and a system that
+knows nothing costs 1 bit.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ _TINY = 1e-9  # keeps the fit finite where the kinds do not overlap
 
 
 def fit(scores: Floats, same: Bools) -> Calibration:
-    """Logistic regression in which both kinds of pairs (n,) weigh alike.
+    """Fit a logistic regression in which both kinds of pairs have the same weight.
 
-    Newton's method on a convex loss with a ridge that is far below any noise. Raises ValueError
-    where a kind is missing.
+    Newton's method on a convex loss, with a ridge far below any noise.
+
+    Args:
+        scores: (n,).
+        same: (n,), True for pairs of one person.
+
+    Raises:
+        ValueError: A kind is missing.
     """
     if same.all() or not same.any():
         raise ValueError("a calibration needs pairs of one person and of two")
@@ -48,19 +54,22 @@ def fit(scores: Floats, same: Bools) -> Calibration:
 
 
 def bounds(ratios: Floats, same: Bools) -> tuple[float, float]:
-    """The least and the most that log-likelihood ratios (n,) of pairs of both kinds can support.
+    """Return the lowest and the highest log-likelihood ratio that the pairs support.
 
-    Where a ratio lies further from nought than these, pairs like it are too few to say more: to
-    decide by it, one more wrong pair of either kind granted, would cost as much as to decide
-    without it. 0 and 0 where the ratios are worth nothing. By Vergeer et al., Numerical
-    likelihood ratios outputted by LR systems are often based on extrapolation, Science and
-    Justice 2016.
+    Beyond these there are too few pairs: with one more wrong pair, a decision by the ratio would
+    cost as much as one without it. Both are 0 where the ratios are worthless. By Vergeer et al.,
+    Numerical likelihood ratios outputted by LR systems are often based on extrapolation, Science
+    and Justice 2016.
+
+    Args:
+        ratios: (n,).
+        same: (n,), True for pairs of one person.
     """
-    return -_most(-ratios, ~same), _most(ratios, same)
+    return -_highest(-ratios, ~same), _highest(ratios, same)
 
 
-def _most(ratios: Floats, same: Bools) -> float:
-    """The greatest threshold at or above nought beyond which right pairs still outweigh wrong."""
+def _highest(ratios: Floats, same: Bools) -> float:
+    """The largest threshold, 0 or more, beyond which right pairs still outweigh wrong ones."""
     at = np.unique(ratios[ratios > 0])
     right, wrong = (
         np.count_nonzero(kind) - np.searchsorted(np.sort(ratios[kind]), at)
@@ -69,13 +78,13 @@ def _most(ratios: Floats, same: Bools) -> float:
     shares = (1 + np.count_nonzero(~same)) / (1 + np.count_nonzero(same)) * right / (1 + wrong)
     with np.errstate(divide="ignore"):
         supported = np.minimum(at, np.log(shares))
-    # Up to a ratio, from the next below it on, the same pairs lie beyond a threshold.
+    # The same pairs lie beyond every threshold between two neighbouring ratios.
     below = np.r_[0.0, at[:-1]]
     return float(np.max(supported, where=supported > below, initial=0.0))
 
 
 def cllr(ratios: Floats, same: Bools) -> float:
-    """Cost of log-likelihood ratios (n,) in bits; NaN where a kind is missing."""
+    """Return the cost of log-likelihood ratios (n,) in bits; NaN where a kind is missing."""
     if same.all() or not same.any():
         return float("nan")
     missed = np.logaddexp(0, -ratios[same]).mean()
@@ -84,9 +93,9 @@ def cllr(ratios: Floats, same: Bools) -> float:
 
 
 def min_cllr(scores: Floats, same: Bools) -> float:
-    """The cost of the best calibration that keeps the scores' order; NaN where a kind is missing.
+    """Return the cost after the best calibration that keeps the order of the scores, in bits.
 
-    By pooling adjacent violators.
+    The calibration is found by pooling adjacent violators. NaN where a kind is missing.
     """
     if same.all() or not same.any():
         return float("nan")
@@ -102,7 +111,7 @@ def min_cllr(scores: Floats, same: Bools) -> float:
 
 
 def _pooled(right: Floats, wrong: Floats) -> tuple[Floats, Floats]:
-    """Blocks whose share of right pairs rises, from neighbours pooled where it would fall."""
+    """Pool neighbours until the share of right pairs rises from block to block."""
     blocks: list[list[float]] = []
     for pair in zip(right.tolist(), wrong.tolist(), strict=True):
         blocks.append(list(pair))
@@ -114,54 +123,51 @@ def _pooled(right: Floats, wrong: Floats) -> tuple[Floats, Floats]:
 
 
 def calibrated(faces: Embeddings, voices: Embeddings) -> dict[str, dict[str, Any]]:
-    """A calibration of each direction that has pairs for one, as a checkpoint's record keeps it.
+    """Return a calibration for each direction with pairs of both kinds, as a record stores it.
 
-    Across the modalities a pair of one label stands for a pair of one person. Where labels are
-    genders that is as far as validation goes: right if the model knows nothing finer, and else
-    too careful. Within a modality pairs are of people, and no item is paired with itself.
+    Across the modalities a pair of one label counts as a pair of one person. Where labels are
+    genders, this is exact if the model knows nothing finer, and too careful otherwise. Within a
+    modality pairs are of people, and no item is paired with itself.
     """
     sides: dict[Modality, Embeddings] = {"face": faces, "voice": voices}
     found = {}
-    for asked in MODALITIES:
+    for probe in MODALITIES:
         for answer in MODALITIES:
-            scores, same = _pairs(sides[asked], sides[answer], within=asked == answer)
-            if same.any() and not same.all():
-                found[direction(asked, answer)] = _recorded(scores, same)
+            scores, same = _pairs(sides[probe], sides[answer], within=probe == answer)
+            if not same.any() or same.all():
+                continue
+            calibration = fit(scores, same)
+            least, most = bounds(calibration(scores), same)
+            calibration = dataclasses.replace(calibration, least=least, most=most)
+            found[direction(probe, answer)] = {
+                **dataclasses.asdict(calibration),
+                **costs(scores, same, calibration),
+                "pairs": [int(same.sum()), int((~same).sum())],
+            }
     return found
 
 
 def costs(scores: Floats, same: Bools, calibration: Calibration | None) -> dict[str, float]:
-    """``minCllr`` of scores (n,) and, where there is a calibration, the ``Cllr`` it reaches."""
+    """Return ``minCllr`` of scores (n,) and, where there is a calibration, its ``Cllr``."""
     reached = {} if calibration is None else {"Cllr": cllr(calibration(scores), same)}
     return {**reached, "minCllr": min_cllr(scores, same)}
 
 
 def direction_of(protocol: Verification) -> str:
-    """The direction of a verification, by its first trial."""
+    """Return the direction of a verification, by its first trial."""
     modalities = protocol.items.modalities
     first, second = (int(side[0]) for side in (protocol.first, protocol.second))
     return direction(modalities[first], modalities[second])
 
 
-def _pairs(asked: Embeddings, answers: Embeddings, *, within: bool) -> tuple[Floats, Bools]:
-    """Scores of pairs of one person, and of pairs of two, one after the other."""
-    scores = asked.vectors @ answers.vectors.T
-    apart = asked.people[:, None] != answers.people[None]
+def _pairs(probes: Embeddings, answers: Embeddings, *, within: bool) -> tuple[Floats, Bools]:
+    """The scores of pairs of one person, then of pairs of two."""
+    scores = probes.vectors @ answers.vectors.T
+    apart = probes.people[:, None] != answers.people[None]
     if within:
         alike = np.triu(~apart, 1)
         apart = np.triu(apart)
     else:
-        alike = asked.labels[:, None] == answers.labels[None]
+        alike = probes.labels[:, None] == answers.labels[None]
     right, wrong = scores[alike], scores[apart]
     return np.r_[right, wrong], np.arange(len(right) + len(wrong)) < len(right)
-
-
-def _recorded(scores: Floats, same: Bools) -> dict[str, Any]:
-    calibration = fit(scores, same)
-    least, most = bounds(calibration(scores), same)
-    calibration = dataclasses.replace(calibration, least=least, most=most)
-    return {
-        **dataclasses.asdict(calibration),
-        **costs(scores, same, calibration),
-        "pairs": [int(same.sum()), int((~same).sum())],
-    }

@@ -1,4 +1,4 @@
-"""Two scorers on one protocol: the difference of every figure, in the same draws of people."""
+"""Two systems on one protocol: the difference of every metric, on the same bootstrap samples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SMALLER_IS_BETTER = ("EER",)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure of two scorers and the first less the second, with its 95 % interval.
+    """A metric of two systems, and the first minus the second with its 95 % interval.
 
-    The interval is over people, the same drawn for both. ``better`` is 1 or 2 for the scorer that
-    is better, and 0 where the interval holds nought, so that other people might say otherwise.
+    The interval is over people, with the same samples for both systems. ``better`` is 1 or 2 for
+    the better system, and 0 where the interval contains 0.
     """
 
     first: float
@@ -27,26 +27,25 @@ class Difference:
 
 
 def differences(first: Scores, second: Scores) -> dict[str, Difference]:
-    """Of every figure of one protocol; ValueError where two were scored."""
+    """Return the difference of every metric.
+
+    Raises:
+        ValueError: The scores belong to two protocols.
+    """
     if first.protocol is not second.protocol:
         raise ValueError("only scores of one protocol can be compared")
-    ones, others = first.measure().figures, second.measure().figures
+    others = second.bootstrap().figures
     found = {}
-    for name, one in ones.items():
-        other = others[name]
-        difference = apart(one, other)
-        found[name] = Difference(one.value, other.value, difference, _better(name, difference))
+    for name, one in first.bootstrap().figures.items():
+        difference = difference_of(one, others[name])
+        better = 0  # undecided where the interval contains 0
+        if difference.lower > 0 or difference.upper < 0:
+            better = 1 if (difference.lower > 0) != (name in SMALLER_IS_BETTER) else 2
+        found[name] = Difference(one.value, others[name].value, difference, better)
     return found
 
 
-def apart(one: BootstrapMetric, other: BootstrapMetric) -> Metric:
-    """The first less the second, in the same draws of the same people."""
+def difference_of(one: BootstrapMetric, other: BootstrapMetric) -> Metric:
+    """Return the first metric minus the second; both need samples of the same people."""
     with np.errstate(invalid="ignore"):
-        return Metric(one.value - other.value, *interval(one.drawn - other.drawn))
-
-
-def _better(name: str, difference: Metric) -> int:
-    """Which scorer is better beyond doubt of the interval."""
-    if not (difference.lower > 0 or difference.upper < 0):
-        return 0
-    return 1 if (difference.lower > 0) != (name in SMALLER_IS_BETTER) else 2
+        return Metric(one.value - other.value, *interval(one.samples - other.samples))

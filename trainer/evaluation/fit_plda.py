@@ -1,4 +1,4 @@
-"""Fit the PLDA model of :mod:`avsearch.annotation.identification.plda`."""
+"""Fit of the PLDA model of :mod:`avsearch.annotation.identification.plda`."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from trainer.evaluation.calibration import costs, fit
 from trainer.evaluation.embedding_map import Ints
 from trainer.evaluation.metrics import Bools
 
-REFERENCE_S: Final = 4.0  # seconds of speech at which the axes are told apart
-RIDGE: Final = 0.5  # of the mean variance within a person, added to all: few people have many takes
-# Of the variance within a person at the reference: minutes of speech are no more certain than that.
-# Validation people, most of whom say little, are told apart as well with a fifth as with nothing.
+REFERENCE_S: Final = 4.0  # seconds of speech at which the axes are computed
+RIDGE: Final = 0.5  # share of the mean within-person variance, added: few people have many segments
+# The share of the within-person variance at the reference that more speech does not reduce. On
+# validation people, most of whom speak little, a fifth works as well as none.
 LEAST_SESSION: Final = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Takes:
-    """Stretches of speech: unit vectors (n, dim), whose each is (n,) and its seconds (n,)."""
+    """Speech segments: unit vectors (n, dim), the person (n,) of each, and its seconds (n,)."""
 
     vectors: Vectors
     people: Ints
     seconds: Floats
 
     def of_first(self, count: int) -> Takes:
-        """Those of the first people."""
+        """Return the segments of the first people."""
         own = self.people < count
         return Takes(self.vectors[own], self.people[own], self.seconds[own])
 
 
 def fit_plda(takes: Takes) -> PLDA:
-    """The distributions of voices, from takes of people; scale and offset are still 1 and 0.
+    """Fit the distributions of voices; scale and offset stay 1 and 0.
 
-    Within people the covariance at some seconds is a constant and a part that is divided by them,
-    by least squares over the products of what differs between two takes of one person, each by the
-    size to be expected. The axes are those along which the covariances of people and of the takes
-    of one are diagonal together. Raises ValueError where nobody has two takes, or there are no two
-    people.
+    The within-person covariance at some seconds of speech is a constant plus a part divided by the
+    seconds. Both follow by weighted least squares from the differences between two segments of one
+    person. Along the axes, the covariances between and within people are diagonal together.
+
+    Raises:
+        ValueError: There are fewer than two people, or no person has two segments.
     """
     mean = takes.vectors.mean(0, dtype=np.float64)
     means, differences, shares, inverse_s = _compared(takes.vectors - mean, takes)
     if len(means) < 2 or not len(differences):
-        raise ValueError("voices are told apart on two people or more, of whom some have two takes")
+        raise ValueError("PLDA needs two people or more, and some with two segments")
     sizes = (differences**2).sum(1)
     rough = [weights @ sizes for weights in _line(inverse_s, shares)]
     expected = np.maximum(rough[0] + rough[1] * inverse_s, sizes.mean() / 10)
@@ -59,10 +60,10 @@ def fit_plda(takes: Takes) -> PLDA:
 
 
 def _compared(centred: Floats, takes: Takes) -> tuple[Floats, Floats, Floats, Floats]:
-    """Means of people; of every two takes of one the difference, which varies as one take does.
+    """The means of people, and the differences between every two segments of one person.
 
-    With each comes how much it counts, everybody as much as they have takes, and the mean of 1
-    divided by the seconds of both.
+    A difference is scaled to vary as one segment does. With it come its weight, so that a person
+    counts by the number of segments, and the mean of the inverse seconds of both.
     """
     means, differences, shares, inverse_s = [], [], [], []
     for who in np.unique(takes.people):
@@ -82,9 +83,9 @@ def _compared(centred: Floats, takes: Takes) -> tuple[Floats, Floats, Floats, Fl
 
 
 def _line(x: Floats, shares: Floats) -> tuple[Floats, Floats]:
-    """Weights (n,) of observations of a + b x: with the first they sum to a, with the second to b.
+    """Weights (n,) of observations of a + b x whose sums are the estimates of a and of b.
 
-    By least squares in which each counts by its share (n,).
+    By least squares weighted by ``shares`` (n,).
     """
     root = np.sqrt(shares)
     constant, slope = np.linalg.pinv(np.stack([np.ones(len(x)), x], 1) * root[:, None]) * root
@@ -92,7 +93,7 @@ def _line(x: Floats, shares: Floats) -> tuple[Floats, Floats]:
 
 
 def _covariance(differing: Floats, weights: Floats) -> Floats:
-    """(dim, dim), without what is negative by chance, and with the ridge that makes it definite."""
+    """The weighted covariance (dim, dim), without negative eigenvalues, and with the ridge."""
     sizes, turned = np.linalg.eigh((differing * weights[:, None]).T @ differing)
     sizes = np.maximum(sizes, 0)
     covariance: Floats = (turned * (sizes + RIDGE * sizes.mean())) @ turned.T
@@ -100,17 +101,17 @@ def _covariance(differing: Floats, weights: Floats) -> Floats:
 
 
 def _diagonal(between: Floats, within: Floats) -> tuple[Floats, Floats]:
-    """Axes (dim, k) along which ``within`` is 1 and ``between`` what is returned (k,), above 0."""
+    """Axes (dim, k) along which ``within`` is 1 and ``between`` has the variances (k,) above 0."""
     sizes, turned = np.linalg.eigh(within)
     white = turned / np.sqrt(np.maximum(sizes, sizes.max() * 1e-6))
     spread, directions = np.linalg.eigh(white.T @ between @ white)
-    kept = spread > spread.max() * 1e-6
-    axes: Floats = white @ directions[:, kept]
-    return axes, spread[kept]
+    used = spread > spread.max() * 1e-6
+    axes: Floats = white @ directions[:, used]
+    return axes, spread[used]
 
 
 class Pairs(NamedTuple):
-    """Speakers and people of an index, of whom ``same`` (speakers, people) are one."""
+    """Speakers and people of an index; ``same`` (speakers, people) marks pairs of one person."""
 
     speakers: Means
     people: Means
@@ -118,14 +119,14 @@ class Pairs(NamedTuple):
 
 
 def calibrated(known: PLDA, pairs: Pairs) -> PLDA:
-    """With the scale and offset that make log-likelihood ratios of these pairs."""
+    """Return the model with the scale and offset that calibrate its scores on these pairs."""
     plain = dataclasses.replace(known, scale=1.0, offset=0.0)
     found = fit(plain(pairs.speakers, pairs.people).ravel(), pairs.same.ravel())
     return dataclasses.replace(known, scale=found.scale, offset=found.offset)
 
 
 def costs_of(known: PLDA, pairs: Pairs) -> dict[str, Any]:
-    """What its ratios cost for these pairs, in bits, and how many those are."""
+    """Return the cost of the model's ratios on these pairs, in bits, and the number of pairs."""
     ratios, same = known(pairs.speakers, pairs.people).ravel(), pairs.same.ravel()
     counts = [int(same.sum()), int((~same).sum())]
     return {**costs(ratios, same, Calibration(1.0, 0.0)), "pairs": counts}

@@ -1,4 +1,4 @@
-"""What an evaluation is made on: media with vectors, whose they are, and what is known of them."""
+"""The items of an evaluation: media with vectors, their people, and the people's attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from indexer.errors import BadRequest, printable
 from indexer.index import Index
-from indexer.records import Item
 from indexer.tables.people import find_people, read_people
 from indexer.types import Embedder, Media, Modality
 from indexer.unicode_names import DiskNames, normalised
@@ -23,19 +22,33 @@ from trainer.protocols.voxceleb_people import People
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EvalItems:
-    """Items, their vectors, what is known of their people, and where their media are."""
+    """Items with their vectors, the attributes of their people, and their media by item name."""
 
     items: Items
     scorer: VectorScorer
     attributes: Attributes
-    media: dict[str, Media]  # by the item's name
+    media: dict[str, Media]
+
+    def restrict(self, paths: frozenset[str]) -> EvalItems:
+        """Return the items of these names; people and recordings keep their numbers."""
+        chosen = np.flatnonzero([path in paths for path in self.items.paths])
+        items = dataclasses.replace(
+            self.items,
+            paths=tuple(self.items.paths[at] for at in chosen),
+            modalities=tuple(self.items.modalities[at] for at in chosen),
+            people=self.items.people[chosen],
+            videos=self.items.videos[chosen],
+        )
+        return dataclasses.replace(self, items=items)
 
 
-def material_of(index: Index) -> EvalItems:
-    """All items of an index; an item's recording is its file.
+def index_items(index: Index) -> EvalItems:
+    """Return all items of an index; an item's recording is its file.
 
-    Its name says the part of the file it is, so that indexes of other models share it. Raises
-    BadRequest for an index without items.
+    An item is named by its file and the part of it, so that indexes of other models share names.
+
+    Raises:
+        BadRequest: The index has no items.
     """
     with index.catalog.read() as read:
         ids, _, _ = read.owners()
@@ -46,8 +59,11 @@ def material_of(index: Index) -> EvalItems:
     register, media, attributes = Register(), {}, {}
     for number in ids.tolist():
         item = found[number]
-        name, person = _name(item), normalised(item.person.key)
-        if register.place(name) is not None:  # the same stretch under two people
+        end = "" if item.end_s is None else f"-{item.end_s:.3f}"
+        box = "" if item.box is None else " " + ",".join(f"{side:.1f}" for side in item.box)
+        name = f"{item.path}#{item.modality} {item.start_s:.3f}{end}{box}"
+        person = normalised(item.person.key)
+        if register.place(name) is not None:  # the same segment under two people
             name = f"{name} {person}"
         register.add(name, item.modality, person, str(item.path))
         media[name] = Media(item.path, item.modality, item.start_s, item.end_s, item.box)
@@ -56,11 +72,11 @@ def material_of(index: Index) -> EvalItems:
     return EvalItems(items, VectorScorer(items.paths, _unit(vectors)), attributes, media)
 
 
-def material_of_features(path: Path) -> EvalItems:
-    """All rows of a feature file, whose vectors of both modalities are of one space.
+def feature_items(path: Path) -> EvalItems:
+    """Return all rows of a feature file, with the attributes of the ``people.csv`` beside it.
 
-    What is known of the people stands in ``people.csv`` beside the file. Raises BadRequest for a
-    file that is wrong, and where faces and voices have vectors of different lengths.
+    Raises:
+        BadRequest: The file is wrong, or faces and voices have vectors of different lengths.
     """
     tables = read_feature_file(path)
     beside = find_people(path.parent)
@@ -83,15 +99,20 @@ def material_of_features(path: Path) -> EvalItems:
     return EvalItems(items, VectorScorer(items.paths, _unit(np.concatenate(rows))), attributes, {})
 
 
-def by_file(material: EvalItems, items: Items, media: Mapping[str, Media]) -> VectorScorer:
-    """Vectors of a list's files as an index has them: the mean of a file's items.
+def file_vectors(indexed: EvalItems, items: Items, media: Mapping[str, Media]) -> VectorScorer:
+    """Return an index's vectors for the files of a list: the mean over a file's items.
 
-    Files are where ``media`` has them, else where the list says. Raises BadRequest where one is
-    not in the index.
+    Args:
+        indexed: The items of the index.
+        items: The items of the list.
+        media: The files by item name; an item that is not in it is at its own path.
+
+    Raises:
+        BadRequest: A file is not in the index.
     """
     rows: dict[tuple[Path, Modality], list[int]] = {}
-    for place, path in enumerate(material.items.paths):
-        own = material.media[path]
+    for place, path in enumerate(indexed.items.paths):
+        own = indexed.media[path]
         rows.setdefault((own.path.resolve(), own.modality), []).append(place)
     vectors = []
     for path, modality in zip(items.paths, items.modalities, strict=True):
@@ -102,19 +123,20 @@ def by_file(material: EvalItems, items: Items, media: Mapping[str, Media]) -> Ve
                 f"The index has no {modality} of {printable(file)}; index the list's media, and "
                 "name by --media the folder its paths begin in."
             )
-        vectors.append(material.scorer.vectors[found].mean(0))
+        vectors.append(indexed.scorer.vectors[found].mean(0))
     return VectorScorer(items.paths, _unit(np.array(vectors)))
 
 
 def attributes_of(people: People) -> Attributes:
-    """What a table of VoxCeleb1 people knows, by their VGGFace names."""
+    """Return the gender and nationality of VoxCeleb1 people, by their VGGFace names."""
     return {who.name: {"gender": who.gender, "nationality": who.nationality} for who in people}
 
 
 def media_under(folder: Path, items: Items) -> dict[str, Media]:
-    """The media of a list whose paths are relative to a folder.
+    """Return the media of a list whose paths are relative to a folder.
 
-    Raises BadRequest where one is not there.
+    Raises:
+        BadRequest: A file is missing.
     """
     disk = DiskNames()
     found = {
@@ -130,8 +152,14 @@ def media_under(folder: Path, items: Items) -> dict[str, Media]:
     return found
 
 
-def embedded(paths: Sequence[str], media: Mapping[str, Media], embedder: Embedder) -> VectorScorer:
-    """Vectors of these media; BadRequest names one that the embedder refused."""
+def embed_items(
+    paths: Sequence[str], media: Mapping[str, Media], embedder: Embedder
+) -> VectorScorer:
+    """Embed the media of these items.
+
+    Raises:
+        BadRequest: The embedder rejects one of them.
+    """
     found = embedder.embed([media[path] for path in paths])
     if found.refusals:
         at, reason = next(iter(found.refusals.items()))
@@ -140,13 +168,6 @@ def embedded(paths: Sequence[str], media: Mapping[str, Media], embedder: Embedde
             f"{paths[at]} the first: {reason}"
         )
     return VectorScorer(paths, _unit(found.vectors))
-
-
-def _name(item: Item) -> str:
-    """An item by its file and the part of it that it is."""
-    end = "" if item.end_s is None else f"-{item.end_s:.3f}"
-    box = "" if item.box is None else " " + ",".join(f"{side:.1f}" for side in item.box)
-    return f"{item.path}#{item.modality} {item.start_s:.3f}{end}{box}"
 
 
 def _unit(vectors: Floats) -> Floats:

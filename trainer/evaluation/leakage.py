@@ -1,4 +1,4 @@
-"""What a test shares with the model's training, and its questions with its answers."""
+"""Leakage: people and files that a test shares with the training, and probes with answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval,
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Copies:
-    """A file that asks and another that answers, with the same bytes.
+    """Pairs of a probe file and an answer file with the same bytes.
 
-    ``pairs`` counts such, ``of_two_people`` those that are called two people's, and ``example``
-    is the first.
+    ``of_two_people`` counts the pairs that are labelled as two people; ``example`` is the first.
     """
 
     pairs: int = 0
@@ -28,41 +27,40 @@ class Copies:
 
 
 def shared_people(trained_on: Sequence[str], items: Items) -> list[str]:
-    """People whom a protocol asks about and whom a model was trained or chosen on, by name."""
+    """Return the names of people who are both in a protocol and in a training split."""
     return sorted(set(trained_on) & set(items.names))
 
 
 def own_recordings(protocol: Protocol) -> int:
-    """How many right answers were cut from the asker's own recording; of a retrieval, not asked."""
+    """Return the number of right answers from the probe's own recording; 0 for a retrieval."""
     return 0 if isinstance(protocol, Retrieval) else int(protocol.own_recording().sum())
 
 
 class Contents:
-    """Which files hold the same bytes; a file is read only where another has its size."""
+    """Finds files with the same bytes; a file is read only where another has its size."""
 
     def __init__(self, media: Mapping[str, Media]) -> None:
         self._paths = {name: each.path for name, each in media.items()}
         self._numbers = _numbered(set(self._paths.values()))
 
     def copies(self, protocol: Protocol) -> Copies:
-        """The copies that stand on both sides of a protocol."""
-        questions, answers = _sides(protocol)
-        asked, shown = (self._files(protocol.items, side) for side in (questions, answers))
+        """Return the copies that are on both sides of a protocol."""
+        probes, answers = (self._files(protocol.items, side) for side in _sides(protocol))
         found = [
-            (question, answer)
-            for content in sorted(asked.keys() & shown.keys())
-            for question in sorted(asked[content])
-            for answer in sorted(shown[content])
-            if question[0] != answer[0]
+            (probe, answer)
+            for content in sorted(probes.keys() & answers.keys())
+            for probe in sorted(probes[content])
+            for answer in sorted(answers[content])
+            if probe[0] != answer[0]
         ]
         if not found:
             return Copies()
-        two = sum(asked_of != shown_of for (_, asked_of), (_, shown_of) in found)
-        (question, _), (answer, _) = found[0]
-        return Copies(len(found), two, (printable(question), printable(answer)))
+        two = sum(one != other for (_, one), (_, other) in found)
+        (probe, _), (answer, _) = found[0]
+        return Copies(len(found), two, (printable(probe), printable(answer)))
 
     def _files(self, items: Items, places: Ints) -> dict[int, set[tuple[Path, str]]]:
-        """Files, and whose they are, by the number of their content."""
+        """Files and their people, by the number of their content."""
         found: dict[int, set[tuple[Path, str]]] = {}
         for place in places.tolist():
             path = self._paths.get(items.paths[place])
@@ -73,7 +71,7 @@ class Contents:
 
 
 def _numbered(paths: Iterable[Path]) -> dict[Path, int]:
-    """A number for the content of each file that has a copy."""
+    """Number the contents of the files that have a copy."""
     sized: dict[int, list[Path]] = {}
     for path in sorted(paths):
         if path.is_file():
@@ -87,7 +85,7 @@ def _numbered(paths: Iterable[Path]) -> dict[Path, int]:
 
 
 def _sides(protocol: Protocol) -> tuple[Ints, Ints]:
-    """Items that ask and items that answer, each once."""
+    """The probes and the answers, each item once."""
     if isinstance(protocol, Verification):
         sides = protocol.first, protocol.second
     elif isinstance(protocol, Matching):

@@ -1,4 +1,4 @@
-"""Figures from scores: pure functions on arrays, larger scores being nearer."""
+"""Metrics of scores, as pure functions on arrays; a larger score means a nearer candidate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ Bools = NDArray[np.bool_]
 
 
 def average_precision(scores: Floats, relevant: Bools) -> float:
-    """Mean over the relevant of the precision at their score; ties share one threshold.
+    """Return the mean precision at the score of each relevant item; ties share a threshold.
 
-    ``scores`` and ``relevant`` are (n,). NaN where nothing is relevant.
+    Args:
+        scores: (n,).
+        relevant: (n,).
+
+    Returns:
+        0 to 1; NaN where no item is relevant.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, hit = scores[order], relevant[order]
@@ -24,9 +29,14 @@ def average_precision(scores: Floats, relevant: Bools) -> float:
 
 
 def roc_auc(scores: Floats, same: Bools) -> float:
-    """Chance that a pair of the same scores above one that is not, ties counting half.
+    """Return the probability that a same pair scores above a different one; ties count half.
 
-    ``scores`` and ``same`` are (n,). NaN where either kind is missing.
+    Args:
+        scores: (n,).
+        same: (n,).
+
+    Returns:
+        0 to 1; NaN where either kind is missing.
     """
     positives = int(same.sum())
     negatives = len(same) - positives
@@ -40,9 +50,9 @@ def roc_auc(scores: Floats, same: Bools) -> float:
 
 
 def roc_curve(scores: Floats, same: Bools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False match and true match rate (t + 1,) at every threshold, from none accepted to all.
+    """Return false and true match rates (t + 1,) at every threshold, from none accepted to all.
 
-    Equal scores share a threshold. NaN where either kind is missing.
+    Equal scores share a threshold. The rates are NaN where their kind is missing.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, hit = scores[order], same[order]
@@ -56,10 +66,10 @@ def roc_curve(scores: Floats, same: Bools) -> tuple[NDArray[np.float64], NDArray
 
 
 def equal_error_rate(scores: Floats, same: Bools) -> float:
-    """The rate at which false matches and false non-matches are equally frequent.
+    """Return the rate at which false matches and false non-matches are equally frequent.
 
-    Where no threshold makes them so, on the straight line between the two nearest points of the
-    ROC. NaN where either kind is missing.
+    Where no threshold gives equal rates, interpolate between the two nearest points of the ROC.
+    NaN where either kind is missing.
     """
     false_match, true_match = roc_curve(scores, same)
     gap = false_match - (1 - true_match)  # rises from -1 to 1
@@ -72,10 +82,10 @@ def equal_error_rate(scores: Floats, same: Bools) -> float:
 
 
 def best_threshold(scores: Floats, same: Bools) -> float:
-    """A threshold by which most pairs are told right, where from it on they are called the same.
+    """Return the threshold with the best accuracy; pairs that reach it are called the same.
 
-    ``scores`` and ``same`` are (n,). Half way between the two scores it keeps apart; infinite where
-    it is best to call none the same. NaN where either kind is missing.
+    It is half way between two neighbouring scores, and infinite where it is best to accept none.
+    NaN where either kind is missing.
     """
     if same.all() or not same.any():
         return float("nan")
@@ -87,7 +97,7 @@ def best_threshold(scores: Floats, same: Bools) -> float:
 
 
 def true_match_rate(scores: Floats, same: Bools, false_match_rate: float) -> float:
-    """The largest true match rate of any threshold whose false match rate is no larger than asked.
+    """Return the largest true match rate at this false match rate or a lower one.
 
     NaN where either kind is missing.
     """
@@ -98,10 +108,14 @@ def true_match_rate(scores: Floats, same: Bools, false_match_rate: float) -> flo
 
 
 def matching_hits(scores: Floats, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of trials (n, k) with the right column (n,): 1 where it alone scores highest, else 0.
+    """Return for each trial 1 where the right candidate scores highest, else 0.
 
-    Where t candidates share the highest score and the right one is among them, 1 / t: what
-    picking one of them blindly would give.
+    Where t candidates tie for the highest score and the right one is among them, the trial counts
+    1 / t, the expected value of a random pick.
+
+    Args:
+        scores: (n, k).
+        truth: The column of the right candidate, (n,).
     """
     best = scores == scores.max(1, keepdims=True)
     right: NDArray[np.float64] = best[np.arange(len(truth)), truth] / best.sum(1)

@@ -1,4 +1,4 @@
-"""Scorers that look at two media or more at once; their figures stand in columns of their own."""
+"""Scorers that look at two media or more at once: re-rankers and matching heads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from indexer.types import Media, Reranker
 from trainer.evaluation.scorers import AllPairsScorer, Floats, VectorScorer
 
-SHORTLIST = 100  # answers of a query that are ordered anew
-_TRIALS = 256  # of one forward pass
+SHORTLIST = 100  # answers of a query that are re-ranked
+_TRIALS = 256  # in one forward pass
 
 
 class PairScorer:
-    """A re-ranker's scores of pairs; in a whole gallery, of the nearest by ``first`` alone."""
+    """A re-ranker's scores of pairs; in a whole gallery, of the nearest by ``first`` only."""
 
     def __init__(
         self, reranker: Reranker, media: Mapping[str, Media], first: AllPairsScorer
@@ -24,21 +24,21 @@ class PairScorer:
         self._reranker, self._media, self._first = reranker, media, first
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
-        """(n, k) scores, each pair's alone; minus infinity for what cannot be read."""
+        """Return scores (n, k) of single pairs; minus infinity for media that cannot be read."""
         rows = [self._of(probe, row) for probe, row in zip(probes, candidates, strict=True)]
         return np.array(rows, np.float32).reshape(len(probes), -1)
 
     def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
-        """(n, g): the nearest in the re-ranker's order, the others behind them in their own.
+        """Return scores (n, g): the nearest in the re-ranker's order, then the others in theirs.
 
-        Values are ranks between 0 and 1 and, of the others, below 0.
+        The nearest have ranks between 0 and 1, the others values below 0.
         """
-        nearness = self._first.matrix(probes, gallery)
-        scores: Floats = nearness - nearness.max(1, keepdims=True) - 1
+        similarity = self._first.matrix(probes, gallery)
+        scores: Floats = similarity - similarity.max(1, keepdims=True) - 1
         for row, probe in zip(scores, probes, strict=True):
             nearest = np.argsort(-row, kind="stable")[:SHORTLIST]
-            again = self._of(probe, [gallery[at] for at in nearest])
-            values, ranks = np.unique(again, return_inverse=True)
+            reranked = self._of(probe, [gallery[at] for at in nearest])
+            values, ranks = np.unique(reranked, return_inverse=True)
             row[nearest] = (1 + ranks) / len(values)
         return scores
 
@@ -49,27 +49,23 @@ class PairScorer:
 
 
 class HeadScorer:
-    """The matching head of a model: it sees all candidates of a trial, and scores them together."""
+    """The matching head of a model, which scores all candidates of a trial together."""
 
     def __init__(self, network: Any, device: torch.device, vectors: VectorScorer) -> None:
         self._network, self._device, self._vectors = network, device, vectors
 
     @torch.inference_mode()
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
-        """(n, k) logits of n trials of k candidates, 2 or more."""
-        asked = self._take(probes)
-        shown = self._take([path for row in candidates for path in row])
-        shown = shown.reshape(len(asked), -1, shown.shape[1])
-        parts = [
-            self._network.match(
-                asked[start : start + _TRIALS].to(self._device),
-                shown[start : start + _TRIALS].to(self._device),
-            )
-            .cpu()
-            .numpy()
-            for start in range(0, len(asked), _TRIALS)
-        ]
-        return np.concatenate(parts)
+        """Return logits (n, k) of n trials of k candidates, 2 or more."""
+        queries = self._take(probes)
+        answers = self._take([path for row in candidates for path in row])
+        answers = answers.reshape(len(queries), -1, answers.shape[1])
+        logits = []
+        for start in range(0, len(queries), _TRIALS):
+            part = slice(start, start + _TRIALS)
+            both = (vectors[part].to(self._device) for vectors in (queries, answers))
+            logits.append(self._network.match(*both).cpu().numpy())
+        return np.concatenate(logits)
 
     def _take(self, paths: Sequence[str]) -> torch.Tensor:
         return torch.from_numpy(self._vectors.vectors[self._vectors.places(paths)])

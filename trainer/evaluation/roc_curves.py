@@ -1,4 +1,4 @@
-"""What a report draws of a scored protocol, thinned to as many points as a picture shows."""
+"""The curves of a scored protocol, thinned to as many points as a plot shows."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ BINS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines by name, each its (x, y); empty where the kind of protocol has none.
+    """Lines (x, y) by name; empty for a kind of protocol without curves.
 
-    ``roc``: false and true match rate. ``same``, ``different``: the share of pairs by score.
-    ``cmc``: rank and share answered. ``precision``: mean recall and precision over cuts.
+    ``roc``: false and true match rate. ``same``, ``different``: score and share of pairs.
+    ``cmc``: rank and share of queries. ``precision``: mean recall and mean precision at k.
     """
 
     lines: dict[str, tuple[list[float], list[float]]]
 
 
-def curves_of(scored: Scores) -> Curves:
-    """The curves of a protocol's kind."""
-    if isinstance(scored.protocol, Verification):
-        assert isinstance(scored.scores, np.ndarray)
-        return Curves(_of_pairs(scored.scores[:, 0], scored.protocol.same))
-    if isinstance(scored.protocol, Retrieval):
-        assert isinstance(scored.scores, Ranking)
-        return Curves(_of_ranking(scored.scores))
+def curves_of(scores: Scores) -> Curves:
+    """Return the curves of a protocol's kind."""
+    if isinstance(scores.protocol, Verification):
+        assert isinstance(scores.values, np.ndarray)
+        return Curves(_pair_curves(scores.values[:, 0], scores.protocol.same))
+    if isinstance(scores.protocol, Retrieval):
+        assert isinstance(scores.values, Ranking)
+        return Curves(_ranking_curves(scores.values))
     return Curves({})
 
 
-def _of_pairs(
+def _pair_curves(
     scores: Floats, same: NDArray[np.bool_]
 ) -> dict[str, tuple[list[float], list[float]]]:
     false_match, true_match = roc_curve(scores, same)
-    # Evenly along the curve and, for its low end, along the logarithm of the false matches.
+    # Half of the points are even along the curve, half along the logarithm of the false matches.
     low = np.searchsorted(false_match, np.geomspace(1e-4, 1, POINTS // 2))
     even = np.linspace(0, len(false_match) - 1, POINTS // 2).astype(int)
     kept = np.unique(np.r_[0, np.minimum(low, len(false_match) - 1), even])
@@ -59,11 +59,11 @@ def _of_pairs(
     }
 
 
-def _of_ranking(ranking: Ranking) -> dict[str, tuple[list[float], list[float]]]:
+def _ranking_curves(ranking: Ranking) -> dict[str, tuple[list[float], list[float]]]:
     ranks = np.arange(1, RANKS + 1)
-    asked = ranking.relevant > 0
+    answered = ranking.relevant > 0
     recall, precision = (
-        values[asked].mean(0).tolist() if asked.any() else []
+        values[answered].mean(0).tolist() if answered.any() else []
         for values in (ranking.recall(), ranking.precision())
     )
     return {

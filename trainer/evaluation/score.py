@@ -1,7 +1,7 @@
-"""The figures of a scorer on a protocol, each with its interval over people.
+"""Scores of a protocol's trials, and their metrics with intervals over people.
 
-Beside every scorer stand two that know no identity: chance, and oracles that know the gender,
-or gender and nationality, of everybody. A model that does not beat them has learnt no more.
+Chance and the oracles, which know the gender or also the nationality of everybody, are baselines:
+a model that does not beat them has learned nothing else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from trainer.evaluation.scorers import AllPairsScorer, ReadyScores, Scorer, Vect
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Retrieval, Verification
 
 ACCURACY = "accuracy"
-FALSE_MATCHES = (0.1, 0.01, 0.001)  # rates at which true matches are given
+FALSE_MATCHES = (0.1, 0.01, 0.001)  # false match rates at which true match rates are given
 CMC_RANKS = (1, 5, 10)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure with its 95 % interval over people; NaN ends where none is computed."""
+    """A metric with its 95 % interval over people; NaN where there is no interval."""
 
     value: float
     lower: float = float("nan")
@@ -46,38 +46,33 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BootstrapMetric:
-    """A figure, and its value in each draw of people, (draws,)."""
+    """A metric, and its value in each bootstrap sample of people, (samples,)."""
 
     value: float
-    drawn: Samples
+    samples: Samples
 
-    def figure(self) -> Metric:
-        """The figure with its interval; without one where there was nothing to measure."""
-        return Metric(self.value, *interval(self.drawn))
+    def with_interval(self) -> Metric:
+        """Return the metric with its interval."""
+        return Metric(self.value, *interval(self.samples))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BootstrapMetricSet:
-    """The figures of a scorer on trials of so many people, before intervals are made of them."""
+    """The metrics of a scorer on some trials, as bootstrap samples."""
 
     protocol: str
     trials: int
-    people: int  # who asks
+    people: int  # people who ask
     figures: dict[str, BootstrapMetric]
-
-    def judged(self) -> MetricSet:
-        """The same with intervals."""
-        figures = {name: each.figure() for name, each in self.figures.items()}
-        return MetricSet(self.protocol, self.trials, self.people, figures)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MetricSet:
-    """What a scorer reached on a protocol, or on those of its trials that a group asks."""
+    """The metrics of a scorer on a protocol, or on the trials of one group."""
 
     protocol: str
     trials: int
-    people: int  # who asks
+    people: int  # people who ask
     figures: dict[str, Metric]
 
 
@@ -85,120 +80,72 @@ class MetricSet:
 class Scores:
     """A protocol with the scores of its trials, so that groups need no second scoring.
 
-    Where there is a ``threshold``, which must come from other people, verification has an
-    accuracy: pairs are called the same from it on.
+    A verification with a ``threshold``, which must come from other people, has an accuracy: pairs
+    that score the threshold or more are called the same person.
     """
 
     protocol: Protocol
-    scores: Floats | Ranking
+    values: Floats | Ranking
     threshold: float | None = None
 
-    def judge(self, asked: Bools | None = None) -> MetricSet:
-        """Figures with intervals over all trials, or those (n,) that are ``asked``."""
-        return self.measure(asked).judged()
+    def metrics(self, mask: Bools | None = None) -> MetricSet:
+        """Return the metrics with intervals, over all trials or those of a mask (n,)."""
+        found = self.bootstrap(mask)
+        figures = {name: each.with_interval() for name, each in found.figures.items()}
+        return MetricSet(found.protocol, found.trials, found.people, figures)
 
-    def measure(self, asked: Bools | None = None) -> BootstrapMetricSet:
-        """Figures over all trials, or those (n,) that are ``asked``, draw by draw."""
+    def bootstrap(self, mask: Bools | None = None) -> BootstrapMetricSet:
+        """Return the metrics as bootstrap samples, over all trials or those of a mask (n,)."""
         if isinstance(self.protocol, Retrieval):
-            assert isinstance(self.scores, Ranking)
-            return _measure_retrieval(self.protocol, self.scores, asked)
-        assert isinstance(self.scores, np.ndarray)
+            assert isinstance(self.values, Ranking)
+            return _retrieval_metrics(self.protocol, self.values, mask)
+        assert isinstance(self.values, np.ndarray)
         if isinstance(self.protocol, Verification):
-            return _measure_verification(self.protocol, self.scores[:, 0], asked, self.threshold)
-        return _measure_matching(self.protocol, self.scores, asked)
+            return _verification_metrics(self.protocol, self.values[:, 0], mask, self.threshold)
+        return _matching_metrics(self.protocol, self.values, mask)
 
-    def askers(self) -> Ints:
-        """The person (n,) who asks in each trial."""
+    def probe_people(self) -> Ints:
+        """Return the person (n,) of each trial's probe."""
         return self.protocol.items.people[_probes(self.protocol)]
 
 
 def score(protocol: Protocol, scorer: Scorer | ReadyScores) -> Scores:
-    """Every trial of a protocol scored once."""
+    """Score every trial of a protocol once."""
     if isinstance(scorer, ReadyScores):
-        return _ready(protocol, scorer.scores)
-    if isinstance(protocol, Retrieval):
-        return Scores(protocol, _rank(protocol, scorer))
-    probes, candidates = _probes(protocol), _candidates(protocol)
-    if isinstance(scorer, VectorScorer):
-        places = _places(protocol.items, scorer, probes, candidates)
-        return Scores(protocol, scorer.products(places[probes], places[candidates]))
+        ready = scorer.scores
+        if isinstance(protocol, Retrieval):
+            return Scores(protocol, _rank(protocol, lambda rows: ready[rows]))
+        return Scores(protocol, ready)
     paths = np.array(protocol.items.paths, object)
-    scores = np.asarray(scorer.score(paths[probes].tolist(), paths[candidates].tolist()))
-    return Scores(protocol, scores)
-
-
-def _places(items: Items, scorer: VectorScorer, *asked: Ints) -> Ints:
-    """The row of vectors (items,) of each item that is asked for; -1 for others."""
-    named = np.zeros(len(items), bool)
-    for each in asked:
-        named[each] = True
-    rows = np.full(len(items), -1)
-    rows[named] = scorer.places(list(compress(items.paths, named)))
-    return rows
-
-
-def _ready(protocol: Protocol, scores: Floats) -> Scores:
     if isinstance(protocol, Retrieval):
-        return Scores(protocol, _ranked(protocol, lambda rows: scores[rows]))
-    return Scores(protocol, scores)
+        gallery = paths[protocol.gallery].tolist()
+
+        def block(rows: slice) -> Floats:
+            probes = paths[protocol.queries[rows]].tolist()
+            if isinstance(scorer, AllPairsScorer):
+                return scorer.matrix(probes, gallery)
+            return np.asarray(scorer.score(probes, [gallery] * len(probes)))
+
+        return Scores(protocol, _rank(protocol, block))
+    probes = _probes(protocol)
+    candidates = (
+        protocol.second[:, None] if isinstance(protocol, Verification) else protocol.candidates
+    )
+    if isinstance(scorer, VectorScorer):
+        rows = _vector_rows(protocol.items, scorer, probes, candidates)
+        return Scores(protocol, scorer.products(rows[probes], rows[candidates]))
+    scores = scorer.score(paths[probes].tolist(), paths[candidates].tolist())
+    return Scores(protocol, np.asarray(scores))
 
 
-class Oracle:
-    """Knows some attributes of everybody and nothing else; what is unknown it calls even.
-
-    Each mapping gives one attribute's values of people by name.
-    """
-
-    def __init__(self, items: Items, *attributes: Mapping[str, str]) -> None:
-        columns = [
-            _numbered([values.get(name, "") for name in items.names]) for values in attributes
-        ]
-        self._values = np.stack(columns, 1)[items.people]  # (n, attributes)
-        self._places = {path: place for place, path in enumerate(items.paths)}
-
-    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
-        """For each attribute 1 where it is the same, 0 where not, 1/2 where one is not known."""
-        answers = self._of([path for row in candidates for path in row])
-        shaped = answers.reshape(len(probes), -1, answers.shape[1])
-        return _alike(self._of(probes)[:, None], shaped)
-
-    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
-        """The same for all with all."""
-        return _alike(self._of(probes)[:, None], self._of(gallery)[None])
-
-    def _of(self, paths: Sequence[str]) -> Ints:
-        return self._values[[self._places[path] for path in paths]]
-
-
-def _numbered(values: Sequence[str]) -> Ints:
-    """Values (n,) as numbers, -1 where there is none."""
-    _, numbers = np.unique(values, return_inverse=True)
-    return np.where(np.array(values) == "", -1, numbers)
-
-
-def _alike(asked: Ints, answers: Ints) -> Floats:
-    """Over the last axis, how many attributes agree."""
-    agree = np.zeros(np.broadcast_shapes(asked.shape, answers.shape)[:-1], np.float32)
-    for one in range(asked.shape[-1]):
-        first, second = asked[..., one], answers[..., one]
-        agree += np.where((first < 0) | (second < 0), 0.5, first == second).astype(np.float32)
-    return agree
-
-
-def by_group(scored: Scores, groups: Mapping[str, str]) -> dict[str, MetricSet]:
-    """The figures of each group of those who ask, by the group's name; people of none are left out.
-
-    ``groups`` says of people by name to which group they belong.
-    """
-    names = scored.protocol.items.names
-    own = np.array([groups.get(name, "") for name in names])[scored.askers()]
-    return {group: scored.judge(own == group) for group in sorted(set(own.tolist()) - {""})}
-
-
-def largest_gap(judged: Mapping[str, MetricSet], figure: str) -> float:
-    """The difference between the best and the worst group in a figure."""
-    values = [each.figures[figure].value for each in judged.values()]
-    return float(np.nanmax(values) - np.nanmin(values)) if values else float("nan")
+def _vector_rows(items: Items, scorer: VectorScorer, *used: Ints) -> Ints:
+    """The row (items,) of each item's vector; -1 for items that no trial uses."""
+    mask = np.zeros(len(items), bool)
+    for each in used:
+        mask[each] = True
+    rows = np.full(len(items), -1)
+    rows[mask] = scorer.places(list(compress(items.paths, mask)))
+    return rows
 
 
 def _probes(protocol: Protocol) -> Ints:
@@ -207,92 +154,123 @@ def _probes(protocol: Protocol) -> Ints:
     return protocol.probes if isinstance(protocol, Matching) else protocol.queries
 
 
-def _candidates(protocol: Verification | Matching) -> Ints:
-    if isinstance(protocol, Verification):
-        return protocol.second[:, None]
-    return protocol.candidates
+def _rank(protocol: Retrieval, scores: Callable[[slice], Floats]) -> Ranking:
+    def itself(rows: slice) -> Bools:
+        own: Bools = protocol.queries[rows, None] == protocol.gallery[None]
+        return own
 
-
-def _rank(protocol: Retrieval, scorer: Scorer) -> Ranking:
-    paths = np.array(protocol.items.paths, object)
-    gallery = paths[protocol.gallery].tolist()
-
-    def scores(rows: slice) -> Floats:
-        probes = paths[protocol.queries[rows]].tolist()
-        if isinstance(scorer, AllPairsScorer):
-            return scorer.matrix(probes, gallery)
-        return np.asarray(scorer.score(probes, [gallery] * len(probes)))
-
-    return _ranked(protocol, scores)
-
-
-def _ranked(protocol: Retrieval, scores: Callable[[slice], Floats]) -> Ranking:
     labels = protocol.shared[protocol.queries], protocol.shared[protocol.gallery]
-    return rank(scores, *labels, excluded=_itself(protocol))
+    overlap = len(np.intersect1d(protocol.queries, protocol.gallery)) > 0
+    return rank(scores, *labels, excluded=itself if overlap else None)
 
 
-def _itself(protocol: Retrieval) -> Callable[[slice], Bools] | None:
-    """A query that stands in the gallery too is no answer to itself."""
-    if not len(np.intersect1d(protocol.queries, protocol.gallery)):
-        return None
-    return lambda rows: protocol.queries[rows, None] == protocol.gallery[None]
+class Oracle:
+    """A scorer that knows some attributes of everybody and nothing else.
+
+    Each mapping gives the values of one attribute by the person's name. For each attribute a pair
+    scores 1 where it agrees, 0 where not, and 1/2 where one of the two is unknown.
+    """
+
+    def __init__(self, items: Items, *attributes: Mapping[str, str]) -> None:
+        columns = []
+        for known in attributes:
+            values = [known.get(name, "") for name in items.names]
+            _, numbers = np.unique(values, return_inverse=True)
+            columns.append(np.where(np.array(values) == "", -1, numbers))
+        self._values = np.stack(columns, 1)[items.people]  # (n, attributes)
+        self._places = {path: place for place, path in enumerate(items.paths)}
+
+    def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Floats:
+        """Return the number of attributes that agree, (n, k)."""
+        answers = self._of([path for row in candidates for path in row])
+        shaped = answers.reshape(len(probes), -1, answers.shape[1])
+        return _agreement(self._of(probes)[:, None], shaped)
+
+    def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Floats:
+        """Return the same for all pairs, (n, g)."""
+        return _agreement(self._of(probes)[:, None], self._of(gallery)[None])
+
+    def _of(self, paths: Sequence[str]) -> Ints:
+        return self._values[[self._places[path] for path in paths]]
 
 
-def _measure_verification(
-    protocol: Verification, scores: Floats, asked: Bools | None, threshold: float | None
+def _agreement(probes: Ints, answers: Ints) -> Floats:
+    """The number of attributes that agree, over the last axis; -1 is unknown."""
+    agree = np.zeros(np.broadcast_shapes(probes.shape, answers.shape)[:-1], np.float32)
+    for one in range(probes.shape[-1]):
+        first, second = probes[..., one], answers[..., one]
+        agree += np.where((first < 0) | (second < 0), 0.5, first == second).astype(np.float32)
+    return agree
+
+
+def by_group(scores: Scores, groups: Mapping[str, str]) -> dict[str, MetricSet]:
+    """Return the metrics of each group of probes, by the group's name.
+
+    ``groups`` gives the group of each person by name; people without one are left out.
+    """
+    names = scores.protocol.items.names
+    own = np.array([groups.get(name, "") for name in names])[scores.probe_people()]
+    return {group: scores.metrics(own == group) for group in sorted(set(own.tolist()) - {""})}
+
+
+def largest_gap(metrics: Mapping[str, MetricSet], name: str) -> float:
+    """Return the difference between the best and the worst group in a metric."""
+    values = [each.figures[name].value for each in metrics.values()]
+    return float(np.nanmax(values) - np.nanmin(values)) if values else float("nan")
+
+
+def _verification_metrics(
+    protocol: Verification, scores: Floats, mask: Bools | None, threshold: float | None
 ) -> BootstrapMetricSet:
-    kept = np.argsort(scores)  # rising, as every figure would have to sort them
-    if asked is not None:
-        kept = kept[asked[kept]]
+    order = np.argsort(scores)  # once, because every metric needs the scores sorted
+    if mask is not None:
+        order = order[mask[order]]
     people = protocol.items.people
-    scores, same = scores[kept], protocol.same[kept]
-    first, second = people[protocol.first[kept]], people[protocol.second[kept]]
-    draws = PersonBootstrap(len(protocol.items.names))
-    drawn = draws.pairs(scores, same, first, second)
+    scores, same = scores[order], protocol.same[order]
+    first, second = people[protocol.first[order]], people[protocol.second[order]]
+    bootstrap = PersonBootstrap(len(protocol.items.names))
+    pairs = bootstrap.pairs(scores, same, first, second)
     figures = {
-        "AUC": BootstrapMetric(roc_auc(scores, same), drawn.auc()),
-        "EER": BootstrapMetric(equal_error_rate(scores, same), drawn.eer()),
+        "AUC": BootstrapMetric(roc_auc(scores, same), pairs.auc()),
+        "EER": BootstrapMetric(equal_error_rate(scores, same), pairs.eer()),
     }
     for rate in FALSE_MATCHES:
         value = true_match_rate(scores, same, rate)
-        figures[f"TMR at FMR {rate:g}"] = BootstrapMetric(value, drawn.true_match_rate(rate))
+        figures[f"TMR at FMR {rate:g}"] = BootstrapMetric(value, pairs.true_match_rate(rate))
     if threshold is not None and len(scores):
         hits = ((scores.astype(float) >= threshold) == same).astype(float)
-        figures[ACCURACY] = BootstrapMetric(
-            float(hits.mean()), draws.mean_of_pairs(hits, first, second)
-        )
+        samples = bootstrap.mean_of_pairs(hits, first, second)
+        figures[ACCURACY] = BootstrapMetric(float(hits.mean()), samples)
     return BootstrapMetricSet(protocol.name, len(scores), len(np.unique(first)), figures)
 
 
-def _measure_matching(
-    protocol: Matching, scores: Floats, asked: Bools | None
-) -> BootstrapMetricSet:
-    kept = np.ones(len(scores), bool) if asked is None else asked
-    hits = matching_hits(scores[kept], protocol.truth[kept])
-    people = protocol.items.people[protocol.probes[kept]]
+def _matching_metrics(protocol: Matching, scores: Floats, mask: Bools | None) -> BootstrapMetricSet:
+    chosen = np.ones(len(scores), bool) if mask is None else mask
+    hits = matching_hits(scores[chosen], protocol.truth[chosen])
+    people = protocol.items.people[protocol.probes[chosen]]
     figures = {ACCURACY: _mean(hits, people, PersonBootstrap(len(protocol.items.names)))}
     return BootstrapMetricSet(protocol.name, len(hits), len(np.unique(people)), figures)
 
 
-def _measure_retrieval(
-    protocol: Retrieval, ranking: Ranking, asked: Bools | None
+def _retrieval_metrics(
+    protocol: Retrieval, ranking: Ranking, mask: Bools | None
 ) -> BootstrapMetricSet:
-    kept = ranking.relevant > 0
-    if asked is not None:
-        kept &= asked
-    people = protocol.items.people[protocol.queries[kept]]
-    draws = PersonBootstrap(len(protocol.items.names))
-    precision, recall = ranking.precision()[kept], ranking.recall()[kept]
-    figures = {"mAP": _mean(ranking.average_precision[kept], people, draws)}
+    chosen = ranking.relevant > 0
+    if mask is not None:
+        chosen &= mask
+    people = protocol.items.people[protocol.queries[chosen]]
+    bootstrap = PersonBootstrap(len(protocol.items.names))
+    precision, recall = ranking.precision()[chosen], ranking.recall()[chosen]
+    figures = {"mAP": _mean(ranking.average_precision[chosen], people, bootstrap)}
     for column, cut in enumerate(ranking.cuts):
-        figures[f"precision at {cut}"] = _mean(precision[:, column], people, draws)
-        figures[f"recall at {cut}"] = _mean(recall[:, column], people, draws)
+        figures[f"precision at {cut}"] = _mean(precision[:, column], people, bootstrap)
+        figures[f"recall at {cut}"] = _mean(recall[:, column], people, bootstrap)
     for place in CMC_RANKS:
-        found = (ranking.first[kept] <= place).astype(float)
-        figures[f"CMC at {place}"] = _mean(found, people, draws)
-    return BootstrapMetricSet(protocol.name, int(kept.sum()), len(np.unique(people)), figures)
+        found = (ranking.first[chosen] <= place).astype(float)
+        figures[f"CMC at {place}"] = _mean(found, people, bootstrap)
+    return BootstrapMetricSet(protocol.name, int(chosen.sum()), len(np.unique(people)), figures)
 
 
-def _mean(values: Floats, people: Ints, draws: PersonBootstrap) -> BootstrapMetric:
+def _mean(values: Floats, people: Ints, bootstrap: PersonBootstrap) -> BootstrapMetric:
     value = float(values.mean()) if len(values) else float("nan")
-    return BootstrapMetric(value, draws.mean(values, people))
+    return BootstrapMetric(value, bootstrap.mean(values, people))

@@ -1,6 +1,6 @@
-"""Who can be evaluated: a model, ready vectors, ready scores, or an index.
+"""Systems that can be evaluated: a model, ready vectors, ready scores, or an index.
 
-A contender makes of what is asked a subject: scores, and what is known of where they come from.
+A system gives for each task a :class:`ScoredSystem`: a scorer, and what is known about it.
 """
 
 from __future__ import annotations
@@ -19,82 +19,82 @@ from avsearch.models import TrainedEmbedder, load_model
 from avsearch.models.torch_embedder import TorchEmbedder
 from avsearch.runtime.weights import people_of
 from indexer.errors import BadRequest, printable
-from indexer.index import Index
 from indexer.open import FOLDER, open_index
 from indexer.types import Media, Reranker, Vectors
 from trainer.evaluation.batch_audit import Audit, audit_embedder
 from trainer.evaluation.build_trials import Task
-from trainer.evaluation.items import EvalItems, by_file, embedded, material_of, material_of_features
+from trainer.evaluation.items import (
+    EvalItems,
+    embed_items,
+    feature_items,
+    file_vectors,
+    index_items,
+)
 from trainer.evaluation.rerank_scorers import SHORTLIST, HeadScorer, PairScorer
 from trainer.evaluation.scorers import ReadyScores, VectorScorer
 from trainer.evaluation.section import Column, ScoredSystem
 from trainer.protocols.score_files import read_scores, shape_of
-from trainer.protocols.trials import Items, Retrieval, Verification
 from trainer.protocols.trials import Protocol as Trials
-from trainer.protocols.voxceleb_people import People
+from trainer.protocols.trials import Retrieval, Verification
 
 MATCHING_HEAD, RE_RANKING = "matching head", "re-ranking"
 RE_RANKED = 50_000  # pairs of one protocol; more would take hours
 NO_MEDIA = "A model needs media to embed; name them with --media or --features."
-_NOT_AUDITED = "Scores alone cannot be audited: whether one depends on its batch is not known."
+_NOT_AUDITED = "Ready scores cannot be audited: whether one depends on its batch is not known."
 _FEATURES = (".npz", ".parquet")
 _SCORES = (".npy", ".csv", ".txt")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What models run with, and how much of their work is asked again."""
+    """The device, the number of media that the audit embeds again, and the re-ranker."""
 
     device: str = "auto"
-    sample: int = 40  # media that are embedded again
+    sample: int = 40
     reranker: Reranker | None = None
 
 
 class System(Protocol):
-    """Somebody who is evaluated."""
+    """A system under evaluation."""
 
     name: str
 
     @property
     def trained_on(self) -> Sequence[str]:
-        """The people of the training, as far as it is recorded."""
+        """The people of the training split, as far as they are recorded."""
 
-    def material(self) -> EvalItems | None:
-        """Labelled media of its own, of which protocols can be made; None where it has none."""
+    def items(self) -> EvalItems | None:
+        """Return the system's own labelled items; None where it has none."""
 
-    def subject(self, asked: Task) -> ScoredSystem:
-        """Its scores of what is asked; BadRequest where it has none."""
+    def score(self, task: Task) -> ScoredSystem:
+        """Return the system's scorer for a task; raise BadRequest where it has none."""
 
 
 class ReadyVectors:
-    """A feature file; how its vectors were computed cannot be audited, only how they compare."""
+    """A feature file; only the comparison of its vectors can be audited."""
 
     trained_on: Sequence[str] = ()
 
-    def __init__(self, path: Path, means: RunOptions) -> None:
+    def __init__(self, path: Path, options: RunOptions) -> None:
         self.name = path.name
-        self._means = means
-        self._material = material_of_features(path)
+        self._options = options
+        self._items = feature_items(path)
 
-    def material(self) -> EvalItems:
-        """All of its rows."""
-        return self._material
+    def items(self) -> EvalItems:
+        """Return all rows of the file."""
+        return self._items
 
-    def subject(self, asked: Task) -> ScoredSystem:
-        """The comparison of its vectors."""
-        scorer = self._material.scorer
-        columns, notes = _re_ranked(self._means.reranker, asked, scorer)
+    def score(self, task: Task) -> ScoredSystem:
+        """Return the scorer that compares the vectors."""
+        scorer = self._items.scorer
+        columns, notes = _reranked(self._options.reranker, task, scorer)
         return ScoredSystem(
-            scorer,
-            asked.attributes,
-            columns=columns,
-            contents=asked.contents,
-            notes=notes,
+            scorer, task.attributes, columns=columns, contents=task.contents, notes=notes
         )
 
 
 class ListedScores:
-    """Files of ready scores, one for each list; scores alone cannot be audited."""
+    """Files of ready scores, one for each list; they cannot be audited."""
 
     trained_on: Sequence[str] = ()
 
@@ -106,197 +106,187 @@ class ListedScores:
             )
         self.name = ", ".join(path.name for path in paths)
         self._paths = dict(zip(lists, paths, strict=True))
-        self._answered: dict[Path, str] = {}
+        self._protocols: dict[Path, str] = {}
 
-    def material(self) -> None:
-        """None: scores are of a list."""
+    def items(self) -> None:
+        """Return None: scores belong to a list."""
 
-    def subject(self, asked: Task) -> ScoredSystem:
-        """The scores of a list's trials, in their order."""
-        if asked.list is None or asked.published is None:
+    def score(self, task: Task) -> ScoredSystem:
+        """Return the scores of a list's trials, in the list's order."""
+        if task.list is None or task.published is None:
+            raise BadRequest("Ready scores are for the trials of a list, by identity.")
+        name = self._protocols.setdefault(task.list, task.protocol.name)
+        if name != task.protocol.name:
             raise BadRequest(
-                "Ready scores are of a list's trials by identity, and of nothing else."
+                f"{printable(task.list)} holds the protocols {name} and {task.protocol.name}; "
+                "ready scores need a list of one protocol."
             )
-        name = self._answered.setdefault(asked.list, asked.protocol.name)
-        if name != asked.protocol.name:
-            raise BadRequest(
-                f"{printable(asked.list)} asks {name} and {asked.protocol.name}; its scores would "
-                "be of one of them, and it cannot be said which."
-            )
-        scores = read_scores(self._paths[asked.list], asked.published)
+        scores = read_scores(self._paths[task.list], task.published)
         return ScoredSystem(
-            ReadyScores(scores if asked.kept is None else scores[asked.kept]),
-            asked.attributes,
-            contents=asked.contents,
+            ReadyScores(scores if task.selected is None else scores[task.selected]),
+            task.attributes,
+            contents=task.contents,
             notes=[_NOT_AUDITED],
         )
 
 
 class Model:
-    """A checkpoint, which embeds the media of what is asked."""
+    """A checkpoint, which embeds the media of a task."""
 
-    def __init__(self, address: str | None, means: RunOptions) -> None:
+    def __init__(self, address: str | None, options: RunOptions) -> None:
         self.name = Path(address).name if address else "the default model"
-        self._means = means
-        self._embedder = load_model(address, means.device)
+        self._options = options
+        self._embedder = load_model(address, options.device)
         self._audits: dict[int, tuple[Mapping[str, Media], Audit]] = {}
-        self._known: dict[str, Vectors] = {}
+        self._vectors: dict[str, Vectors] = {}  # by item name
 
     @property
     def trained_on(self) -> list[str]:
-        """The people of its training side."""
+        """The people of its training split."""
         return people_of(self._embedder.record, "train")
 
-    def material(self) -> None:
-        """None: a model has no media."""
+    def items(self) -> None:
+        """Return None: a model has no items of its own."""
 
-    def subject(self, asked: Task) -> ScoredSystem:
-        """Its embeddings of the media, audited."""
-        if not asked.media:
+    def score(self, task: Task) -> ScoredSystem:
+        """Embed the media of a task and audit the embedder.
+
+        An item of several lists is embedded once, and a set of media is audited once.
+        """
+        if not task.media:
             raise BadRequest(NO_MEDIA)
-        scorer = self._scorer(asked)
-        return _audited_subject(asked, scorer, self._embedder, self._audit(asked), self._means)
-
-    def _scorer(self, asked: Task) -> VectorScorer:
-        """Vectors of a protocol's items; an item of several lists is embedded once."""
-        items = asked.protocol.items
-        new = [at for at, path in enumerate(items.paths) if path not in self._known]
-        paths = [items.paths[at] for at in new]
-        found = embedded(paths, asked.media, self._embedder)
-        self._known |= dict(zip(paths, found.vectors, strict=True))
-        return VectorScorer(items.paths, np.array([self._known[path] for path in items.paths]))
-
-    def _audit(self, asked: Task) -> Audit:
-        """What embedding these media again found; asked once of a set of media."""
-        known = self._audits.get(id(asked.media))
-        if known is None:
-            media = list(asked.media.values())
-            known = asked.media, audit_embedder(self._embedder, media, sample=self._means.sample)
-            self._audits[id(asked.media)] = known
-        return known[1]
+        paths = task.protocol.items.paths
+        new = [path for path in paths if path not in self._vectors]
+        embedded = embed_items(new, task.media, self._embedder)
+        self._vectors |= dict(zip(new, embedded.vectors, strict=True))
+        scorer = VectorScorer(paths, np.array([self._vectors[path] for path in paths]))
+        audited = self._audits.get(id(task.media))
+        if audited is None:
+            media = list(task.media.values())
+            audited = task.media, audit_embedder(self._embedder, media, sample=self._options.sample)
+            self._audits[id(task.media)] = audited  # holds the media, so that the id stays theirs
+        return _scored_by_model(task, scorer, self._embedder, audited[1], self._options)
 
 
 class IndexOnDisk:
-    """An index: its vectors as they are, and its model to audit them by."""
+    """An index: its stored vectors, and its model to audit them by."""
 
-    def __init__(self, location: Path | None, model: str | None, means: RunOptions) -> None:
-        self.name = "the index's own" if location is None else _called_after(location)
-        self._means = means
+    def __init__(self, location: Path | None, model: str | None, options: RunOptions) -> None:
+        self.name = "the index's own"
+        if location is not None:
+            folder = location.resolve()
+            own = folder.parent.name if folder.name == FOLDER else folder.name
+            self.name = printable(Path(own))
+        self._options = options
         with open_index(location) as index:
-            self._material = material_of(index)
-            self._embedder = _own_model(index, model, means.device)
+            self._items = index_items(index)
+            address = model or index.notes().get("model") or None
+            self._embedder = load_model(address, options.device)
+            if self._embedder.space != index.space:
+                raise BadRequest("This is not the model of the index; name that with --model.")
 
     @functools.cached_property
     def _audit(self) -> Audit:
-        """What embedding its media again found; made once it is known what is asked."""
-        media = list(self._material.media.values())
-        return audit_embedder(self._embedder, media, sample=self._means.sample)
+        """The audit of the model on the index's media; made only when a task needs it."""
+        media = list(self._items.media.values())
+        return audit_embedder(self._embedder, media, sample=self._options.sample)
 
     @property
     def trained_on(self) -> list[str]:
-        """The people of the model's training side."""
+        """The people of the model's training split."""
         return people_of(self._embedder.record, "train")
 
-    def material(self) -> EvalItems:
-        """All of its items."""
-        return self._material
+    def items(self) -> EvalItems:
+        """Return all items of the index."""
+        return self._items
 
-    def subject(self, asked: Task) -> ScoredSystem:
-        """The comparison of its vectors; of a list, each file's are those of its items."""
-        scorer = self._material.scorer
-        if asked.list is not None:
-            scorer = by_file(self._material, asked.protocol.items, asked.media)
-        return _audited_subject(asked, scorer, self._embedder, self._audit, self._means)
+    def score(self, task: Task) -> ScoredSystem:
+        """Return the scorer that compares the stored vectors.
+
+        For a list, the vector of a file is the mean of the vectors of its items.
+        """
+        scorer = self._items.scorer
+        if task.list is not None:
+            scorer = file_vectors(self._items, task.protocol.items, task.media)
+        return _scored_by_model(task, scorer, self._embedder, self._audit, self._options)
 
 
-def system_of(text: str, lists: Sequence[Path], model: str | None, means: RunOptions) -> System:
-    """Who is meant by a name: the folder of an index, a file of vectors or scores, or a model.
+def system_of(text: str, lists: Sequence[Path], model: str | None, options: RunOptions) -> System:
+    """Return the system of a name: an index folder, a file of vectors or scores, or a model.
 
-    ``lists`` are what is asked, if lists are, and ``model`` is for an index whose own has moved.
-    Raises BadRequest as each of them does.
+    Args:
+        text: A path, or the name of a model.
+        lists: The lists of the evaluation; empty where protocols are generated.
+        model: The model of an index whose own has moved.
+        options: How the system runs.
+
+    Raises:
+        BadRequest: The system cannot be read.
     """
     path = Path(text)
     if path.is_dir():
-        return IndexOnDisk(path, model, means)
+        return IndexOnDisk(path, model, options)
     if path.suffix in _FEATURES or (path.suffix == ".safetensors" and _holds_vectors(path)):
-        return ReadyVectors(path, means)
+        return ReadyVectors(path, options)
     if path.suffix in _SCORES:
         return ListedScores([path], lists)
-    return Model(text, means)
+    return Model(text, options)
 
 
-def _called_after(location: Path) -> str:
-    """An index by the name of its folder, or of the folder it lies in."""
-    folder = location.resolve()
-    return printable(Path(folder.parent.name if folder.name == FOLDER else folder.name))
-
-
-def _own_model(index: Index, address: str | None, device: str) -> TrainedEmbedder:
-    embedder = load_model(address or index.notes().get("model") or None, device)
-    if embedder.space != index.space:
-        raise BadRequest("The model at hand is not the index's own; name that with --model.")
-    return embedder
-
-
-def _audited_subject(
-    asked: Task, scorer: VectorScorer, embedder: TrainedEmbedder, found: Audit, means: RunOptions
+def _scored_by_model(
+    task: Task, scorer: VectorScorer, embedder: TrainedEmbedder, audit: Audit, options: RunOptions
 ) -> ScoredSystem:
-    """Vectors of a model whose record and whose further ways to score are at hand."""
-    columns, notes = _re_ranked(means.reranker, asked, scorer)
+    columns, notes = _reranked(options.reranker, task, scorer)
+    # Lists may call one person by two names.
+    trained_on, chosen_on = (
+        [task.people.name(name) for name in people_of(embedder.record, split)]
+        for split in ("train", "validation")
+    )
     return ScoredSystem(
         scorer,
-        asked.attributes,
-        _called(people_of(embedder.record, "train"), asked.people),
-        _called(people_of(embedder.record, "validation"), asked.people),
-        found,
-        columns=[*_head(embedder, asked, scorer), *columns],
-        contents=asked.contents,
+        task.attributes,
+        trained_on,
+        chosen_on,
+        audit,
+        columns=[*_matching_head(embedder, task, scorer), *columns],
+        contents=task.contents,
         notes=notes,
         calibrations=calibrations_of(embedder.record),
     )
 
 
-def _called(names: Sequence[str], people: People) -> list[str]:
-    """People as the lists have them, who call one person by two names."""
-    return [people.name(name) for name in names]
-
-
-def _head(embedder: TrainedEmbedder, asked: Task, scorer: VectorScorer) -> list[Column]:
-    """The model's matching head, for trials of several candidates."""
-    matched = not isinstance(asked.protocol, Verification | Retrieval)
-    if not matched or not isinstance(embedder, TorchEmbedder):
-        return []  # a model that has one is run by torch
-    if not hasattr(embedder.network, "match"):
+def _matching_head(embedder: TrainedEmbedder, task: Task, scorer: VectorScorer) -> list[Column]:
+    """The column of the model's matching head, for trials of several candidates."""
+    if isinstance(task.protocol, Verification | Retrieval):
         return []
+    if not isinstance(embedder, TorchEmbedder) or not hasattr(embedder.network, "match"):
+        return []  # a model with a matching head runs in torch
     head = HeadScorer(embedder.network, embedder.device, scorer)
     return [Column(MATCHING_HEAD, head, alone=False)]
 
 
-def _re_ranked(
-    reranker: Reranker | None, asked: Task, scorer: VectorScorer
+def _reranked(
+    reranker: Reranker | None, task: Task, scorer: VectorScorer
 ) -> tuple[list[Column], list[str]]:
-    """The column of a re-ranker, or why there is none."""
+    """The column of a re-ranker, or a note that says why there is none."""
     if reranker is None:
         return [], []
-    pairs = _pairs(asked.protocol)
-    if not asked.media:
+    trials, candidates = shape_of(task.protocol)
+    if isinstance(task.protocol, Retrieval):
+        candidates = min(candidates, SHORTLIST)
+    pairs = trials * candidates
+    if not task.media:
         return [], ["Re-ranking is left out: it needs the media themselves, by --media."]
-    if _within_one_modality(asked.protocol):
+    if _within_one_modality(task.protocol):
         return [], ["Re-ranking is left out: it compares faces with voices."]
     if pairs > RE_RANKED:
         return [], [f"Re-ranking is left out: {pairs} pairs are more than {RE_RANKED}."]
-    return [Column(RE_RANKING, PairScorer(reranker, asked.media, scorer))], []
-
-
-def _pairs(protocol: Trials) -> int:
-    trials, candidates = shape_of(protocol)
-    return trials * (min(candidates, SHORTLIST) if isinstance(protocol, Retrieval) else candidates)
+    return [Column(RE_RANKING, PairScorer(reranker, task.media, scorer))], []
 
 
 def _within_one_modality(protocol: Trials) -> bool:
-    """Whether some question and its first answer are both faces or both voices."""
-    items: Items = protocol.items
-    faces = np.array([each == "face" for each in items.modalities])
+    """Return True where a probe and one of its candidates are both faces or both voices."""
+    faces = np.array([each == "face" for each in protocol.items.modalities])
     if isinstance(protocol, Retrieval):
         return bool(np.isin(faces[protocol.queries], faces[protocol.gallery]).any())
     if isinstance(protocol, Verification):
@@ -305,7 +295,7 @@ def _within_one_modality(protocol: Trials) -> bool:
 
 
 def _holds_vectors(path: Path) -> bool:
-    """Whether a safetensors file is one of features and no checkpoint."""
+    """Return True where a safetensors file holds features, not a checkpoint."""
     try:
         with safe_open(path, framework="numpy") as file:
             return bool({"faces", "voices"} & set(file.keys()))

@@ -208,8 +208,8 @@ def validation_scores(faces: Embeddings, voices: Embeddings, *, paired: bool) ->
     """
     across = person_map if paired else label_map
     scores = {
-        "voice_to_face_map": across(voices, faces).value,
-        "face_to_voice_map": across(faces, voices).value,
+        "voice_to_face_map": across(voices, faces),
+        "face_to_voice_map": across(faces, voices),
         "face_auc": same_person_auc(faces),
         "voice_auc": same_person_auc(voices),
     }

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from trainer.data.dataset import DataSet, Ints, Side
 from trainer.evaluation.calibration import calibrated
-from trainer.evaluation.embedding_map import Embeddings
+from trainer.evaluation.embedding_map import Embeddings, mean_average_precision
 from trainer.evaluation.metrics import roc_auc
-from trainer.evaluation.retrieval import rank
 
 _ROWS = 64  # items of one forward pass
 
@@ -95,18 +94,11 @@ def cross_modal_scores(
     """
     scores = voices @ faces.T  # (m, n)
     same = voice_labels[:, None] == face_labels[None]
-    voice_to_face = _mean_precision(scores, voice_labels, face_labels)
-    face_to_voice = _mean_precision(scores.T, face_labels, voice_labels)
+    voice_to_face = mean_average_precision(scores, voice_labels, face_labels)
+    face_to_voice = mean_average_precision(scores.T, face_labels, voice_labels)
     return {
         "score": (voice_to_face + face_to_voice) / 2,
         "voice_to_face_map": voice_to_face,
         "face_to_voice_map": face_to_voice,
         "auc": roc_auc(scores.ravel(), same.ravel()),
     }
-
-
-def _mean_precision(scores: NDArray[np.float32], asked: Ints, labels: Ints) -> float:
-    """Over the queries that have an answer; NaN where none has."""
-    values = rank(lambda rows: scores[rows], asked, labels).average_precision
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -27,7 +27,7 @@ def test_the_interval_holds_the_mean_and_is_decided_by_the_seed():
 @given(st.lists(st.tuples(st.floats(-1, 1, width=16), st.integers(0, 5)), min_size=1, max_size=20))
 def test_the_interval_lies_between_the_least_and_the_largest_value(rows):
     values, people = (np.array(column) for column in zip(*rows, strict=True))
-    lower, upper = of_mean(6, values, people, draws=50)
+    lower, upper = of_mean(6, values, people, resamples=50)
     assert values.min() - 1e-9 <= lower <= upper <= values.max() + 1e-9
 
 
@@ -55,12 +55,12 @@ def test_one_person_gives_an_interval_of_nought():
 @pytest.mark.parametrize("people", [1, 3, 5000])
 @pytest.mark.parametrize("together", [1, 7, 128])
 def test_a_pair_counts_as_often_as_its_people_were_drawn(people, together, monkeypatch):
-    monkeypatch.setattr("trainer.evaluation.bootstrap._TOGETHER", together)
+    monkeypatch.setattr("trainer.evaluation.bootstrap._CHUNK", together)
     rng = np.random.default_rng(4)
     first, second = rng.integers(0, people, (2, 60))
     second[::3] = first[::3]  # a pair of one person counts as often as the person
     scores, same = rng.integers(0, 4, 60).astype(float), np.arange(60) % 2 == 0
-    draws = PersonBootstrap(people, draws=10)
+    draws = PersonBootstrap(people, resamples=10)
     drawn = draws.pairs(scores, same, first, second)
     for below, kind in ((drawn.rejected, ~same), (drawn.missed, same)):
         expected = np.zeros((10, 4))
@@ -73,7 +73,7 @@ def test_a_pair_counts_as_often_as_its_people_were_drawn(people, together, monke
 
 
 def test_draws_without_either_kind_of_pairs_give_no_figure():
-    draws = PersonBootstrap(3, draws=50)
+    draws = PersonBootstrap(3, resamples=50)
     here = draws.counts[:, 0] > 0  # of whom the only pair that matches is
     drawn = draws.pairs(np.array([0.0, 1.0]), np.array([False, True]), *np.array([[1, 0], [2, 0]]))
     other = (draws.counts[:, 1:] > 0).all(1)
@@ -91,7 +91,7 @@ def test_draws_without_either_kind_of_pairs_give_no_figure():
 )
 def test_a_pair_of_two_people_counts_as_often_as_both_were_drawn(rows):
     values, first, second = (np.array(column) for column in zip(*rows, strict=True))
-    draws = PersonBootstrap(4, draws=20)
+    draws = PersonBootstrap(4, resamples=20)
     found = draws.mean_of_pairs(values, first, second)
     for counts, mean in zip(draws.counts, found, strict=True):
         kept = [

@@ -44,12 +44,12 @@ def test_a_scorer_is_no_better_than_itself(protocol, items):
 
 def test_the_clearly_better_scorer_is_told_in_both_orders(protocol, items):
     good, bad = (score(protocol, noisy(items, amount)) for amount in (0.1, 5.0))
-    main = next(iter(good.judge().figures))
+    main = next(iter(good.metrics().figures))
     one, other = differences(good, bad)[main], differences(bad, good)[main]
     assert (one.better, other.better) == (1, 2)
     assert one.difference.value == pytest.approx(-other.difference.value)
     assert one.difference.lower == pytest.approx(-other.difference.upper)
-    assert one.first == good.judge().figures[main].value
+    assert one.first == good.metrics().figures[main].value
 
 
 def test_a_smaller_equal_error_rate_is_the_better_one(items):
@@ -63,7 +63,7 @@ def test_a_smaller_equal_error_rate_is_the_better_one(items):
 def test_both_are_judged_on_the_same_people_of_each_draw(items):
     trials = Generator(items, "voice", "face").matching(4)
     first, second = (score(trials, noisy(items, 1.0, seed)) for seed in (1, 2))
-    hits = [matching_hits(each.scores, trials.truth) for each in (first, second)]
+    hits = [matching_hits(each.values, trials.truth) for each in (first, second)]
     people = items.people[trials.probes]
     apart = [
         np.average(hits[0] - hits[1], weights=drawn[people])
@@ -71,7 +71,7 @@ def test_both_are_judged_on_the_same_people_of_each_draw(items):
     ]
     found = differences(first, second)["accuracy"].difference
     assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))
-    apart_alone = first.judge().figures["accuracy"], second.judge().figures["accuracy"]
+    apart_alone = first.metrics().figures["accuracy"], second.metrics().figures["accuracy"]
     assert found.upper - found.lower < sum(each.upper - each.lower for each in apart_alone)
 
 

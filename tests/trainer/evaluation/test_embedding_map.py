@@ -9,7 +9,6 @@ import pytest
 from tests.helpers.tiny import tiny_adsm
 from trainer.evaluation.embedding_map import (
     Embeddings,
-    Figure,
     label_map,
     person_map,
     same_person_auc,
@@ -44,30 +43,23 @@ def random_side(seed: int, people: int = 40) -> Embeddings:
     return side(unit, np.repeat(np.arange(people), EACH))
 
 
-def values(figure: Figure) -> tuple[float, float, float]:
-    return figure.value, figure.lower, figure.upper
-
-
 # Perfect.
 
 
 def test_who_knows_the_person_is_always_right(perfect):
-    figure = person_map(perfect, perfect)
-    assert values(figure) == (1, 1, 1)
-    assert figure.chance == pytest.approx(1 / PEOPLE)
-    assert (figure.queries, figure.people) == (PEOPLE * EACH, PEOPLE)
+    assert person_map(perfect, perfect) == 1
     assert same_person_auc(perfect) == 1
 
 
 def test_who_knows_the_person_alone_ranks_the_rest_of_the_gender_by_chance(perfect):
     # Own items first, then all others alike: 12 of 24 are of the gender.
     wanted = (EACH * 1 + (12 - EACH) * 12 / 24) / 12
-    assert label_map(perfect, perfect).value == pytest.approx(wanted)
+    assert label_map(perfect, perfect) == pytest.approx(wanted)
 
 
 def test_who_is_always_wrong_is_found_out(perfect):
     wrong = dataclasses.replace(perfect, vectors=-perfect.vectors)
-    assert person_map(wrong, perfect).value == pytest.approx(1 / PEOPLE)  # last: 3 of 24
+    assert person_map(wrong, perfect) == pytest.approx(1 / PEOPLE)  # last: 3 of 24
     # Three people with an item at each of the eight points: all that lie together are of two.
     apart = Embeddings(perfect.vectors, np.arange(24) % 3, GENDER)
     pairs, own, together = 24 * 23 // 2, 3 * 28, 8 * 3
@@ -78,9 +70,8 @@ def test_who_is_always_wrong_is_found_out(perfect):
 
 
 def test_who_knows_the_gender_alone_is_right_about_nothing_else(gender_only):
-    assert values(label_map(gender_only, gender_only)) == (1, 1, 1)
-    figure = person_map(gender_only, gender_only)
-    assert values(figure) == pytest.approx((2 / PEOPLE,) * 3)  # 3 of the 12 that tie
+    assert label_map(gender_only, gender_only) == 1
+    assert person_map(gender_only, gender_only) == pytest.approx(2 / PEOPLE)  # 3 of 12 that tie
 
 
 def test_gender_alone_tells_people_apart_as_often_as_genders_differ(gender_only):
@@ -93,57 +84,40 @@ def test_gender_alone_tells_people_apart_as_often_as_genders_differ(gender_only)
 
 def test_noise_is_about_chance():
     queries, gallery = random_side(0), random_side(1)
-    figure = label_map(queries, gallery)
-    assert figure.chance == 0.5
-    assert figure.value == pytest.approx(0.5, abs=0.12)
-    assert figure.lower < figure.value < figure.upper
-    figure = person_map(queries, gallery)
-    assert figure.chance == pytest.approx(1 / 40)
-    assert figure.value == pytest.approx(1 / 40, abs=0.06)
+    assert label_map(queries, gallery) == pytest.approx(0.5, abs=0.12)
+    assert person_map(queries, gallery) == pytest.approx(1 / 40, abs=0.06)
     assert same_person_auc(queries) == pytest.approx(0.5, abs=0.12)
 
 
-def test_chance_is_the_share_of_the_gallery_that_would_be_right():
-    queries = side(np.eye(4)[:2], np.array([0, 1]))
-    gallery = side(np.eye(4), np.array([0, 1, 3, 5]))  # three of four have label 1
-    assert label_map(queries, gallery).chance == pytest.approx((1 / 4 + 3 / 4) / 2)
-
-
-def test_chance_is_what_a_scorer_of_nothing_gets():
+def test_equal_scores_give_the_share_of_the_gallery_that_is_right():
     queries, gallery = side(np.ones((24, 4))), side(np.ones((24, 4)))
-    for measure in (label_map, person_map):
-        figure = measure(queries, gallery)
-        assert figure.value == pytest.approx(figure.chance)
+    assert label_map(queries, gallery) == pytest.approx(1 / 2)
+    assert person_map(queries, gallery) == pytest.approx(1 / PEOPLE)
     assert same_person_auc(queries) == 0.5
 
 
-# What is asked, and of whom.
+# Queries and galleries.
 
 
 def test_queries_and_gallery_are_not_mixed_up():
     queries = side(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]))
     gallery = side(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), np.array([1, 0, 1]))
-    assert person_map(queries, gallery).value == pytest.approx((1 / 2 + (1 + 2 / 3) / 2) / 2)
-    assert person_map(gallery, queries).value == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert person_map(queries, gallery) == pytest.approx((1 / 2 + (1 + 2 / 3) / 2) / 2)
+    assert person_map(gallery, queries) == pytest.approx((1 / 2 + 1 + 1) / 3)
 
 
 @pytest.mark.parametrize("measure", [label_map, person_map])
 def test_queries_without_an_answer_do_not_count(perfect, measure):
     women = np.flatnonzero(GENDER == 0)
     part = Embeddings(perfect.vectors[women], WHO[women], GENDER[women])
-    figure = measure(perfect, part)
-    assert values(figure) == values(measure(part, part))
-    assert (figure.queries, figure.people) == (12, 4)
-    assert figure.chance == pytest.approx(1.0 if measure is label_map else 1 / 4)
+    assert measure(perfect, part) == measure(part, part)
 
 
 @pytest.mark.parametrize("measure", [label_map, person_map])
-def test_where_no_query_has_an_answer_there_is_no_figure(perfect, measure):
+def test_without_a_query_that_has_an_answer_the_map_is_nan(perfect, measure):
     women, men = (np.flatnonzero(gender == GENDER) for gender in (0, 1))
     sides = [Embeddings(perfect.vectors[own], WHO[own], GENDER[own]) for own in (women, men)]
-    figure = measure(*sides)
-    assert np.isnan([*values(figure), figure.chance]).all()
-    assert (figure.queries, figure.people) == (0, 0)
+    assert math.isnan(measure(*sides))
 
 
 def test_the_order_of_the_gallery_does_not_matter():
@@ -153,7 +127,7 @@ def test_the_order_of_the_gallery_does_not_matter():
     shuffled = Embeddings(*parts)
     for measure in (label_map, person_map):
         wanted, found = measure(queries, gallery), measure(queries, shuffled)
-        assert values(found) == pytest.approx(values(wanted))
+        assert found == pytest.approx(wanted)
     assert same_person_auc(shuffled) == pytest.approx(same_person_auc(gallery))
 
 
@@ -165,12 +139,7 @@ def test_auc_within_one_side_is_over_pairs_of_two_items():
     assert math.isnan(same_person_auc(side(vectors, np.array([0, 1, 2]))))
 
 
-def test_a_figure_says_what_stands_behind_it():
-    told = str(Figure(0.51234, 0.4, 0.6, 0.25, 30, 7))
-    assert told == "0.512 [0.400, 0.600], chance 0.250 (30 queries of 7 people)"
-
-
-# What validation makes of it.
+# Validation.
 
 
 def test_the_score_is_the_mean_of_the_others(perfect, gender_only):
@@ -179,8 +148,8 @@ def test_the_score_is_the_mean_of_the_others(perfect, gender_only):
         score = scores.pop("score")
         assert score == pytest.approx(sum(scores.values()) / 4)
         voices = gender_only_as(perfect, gender_only)
-        assert scores["voice_to_face_map"] == across(voices, perfect).value
-        assert scores["face_to_voice_map"] == across(perfect, voices).value
+        assert scores["voice_to_face_map"] == across(voices, perfect)
+        assert scores["face_to_voice_map"] == across(perfect, voices)
         assert scores["face_auc"] == 1
         assert scores["voice_auc"] == same_person_auc(voices) < 1
 

@@ -44,7 +44,7 @@ class KnowsEverybody:
 def test_pairs_are_scored_by_the_re_ranker_alone(items, media):
     trials = Generator(items, "voice", "face").matching(4)
     scorer = PairScorer(KnowsEverybody(), media, blind(items))
-    assert score(trials, scorer).judge().figures["accuracy"].value == 1
+    assert score(trials, scorer).metrics().figures["accuracy"].value == 1
     assert audit(scorer, trials).passed
 
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_read_changes_nothing_about_the_audit_or_the_figures(item
     trials = Generator(items, "voice", "face").verification()
     found = audit(scorer, trials)
     assert found.passed, found.faults
-    figures = score(trials, scorer).judge().figures
+    figures = score(trials, scorer).metrics().figures
     assert 0.8 < figures["AUC"].lower <= figures["AUC"].value
 
 
@@ -80,7 +80,7 @@ def test_of_a_gallery_the_nearest_are_ordered_anew_and_stay_ahead(items, media, 
 def test_a_whole_gallery_that_fits_the_shortlist_is_ordered_by_the_re_ranker(items, media):
     scorer = PairScorer(KnowsEverybody(), media, blind(items))
     made = Generator(items, "voice", "face").retrieval()
-    assert score(made, scorer).judge().figures["mAP"].value == 1
+    assert score(made, scorer).metrics().figures["mAP"].value == 1
 
 
 class Head:
@@ -98,7 +98,7 @@ def test_a_matching_head_sees_all_candidates_but_no_other_trial(items):
     vectors = perfect(items)
     head = HeadScorer(Head(vectors.vectors.shape[1]), torch.device("cpu"), vectors)
     trials = Generator(items, "voice", "face").matching(4)
-    assert audit(head, trials, candidates_may_join=False).passed
+    assert audit(head, trials, add_candidates=False).passed
     found = audit(head, trials)
     assert [fault.split(":")[0] for fault in found.faults] == ["candidates added"]
-    assert score(trials, head).scores.shape == trials.candidates.shape
+    assert score(trials, head).values.shape == trials.candidates.shape

@@ -102,7 +102,7 @@ def test_blocks_make_no_difference(monkeypatch):
     asked, labels = rng.integers(0, 5, 50), rng.integers(0, 5, 60)
     whole = rank_vectors(queries, gallery, asked, labels)
     monkeypatch.setattr("trainer.evaluation.retrieval._BLOCK_BYTES", 7 * 4 * 60)
-    monkeypatch.setattr("trainer.evaluation.retrieval._TOGETHER", 2)
+    monkeypatch.setattr("trainer.evaluation.retrieval._CHUNK", 2)
     blocks = rank_vectors(queries, gallery, asked, labels)
     np.testing.assert_allclose(blocks.average_precision, whole.average_precision)
     for name in ("first", "relevant", "found"):

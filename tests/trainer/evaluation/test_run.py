@@ -17,7 +17,8 @@ from indexer.errors import BadRequest
 from tests.helpers.tiny import face_noise, tiny_adsm, voice_noise
 from tests.trainer.evaluation.test_score import GENDERS, blind, perfect, world_items
 from trainer.evaluation.build_trials import TrialLists
-from trainer.evaluation.run import EvalRequest, run, submit
+from trainer.evaluation.results import EvalRequest
+from trainer.evaluation.run import run, submit, write_report
 
 SMALL = {"kinds": ("1:3",), "directions": ("V-F",), "strata": ("U",)}
 
@@ -100,20 +101,20 @@ def accuracy(section):
 def test_two_feature_files_are_compared_on_the_same_protocols(features, tmp_path):
     kinds = ("1:3", "verification")
     report = run(EvalRequest(compare=tuple(map(str, features)), kinds=kinds, strata=("U",)))
-    assert [each.protocol for each in report.compared] == [
-        section.protocol for section in report.reached[0].sections
+    assert [each.protocol for each in report.comparisons] == [
+        section.protocol for section in report.results[0].sections
     ]
-    assert all(each.differences for each in report.compared)
-    found = report.compared[0].differences["accuracy"]
+    assert all(each.differences for each in report.comparisons)
+    found = report.comparisons[0].differences["accuracy"]
     assert (found.first, found.better) == (1, 1)
     assert found.difference.lower > 0
-    report.write(tmp_path / "out")
+    write_report(report, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "report.json").read_text())
     assert told["contenders"] == ["perfect.npz", "blind.npz"]
     assert told["compared"][0]["differences"]["accuracy"]["better"] == 1
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Compared" in page
-    assert "perfect.npz less blind.npz" in page
+    assert "perfect.npz minus blind.npz" in page
     assert page.count("ROC and DET of both: verification") == 2  # each direction
 
 
@@ -141,15 +142,15 @@ def test_ready_scores_are_compared_with_vectors_on_a_list(features, listed, tmp_
     (tmp_path / "scores.csv").write_text("0.5 0.1\n" * 6 + "0.1 0.5\n" * 6)
     pair = (str(features[0]), str(tmp_path / "scores.csv"))
     report = run(EvalRequest(compare=pair, lists=(listed,)))
-    found = report.compared[0].differences["accuracy"]
+    found = report.comparisons[0].differences["accuracy"]
     assert (found.first, found.second, found.difference.value) == (1, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("extra", [{"features": "x.npz"}, {"scores": ("x.npy",)}])
 def test_a_comparison_names_both_itself(features, extra):
-    with pytest.raises(BadRequest, match="names both who are evaluated"):
+    with pytest.raises(BadRequest, match="names both systems"):
         run(EvalRequest(compare=tuple(map(str, features)), **extra))
-    with pytest.raises(BadRequest, match="names both who are evaluated"):
+    with pytest.raises(BadRequest, match="names both systems"):
         run(EvalRequest(compare=(str(features[0]),) * 2))
 
 
@@ -163,10 +164,10 @@ def test_ready_scores_are_judged_but_not_audited(listed, tmp_path):
     assert accuracy(section) == 1
     assert (section.audit.verdict, section.column) == ("not audited", "ready scores")
     assert "cannot be audited" in section.notes[0]
-    report.write(tmp_path / "out")
+    write_report(report, tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "not audited" in page
-    assert "Scores alone cannot be audited" in page
+    assert "Ready scores cannot be audited" in page
 
 
 def test_scores_stay_with_their_trials_where_some_are_left_out(tmp_path):
@@ -220,7 +221,7 @@ def test_what_a_stratum_shares_cannot_be_asked_for(features):
     request = EvalRequest(
         features=features[0], kinds=("verification",), strata=("G",), answers=("gender",)
     )
-    with pytest.raises(BadRequest, match="Nothing is left to ask"):
+    with pytest.raises(BadRequest, match="No protocol can be made"):
         run(request)
 
 
@@ -244,7 +245,7 @@ def test_lists_of_matching_are_not_asked_by_gender(features, listed):
 
 
 def test_vectors_without_a_record_have_nobody_seen(features):
-    with pytest.raises(BadRequest, match="is not recorded"):
+    with pytest.raises(BadRequest, match="are not recorded"):
         run(EvalRequest(features=features[0], trained=("seen",)))
 
 
@@ -256,8 +257,8 @@ def test_a_list_without_the_askers_recordings_is_asked_by_gender_without_them_to
     lists = TrialLists(
         (tmp_path / "pairs.txt",), (tmp_path / "meta.csv",), None, ("identity", "gender")
     )
-    every = [len(asked.protocol.same) for asked in lists.ask()]
-    fewer = dataclasses.replace(lists, without_same_recording=True).ask()
+    every = [len(asked.protocol.same) for asked in lists.tasks()]
+    fewer = dataclasses.replace(lists, without_same_recording=True).tasks()
     assert (every, [len(asked.protocol.same) for asked in fewer]) == ([3, 3], [2, 2])
 
 
@@ -316,8 +317,8 @@ def test_each_list_has_a_map_of_its_own(features, listed, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("\n".join(f"p{at}/1.wav p{at}/1.jpg p{at - 1}/1.jpg" for at in range(1, 9)))
     report = run(EvalRequest(features=features[0], lists=(listed, other)))
-    assert list(report.reached[0].materials) == ["match.txt", "other.txt"]
-    report.write(tmp_path / "out")
+    assert list(report.results[0].items) == ["match.txt", "other.txt"]
+    write_report(report, tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "The space: match.txt" in page
     assert "The space: other.txt" in page
@@ -352,9 +353,9 @@ def test_a_submission_is_written_of_a_model(trials, media, checkpoint, tmp_path)
 def test_trials_without_answers_are_not_judged_and_others_not_submitted(features, trials, listed):
     with pytest.raises(BadRequest, match="--submission FILE"):
         run(EvalRequest(features=features[0], lists=(trials,)))
-    with pytest.raises(BadRequest, match="tells its right answers"):
+    with pytest.raises(BadRequest, match="has labels"):
         submit(EvalRequest(features=features[0], lists=(listed,)), trials.with_name("out.txt"))
-    with pytest.raises(BadRequest, match="A submission is of one list"):
+    with pytest.raises(BadRequest, match="A submission needs one list"):
         submit(EvalRequest(features=features[0]), trials.with_name("out.txt"))
     assert not trials.with_name("out.txt").exists()
 
@@ -393,13 +394,13 @@ def test_pairs_have_an_accuracy_at_the_threshold_that_is_best_for_other_people(
             threshold_list=others,
         )
     )
-    assert report.compared[0].differences["accuracy"].first == 1
-    assert report.compared[0].differences["accuracy"].second < 1
+    assert report.comparisons[0].differences["accuracy"].first == 1
+    assert report.comparisons[0].differences["accuracy"].second < 1
 
 
 @pytest.mark.parametrize(
     ("people", "said"),
-    [([3, 10, 11], "has p3 and 0 others who are evaluated too"), (None, "must ask of pairs")],
+    [([3, 10, 11], "has p3 and 0 others who are evaluated too"), (None, "must hold pairs")],
 )
 def test_a_threshold_of_those_who_are_tested_or_of_no_pairs_is_refused(
     features, meta, listed, tmp_path, people, said

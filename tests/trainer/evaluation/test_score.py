@@ -86,7 +86,7 @@ def main_figure(judged):
 
 
 def test_a_perfect_scorer_is_right_about_everything(protocol):
-    judged = score(protocol, perfect(protocol.items)).judge()
+    judged = score(protocol, perfect(protocol.items)).metrics()
     figure = main_figure(judged)
     assert (figure.value, figure.lower, figure.upper) == pytest.approx((1, 1, 1))
     assert (judged.people, judged.protocol) == (PEOPLE, protocol.name)
@@ -95,8 +95,8 @@ def test_a_perfect_scorer_is_right_about_everything(protocol):
 def test_the_figures_are_those_of_scikit_learn(verification, retrieval):
     scorer = blind(verification.items)
     scored = score(verification, scorer)
-    auc = scored.judge().figures["AUC"].value
-    assert auc == pytest.approx(roc_auc_score(verification.same, scored.scores[:, 0]), abs=1e-9)
+    auc = scored.metrics().figures["AUC"].value
+    assert auc == pytest.approx(roc_auc_score(verification.same, scored.values[:, 0]), abs=1e-9)
     items = retrieval.items
     values = [
         average_precision_score(
@@ -105,7 +105,7 @@ def test_the_figures_are_those_of_scikit_learn(verification, retrieval):
         )
         for query in retrieval.queries
     ]
-    assert score(retrieval, scorer).judge().figures["mAP"].value == pytest.approx(np.mean(values))
+    assert score(retrieval, scorer).metrics().figures["mAP"].value == pytest.approx(np.mean(values))
 
 
 def test_who_knows_the_gender_is_right_where_it_differs(items, voices, faces):
@@ -114,7 +114,7 @@ def test_who_knows_the_gender_is_right_where_it_differs(items, voices, faces):
     reached = {}
     for name, other in others.items():
         trials = Matching(name, items, voices, np.stack([faces, other], 1), np.zeros(60, np.int64))
-        reached[name] = score(trials, oracle).judge().figures["accuracy"].value
+        reached[name] = score(trials, oracle).metrics().figures["accuracy"].value
     assert reached == {"another gender": 1.0, "the same gender": 0.5}
 
 
@@ -139,7 +139,7 @@ def test_a_retrieval_by_any_scorer_is_that_by_its_vectors(retrieval):
         def score(self, probes, candidates):
             return vectors.score(probes, candidates)
 
-    by_pairs, whole = (score(retrieval, each).judge() for each in (Hidden(), vectors))
+    by_pairs, whole = (score(retrieval, each).metrics() for each in (Hidden(), vectors))
     for name, figure in whole.figures.items():
         assert by_pairs.figures[name].value == pytest.approx(figure.value), name
 
@@ -152,7 +152,7 @@ def test_trials_by_vectors_are_scored_as_by_their_paths(verification, matching):
             return vectors.score(probes, candidates)
 
     for protocol in (verification, matching):
-        by_paths, by_rows = (score(protocol, each).scores for each in (Hidden(), vectors))
+        by_paths, by_rows = (score(protocol, each).values for each in (Hidden(), vectors))
         np.testing.assert_array_equal(by_rows, by_paths)
 
 
@@ -163,21 +163,21 @@ def test_only_what_a_trial_names_needs_a_vector(verification):
     )
     few = [at for at, who in enumerate(items.people) if who <= 2]
     scorer = VectorScorer([items.paths[at] for at in few], known.vectors[few])
-    scores = score(verification.take(asked), scorer).scores
-    np.testing.assert_array_equal(scores, score(verification.take(asked), known).scores)
+    scores = score(verification.take(asked), scorer).values
+    np.testing.assert_array_equal(scores, score(verification.take(asked), known).values)
     with pytest.raises(BadRequest, match=r"'p3/0\.\w+' the first"):
         score(verification, scorer)
 
 
 def test_a_query_is_no_answer_to_itself(items, voices):
     within = Retrieval("voices", items, voices, voices)
-    register = score(within, perfect(items)).scores
+    register = score(within, perfect(items)).values
     assert register.relevant.tolist() == [EACH - 1] * len(voices)
 
 
 def test_a_query_to_which_nothing_answers_does_not_count(items, voices, faces):
     without = faces[items.people[faces] != 0]
-    judged = score(Retrieval("part", items, voices, without), perfect(items)).judge()
+    judged = score(Retrieval("part", items, voices, without), perfect(items)).metrics()
     assert (judged.trials, judged.people) == ((PEOPLE - 1) * EACH, PEOPLE - 1)
     assert judged.figures["mAP"].value == 1.0
 
@@ -190,8 +190,8 @@ def test_groups_are_of_those_who_ask_and_need_no_second_scoring(protocol):
     groups = {name: gender for name, gender in GENDERS.items() if name != "p0"}
     judged = by_group(scored, groups)
     assert {group: each.people for group, each in judged.items()} == {"f": 9, "m": 10}
-    asked = np.array([GENDERS[protocol.items.names[who]] == "m" for who in scored.askers()])
-    assert main_figure(judged["m"]) == main_figure(scored.judge(asked))
+    asked = np.array([GENDERS[protocol.items.names[who]] == "m" for who in scored.probe_people()])
+    assert main_figure(judged["m"]) == main_figure(scored.metrics(asked))
     name = next(iter(judged["m"].figures))
     values = [each.figures[name].value for each in judged.values()]
     assert largest_gap(judged, name) == pytest.approx(max(values) - min(values))
@@ -199,7 +199,7 @@ def test_groups_are_of_those_who_ask_and_need_no_second_scoring(protocol):
 
 def test_a_group_nobody_belongs_to_has_no_figures(protocol):
     scored = score(protocol, blind(protocol.items))
-    judged = scored.judge(np.zeros(len(scored.askers()), bool))
+    judged = scored.metrics(np.zeros(len(scored.probe_people()), bool))
     assert (judged.trials, judged.people) == (0, 0)
     assert all(np.isnan(figure.value) for figure in judged.figures.values())
 
@@ -218,7 +218,7 @@ def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
     if same.all() or not same.any():
         return
     scores = rng.integers(0, values, count).astype(float)
-    draws = PersonBootstrap(people, draws=40)
+    draws = PersonBootstrap(people, resamples=40)
     areas, rates, matched = [], [], []
     for drawn in draws.counts:
         times = np.where(same, drawn[first], drawn[first] * drawn[second])
@@ -239,7 +239,7 @@ def test_intervals_of_pairs_are_those_of_drawn_people_counted_out(seed, values):
 def test_the_interval_of_a_mean_is_that_of_drawn_people_counted_out():
     rng = np.random.default_rng(0)
     values, people = rng.random(50), rng.integers(0, 7, 50)
-    draws = PersonBootstrap(7, draws=100)
+    draws = PersonBootstrap(7, resamples=100)
     means = [np.average(values, weights=drawn[people]) for drawn in draws.counts]
     assert draws.mean(values, people) == pytest.approx(means)
     assert interval(np.array(means)) == pytest.approx(np.quantile(means, [0.025, 0.975]))
@@ -250,7 +250,7 @@ def test_many_different_scores_are_binned_without_moving_the_interval():
     first, second = rng.integers(0, 30, (2, 20_000))
     same = first == second
     scores = rng.standard_normal(20_000) + same
-    draws = PersonBootstrap(30, draws=20)
+    draws = PersonBootstrap(30, resamples=20)
     exact = [
         roc_auc_score(same, scores, sample_weight=np.where(same, d[first], d[first] * d[second]))
         for d in draws.counts
@@ -265,7 +265,7 @@ def test_many_scores_of_which_some_are_minus_infinity_are_binned_too():
     same = first == second
     scores = rng.standard_normal(20_000) + same
     scores[::50] = -np.inf
-    low, high = interval(PersonBootstrap(30, draws=20).pairs(scores, same, first, second).auc())
+    low, high = interval(PersonBootstrap(30, resamples=20).pairs(scores, same, first, second).auc())
     assert low <= roc_auc_score(same, np.maximum(scores, -99)) <= high
 
 
@@ -333,7 +333,7 @@ def test_scorers_of_known_worth_get_it_on_every_published_list(lists, people, na
         (Oracle(protocol.items, genders), BY_GENDER[name], 0.001),
     ]
     for scorer, expected, tolerance in worth:
-        figure = main_figure(score(protocol, scorer).judge())
+        figure = main_figure(score(protocol, scorer).metrics())
         assert figure.value == pytest.approx(expected, abs=tolerance)
         assert figure.lower <= figure.value <= figure.upper
 
@@ -342,8 +342,8 @@ def test_a_threshold_gives_verification_an_accuracy_and_without_one_there_is_non
     verification, items
 ):
     scored = score(verification, blind(items))
-    assert "accuracy" not in scored.judge().figures
-    told = dataclasses.replace(scored, threshold=0.0).judge().figures["accuracy"]
-    right = (scored.scores[:, 0] >= 0) == verification.same
+    assert "accuracy" not in scored.metrics().figures
+    told = dataclasses.replace(scored, threshold=0.0).metrics().figures["accuracy"]
+    right = (scored.values[:, 0] >= 0) == verification.same
     assert told.value == pytest.approx(right.mean())
     assert told.lower < told.value < told.upper

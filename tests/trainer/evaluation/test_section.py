@@ -13,15 +13,20 @@ from indexer.types import Media
 from tests.helpers.fakes import FakeEmbedder
 from tests.trainer.evaluation.test_score import PEOPLE, perfect, world_items
 from trainer.evaluation.batch_audit import audit_embedder
-from trainer.evaluation.build_trials import ProtocolSpec, protocols_of
+from trainer.evaluation.build_trials import ProtocolSpec, generate_protocols
 from trainer.evaluation.items import EvalItems
-from trainer.evaluation.run import EvalRequest, Report, SystemResult, run
-from trainer.evaluation.section import ScoredSystem, evaluate
+from trainer.evaluation.results import EvalRequest, Report, SystemResult
+from trainer.evaluation.run import run, write_report
+from trainer.evaluation.section import ScoredSystem, evaluate_protocol
 
 ATTRIBUTES = {
     f"p{number}": {"gender": "fm"[number % 2], "nationality": "abc"[number % 3]}
     for number in range(PEOPLE)
 }
+
+
+def evaluate(protocols, system):
+    return [evaluate_protocol(each, system)[0] for each in protocols]
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def items():
 @pytest.fixture
 def protocols(items):
     wanted = ProtocolSpec(("verification", "1:3", "retrieval"), ("V-F", "F-F"), ("U", "G"))
-    return protocols_of(items, ATTRIBUTES, wanted)
+    return generate_protocols(items, ATTRIBUTES, wanted)
 
 
 def test_every_kind_direction_and_stratum_is_made(protocols):
@@ -51,7 +56,7 @@ def test_beside_the_model_stand_chance_and_what_attributes_alone_give(items, pro
         for section in evaluate(protocols, ScoredSystem(perfect(items), ATTRIBUTES))
     }
     section = sections["1:3 V-F G"]
-    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    values = {name: metrics.figures["accuracy"].value for name, metrics in section.rows.items()}
     assert values["model"] == 1
     assert values["chance"] == values["knows gender"] == pytest.approx(1 / 3)
     assert 1 / 3 < values["knows gender and nationality"] < 1
@@ -73,8 +78,8 @@ def test_a_verification_says_what_its_scores_cost_as_evidence(items, protocols):
         perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)}
     )
     plain = ScoredSystem(perfect(items), ATTRIBUTES)
-    for subject, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
-        sections = evaluate(protocols[:2], subject)
+    for system, names in ((calibrated, ["Cllr", "minCllr"]), (plain, ["minCllr"])):
+        sections = evaluate(protocols[:2], system)
         figures = sections[0].rows["model"].figures
         assert list(figures)[-len(names) :] == names
         assert all(figures[name].value == pytest.approx(0, abs=1e-9) for name in names)
@@ -86,18 +91,18 @@ def test_a_calibration_says_nothing_of_pairs_that_share_a_gender(items, protocol
     genders = np.array([ATTRIBUTES[items.names[who]]["gender"] for who in items.people])
     alike = genders[pairs.first] == genders[pairs.second]
     by_gender = dataclasses.replace(pairs, same=alike)
-    subject = ScoredSystem(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
-    assert "Cllr" not in evaluate([by_gender], subject)[0].rows["model"].figures
+    system = ScoredSystem(perfect(items), ATTRIBUTES, calibrations={"V-F": Calibration(200, -100)})
+    assert "Cllr" not in evaluate([by_gender], system)[0].rows["model"].figures
 
 
 def test_people_of_the_training_are_listed(items, protocols):
-    subject = ScoredSystem(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
-    assert evaluate(protocols[:1], subject)[0].seen == ["p3"]
+    system = ScoredSystem(perfect(items), ATTRIBUTES, trained_on=["p3", "stranger"])
+    assert evaluate(protocols[:1], system)[0].seen == ["p3"]
 
 
 def test_the_share_of_right_answers_from_the_askers_own_recording_is_counted(items):
     shared = world_items(videos=True)
-    made = protocols_of(shared, {}, ProtocolSpec(("1:2",), ("V-F",), ("U",)))
+    made = generate_protocols(shared, {}, ProtocolSpec(("1:2",), ("V-F",), ("U",)))
     assert evaluate(made, ScoredSystem(perfect(shared), {}))[0].same_recording == 0  # none is made
 
 
@@ -120,17 +125,17 @@ def test_an_embedder_that_leans_on_its_batch_makes_every_figure_invalid(items, p
     assert honest.passed
     assert any(fault.startswith("vectors, batches of 1:") for fault in leaning.faults)
     for found, valid in ((leaning, False), (honest, True)):
-        subject = ScoredSystem(perfect(items), ATTRIBUTES, embedder=found)
-        assert [section.valid for section in evaluate(protocols, subject)] == [valid] * len(
+        system = ScoredSystem(perfect(items), ATTRIBUTES, embedder=found)
+        assert [section.valid for section in evaluate(protocols, system)] == [valid] * len(
             protocols
         )
 
 
 def test_a_report_is_a_json_file_and_a_page_that_stands_alone(items, protocols, tmp_path):
     sections = evaluate(protocols, ScoredSystem(perfect(items), ATTRIBUTES))
-    material = EvalItems(items, perfect(items), ATTRIBUTES, {})
-    reached = SystemResult("adsm", sections, {"": material})
-    Report(EvalRequest(), ["avsearch", "evaluate"], [reached]).write(tmp_path / "out")
+    evaluated = EvalItems(items, perfect(items), ATTRIBUTES, {})
+    result = SystemResult("adsm", sections, {"": evaluated})
+    write_report(Report(EvalRequest(), ["avsearch", "evaluate"], [result]), tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["report.html", "report.json"]
     found = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -169,7 +174,7 @@ def test_ready_vectors_are_evaluated_on_protocols_made_of_them(features):
         EvalRequest(features=features, kinds=("1:3",), directions=("V-F",), strata=("GN",))
     )
     (section,) = report.sections
-    values = {name: judged.figures["accuracy"].value for name, judged in section.rows.items()}
+    values = {name: metrics.figures["accuracy"].value for name, metrics in section.rows.items()}
     assert values == pytest.approx(
         {"model": 1, "chance": 1 / 3, "knows gender": 1 / 3, "knows gender and nationality": 1 / 3}
     )
@@ -179,7 +184,7 @@ def test_ready_vectors_are_evaluated_on_a_list(features, tmp_path):
     (tmp_path / "list.txt").write_text("p1/0.wav p1/0.jpg p2/0.jpg\np2/1.wav p2/0.jpg p3/0.jpg\n")
     report = run(EvalRequest(features=features, lists=(tmp_path / "list.txt",)))
     assert report.sections[0].rows["model"].figures["accuracy"].value == 1
-    report.write(tmp_path / "out")
+    write_report(report, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").is_file()
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from indexer.errors import BadRequest
 from trainer.data.features import read_feature_file
 from trainer.data.splits import read_split
-from trainer.evaluation.items import material_of_features
+from trainer.evaluation.items import feature_items
 from trainer.protocols.open_list import read_published
 from trainer.protocols.score_files import read_scores
 from trainer.protocols.text_lists import read_list
@@ -136,7 +136,7 @@ def test_any_feature_file_is_read_or_refused(tmp_path_factory, arrays, metadata,
         for each in (content, bytes(harmed)):
             (folder / name).write_bytes(each)
             read_or_refused(read_feature_file, folder / name)
-            read_or_refused(material_of_features, folder / name)
+            read_or_refused(feature_items, folder / name)
 
 
 # Lists as other programs write them.

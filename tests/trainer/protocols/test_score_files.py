@@ -36,11 +36,11 @@ def test_ready_scores_give_the_figures_of_who_computed_them(items, kind):
     made = generator.matching(3) if kind == "matching" else getattr(generator, kind)()
     scorer = blind(items)
     scored = score(made, scorer)
-    ready = scored.scores
+    ready = scored.values
     if kind == "retrieval":
         paths = np.array(items.paths, object)
         ready = scorer.matrix(paths[made.queries].tolist(), paths[made.gallery].tolist())
-    assert score(made, ReadyScores(ready)).judge() == scored.judge()
+    assert score(made, ReadyScores(ready)).metrics() == scored.metrics()
 
 
 @pytest.mark.parametrize("shape", ["a line a trial", "a line a candidate", "commas", "array"])
@@ -88,5 +88,5 @@ def test_arrays_that_are_wrong_are_refused(matching, tmp_path, values, message):
 
 
 def test_perfect_scores_are_judged_so(items, matching):
-    ready = ReadyScores(score(matching, perfect(items)).scores)
-    assert score(matching, ready).judge().figures["accuracy"].value == 1
+    ready = ReadyScores(score(matching, perfect(items)).values)
+    assert score(matching, ready).metrics().figures["accuracy"].value == 1

@@ -12,7 +12,7 @@ correlate by ``shared``. Every trait of a face or a voice is a monotone function
 component, over a range that the gender and the country set.
 
 How well faces and voices can be matched at all in such a world is computed in
-`trainer.data.synthetic.upper_bound`: with ``shared`` 0 only gender and country are left, with
+`benchmarks.quality.synthetic_bound`: with ``shared`` 0 only gender and country are left, with
 1 only the noise of single takes is in the way.
 """
 

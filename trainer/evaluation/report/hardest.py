@@ -1,61 +1,65 @@
-"""The answers a model is most sure of and wrong about, with the faces and voices themselves."""
+"""The hardest confusions: wrong answers that score far above the right ones, with their media."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from avsearch.report.html import Answer, Question
+from avsearch.report.html import AnswerCard, QueryCard
 from indexer.types import Media
 from trainer.evaluation.items import EvalItems
 from trainer.protocols.trials import Retrieval
 
 SHOWN = 6  # questions
 ANSWERS = 4  # of each
-_ASKED = 2000  # queries looked through: enough to find bad ones
+_QUERIES = 2000  # enough to find hard ones
 
 
-def hardest(material: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list[Question]:
-    """Questions, one a person, whose first answer is wrong by the widest margin."""
+def hardest(evaluated: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list[QueryCard]:
+    """Return the queries with the widest margin of a wrong answer, one for each person."""
     rng = np.random.default_rng(seed)
-    asked = rng.permutation(protocol.queries)[:_ASKED]
-    people, vectors = material.items.people, material.scorer.vectors
-    scores = vectors[asked] @ vectors[protocol.gallery].T
-    scores[asked[:, None] == protocol.gallery] = -np.inf
-    right = people[asked][:, None] == people[protocol.gallery]
+    queries = rng.permutation(protocol.queries)[:_QUERIES]
+    people, vectors = evaluated.items.people, evaluated.scorer.vectors
+    scores = vectors[queries] @ vectors[protocol.gallery].T
+    scores[queries[:, None] == protocol.gallery] = -np.inf
+    right = people[queries][:, None] == people[protocol.gallery]
     best_right = np.where(right, scores, -np.inf).max(1)
     best_wrong = np.where(right, -np.inf, scores).max(1)
     margin = np.where(np.isfinite(best_right), best_wrong - best_right, -np.inf)
     chosen: dict[int, int] = {}
     for row in np.argsort(-margin, kind="stable"):
         if margin[row] > 0 and len(chosen) < SHOWN:
-            chosen.setdefault(int(people[asked[row]]), int(row))
-    return [_question(material, protocol, int(asked[row]), scores[row]) for row in chosen.values()]
+            chosen.setdefault(int(people[queries[row]]), int(row))
+    return [
+        _question(evaluated, protocol, int(queries[row]), scores[row]) for row in chosen.values()
+    ]
 
 
-def _question(material: EvalItems, protocol: Retrieval, asked: int, scores: np.ndarray) -> Question:
-    items = material.items
+def _question(
+    evaluated: EvalItems, protocol: Retrieval, query: int, scores: np.ndarray
+) -> QueryCard:
+    items = evaluated.items
     order = np.argsort(-scores, kind="stable")[:ANSWERS]
-    person = items.names[items.people[asked]]
+    person = items.names[items.people[query]]
     answers = [
-        Answer(
+        AnswerCard(
             rank=rank,
             person=(who := items.names[items.people[place]]),
-            name=material.attributes[who].get("name", who),
+            name=evaluated.attributes[who].get("name", who),
             score=float(scores[at]),
-            media=_media(material, int(place)),
-            attributes=_told(material, who),
+            media=_media(evaluated, int(place)),
+            attributes=_attributes(evaluated, who),
             correct=who == person,
         )
         for rank, (at, place) in enumerate(zip(order, protocol.gallery[order], strict=True), 1)
     ]
-    said = ", ".join(_told(material, person).values())
-    return Question(f"Hard: {person}", _media(material, asked), said or person, answers)
+    caption = ", ".join(_attributes(evaluated, person).values()) or person
+    return QueryCard(f"Hard: {person}", _media(evaluated, query), caption, answers)
 
 
-def _told(material: EvalItems, person: str) -> dict[str, str]:
-    known = material.attributes[person]
+def _attributes(evaluated: EvalItems, person: str) -> dict[str, str]:
+    known = evaluated.attributes[person]
     return {key: known[key] for key in ("gender", "nationality") if known.get(key)}
 
 
-def _media(material: EvalItems, place: int) -> Media:
-    return material.media[material.items.paths[place]]
+def _media(evaluated: EvalItems, place: int) -> Media:
+    return evaluated.media[evaluated.items.paths[place]]

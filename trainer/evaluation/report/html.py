@@ -1,105 +1,101 @@
-"""``report.html``: what an evaluation found, on one page that stands alone."""
+"""The page of an evaluation, ``report.html``, which needs no other file."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsearch.report.html import Question, write_page
-from avsearch.report.html import Section as Part
+from avsearch.report.html import QueryCard, write_page
+from avsearch.report.html import Section as PageSection
 from trainer.evaluation.items import EvalItems
 from trainer.evaluation.report import plots
 from trainer.evaluation.report.hardest import hardest
-from trainer.evaluation.score import Metric, MetricSet
+from trainer.evaluation.results import Report, SystemResult
+from trainer.evaluation.score import Metric
 from trainer.evaluation.section import MODEL, ORACLES, Section
 from trainer.protocols.trials import Retrieval
-
-if TYPE_CHECKING:
-    from trainer.evaluation.run import Report, SystemResult
 
 NOTICE = (
     "A face and a voice say little of each other: mostly gender, and something of age, build and "
     "origin. No figure here makes an answer evidence of who somebody is."
 )
-INVALID = "INVALID: a score changed with the company it was computed in."
-_MAPPED = 1500  # items of a map
+INVALID = "INVALID: a score depends on the batch it was computed in."
+_MAPPED = 1500  # items on the map
 _NONE = "-"
 
 
-def write_report(path: Path, report: Report) -> None:
-    """Write the page; BadRequest is for whoever calls this without matplotlib and scikit-learn."""
-    parts = [_compared(report)] if report.compared else []
-    for reached in report.reached:
-        whose = f": {reached.name}" if len(report.reached) > 1 else ""
-        parts += _of_one(reached, whose, report.notes)
-    parts.append(_again(report))
-    questions = [
-        question
-        for reached in report.reached
-        for material in list(reached.materials.values())[:1]
-        for question in _hardest(material)
-    ]
+def write_page_of(report: Report, path: Path) -> None:
+    """Write the page; importing this module needs matplotlib, and the map scikit-learn."""
+    parts = [_comparison(report)] if report.comparisons else []
+    questions = []
+    for result in report.results:
+        of_system = f": {result.name}" if len(report.results) > 1 else ""
+        parts += _system_parts(result, of_system, report.notes)
+        for items in list(result.items.values())[:1]:
+            questions += _hardest(items)
+    parts.append(_reproduction(report))
     write_page(path, f"avsearch evaluate: {report.model}", NOTICE, questions, (), parts)
 
 
-def _of_one(reached: SystemResult, whose: str, notes: Sequence[str]) -> Iterator[Part]:
-    """Everything about one contender; ``whose`` ends the headings where there are two."""
-    yield _summary(reached.sections, whose, notes)
-    shared = _shared(reached.sections, whose)
-    if shared is not None:
-        yield shared
-    yield from _pictures(reached.sections, whose)
-    for title, material in reached.materials.items():
-        of = f": {title}" if title else ""
-        yield _map(material, f"{whose}{of}")
-    yield _all_figures(reached.sections, whose)
-    for section in reached.sections:
+def _system_parts(
+    result: SystemResult, of_system: str, notes: Sequence[str]
+) -> Iterator[PageSection]:
+    """All parts of one system; ``of_system`` ends the headings where there are two."""
+    yield _summary(result.sections, of_system, notes)
+    leakage = _leakage(result.sections, of_system)
+    if leakage is not None:
+        yield leakage
+    yield from _plots(result.sections, of_system)
+    for title, items in result.items.items():
+        of_list = f": {title}" if title else ""
+        yield _map(items, f"{of_system}{of_list}")
+    yield _all_metrics(result.sections, of_system)
+    for section in result.sections:
         if any(section.groups.values()):
-            yield _groups(section, whose)
+            yield _groups(section, of_system)
 
 
-def _compared(report: Report) -> Part:
-    """Every figure of two contenders, and which of them is better."""
-    names = [reached.name for reached in report.reached]
+def _comparison(report: Report) -> PageSection:
+    """Every metric of two systems, and the better of them."""
+    names = [result.name for result in report.results]
     rows: list[tuple[str, ...]] = [
         ("protocol", "figure", *names, "difference and 95 % interval", "better")
     ]
     marked = set()
-    for compared in report.compared:
-        for figure, found in compared.differences.items():
-            if not compared.valid:
+    for comparison in report.comparisons:
+        for metric, found in comparison.differences.items():
+            if not comparison.valid:
                 marked.add(len(rows) - 1)
             better = names[found.better - 1] if found.better else "neither"
             rows.append(
                 (
-                    compared.protocol,
-                    figure,
+                    comparison.protocol,
+                    metric,
                     f"{found.first:.3f}",
                     f"{found.second:.3f}",
-                    figure_text(found.difference, signed=True),
-                    better if compared.valid else "INVALID",
+                    metric_text(found.difference, signed=True),
+                    better if comparison.valid else "INVALID",
                 )
             )
     text = (
-        f"The difference is {names[0]} less {names[1]}, in the same draws of people for both. Of "
-        "an EER less is better, of everything else more. Neither is where the interval holds 0: "
-        "other people might have said otherwise.",
+        f"The difference is {names[0]} minus {names[1]}, on the same bootstrap samples of people. "
+        "A smaller EER is better; all other metrics are better when larger. Neither system is "
+        "better where the interval contains 0.",
     )
-    return Part("Compared", text, rows, frozenset(marked), _side_by_side(report))
+    return PageSection("Compared", text, rows, frozenset(marked), _side_by_side(report))
 
 
 def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
-    """The ROC and DET curves of each verification, of both contenders in one picture."""
+    """The ROC and DET curves of each verification, with both systems in one plot."""
     pictures = []
-    for sections in zip(*(reached.sections for reached in report.reached), strict=True):
+    for sections in zip(*(result.sections for result in report.results), strict=True):
         protocol = sections[0].protocol
         curves = {
-            f"{reached.name}: {protocol}": section.curves.lines["roc"]
-            for reached, section in zip(report.reached, sections, strict=True)
+            f"{result.name}: {protocol}": section.curves.lines["roc"]
+            for result, section in zip(report.results, sections, strict=True)
             if "roc" in section.curves.lines
         }
         if curves:
@@ -107,13 +103,13 @@ def _side_by_side(report: Report) -> list[tuple[bytes, str]]:
     return pictures
 
 
-def _summary(sections: Sequence[Section], whose: str, notes: Sequence[str]) -> Part:
+def _summary(sections: Sequence[Section], of_system: str, notes: Sequence[str]) -> PageSection:
     scorers = _scorers(sections)
     heads = [sections[0].column if name == MODEL else name for name in scorers]
     rows: list[tuple[str, ...]] = [("protocol", "audit", "trials", "people", "figure", *heads)]
     for section in sections:
         values = [
-            _value(section.rows[name], section.main) if name in section.rows else _NONE
+            metric_text(section.rows[name].figures[section.main]) if name in section.rows else _NONE
             for name in scorers
         ]
         verdict = section.audit.verdict if section.valid else INVALID
@@ -121,15 +117,15 @@ def _summary(sections: Sequence[Section], whose: str, notes: Sequence[str]) -> P
         rows.append((section.protocol, verdict, *counts, section.main, *values))
     invalid = frozenset(at for at, section in enumerate(sections) if not section.valid)
     text = [
-        "Beside the model stand a scorer without an opinion, and oracles that know the gender, or "
-        "gender and nationality, of everybody and nothing else. Intervals are over people.",
+        "The baselines are chance, and oracles that know the gender, or gender and nationality, of "
+        "everybody and nothing else. Intervals are over people.",
         *dict.fromkeys([*notes, *(note for section in sections for note in section.notes)]),
     ]
-    return Part(f"Figures{whose}", text, rows, invalid)
+    return PageSection(f"Figures{of_system}", text, rows, invalid)
 
 
-def _all_figures(sections: Sequence[Section], whose: str) -> Part:
-    """Every figure of the model and of its further columns."""
+def _all_metrics(sections: Sequence[Section], of_system: str) -> PageSection:
+    """Every metric of the model and of its further columns."""
     columns = [name for name in _scorers(sections) if name not in ("chance", *ORACLES)]
     heads = [sections[0].column if name == MODEL else name for name in columns]
     rows: list[tuple[str, ...]] = [("protocol", "figure", *heads)]
@@ -137,31 +133,31 @@ def _all_figures(sections: Sequence[Section], whose: str) -> Part:
         for figure in section.rows[MODEL].figures:
             found = [section.rows.get(name) for name in columns]
             values = [
-                figure_text(each.figures[figure]) if each and figure in each.figures else _NONE
+                metric_text(each.figures[figure]) if each and figure in each.figures else _NONE
                 for each in found
             ]
             rows.append((section.protocol, figure, *values))
     text = (
-        "TMR at FMR: the share of true pairs accepted where that share of false ones is. Cllr: "
-        "what scores cost as evidence, in bits, by the model's calibration; minCllr by the best "
-        "there could be; knowing nothing costs 1.",
+        "TMR at FMR: the true match rate at that false match rate. Cllr: the cost of the scores as "
+        "evidence, in bits, with the model's calibration; minCllr: with the best possible "
+        "calibration. A system that knows nothing costs 1.",
     )
-    return Part(f"All figures{whose}", text, rows)
+    return PageSection(f"All figures{of_system}", text, rows)
 
 
 def _scorers(sections: Sequence[Section]) -> list[str]:
+    """The rows of all sections: the model, its further columns, then the baselines."""
+    baselines = ("chance", *ORACLES)
     names = dict.fromkeys(name for section in sections for name in section.rows)
-    return sorted(names, key=_place)
+    others = [name for name in names if name not in (MODEL, *baselines)]
+    return [name for name in (MODEL, *others, *baselines) if name in names]
 
 
-def _place(name: str) -> int:
-    """The model comes first, then its further columns, then those who know no identity."""
-    known = ("chance", *ORACLES)
-    return 0 if name == MODEL else 2 + known.index(name) if name in known else 1
+def _leakage(sections: Sequence[Section], of_system: str) -> PageSection | None:
+    """Data that tests share with the training, and probes with answers; None where there is none.
 
-
-def _shared(sections: Sequence[Section], whose: str) -> Part | None:
-    """What tests share with training and questions with answers; None where nothing is."""
+    Protocols with the same counts share a row.
+    """
     rows: list[tuple[str, ...]] = [
         (
             "protocol",
@@ -174,39 +170,31 @@ def _shared(sections: Sequence[Section], whose: str) -> Part | None:
     ]
     alike: dict[tuple[int, ...], list[str]] = {}
     for section in sections:
-        alike.setdefault(_counts(section), []).append(section.protocol)
+        people = len(section.seen), len(section.chosen_on)
+        copies = section.copies.pairs, section.copies.of_two_people
+        alike.setdefault((*people, section.same_recording, *copies), []).append(section.protocol)
     for counts, (first, *more) in alike.items():
         if any(counts):
             rows.append((f"{first} and {len(more)} more" if more else first, *map(str, counts)))
     if len(rows) == 1:
         return None
     text = (
-        "People on whom the model was trained, or on whom the step of the training was chosen, by "
-        "the checkpoint's own record; right answers cut from the recording that asks; and files "
-        "with the same bytes that ask and answer. Figures on these are too good.",
+        "People of the training split, or of the validation split that chose the checkpoint, by "
+        "the checkpoint's own record; right answers cut from the probe's recording; and files with "
+        "the same bytes that are both a question and an answer. Figures on these are too good.",
     )
-    return Part(f"What is shared{whose}", text, rows)
+    return PageSection(f"What is shared{of_system}", text, rows)
 
 
-def _counts(section: Section) -> tuple[int, ...]:
-    """How much of what should not be shared is."""
-    people = len(section.seen), len(section.chosen_on)
-    return (*people, section.same_recording, section.copies.pairs, section.copies.of_two_people)
-
-
-def _value(judged: MetricSet, name: str) -> str:
-    return figure_text(judged.figures[name])
-
-
-def figure_text(figure: Metric, *, signed: bool = False) -> str:
-    """A figure with its interval, or alone where it has none or one of no width."""
+def metric_text(metric: Metric, *, signed: bool = False) -> str:
+    """Return a metric with its interval, or alone where the interval has no width."""
     kind = "+.3f" if signed else ".3f"
-    if not figure.upper - figure.lower > 1e-9:
-        return f"{figure.value:{kind}}"
-    return f"{figure.value:{kind}} [{figure.lower:{kind}}, {figure.upper:{kind}}]"
+    if not metric.upper - metric.lower > 1e-9:
+        return f"{metric.value:{kind}}"
+    return f"{metric.value:{kind}} [{metric.lower:{kind}}, {metric.upper:{kind}}]"
 
 
-def _pictures(sections: Sequence[Section], whose: str) -> Iterator[Part]:
+def _plots(sections: Sequence[Section], of_system: str) -> Iterator[PageSection]:
     lines = {section.protocol: section.curves.lines for section in sections}
     roc = {name: each["roc"] for name, each in lines.items() if "roc" in each}
     if roc:
@@ -216,19 +204,23 @@ def _pictures(sections: Sequence[Section], whose: str) -> Iterator[Part]:
         for start in range(0, len(names), 4):
             some = {name: shares[name] for name in names[start : start + 4]}
             pictures.append((plots.histograms(some), "Scores of pairs of one person and of two"))
-        yield Part(f"Verification{whose}", pictures=pictures)
+        yield PageSection(f"Verification{of_system}", pictures=pictures)
     cmc = {name: each["cmc"] for name, each in lines.items() if "cmc" in each}
     if cmc:
         precision = {name: lines[name]["precision"] for name in cmc}
         picture = plots.ranks_and_precision(cmc, precision)
-        yield Part(f"Retrieval{whose}", pictures=[(picture, "CMC, and precision over recall")])
+        yield PageSection(
+            f"Retrieval{of_system}", pictures=[(picture, "CMC, and precision over recall")]
+        )
     matched = _choices(sections)
     if matched:
-        yield Part(f"Matching{whose}", pictures=[(plots.choices(matched), "Accuracy over N")])
+        yield PageSection(
+            f"Matching{of_system}", pictures=[(plots.choices(matched), "Accuracy over N")]
+        )
 
 
 def _choices(sections: Sequence[Section]) -> plots.Lines:
-    """Accuracy by number of candidates, of each direction and stratum."""
+    """Accuracy over the number of candidates, for each direction and stratum."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for section in sections:
         number, _, rest = section.protocol.partition(" ")
@@ -242,41 +234,43 @@ def _choices(sections: Sequence[Section]) -> plots.Lines:
     return found
 
 
-def _map(material: EvalItems, whose: str) -> Part:
-    items = material.items
+def _map(evaluated: EvalItems, of_system: str) -> PageSection:
+    items = evaluated.items
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(len(items))[:_MAPPED])
     names = [items.names[who] for who in items.people[chosen]]
     groupings = {
         "modality": [items.modalities[at] for at in chosen],
-        "gender": [material.attributes.get(name, {}).get("gender", "") for name in names],
-        "nationality": [material.attributes.get(name, {}).get("nationality", "") for name in names],
+        "gender": [evaluated.attributes.get(name, {}).get("gender", "") for name in names],
+        "nationality": [
+            evaluated.attributes.get(name, {}).get("nationality", "") for name in names
+        ],
         "person": names,
     }
-    rows = material.scorer.places([items.paths[at] for at in chosen])
-    picture = plots.space_map(material.scorer.vectors[rows], groupings)
-    return Part(
-        f"The space{whose}",
-        (f"t-SNE of {len(chosen)} items. Distances between far points mean nothing.",),
+    rows = evaluated.scorer.places([items.paths[at] for at in chosen])
+    picture = plots.space_map(evaluated.scorer.vectors[rows], groupings)
+    return PageSection(
+        f"The space{of_system}",
+        (f"t-SNE of {len(chosen)} items. Only the distances between neighbours have a meaning.",),
         pictures=[(picture, "Map of the embeddings by modality, gender, nationality and person")],
     )
 
 
-def _groups(section: Section, whose: str) -> Part:
+def _groups(section: Section, of_system: str) -> PageSection:
     main = section.main
     rows: list[tuple[str, ...]] = [("group", "people", "trials", f"{main} and 95 % interval")]
-    for judged in section.groups.values():
+    for metrics in section.groups.values():
         rows += [
-            (group, str(each.people), str(each.trials), _value(each, main))
-            for group, each in judged.items()
+            (group, str(each.people), str(each.trials), metric_text(each.figures[main]))
+            for group, each in metrics.items()
         ]
     gaps = ", ".join(f"{name} {gap:.3f}" for name, gap in section.gaps.items() if gap == gap)
-    return Part(f"Groups{whose}: {section.protocol}", (f"Largest gaps: {gaps}.",), rows)
+    return PageSection(f"Groups{of_system}: {section.protocol}", (f"Largest gaps: {gaps}.",), rows)
 
 
-def _hardest(material: EvalItems) -> list[Question]:
-    items = material.items
-    if not material.media:
+def _hardest(evaluated: EvalItems) -> list[QueryCard]:
+    items = evaluated.items
+    if not evaluated.media:
         return []
     voices, faces = (
         np.flatnonzero([each == modality for each in items.modalities])
@@ -284,14 +278,15 @@ def _hardest(material: EvalItems) -> list[Question]:
     )
     if not len(voices) or not len(faces):
         return []
-    return hardest(material, Retrieval("voices ask faces", items, voices, faces))
+    return hardest(evaluated, Retrieval("voices ask faces", items, voices, faces))
 
 
-def _again(report: Report) -> Part:
+def _reproduction(report: Report) -> PageSection:
     seen = sorted({name for section in report.sections for name in section.seen})
-    told = (
-        f"{len(seen)} of the people asked about were in a model's training, {seen[0]} among them."
+    overlap = (
+        f"{len(seen)} of these people were in a model's training, {seen[0]} among them."
         if seen
-        else "Nobody asked about is recorded as seen in a model's training."
+        else "No person here is recorded in a model's training."
     )
-    return Part("To run it again", (shlex.join(report.command), f"Model: {report.model}.", told))
+    lines = (shlex.join(report.command), f"Model: {report.model}.", overlap)
+    return PageSection("To run it again", lines)

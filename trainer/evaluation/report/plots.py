@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG files in memory."""
+"""The plots of a report, as PNG files in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scipy.special import ndtri
 
 from indexer.types import Vectors
 
-Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # by what they are called
+Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # (x, y) by name
 
-_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # of a DET curve
-_LOUD = 12  # groups of a map that get a colour and a name
+_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # error rates of a DET curve
+_LABELLED = 12  # groups of a map that get a colour and a name
 
 
 def roc_and_det(lines: Lines) -> bytes:
-    """ROC and, on normal-deviate axes, the detection error trade-off."""
+    """Plot ROC curves, and detection error trade-offs on normal-deviate axes."""
     figure, (roc, det) = _canvas(1, 2, (11, 4.6))
     for name, (false_match, true_match) in lines.items():
         roc.plot(false_match, true_match, label=name)
@@ -37,7 +37,7 @@ def roc_and_det(lines: Lines) -> bytes:
 
 
 def histograms(lines: Mapping[str, Lines]) -> bytes:
-    """Of each protocol the scores of pairs of one person and of two."""
+    """Plot the scores of pairs of one person and of two, for each protocol."""
     figure, axes = _canvas(1, max(len(lines), 1), (11, 3.2))
     for one, (name, shares) in zip(axes, lines.items(), strict=False):
         for kind, (scores, share) in shares.items():
@@ -48,7 +48,7 @@ def histograms(lines: Mapping[str, Lines]) -> bytes:
 
 
 def ranks_and_precision(cmc: Lines, precision: Lines) -> bytes:
-    """Cumulative matches by rank, and precision over recall."""
+    """Plot cumulative matches over the rank, and precision over recall."""
     figure, (left, right) = _canvas(1, 2, (11, 4.2))
     for name, (ranks, shares) in cmc.items():
         left.plot(ranks, shares, label=name)
@@ -61,7 +61,7 @@ def ranks_and_precision(cmc: Lines, precision: Lines) -> bytes:
 
 
 def choices(lines: Lines) -> bytes:
-    """Accuracy of 1:N matching over N."""
+    """Plot the accuracy of 1:N matching over N."""
     figure, (axes,) = _canvas(1, 1, (11, 4))
     for name, (numbers, accuracy) in lines.items():
         dotted = {"linestyle": ":", "color": "grey"} if name == "chance" else {"marker": "o"}
@@ -72,9 +72,9 @@ def choices(lines: Lines) -> bytes:
 
 
 def space_map(vectors: Vectors, groupings: Mapping[str, Sequence[str]], *, seed: int = 0) -> bytes:
-    """A map of vectors (n, dim) in which neighbours stay together, coloured by each grouping.
+    """Plot a t-SNE map of vectors (n, dim) by cosine distance, coloured by each grouping.
 
-    t-SNE on cosine distances. Of many groups the largest get a colour.
+    Only the largest groups get a colour.
     """
     from sklearn.manifold import TSNE
 
@@ -91,13 +91,13 @@ def space_map(vectors: Vectors, groupings: Mapping[str, Sequence[str]], *, seed:
 
 def _paint(axes: Any, places: Vectors, groups: NDArray[np.str_]) -> None:
     names, counts = np.unique(groups, return_counts=True)
-    loud = names[np.argsort(-counts, kind="stable")][:_LOUD]
-    quiet = ~np.isin(groups, loud)
-    axes.scatter(*places[quiet].T, s=4, color="lightgrey")
-    for place, name in enumerate(sorted(loud)):
+    labelled = names[np.argsort(-counts, kind="stable")][:_LABELLED]
+    others = ~np.isin(groups, labelled)
+    axes.scatter(*places[others].T, s=4, color="lightgrey")
+    for place, name in enumerate(sorted(labelled)):
         own = places[groups == name]
         axes.scatter(*own.T, s=8, color=f"C{place % 10}", label=name or "unknown")
-    if len(loud) <= _LOUD // 2:
+    if len(labelled) <= _LABELLED // 2:
         axes.legend(frameon=False, fontsize=7, markerscale=2)
 
 

@@ -1,0 +1,1 @@
+"""Quality: how often the models, the names and the figures are right."""

@@ -1,0 +1,1 @@
+"""Speed of avsearch beside other engines and beside the bare work."""

@@ -1,0 +1,82 @@
+"""avsearch's own figures at one size: what it takes to build, open, ask and change it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import Memory
+from benchmarks.speed.avsearch_engine import Avsearch
+from benchmarks.speed.measure import FILTERED, MANY, ONE, SINGLY, TOP, Question, say
+from benchmarks.speed.opening import Opened, opened
+from benchmarks.speed.worker import Worker
+from benchmarks.speed.world import Recipe, World
+from benchmarks.tables import Spread
+
+CHANGED = 1000  # items of an update
+TIMES = 3  # openings and changes, of which the median is taken
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grown:
+    """An index of ``count`` items: seconds, and bytes.
+
+    ``memory`` is of the process that built it and searched; ``changes`` holds, for each kind of
+    change, the seconds of every time it was made.
+    """
+
+    count: int
+    build_s: float
+    disk: int
+    memory: Memory
+    openings: list[Opened]
+    seconds: dict[str, list[float]]
+    changes: dict[str, list[float]]
+
+    def share(self, change: str) -> float:
+        """The median time of a change as a share of that of the first build."""
+        return Spread.of(self.changes[change]).median / self.build_s
+
+
+def grown(work: Path, recipe: Recipe) -> Grown:
+    """Build an index of this size and measure it; EngineFailed if it fails."""
+    world = World.made(work, recipe)
+    with Worker(Avsearch, work / "engines" / f"grown-{recipe.count}") as worker:
+        say(f"avsearch takes in {recipe.count:,} items")
+        build_s = worker.fill(world)
+        queries = world.folder / "queries.npy"
+        openings = [opened("avsearch", worker.folder, queries) for _ in range(TIMES)]
+        return taken(worker, world, build_s, openings)
+
+
+def taken(worker: Worker, world: World, build_s: float, openings: list[Opened]) -> Grown:
+    """The figures of an index that was built and opened, which this changes."""
+    seconds = {q.name: _ask(worker, world, q) for q in (MANY, ONE, *FILTERED)}
+    return Grown(
+        count=len(world),
+        build_s=build_s,
+        disk=sum(path.stat().st_size for path in worker.folder.rglob("*") if path.is_file()),
+        memory=worker.memory(),
+        openings=openings,
+        seconds=seconds,
+        changes=_change(worker, world),
+    )
+
+
+def _ask(worker: Worker, world: World, question: Question) -> list[float]:
+    queries = np.asarray(world.queries)
+    worker.ask(queries[-1:], TOP, question.nationality, together=True)
+    part = queries if question.together else queries[:SINGLY]
+    answer = worker.ask(part, TOP, question.nationality, together=question.together)
+    return answer.seconds
+
+
+def _change(worker: Worker, world: World) -> dict[str, list[float]]:
+    say(f"changing and adding {CHANGED:,} items")
+    times: list[Any] = [
+        worker.call("change", world.folder, CHANGED, number) for number in range(TIMES)
+    ]
+    return {what: [each[what] for each in times] for what in times[0]}
