@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The versions that are tested together, of what builds this package too.
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-crash check bench constraints format clean
+.PHONY: demo test test-crash check docs bench constraints format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
@@ -24,6 +24,10 @@ check: $(VENV)/ready-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.imports cpu dev
 
+# The pages go to docs/_build. A warning is an error.
+docs: $(VENV)/ready-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
 # One run beside the other engines; see docs/benchmarks.md. COUNT=100000 is a quick one.
 COUNT ?= 1000000
 bench: $(VENV)/ready-bench
@@ -34,13 +38,13 @@ format: $(VENV)/ready-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The newest versions that setup.cfg allows; test with them before you commit the file.
 constraints:
 	$(PYTHON) -m tools.constraints write
 
-# Installed again when the dependencies change, and only then. The demo needs no torch.
+# Installed again when the dependencies change, and only then. Neither the demo nor the docs need torch.
 $(VENV)/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) setuptools
@@ -49,6 +53,10 @@ $(VENV)/ready: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/ready-dev: $(VENV)/ready
 	$(INSTALL) --no-build-isolation --editable '.[cpu,dev]'
+	touch $(VENV)/ready-docs $@
+
+$(VENV)/ready-docs: $(VENV)/ready
+	$(INSTALL) --no-build-isolation --editable '.[search,parquet,docs]'
 	touch $@
 
 $(VENV)/ready-bench: $(VENV)/ready

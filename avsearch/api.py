@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from avsearch.annotation.identification.plda import PLDA
     from avsearch.annotation.identification.speaker_llr import Calibrations
     from avsearch.annotation.result import Annotated
-    from indexer.exchange.bulk_insert import Imported
-    from indexer.exchange.exchange import Exported
+    from indexer.exchange.bulk_insert import ImportReport
+    from indexer.exchange.exchange import ExportReport
     from indexer.ingest.ingest import IngestReport
-    from indexer.maintenance.erase import Forgettable, Receipt
+    from indexer.maintenance.erase import DeletionPlan, Receipt
     from indexer.maintenance.prune import Confirm
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class MediaIndex:
             "files": counts.files,
             "refused": [{"path": path, "reason": reason} for path, reason in store.refused()],
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
-            "forgotten": store.forgettings(),
+            "forgotten": store.deletions(),
             "bytes": store.bytes_on_disk(),
             "approximate": store.notes().get(NOTE, "none"),
         }
@@ -275,7 +275,7 @@ class MediaIndex:
             prune=prune,
             confirm=confirm,
             progress=on_progress,
-            joiner=BySpeaker(even_score(calibrations, "V-V")),
+            merge_items=BySpeaker(even_score(calibrations, "V-V")),
             matcher=PersonMatcher(calibrations, plda),
         )
 
@@ -287,7 +287,7 @@ class MediaIndex:
         metric: Metric = "cosine",
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
-    ) -> Imported:
+    ) -> ImportReport:
         """Add the vectors of a Parquet file to the index, made if there is none.
 
         Args:
@@ -525,7 +525,7 @@ class MediaIndex:
         """
         return self.store.forget(person)
 
-    def forgettable(self, person: str) -> Forgettable:
+    def forgettable(self, person: str) -> DeletionPlan:
         """Return what :meth:`forget` would delete, and delete nothing.
 
         Raises:
@@ -537,7 +537,7 @@ class MediaIndex:
         """Return what is wrong with the index, in sentences; empty if nothing is."""
         return self.store.verify()
 
-    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> Exported:
+    def export(self, file: str | Path, *, on_progress: OnProgress | None = None) -> ExportReport:
         """Write the whole index to a Parquet file.
 
         Raises:

@@ -66,7 +66,7 @@ class QueryReader:
                 media = self._extract(path, second, notes)
             except RefusedFile as also:
                 reason = f"{refusal.reason.removesuffix('.')}; {also.reason}"
-                raise RefusedFile(path, reason, lasting=refusal.lasting) from also
+                raise RefusedFile(path, reason, permanent=refusal.permanent) from also
             if want == first:
                 notes[f"it asks with its {second}: {refusal.reason}"] = None
         if first == "face" and len(media) > 1:

@@ -1,6 +1,5 @@
-"""From media to an index on disk: the catalog, its vectors, and the way in.
+"""From media to an index on disk: ingestion, the catalog, and exact search.
 
-This package knows files, numbers and tables. It never imports torch, ``avsearch`` or
-``trainer``: whatever looks into media or computes vectors is handed to it through the
-protocols of :mod:`indexer.types`.
+This package handles files, numbers and tables. It never imports torch, ``avsearch`` or ``trainer``:
+extractors and embedders are passed to it through the protocols of :mod:`indexer.types`.
 """

@@ -1,4 +1,4 @@
-"""What may be asked of an index, checked where a caller asks it."""
+"""Checks of arguments that callers pass to an index."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from indexer.errors import BadRequest
 from indexer.tables.text import as_text
 
-Value = str | int | float | bool | np.generic  # what a column may be filtered by
+Value = str | int | float | bool | np.generic  # of a filter
 
 
 def require_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raise BadRequest, naming the allowed values, for any other value."""
+    """Raise BadRequest, with the allowed values, for any other value."""
     if not isinstance(value, str) or value not in allowed:
         raise BadRequest(f"{name} is {value!r}; it must be {' or '.join(allowed)}.")
 
 
 def whole_number(what: str, value: Any, least: int = 1) -> int:
-    """Return a whole number of at least ``least``; BadRequest for anything else."""
+    """Return ``value`` as an integer of at least ``least``; BadRequest for anything else."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -33,9 +33,9 @@ def whole_number(what: str, value: Any, least: int = 1) -> int:
 
 
 def filter_texts(where: Mapping[str, Value] | None) -> dict[str, str]:
-    """Return a filter with its values as text, so that 1985 and 2.0 are ``1985`` and ``2``.
+    """Return a filter with its values as text: 1985 and 2.0 become ``1985`` and ``2``.
 
-    Raises BadRequest, naming the column, for a value that is no text, number, True or False.
+    Raises BadRequest, with the column, for a value that is no text, number, True or False.
     """
     if where is None:
         return {}
@@ -52,7 +52,7 @@ def _filter_text(column: str, value: Any) -> str:
     if isinstance(plain, str):
         return plain
     if isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain)):
-        narrow = isinstance(value, np.float32 | np.float16)  # whose digits are fewer
+        narrow = isinstance(value, np.float32 | np.float16)  # with fewer digits
         return as_text(float(str(value)) if narrow else plain)
     raise BadRequest(
         f"The filter asks {column!r} to be {value!r}; a column is compared with one text, one "

@@ -1,4 +1,4 @@
-"""Who has which value in which column: what a filter is looked up in."""
+"""Filters on the columns of people."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from indexer.types import Ids
 from indexer.unicode_names import cleaned, normalised
 
 _ZEROS = re.compile(r"(?<=\d)\.0+$")
-Values = dict[str, Ids]  # of one column: a value as it is compared, and the people who have it
+Values = dict[str, Ids]  # the people of each comparable value of one column
 
 
 class PeopleTable:
-    """People by row number, to be asked for by their columns; each is sorted at its first use."""
+    """People by their columns; a column is indexed at its first use."""
 
     def __init__(self, people: Mapping[int, Person]) -> None:
         self._cells = {row: who.cells() for row, who in people.items()}
@@ -27,19 +27,18 @@ class PeopleTable:
         self._columns: dict[str, Values] = {}
 
     def where(self, cells: Mapping[str, str]) -> Ids:
-        """Row numbers of the people whose columns have all these values.
+        """Return row numbers of the people whose columns have all these values.
 
-        Case and Unicode form count in neither columns nor values. Raises BadRequest for a column
-        that nobody has.
+        Case and Unicode form do not count. Raises BadRequest for an unknown column.
         """
         rows = self._rows
         for column, text in cells.items():
-            theirs = [self._having(name, text) for name in self._named(column)]
-            rows = np.intersect1d(rows, np.concatenate(theirs))
+            matching = [self._having(name, text) for name in self._named(column)]
+            rows = np.intersect1d(rows, np.concatenate(matching))
         return rows
 
     def _named(self, column: str) -> list[str]:
-        """The column of a name, or those that differ from it in case alone."""
+        """Return the column of a name, or those that differ from it in case alone."""
         if column in self._names:
             return [column]
         alike = [name for name in self._names if _folded(name) == _folded(column)]
@@ -51,19 +50,16 @@ class PeopleTable:
 
     def _having(self, column: str, text: str) -> Ids:
         if column not in self._columns:
-            self._columns[column] = self._sorted(column)
+            rows: dict[str, list[int]] = {}
+            for row, cells in self._cells.items():
+                if column in cells:
+                    rows.setdefault(_comparable(column, cells[column]), []).append(row)
+            self._columns[column] = {v: np.array(some, np.int64) for v, some in rows.items()}
         return self._columns[column].get(_comparable(column, text), np.empty(0, np.int64))
-
-    def _sorted(self, column: str) -> Values:
-        rows: dict[str, list[int]] = {}
-        for row, cells in self._cells.items():
-            if column in cells:
-                rows.setdefault(_comparable(column, cells[column]), []).append(row)
-        return {value: np.array(some, np.int64) for value, some in rows.items()}
 
 
 def _comparable(column: str, text: str) -> str:
-    """A value as it is compared; a whole number is one however many zeros follow its point."""
+    """Return a value in the form in which values are compared; ``2.0`` equals ``2``."""
     plain = gender_code(text) if column == "gender" else text
     return _folded(_ZEROS.sub("", plain.strip()))
 

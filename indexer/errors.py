@@ -1,23 +1,23 @@
-"""Every error a user can cause, drawn once.
+"""Errors that a user can cause.
 
 ::
 
-    AvsearchError                 the root; ``exit_code`` is what the command line ends with
-    ├── RefusedFile         (2)   one file cannot be used; it is listed and stops nothing
+    AvsearchError                 the root; ``exit_code`` is that of the command line
+    ├── RefusedFile         (2)   one file cannot be used; the others can
     ├── BadRequest          (2)   the request or its input is wrong
-    │   ├── NotInFile       (2)   a part of a file that it does not have; a RefusedFile too
+    │   ├── NotInFile       (2)   a part that a file does not have; a RefusedFile too
     │   ├── NoIndex         (2)   there is no index here
-    │   ├── IndexBusy       (2)   somebody else is writing to this index
+    │   ├── IndexBusy       (2)   another process is writing to this index
     │   ├── LibraryUnusable (2)   a library is not installed, or does not load
-    │   └── Diverged        (2)   a training came to numbers that are not finite
+    │   └── Diverged        (2)   a training reached numbers that are not finite
     └── IndexUnusable       (4)   the index cannot serve this request
-        ├── IndexDamaged    (4)   a file of the index is cut short, changed or not ours
+        ├── IndexDamaged    (4)   a file of the index is cut short, changed or foreign
         ├── LaterIndex      (4)   its tables are of a later version of avsearch
         └── ForeignSpace    (4)   the vectors were made by another model
 
-A message is one sentence or two: what is wrong, with which file, and what to do. An error
-that no user can cause is not in this tree and is not caught anywhere. All of them can be copied
-and pickled, so that they come back whole from other processes.
+A message is one sentence or two: what is wrong, with which file, and what to do. An error that no
+user can cause is not in this tree and is caught nowhere. All can be copied and pickled, so that
+they cross processes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from typing import Any, TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
 
-# A path has one slash where an address has two, and the working folder may stand before it.
+# A path made of an address has one slash instead of two, and perhaps a folder in front.
 _ADDRESS = re.compile(
     r"^[a-z][a-z0-9+.-]+://|(?:^|/)(?:https?|ftps?|sftp|s3|gs|az|hdfs|rtsp|smb|dav|file|data):/",
     re.IGNORECASE,
 )
-# What is said of an address where a file belongs.
+# The fault of an address in place of a file.
 ADDRESS = "is an address, and only files are taken; download it first, and name the file."
-# What helps where the number of a system's error tells it; nothing is advised where it does not.
+# Advice by the number of a system error; there is none for others.
 _HELPS = {
     errno.EACCES: "change its permissions, or ask its owner",
     errno.EPERM: "change its permissions, or ask its owner",
@@ -60,23 +60,26 @@ class AvsearchError(Exception):
     exit_code = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own calls the class with the message, which is not what every class takes.
+        # The inherited one calls the class with the message, which not every class takes.
         return _restored, (type(self), self.args), self.__dict__
 
 
 class RefusedFile(AvsearchError):
-    """One file cannot be used, for a reason its owner understands.
+    """One file cannot be used, for a reason that its owner understands.
 
-    ``lasting`` says whether the reason lies in the file's bytes, so that asking again is
-    useless until they change. A missing permission is not lasting.
+    Attributes:
+        path: the file.
+        reason: a sentence without the path.
+        permanent: True if the reason lies in the bytes of the file, so that a new attempt is
+            useless until they change. A missing permission is not permanent.
     """
 
-    def __init__(self, path: Path | str, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, path: Path | str, reason: str, *, permanent: bool = True) -> None:
         path = Path(path)
         super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
-        self.lasting = lasting
+        self.permanent = permanent
 
 
 class BadRequest(AvsearchError):
@@ -84,7 +87,7 @@ class BadRequest(AvsearchError):
 
 
 class NotInFile(RefusedFile, BadRequest):
-    """A part of a file was asked for that it does not have."""
+    """A file does not have the requested part."""
 
 
 class NoIndex(BadRequest):
@@ -100,7 +103,7 @@ class LibraryUnusable(BadRequest):
 
 
 class Diverged(BadRequest):
-    """A training came to numbers that are not finite, by its data or its rates."""
+    """A training reached numbers that are not finite, by its data or its learning rates."""
 
 
 class IndexUnusable(AvsearchError):
@@ -114,39 +117,39 @@ class IndexDamaged(IndexUnusable):
 
 
 class LaterIndex(IndexUnusable):
-    """The index has the tables of a later version of avsearch."""
+    """The tables of the index are of a later version of avsearch."""
 
 
 class ForeignSpace(IndexUnusable):
-    """The vectors at hand and those of the index were made by different models."""
+    """The vectors at hand and those of the index are of different models."""
 
 
 def os_reason(error: OSError, advice: str = "") -> str:
-    """Return what the system says of an error, and what helps, without a full stop.
+    """Return the system's message and advice on it, without a full stop.
 
-    ``advice`` is what helps whatever the error is.
+    ``advice`` is added whatever the error is.
     """
     helps = [each for each in (_HELPS.get(error.errno or 0), advice) if each]
     return "; ".join(filter(None, [error.strerror or str(error), ", or ".join(helps)]))
 
 
 def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:
-    """An error with these arguments, its attributes still to be set."""
+    """Return an error with these arguments, without its attributes."""
     return kind.__new__(kind, *args)
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address such as ``https://...``, also once a path was made of it."""
+    """Return whether a text is an address such as ``https://...``, or a path made of one."""
     return _ADDRESS.search(text) is not None
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether the name of a file is UTF-8, as databases and other programs need it."""
+    """Return whether a path is UTF-8, as databases and other programs require."""
     return printable(path) == str(path)
 
 
 def printable(path: Path) -> str:
-    """A path as text that any terminal and any JSON reader takes.
+    """Return a path as text that any terminal and any JSON reader accepts.
 
     Bytes of the name that are not UTF-8 are written as ``\\xNN``.
     """

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from indexer.arguments import Value, filter_texts, require_one_of, whole_number
 from indexer.catalog import catalog as catalogs
 from indexer.catalog import migrations
 from indexer.catalog.catalog import Catalog
-from indexer.catalog.lookup import Lookup
+from indexer.catalog.reader import CatalogReader
 from indexer.errors import (
     AvsearchError,
     BadRequest,
@@ -26,45 +25,46 @@ from indexer.errors import (
     os_reason,
     printable,
 )
-from indexer.maintenance.erase import Forgettable, Receipt, proof
-from indexer.records import Counts, Forgetting, Item, Person
+from indexer.maintenance.erase import DeletionPlan, Receipt, proof
+from indexer.records import Counts, Deletion, Item, Person
+from indexer.runtime import lock
 from indexer.runtime.atomic import absolute
-from indexer.runtime.lock import NAME as NAME_OF_LOCK
 from indexer.runtime.lock import only_writer
-from indexer.search.segment import Part
-from indexer.search.vector_index import Device, Neighbours, Plan
-from indexer.search_cache import Derived
+from indexer.search.segment import Segment
+from indexer.search.vector_index import Device, Plan
+from indexer.search_cache import SearchCache
 from indexer.types import METRICS, MODALITIES, Ids, Modality, Space, Vectors
 from indexer.unicode_names import same_name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Found:
-    """Of each query its items and their scores, best first, and how they were sought."""
+class SearchResult:
+    """The items and scores of each query, best first, and the plan of the search."""
 
     hits: list[list[tuple[Item, float]]]
     plan: Plan
 
 
 class Index:
-    """Faces and voices of people, and their vectors of one space, in one folder.
+    """Faces and voices of people with their vectors of one space, in one folder.
 
-    Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`; a context manager. Any
-    number of processes may read while one writes.
+    Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`; a context manager. Any number
+    of processes may read while one writes.
 
     Any number of threads may use one object, so a server opens an index once. They search at the
-    same time, each call sees one revision, and what they write waits for what another thread
-    writes; only another process makes it raise IndexBusy. After a fork, parent and child may both
-    go on with it. Close it when no thread uses it any more.
+    same time, each call sees one revision, and writes of threads wait for each other; only another
+    process that writes raises IndexBusy. After a fork, parent and child may both use it. Close it
+    when no thread uses it any more.
 
-    While an index is open, no code of the process may open files of its catalog by any means but
-    SQLite: to close one would take SQLite's locks away, and with them what others write.
+    While an index is open, no code of the process may open the files of its catalog by other means
+    than SQLite: closing them would release SQLite's locks, and other processes could overwrite what
+    is being written.
     """
 
     def __init__(self, folder: Path, catalog: Catalog, device: Device = "cpu") -> None:
         self.folder = folder
         self.catalog = catalog
-        self._derived = Derived(folder, catalog, device)
+        self._cache = SearchCache(folder, catalog, device)
 
     @classmethod
     def create(
@@ -75,7 +75,7 @@ class Index:
         notes: Mapping[str, str] | None = None,
         device: Device = "cpu",
     ) -> Index:
-        """A new, empty index with these notes; BadRequest where there is one already."""
+        """Create an empty index with these notes; BadRequest if there is one already."""
         require_one_of("metric", space.metric, METRICS)
         folder = absolute(folder)
         _make(folder)
@@ -88,17 +88,23 @@ class Index:
     def _created(
         cls, folder: Path, space: Space, notes: Mapping[str, str] | None, device: Device
     ) -> Index:
-        """A new index where the caller, who holds the write lock, has seen none."""
+        """Create an index; the caller holds the write lock and has seen none."""
         index = cls(folder, Catalog.create(folder / catalogs.NAME, space, notes or {}), device)
-        index._derived.clear()  # one may be left of an index whose catalog was taken away
+        index._cache.clear()  # there may be one of an index whose catalog was deleted
         return index
 
     @classmethod
     def open(cls, folder: Path | str, *, device: Device = "cpu", upgrade: bool = True) -> Index:
-        """The index in a folder, for search on this device; no vector is loaded yet.
+        """Open the index in a folder; no vector is read yet.
 
-        One of an earlier version is brought to this one, or without ``upgrade`` refused. Raises
-        NoIndex where there is none, IndexDamaged where its catalog is not one.
+        Args:
+            folder: the folder of the index.
+            device: the device of searches.
+            upgrade: migrate an index of an earlier version; refuse it otherwise.
+
+        Raises:
+            NoIndex: there is none.
+            IndexDamaged: its catalog is not a catalog.
         """
         folder = absolute(folder)
         if not _exists(folder):
@@ -116,7 +122,7 @@ class Index:
         notes: Mapping[str, str] | None = None,
         device: Device = "cpu",
     ) -> Index:
-        """The index in a folder, new if there is none, with these notes written to it.
+        """Open the index in a folder, or create it, and write these notes to it.
 
         Raises ForeignSpace if it is of another space.
         """
@@ -124,7 +130,7 @@ class Index:
         if not _exists(folder):
             _make(folder)
             with only_writer(folder):
-                if not _exists(folder):  # still: another thread may have been quicker
+                if not _exists(folder):  # another thread may have been quicker
                     return cls._created(folder, space, notes, device)
         index = cls.open(folder, device=device)
         try:
@@ -138,74 +144,69 @@ class Index:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._derived.held = None
+        """Close the files."""
+        self._cache.held = None
         self.catalog.close()
 
     @property
     def space(self) -> Space:
-        """The space its vectors live in."""
+        """The space of its vectors."""
         return self.catalog.space
 
     @property
     def revision(self) -> int:
-        """The number of the newest state; it only ever grows."""
-        with self.catalog.look() as read:
+        """The number of the newest revision, which only ever grows."""
+        with self.catalog.read() as read:
             return read.revision().number
 
     def counts(self) -> Counts:
-        """Totals: people with items, faces, voices, files taken, files refused."""
-        with self.catalog.look() as read:
+        """Return the totals: people with items, faces, voices, files taken, files refused."""
+        with self.catalog.read() as read:
             return read.counts()
 
     def refused(self) -> list[tuple[Path, str]]:
-        """The files that were refused, by path, and why."""
+        """Return the files that were refused, by path, with the reasons."""
         with self.catalog.read() as read:
             return read.refused()
 
     def file_notes(self) -> list[tuple[Path, str]]:
-        """Return the notes about files that were taken, by path."""
+        """Return the notes on files that were taken, by path."""
         with self.catalog.read() as read:
             return read.file_notes()
 
     def notes(self) -> dict[str, str]:
-        """What whoever writes to the index noted of it, such as where its model lies."""
-        with self.catalog.look() as read:
+        """Return the notes on the index, such as the path of its model."""
+        with self.catalog.read() as read:
             return read.notes()
 
     def note(self, notes: Mapping[str, str]) -> None:
-        """Write notes; IndexBusy where somebody else is writing."""
+        """Write notes; IndexBusy if another process is writing."""
         if notes.items() <= self.notes().items():
             return
         with self.writing() as catalog, catalog.write("note") as write:
             write.put_notes(notes)
 
     def people(self) -> list[Person]:
-        """Everybody by key, those whose files were all refused too."""
-        with self.catalog.look() as read:
+        """Return all people by key, including those whose files were all refused."""
+        with self.catalog.read() as read:
             return list(read.people().values())
 
     def person(self, key: str) -> Person:
-        """A person by the name of their folder; BadRequest with the nearest names otherwise."""
-        with self.catalog.look() as read:
+        """Return a person by the name of their folder; BadRequest with similar names otherwise."""
+        with self.catalog.read() as read:
             return _person(read, key)
 
     def check_space(self, space: Space) -> None:
-        """Raises ForeignSpace where vectors of ``space`` cannot be compared with those here."""
+        """Raise ForeignSpace if vectors of ``space`` cannot be compared with those of the index."""
         if space != self.space:
             raise ForeignSpace(
                 f"The index in {printable(self.folder)} was made by {self.space.describe()}, and "
                 f"the model at hand is {space.describe()}; use the index's own model with "
-                f"--model, or index the gallery anew into another folder with --index."
+                f"--model, or index the gallery into another folder with --index."
             )
 
     def search(
@@ -217,88 +218,105 @@ class Index:
         where: Mapping[str, Value] | None = None,
         by: Literal["item", "person"] = "item",
         approximate: bool = False,
-    ) -> Found:
-        """The k nearest items of each of the (q, dim) float32 queries, ties by item number.
+    ) -> SearchResult:
+        """Return the k nearest items of each query, ties by item id.
 
-        ``where`` asks for people whose columns have these values, whatever their case:
-        person, name, gender, nationality, or any further column of ``people.csv``. Values are
-        compared as text, so that 1985 finds ``1985``. With ``by``
-        person only the best item of each person counts, and k people are found whenever k
-        match. ``approximate`` asks the index that was made for that, which finds most of them,
-        except under a filter that leaves few. Raises BadRequest for a query of the wrong size or
-        not finite, for k below 1, for a column that nobody has, for a value that is none of those
-        allowed, and where there is no approximate index.
+        Args:
+            vectors: (q, dim) float32 queries.
+            k: number of neighbours.
+            modality: face or voice; None means both.
+            where: only people whose columns have these values, regardless of case: person, name,
+                gender, nationality, or any further column of ``people.csv``. Values are compared
+                as text, so that 1985 finds ``1985``.
+            by: with ``person`` only the best item of each person counts, and k people are found
+                whenever k match.
+            approximate: search the approximate index, which finds most of the neighbours, except
+                under a filter that leaves few.
+
+        Raises:
+            BadRequest: a query of the wrong size or not finite, k below 1, an unknown column, a
+                value of another type, or no approximate index.
         """
         k = whole_number("The number of answers", k)
         _check_modality(modality)
         require_one_of("by", by, ("item", "person"))
         queries, texts = self._checked(vectors), filter_texts(where)
-        with self.catalog.look() as read:
-            snapshot = self._derived.snapshot(read)
+        with self.catalog.read() as read:
+            snapshot = self._cache.snapshot(read)
             k = min(k, max(len(snapshot.vectors), 1))
-            wanted = snapshot.wanted(read, modality, texts)
-            way = self._derived.nearly(read, snapshot) if approximate else snapshot.vectors
+            wanted = snapshot.row_filter(read, modality, texts)
+            index = self._cache.approximate(read, snapshot) if approximate else snapshot.vectors
             if by == "person":
-                near = snapshot.best_of_people(queries, k, wanted, way)
+                found = snapshot.best_of_people(queries, k, wanted, index)
             else:
-                near = way.nearest(queries, k, wanted)
-            return _found(near, read)
+                found = index.nearest(queries, k, wanted)
+            items = read.items(found.ids[found.ids >= 0])
+        hits = [
+            [(items[number], score) for number, score in zip(*row, strict=True) if number >= 0]
+            for row in zip(found.ids.tolist(), found.scores.tolist(), strict=True)
+        ]
+        return SearchResult(hits, found.plan)
 
     def count_people(
         self, *, modality: Modality | None = None, where: Mapping[str, Value] | None = None
     ) -> int:
-        """How many people could answer a :meth:`search` with this modality and filter."""
+        """Return the number of people that match the filter of a :meth:`search`."""
         _check_modality(modality)
         texts = filter_texts(where)
-        with self.catalog.look() as read:
-            snapshot = self._derived.snapshot(read)
-            return snapshot.people_among(snapshot.wanted(read, modality, texts))
+        with self.catalog.read() as read:
+            snapshot = self._cache.snapshot(read)
+            return snapshot.count_people(snapshot.row_filter(read, modality, texts))
 
     def recall(self, sample: int = 100, k: int = 10) -> Recall:
-        """How much of the exact answer the approximate index finds, asked with items drawn here.
+        """Measure the share of the exact answers that the approximate index finds.
 
-        Raises BadRequest where there is no approximate index, or no item.
+        Args:
+            sample: number of items drawn from the index as queries.
+            k: number of neighbours.
+
+        Raises:
+            BadRequest: there is no approximate index, or no item.
         """
-        with self.catalog.look() as read:
-            snapshot = self._derived.snapshot(read)
-            way, ids = self._derived.nearly(read, snapshot), snapshot.vectors.ids
+        with self.catalog.read() as read:
+            snapshot = self._cache.snapshot(read)
+            index, ids = self._cache.approximate(read, snapshot), snapshot.vectors.ids
             if len(ids) < 2 or min(sample, k) < 1:
                 raise BadRequest("Recall is measured with 1 item or more, of 2 or more there are.")
             drawn = np.sort(np.random.default_rng(0).permutation(ids)[:sample])
             vectors = read.vectors(drawn)
             exact = snapshot.vectors.nearest
-            return measured(exact, way.nearest, drawn, vectors, min(k, len(ids) - 1))
+            return measured(exact, index.nearest, drawn, vectors, min(k, len(ids) - 1))
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
-        """Ids (n,) and vectors (n, dim), as the model made them, of a person's items."""
+        """Return ids (n,) and vectors (n, dim) of a person's items, as the model made them."""
         _check_modality(modality)
-        with self.catalog.look() as read:
+        with self.catalog.read() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
             return ids, read.vectors(ids)
 
     def items_of(self, key: str, modality: Modality | None = None) -> tuple[list[Item], Vectors]:
-        """A person's items, and their vectors (n, dim) as the model made them."""
+        """Return a person's items and their vectors (n, dim) as the model made them."""
         _check_modality(modality)
-        with self.catalog.look() as read:
+        with self.catalog.read() as read:
             _person(read, key)
             ids = read.items_of(key, modality)
             items = read.items(ids)
             return [items[number] for number in ids.tolist()], read.vectors(ids)
 
     def bytes_on_disk(self) -> int:
-        """Return the size of all files in the folder, of those that are there meanwhile."""
+        """Return the size of all files in the folder."""
         total = 0
         for path in self.folder.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # a writer replaces files of the cache
+            with contextlib.suppress(FileNotFoundError):  # a writer may delete files of the cache
                 total += path.stat().st_size if path.is_file() else 0
         return total
 
-    def forgettable(self, key: str) -> Forgettable:
-        """What :meth:`forget` would delete; nothing is. BadRequest for somebody unknown."""
+    def forgettable(self, key: str) -> DeletionPlan:
+        """Return what :meth:`forget` would delete; BadRequest for an unknown person."""
         with self.catalog.read() as read:
             who, items = _person(read, key), len(read.items_of(key))
-            return Forgettable(
+            return DeletionPlan(
                 person=who.key,
                 items=items,
                 files=len(read.files_of(key)),
@@ -307,14 +325,14 @@ class Index:
             )
 
     def forget(self, key: str) -> Receipt:
-        """Delete a person for good, and search every byte of the folder for what is left.
+        """Delete a person permanently, and search every byte of the folder for remains.
 
         Rows, vectors, free pages, the write-ahead log, the cache and the backups of the catalog
-        go. A note of how much was forgotten, and not of whom, stays: :meth:`forgettings`. Raises
-        BadRequest for somebody unknown and IndexBusy where somebody else is writing.
+        are deleted. A record of how much was deleted stays, without the name: :meth:`deletions`.
+        Raises BadRequest for an unknown person and IndexBusy if another process is writing.
         """
         with only_writer(self.folder):
-            self._finish_forgetting()
+            self._finish_deletions()
             with self.catalog.read() as read:
                 who, ids, files = _person(read, key), read.items_of(key), read.files_of(key)
                 vectors = read.vectors(ids)
@@ -323,69 +341,65 @@ class Index:
                 write.remove_person(key)
                 number = write.put_receipt(len(vectors), len(files))
             backups = self._clear_files()
-            self._derived.bring_forward()
+            self._cache.update()
             with self.catalog.read() as read:
                 receipt = proof(
                     read, self.folder, who, vectors, files=len(files), backups=backups, spelt=spelt
                 )
-            self.catalog.prove(number, receipt.bytes_searched, clean=receipt.clean)
+            self.catalog.complete_receipt(number, receipt.bytes_searched, clean=receipt.clean)
             return receipt
 
-    def forgettings(self) -> list[Forgetting]:
-        """When somebody was forgotten and what came of it, the earliest first."""
+    def deletions(self) -> list[Deletion]:
+        """Return the records of deleted people, the earliest first."""
         with self.catalog.read() as read:
-            return read.forgettings()
+            return read.deletions()
 
     def verify(self) -> list[str]:
-        """What is wrong with the index, in sentences; empty if nothing is. Repairs nothing."""
+        """Return the faults of the index in sentences; nothing is repaired."""
         try:
             with self.catalog.read() as read:
-                return self._derived.problems(read)
-        except IndexDamaged as error:  # so damaged that it cannot be asked further
+                return self._cache.problems(read)
+        except IndexDamaged as error:  # too damaged to be read any further
             return [str(error)]
 
     def rebuild(self) -> None:
-        """Make the cache anew from the catalog."""
+        """Rebuild the cache from the catalog."""
         with only_writer(self.folder):
-            self._derived.clear()
-            self._derived.bring_forward()
+            self._cache.clear()
+            self._cache.update()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Catalog]:
-        """The catalog to write to, held by nobody else; the cache follows at the end."""
+        """Yield the catalog under the write lock, and update the cache at the end."""
         with only_writer(self.folder):
-            self._finish_forgetting()
-            self._normalise_keys()
+            self._finish_deletions()
+            with self.catalog.read() as read:
+                unnormalised = read.unnormalised_keys()
+            if unnormalised:  # an earlier version wrote them
+                with self.catalog.write("names") as write:
+                    write.normalise_keys()
             try:
                 yield self.catalog
-                self._derived.bring_forward()
+                self._cache.update()
             finally:
-                self._derived.drop_kept()
+                self._cache.discard_prewritten()
 
-    def keep(self, part: Part) -> None:
-        """Have the items of a part, which are just being written, in the cache already."""
-        self._derived.keep(part)
+    def prewrite(self, segment: Segment) -> None:
+        """Write a segment of items that are being written to the catalog to the cache."""
+        self._cache.prewrite(segment)
 
-    def _finish_forgetting(self) -> None:
-        """Clear the files of a forgetting that was stopped after the rows were deleted."""
+    def _finish_deletions(self) -> None:
+        """Clear the files of a deletion that was stopped after the rows were deleted."""
         with self.catalog.read() as read:
-            stopped = read.unfinished_forgettings()
+            stopped = read.unfinished_deletions()
         if stopped:
             self._clear_files()
         for number in stopped:
-            self.catalog.prove(number, 0, clean=None)
-
-    def _normalise_keys(self) -> None:
-        """Bring the keys of people that an earlier version left in other Unicode forms to NFC."""
-        with self.catalog.look() as read:
-            strange = read.unnormalised_keys()
-        if strange:
-            with self.catalog.write("names") as write:
-                write.normalise_keys()
+            self.catalog.complete_receipt(number, 0, clean=None)
 
     def _clear_files(self) -> int:
-        """Rid all files of what was deleted from the catalog; how many backups went."""
-        self._derived.clear()
+        """Remove deleted rows from all files, and return the number of backups deleted."""
+        self._cache.clear()
         backups = migrations.backups(self.catalog.path)
         for backup in backups:
             backup.unlink()
@@ -406,8 +420,15 @@ class Index:
         return queries
 
 
+def has_other_things(folder: Path) -> bool:
+    """Return whether a folder has files in it that are not those of an index, finished or not."""
+    if not folder.is_dir() or _exists(folder):
+        return False
+    unfinished = (lock.NAME, Path(catalogs.NAME).stem)
+    return any(not path.name.startswith(unfinished) for path in folder.iterdir())
+
+
 def _check_modality(modality: object) -> None:
-    """None is any; BadRequest for what is no modality."""
     if modality is not None:
         require_one_of("modality", modality, MODALITIES)
 
@@ -422,34 +443,19 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def has_other_things(folder: Path) -> bool:
-    """Whether a folder is in use, and not by an index, finished or not."""
-    if not folder.is_dir() or _exists(folder):
-        return False
-    unfinished = (NAME_OF_LOCK, Path(catalogs.NAME).stem)
-    return any(not path.name.startswith(unfinished) for path in folder.iterdir())
-
-
 def _exists(folder: Path) -> bool:
     return (folder / catalogs.NAME).is_file()
 
 
-def _person(read: Lookup, key: str) -> Person:
+def _person(read: CatalogReader, key: str) -> Person:
     known = read.person(key)
     if known is not None:
         return known
-    import difflib  # nobody who is known needs it
+    import difflib  # needed for unknown names alone
 
     people = [who.key for who in read.people().values()]
-    near = difflib.get_close_matches(key, people, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "a person is named as the folder is."
+    similar = difflib.get_close_matches(key, people, cutoff=0.5)
+    hint = (
+        f"did you mean {', '.join(similar)}?" if similar else "a person is named as the folder is."
+    )
     raise BadRequest(f"There is no {key!r} in this index; {hint}")
-
-
-def _found(near: Neighbours, read: Lookup) -> Found:
-    items = read.items(near.ids[near.ids >= 0])
-    hits = [
-        [(items[number], score) for number, score in zip(*row, strict=True) if number >= 0]
-        for row in zip(near.ids.tolist(), near.scores.tolist(), strict=True)
-    ]
-    return Found(hits, near.plan)

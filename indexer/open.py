@@ -1,4 +1,4 @@
-"""Where the index is: like git, in the working folder or one above it."""
+"""Find, open or create the index of a working folder, as git finds its repository."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ VARIABLE = "AVSEARCH_INDEX"
 def open_index(path: str | Path | None = None) -> Index:
     """Open the index at ``path``, or the one that :func:`find_index` finds.
 
-    Raises NoIndex where there is none and IndexDamaged where it cannot be read.
+    Raises NoIndex if there is none and IndexDamaged if it cannot be read.
     """
     return Index.open(find_index(path))
 
 
 def find_index(path: str | Path | None = None) -> Path:
-    """The folder of an existing index, as an absolute path.
+    """Return the folder of an existing index, as an absolute path.
 
-    ``path``, or else the environment's AVSEARCH_INDEX, names it or the folder it lies in;
-    without either the working folder and its parents are looked through.
+    ``path``, or else the environment variable AVSEARCH_INDEX, names it or the folder that contains
+    it. Without either, the working folder and its parents are searched.
     """
     named = path or os.environ.get(VARIABLE)
     if named:
@@ -43,9 +43,9 @@ def find_index(path: str | Path | None = None) -> Path:
 
 
 def new_index(path: str | Path | None = None) -> Path:
-    """The folder that an index is written to: an existing one, or where it would be made.
+    """Return the folder to write an index to, existing or not.
 
-    A named folder that has other things in it gets the index as a folder inside.
+    In a named folder with other files, the index is a folder of its own.
     """
     if not (path or os.environ.get(VARIABLE)):
         return Path.cwd() / FOLDER

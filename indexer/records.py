@@ -1,4 +1,4 @@
-"""What the catalog holds, as plain values: people, sources, items, refusals."""
+"""The contents of the catalog as plain values: people, sources, items, files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from indexer.types import Box, Modality, Vectors
 
 PERSON_COLUMNS = ("person", "name", "gender", "nationality")
 
+# Person, modality or None for both, start and end in seconds: a source without its file.
+SourceKey = tuple[str, Modality | None, float, float | None]
+
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
+_BASIS = "; of several people one, by "  # separates the stored settings of a file from its basis
 
 
 def gender_code(text: str) -> str:
-    """``"m"`` or ``"f"`` for the usual ways to write them; anything else stays, stripped."""
+    """Return ``"m"`` or ``"f"`` for their usual spellings, any other text stripped."""
     return _GENDERS.get(text.strip().casefold(), text.strip())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Person:
-    """Who: the ID the user knows them by, and what ``people.csv`` says of them.
+    """A person: the key the user knows them by, and their row of ``people.csv``.
 
-    ``attributes`` holds the further columns; a cell that was left empty is not in it.
+    ``attributes`` holds the further columns; empty cells are left out.
     """
 
     key: str
@@ -33,19 +37,19 @@ class Person:
 
     @classmethod
     def from_cells(cls, cells: Mapping[str, str]) -> Person:
-        """A person from named cells; ``person`` is the key, empty cells say nothing."""
-        said = {column: text for column, text in cells.items() if text}
-        gender = said.get("gender")
+        """Make a person from named cells; ``person`` is the key, empty cells are ignored."""
+        filled = {column: text for column, text in cells.items() if text}
+        gender = filled.get("gender")
         return cls(
-            key=said["person"],
-            name=said.get("name"),
+            key=filled["person"],
+            name=filled.get("name"),
             gender=None if gender is None else gender_code(gender) or None,
-            nationality=said.get("nationality"),
-            attributes={c: text for c, text in said.items() if c not in PERSON_COLUMNS},
+            nationality=filled.get("nationality"),
+            attributes={c: text for c, text in filled.items() if c not in PERSON_COLUMNS},
         )
 
     def cells(self) -> dict[str, str]:
-        """Every column that says something, by the name ``people.csv`` has for it."""
+        """Return the filled cells by the column names of ``people.csv``."""
         fixed = (self.key, self.name, self.gender, self.nationality)
         named = zip(PERSON_COLUMNS, fixed, strict=True)
         return {**self.attributes, **{column: text for column, text in named if text is not None}}
@@ -53,10 +57,10 @@ class Person:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Item:
-    """One face crop or one stretch of speech in the index, and whose it is.
+    """A face crop or a speech segment in the index, with its person.
 
-    Times are seconds from the start of the file, ``box`` pixels of the upright picture; both
-    mean what they mean in :class:`indexer.types.Media`.
+    Times are seconds from the start of the file, ``box`` is in pixels of the upright image, as in
+    :class:`indexer.types.Media`.
     """
 
     id: int
@@ -70,10 +74,10 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item on its way into the catalog; ``vector`` is (dim,) float32 and finite.
+    """An item to be written; ``vector`` is (dim,) float32 and finite.
 
-    ``seconds`` is of how much speech the vector is the mean, where that is more than its span; it
-    is not stored.
+    ``seconds`` is the length of the speech averaged in the vector, if that is more than the span
+    of the item. It is not stored.
     """
 
     person: str
@@ -87,11 +91,11 @@ class NewItem:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be taken from one file for one person.
+    """A request to take items of one person from one file.
 
-    Without a range the file is looked into and everything found is the person's. With one
-    (``start_s`` above 0 or ``end_s`` given, in seconds) exactly that stretch is taken as a voice,
-    and the faces of the frame at ``start_s``. ``modality`` None takes both.
+    Without a time range, everything found in the file belongs to the person. With one
+    (``start_s`` above 0 or ``end_s`` given, in seconds) exactly that range is taken as a voice, and
+    the faces of the frame at ``start_s``. ``modality`` None takes both.
     """
 
     path: Path
@@ -103,45 +107,40 @@ class Source:
 
     @property
     def ranged(self) -> bool:
-        """Whether a part of the file is named rather than all of it."""
+        """True if it names a time range rather than the whole file."""
         return self.start_s > 0 or self.end_s is not None
 
     @property
-    def asked(self) -> Asked:
-        """The source less its file: what a rerun compares to see that nothing changed."""
+    def key(self) -> SourceKey:
+        """The source without its file: a rerun compares it to find changes."""
         return (self.person, self.modality, self.start_s, self.end_s)
 
 
-Asked = tuple[str, Modality | None, float, float | None]
-
-_DECIDED = "; of several people one, by "  # behind the settings of a file that shows several
-
-
-def part_words(asked: Asked) -> str:
-    """What was asked of a file, for people."""
-    who, modality, start_s, end_s = asked
+def describe_source(key: SourceKey) -> str:
+    """Return a source in words for messages."""
+    who, modality, start_s, end_s = key
     until = "" if end_s is None else f" to {end_s:g} s"
     return f"{modality or 'face and voice'} of {who} from {start_s:g} s{until}"
 
 
-def renamed(before: frozenset[Asked], now: frozenset[Asked]) -> dict[str, str] | None:
-    """Who of the people of a file has become whom, where the same is asked of it otherwise.
+def map_people(before: frozenset[SourceKey], now: frozenset[SourceKey]) -> dict[str, str] | None:
+    """Map old person keys to new ones where the sources of a file are otherwise the same.
 
-    None where something else is asked, or it is not clear who is whom.
+    Returns None where anything else differs, or the mapping is ambiguous.
     """
     if before == now:
         return {who: who for who, *_ in before}
-    was, has = ({tuple(rest): who for who, *rest in asked} for asked in (before, now))
-    if was.keys() != has.keys() or not len(before) == len(now) == len(has):
+    old, new = ({tuple(rest): who for who, *rest in keys} for keys in (before, now))
+    if old.keys() != new.keys() or not len(before) == len(now) == len(new):
         return None
-    pairs = {(who, has[part]) for part, who in was.items()}
+    pairs = {(who, new[rest]) for rest, who in old.items()}
     people = dict(pairs)
     return people if len(people) == len(pairs) else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that was not taken, why, and in whose folder it lies where that is known."""
+    """A file that was not taken, with the reason and, where known, the person of its folder."""
 
     path: Path
     reason: str
@@ -151,7 +150,7 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stat:
-    """What tells without reading a file that it is the same as before: bytes and ns."""
+    """Size in bytes and modification time in ns: equal ones mean an unchanged file."""
 
     size: int
     mtime_ns: int
@@ -159,12 +158,12 @@ class Stat:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file as the catalog knows it.
+    """A file as the catalog stores it.
 
-    ``reason`` is None for a file that was taken. ``lasting`` says whether a refused file need
-    not be looked into again before it changes. ``sha256`` is empty where it was never read.
-    ``parts`` are what was asked of a file that was taken and came to nothing, with the reasons.
-    ``notes`` are sentences about what of a taken file was lost, left out or chosen between.
+    ``reason`` is None for a file that was taken. ``permanent`` says that a refused file need not
+    be read again until it changes. ``sha256`` is empty if the file was never read. ``faults`` are
+    the sources of a taken file that gave no item, with the reasons. ``notes`` are sentences on what
+    was lost, left out or chosen in a taken file.
     """
 
     path: Path
@@ -172,49 +171,49 @@ class FileRecord:
     stat: Stat
     sha256: str
     settings: str
-    asked: frozenset[Asked]
+    source_keys: frozenset[SourceKey]
     reason: str | None = None
-    lasting: bool = True
-    parts: frozenset[tuple[Asked, str]] = frozenset()
+    permanent: bool = True
+    faults: frozenset[tuple[SourceKey, str]] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property
-    def plain_settings(self) -> str:
-        """How the file was looked into, whatever was decided about the people in it."""
-        return self.settings.partition(_DECIDED)[0]
+    def base_settings(self) -> str:
+        """The settings of the extractor, without the basis."""
+        return self.settings.partition(_BASIS)[0]
 
     @property
     def basis(self) -> str | None:
-        """What the choice between the people in the file rests on; None where it shows one."""
-        _, decided, basis = self.settings.partition(_DECIDED)
-        return basis if decided else None
+        """The hash that the choice between several people rests on; None if it shows one person."""
+        _, separator, basis = self.settings.partition(_BASIS)
+        return basis if separator else None
 
-    def decided_by(self, basis: str) -> FileRecord:
-        """The record of a file that shows several people, with what the choice rests on."""
-        return dataclasses.replace(self, settings=f"{self.plain_settings}{_DECIDED}{basis}")
+    def with_basis(self, basis: str) -> FileRecord:
+        """Return the record of a file that shows several people, with the basis of the choice."""
+        return dataclasses.replace(self, settings=f"{self.base_settings}{_BASIS}{basis}")
 
     def refusals(self) -> list[tuple[Path, str]]:
-        """Its path with each reason for which it, or a part of it, was not taken."""
+        """Return its path with each reason why it, or one of its sources, was not taken."""
         if self.reason is not None:
             return [(self.path, self.reason)]
-        said = sorted(self.parts, key=lambda part: (part[0][2], str(part)))
-        return [(self.path, f"{part_words(asked)}: {reason}") for asked, reason in said]
+        faults = sorted(self.faults, key=lambda fault: (fault[0][2], str(fault)))
+        return [(self.path, f"{describe_source(key)}: {reason}") for key, reason in faults]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The same bytes as files of several people: by path, and by the people's keys."""
+    """Files with the same bytes but different people: their paths and the people's keys."""
 
     paths: tuple[Path, ...]
     people: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Forgetting:
-    """That somebody was forgotten, and nothing of who.
+class Deletion:
+    """The record of a deleted person, without their name.
 
-    ``bytes_searched`` and ``clean`` are what the search for traces came to; 0 and None where
-    the run was stopped before it.
+    ``at`` is ISO 8601, UTC. ``bytes_searched`` and ``clean`` are the result of the byte search;
+    0 and None if the run stopped before it.
     """
 
     at: str
@@ -226,7 +225,7 @@ class Forgetting:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """Totals of an index: people who have items, their faces and voices, files taken, refused."""
+    """Totals of an index: people with items, faces, voices, files taken, files refused."""
 
     people: int
     faces: int
@@ -237,9 +236,9 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Revision:
-    """One state of the catalog: its number, and when it came to be (ISO 8601, UTC).
+    """A state of the catalog: its number and when it was made (ISO 8601, UTC).
 
-    The time tells two catalogs apart that went different ways from the same backup.
+    The time distinguishes catalogs that diverged from the same backup.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""What is made of a catalog and can be made again: its vectors, ready to search."""
+"""The vector cache of an index, brought up to the catalog's revision."""
 
 from __future__ import annotations
 
@@ -7,50 +7,48 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from indexer.ann.hnsw_ivf import ApproximateFile, kind_of
 from indexer.ann.search import Nearly
-from indexer.cache.manifest import Cache
-from indexer.cache.refresh import brought_forward
+from indexer.cache.manifest import SegmentCache
+from indexer.cache.refresh import refresh
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
 from indexer.catalog.catalog import Catalog
-from indexer.catalog.lookup import Lookup
+from indexer.catalog.reader import CatalogReader
 from indexer.errors import BadRequest, printable
 from indexer.maintenance.verify import problems
 from indexer.records import Revision
 from indexer.runtime.lock import only_writer
-from indexer.search.exact_index import FaissIndex
-from indexer.search.segment import Part
+from indexer.search.exact_index import ExactIndex
+from indexer.search.segment import Segment
 from indexer.search.vector_index import Device
 from indexer.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from indexer.catalog.reader import Reader
-
 logger = logging.getLogger(__name__)
 
+_REBUILT = "The vector cache is rebuilt: %s."
+_NOT_WRITTEN = "The vector cache could not be written: %s."
 
-class Derived:
-    """The vector cache and the approximate index of an index folder, and what was read of them.
+
+class SearchCache:
+    """Everything made from the catalog for search: vector cache, approximate index, snapshot.
 
     Threads may share one. A revision that is ready is searched without a lock; one thread at a
-    time makes another ready; whoever writes has a cache object of their own, so that searches do
-    not wait for them.
+    time prepares another. A writer has a cache object of its own, so searches do not wait for it.
     """
 
     def __init__(self, folder: Path, catalog: Catalog, device: Device) -> None:
         self._folder, self._catalog, self._device = folder, catalog, device
         checked: set[str] = set()
-        self._cache = Cache(folder, catalog.space, checked)  # of whoever holds _preparing
-        self._written = Cache(folder, catalog.space, checked)  # of whoever holds the write lock
-        self._approximate = ApproximateFile(self._cache.folder, catalog.space)
+        self._read_cache = SegmentCache(folder, catalog.space, checked)  # under _preparing
+        self._write_cache = SegmentCache(folder, catalog.space, checked)  # under the write lock
+        self._approximate = ApproximateFile(self._read_cache.folder, catalog.space)
         self.held: Snapshot | None = None  # the revision searched last
-        self._ahead: list[Part] = []  # of items that are being written to the catalog
+        self._prewritten: list[Segment] = []  # of items that are being written to the catalog
         self._preparing = threading.Lock()
 
-    def snapshot(self, read: Lookup) -> Snapshot:
-        """The revision being read, ready to search; if it was not on disk it is put there."""
+    def snapshot(self, read: CatalogReader) -> Snapshot:
+        """Return the revision being read, ready to search; it is written to disk if it was not."""
         revision = read.revision()
         held = self.held
         if held is not None and held.revision == revision:
@@ -58,130 +56,113 @@ class Derived:
         with self._preparing:
             held = self.held  # another thread may have been quicker
             if held is None or held.revision != revision:
-                space, parts = self._catalog.space, self._sound_parts(read)
-                vectors = FaissIndex(space.dim, space.metric, self._device, parts)
+                space, segments = self._catalog.space, self._checked_segments(read)
+                vectors = ExactIndex(space.dim, space.metric, self._device, segments)
                 held = self.held = Snapshot(revision, vectors)
             return held
 
-    def nearly(self, read: Lookup, snapshot: Snapshot) -> FaissIndex | Nearly:
-        """What an approximate search asks: the vectors themselves where no file can be used.
+    def approximate(self, read: CatalogReader, snapshot: Snapshot) -> ExactIndex | Nearly:
+        """Return the index of an approximate search: the exact one if its file cannot be used.
 
-        Raises BadRequest where the index is not noted to have an approximate one.
+        Raises BadRequest if the notes of the index name no approximate one.
         """
         if kind_of(read.notes()) is None:
             raise BadRequest(
                 f"The index in {printable(self._folder)} has no approximate one; make it with "
                 "avsearch index --approximate hnsw, or ask the exact one."
             )
-        if snapshot.nearly is None:
+        if snapshot.approximate is None:
             with self._preparing:
-                found = self._approximate.usable(self._known_to(read))
-                snapshot.nearly = None if found is None else Nearly(snapshot.vectors, found)
-        return snapshot.nearly or snapshot.vectors
+                found = self._approximate.usable(self._is_known_to(read))
+                snapshot.approximate = None if found is None else Nearly(snapshot.vectors, found)
+        return snapshot.approximate or snapshot.vectors
 
-    def keep(self, part: Part) -> None:
-        """Put a part on disk whose items are being written to the catalog.
+    def prewrite(self, segment: Segment) -> None:
+        """Write a segment of items that are being written to the catalog.
 
-        :meth:`bring_forward` then need not read them from there. The caller holds the write lock.
+        :meth:`update` then need not read them back. The caller holds the write lock.
         """
         try:
-            self._ahead.append(self._written.keep(part))
-        except OSError as error:  # it is only a copy: the catalog has all of it
-            _warn_of_disk(error)
+            self._prewritten.append(self._write_cache.write(segment))
+        except OSError as error:  # it is only a copy of the catalog
+            logger.warning(_NOT_WRITTEN, error)
 
-    def bring_forward(self) -> None:
-        """Bring what is on disk up to date. The caller holds the write lock."""
-        with self._catalog.look() as read:
+    def discard_prewritten(self) -> None:
+        """Discard uncommitted segments: their ids are reused."""
+        self._prewritten = []
+
+    def update(self) -> None:
+        """Bring the files up to date. The caller holds the write lock."""
+        with self._catalog.read() as read:
             revision, metric = read.revision(), self._catalog.space.metric
             try:
                 try:
-                    before = [*self._parts(self._written, read), *self._ahead]
-                    parts = brought_forward(before, read, metric)
-                    stored = self._written.store(parts, revision)
+                    before = [*self._segments(self._write_cache, read), *self._prewritten]
+                    stored = self._write_cache.store(refresh(before, read, metric), revision)
                 except UnfitCacheError as error:
-                    _warn_of(error)
-                    stored = self._written.store(brought_forward([], read, metric), revision)
+                    logger.warning(_REBUILT, error)
+                    stored = self._write_cache.store(refresh([], read, metric), revision)
                 kind = kind_of(read.notes())
-                self._approximate.keep(kind, stored, revision, self._known_to(read))
-            except OSError as error:  # it is only a copy: the next reader does without
-                _warn_of_disk(error)
-
-    def drop_kept(self) -> None:
-        """Forget what :meth:`keep` was given: if it was not committed, its numbers go to others."""
-        self._ahead = []
+                self._approximate.keep(kind, stored, revision, self._is_known_to(read))
+            except OSError as error:  # it is only a copy: the next reader makes its own
+                logger.warning(_NOT_WRITTEN, error)
 
     def clear(self) -> None:
-        """Delete all of it. The caller holds the write lock."""
+        """Delete all files. The caller holds the write lock."""
         self.held = None
         self._approximate.clear()
-        self._written.clear()
+        self._write_cache.clear()
 
-    def problems(self, read: Reader) -> list[str]:
-        """What is wrong with the catalog or with what is made of it, in sentences.
-
-        Everything is read anew from the disk.
-        """
-        cache = Cache(self._folder, self._catalog.space)
-        found = problems(read, cache, self._known_to(read))
+    def problems(self, read: CatalogReader) -> list[str]:
+        """Return the faults of the catalog and its copies, in sentences; all is read from disk."""
+        cache = SegmentCache(self._folder, self._catalog.space)
+        found = problems(read, cache, self._is_known_to(read))
         return [*found, *ApproximateFile(cache.folder, self._catalog.space).problems()]
 
-    def _sound_parts(self, read: Lookup) -> list[Part]:
-        """The parts of the revision being read, their files compared with their checksums."""
-        before = self._parts(self._cache, read)
+    def _checked_segments(self, read: CatalogReader) -> list[Segment]:
+        """Return the segments of the revision being read, their checksums compared."""
+        before = self._segments(self._read_cache, read)
         try:
-            self._cache.check(before)
+            self._read_cache.check(before)
         except UnfitCacheError as error:
-            _warn_of(error)
+            logger.warning(_REBUILT, error)
             before = []
-        parts = list(brought_forward(before, read, self._catalog.space.metric))
-        if any(part.name is None for part in parts) or not self._cache.is_of(read.revision()):
-            return self._kept(parts, read.revision())
-        return parts
+        revision = read.revision()
+        segments = list(refresh(before, read, self._catalog.space.metric))
+        if all(each.name for each in segments) and self._read_cache.is_of(revision):
+            return segments
+        # Store them, unless there is a writer or nothing may be written. Only under the lock and
+        # only of the newest revision: what was deleted must not come back.
+        alone = only_writer(self._folder, wait=False)
+        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), alone:
+            with self._catalog.read() as newest:
+                is_newest = newest.revision().number == revision.number
+            if is_newest:
+                return self._read_cache.store(segments, revision)
+        return segments
 
-    def _parts(self, cache: Cache, read: Lookup) -> list[Part]:
-        """The parts on disk to start from; none where they are unfit or of another catalog."""
+    def _segments(self, cache: SegmentCache, read: CatalogReader) -> list[Segment]:
+        """Return the segments on disk; none if they are unfit or of another catalog."""
         held = self.held
-        known = held.vectors.parts if held is not None else ()
         try:
-            stamp, parts = cache.load(known)
+            manifest, segments = cache.load(held.vectors.segments if held is not None else ())
         except NoCacheError:
             return []
         except UnfitCacheError as error:
-            _warn_of(error)
+            logger.warning(_REBUILT, error)
             return []
-        if self._known_to(read)(stamp.revision):
-            return parts
-        logger.warning("The vector cache is rebuilt: it is of another catalog.")
+        if self._is_known_to(read)(manifest.revision):
+            return segments
+        logger.warning(_REBUILT, "it is of another catalog")
         return []
 
-    def _known_to(self, read: Lookup) -> Callable[[Revision], bool]:
-        """Tells whether a revision is one of this catalog, made before the one read or since."""
+    def _is_known_to(self, read: CatalogReader) -> Callable[[Revision], bool]:
+        """Return a test for revisions of this catalog, made before the one read or since."""
 
-        def known(revision: Revision) -> bool:
-            if read.knows(revision):
+        def is_known(revision: Revision) -> bool:
+            if read.has_revision(revision):
                 return True
-            with self._catalog.look() as newest:
-                return newest.knows(revision)
+            with self._catalog.read() as newest:
+                return newest.has_revision(revision)
 
-        return known
-
-    def _kept(self, parts: list[Part], revision: Revision) -> list[Part]:
-        """Store a cache made while reading, unless a writer is at work or nothing may be written.
-
-        Under the lock, and only of the newest revision: what was forgotten never comes back.
-        """
-        alone = only_writer(self._folder, wait=False)
-        with contextlib.suppress(BadRequest, OSError, UnfitCacheError), alone:
-            with self._catalog.look() as newest:
-                still_newest = newest.revision().number == revision.number
-            if still_newest:
-                return self._cache.store(parts, revision)
-        return parts
-
-
-def _warn_of(error: UnfitCacheError) -> None:
-    logger.warning("The vector cache is rebuilt: %s.", error)
-
-
-def _warn_of_disk(error: OSError) -> None:
-    logger.warning("The vector cache could not be written: %s.", error)
+        return is_known

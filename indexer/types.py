@@ -1,7 +1,6 @@
-"""The central types: media, spaces, and what an index asks of whoever reads media.
+"""The central types: media, spaces, and the protocols of extractors, embedders and re-rankers.
 
-Everything that passes between the packages is defined here, without torch, so that a program
-that only searches stays light.
+Everything that passes between the packages is defined here, without torch.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ Metric = Literal["cosine", "l2"]
 Kind = Literal["picture", "sound", "video"]
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
-OnNote = Callable[[str], None]  # receives a sentence about a file that was taken
+OnNote = Callable[[str], None]  # receives sentences on a file that was taken
 
 MODALITIES: tuple[Modality, Modality] = ("face", "voice")
 METRICS: tuple[Metric, Metric] = ("cosine", "l2")
 
 
 class Box(NamedTuple):
-    """A rectangle in an upright picture, in pixels from its top left corner."""
+    """A rectangle in an upright image, in pixels from its top left corner."""
 
     left: float
     top: float
@@ -41,16 +40,20 @@ class Box(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Media:
-    """One thing to embed: a face in a file, or a stretch of speech in one.
+    """One thing to embed: a face or a segment of speech in a file.
 
-    ``start_s`` and ``end_s`` are seconds from the start of a sound or video; ``end_s`` None
-    means to the end. For a face in a video ``start_s`` is the time of its frame. ``box`` None
-    means the whole picture. ``data`` is the decoded content where whoever found the item has
-    it in hand, so that no file is decoded twice: a face as uint8 (height, width, 3) RGB, a
-    voice as float32 (samples,) mono at 16 kHz. Without it the file is read again.
+    Attributes:
+        path: the file; given as text or path, it becomes absolute.
+        modality: face or voice.
+        start_s: start in seconds from the start of a recording; for a face in a video the time of
+            its frame.
+        end_s: end in seconds; None means the end of the file.
+        box: the face in pixels, given as any four numbers; None means the whole image.
+        data: the decoded content, if it is at hand: a face as uint8 (height, width, 3) RGB, a
+            voice as float32 (samples,) mono at 16 kHz. Without it the file is read again.
 
-    The path may be given as text, and becomes absolute; a box may be any four numbers. Raises
-    BadRequest for what is no path, modality, time or box.
+    Raises:
+        BadRequest: a path, modality, time or box is none.
     """
 
     path: Path
@@ -88,7 +91,7 @@ class Media:
 
 
 def _seconds(what: str, value: Any) -> float:
-    """A time as a float; BadRequest for what is none."""
+    """Return a time as a float; BadRequest for anything else."""
     is_number = not isinstance(value, bool) and isinstance(value, numbers.Real)
     if is_number and 0 <= value < math.inf:
         return float(value)
@@ -96,7 +99,7 @@ def _seconds(what: str, value: Any) -> float:
 
 
 def _box(value: Any) -> Box:
-    """Four numbers as a box; BadRequest for anything else."""
+    """Return four numbers as a box; BadRequest for anything else."""
     try:
         left, top, right, bottom = map(float, value)
     except (TypeError, ValueError) as error:
@@ -116,16 +119,17 @@ class Space:
     metric: Metric
 
     def describe(self) -> str:
-        """The space in a few words for a message: model, first digits of its hash, size."""
+        """Return the space in a few words for a message: model, first digits of its hash, size."""
         return f"{self.model} ({self.weights_sha256[:12]}, {self.dim}-d, {self.metric})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Embedded:
-    """What an embedder made of a list of media.
+    """The vectors of a list of media.
 
-    ``vectors`` is (n, dim) float32, one row an item, in the order asked; the rows of refused
-    items are NaN. ``refusals`` maps their positions to a reason a user understands.
+    Attributes:
+        vectors: (n, dim) float32 in the order of the media; rows of rejected items are NaN.
+        refusals: the reasons of rejected items, by position.
     """
 
     vectors: Vectors
@@ -133,18 +137,18 @@ class Embedded:
 
 
 def ignore_note(_: str) -> None:
-    """Drop a note, for callers that show none."""
+    """Ignore a note."""
 
 
 class Extractor(Protocol):
-    """Answers what is in a file."""
+    """Finds the items of files."""
 
     @property
     def settings(self) -> str:
-        """How files are looked into, in a few words; a change makes every file new."""
+        """The settings in a few words; if they change, every file is read again."""
 
     def kind(self, path: Path) -> Kind | None:
-        """What a file claims to be by its name; None where its name is not one of media."""
+        """Return the kind of a file by its name; None for other names."""
 
     def extract(
         self,
@@ -155,14 +159,22 @@ class Extractor(Protocol):
         *,
         on_note: OnNote = ignore_note,
     ) -> Iterator[Media]:
-        """Yield the items of one file, one at a time; at least one.
+        """Yield the items of one file, at least one.
 
-        ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
-        given, in seconds) is one voice, exactly so long, and the faces of the frame at
-        ``start_s``. ``on_note`` is told in a sentence each what of the file was lost, left out or
-        chosen between. May be called from several threads at once.
-        Raises RefusedFile with a reason a user understands, at the latest in place of the
-        first item.
+        Several threads may call it at once.
+
+        Args:
+            path: the file.
+            modality: face or voice; None means both.
+            start_s: start of a time range in seconds. A range (``start_s`` above 0 or ``end_s``
+                given) gives exactly one voice of its length, and the faces of the frame at
+                ``start_s``.
+            end_s: end of the range in seconds.
+            on_note: receives sentences on what was lost, left out or chosen in the file.
+
+        Raises:
+            RefusedFile: with a reason that a user understands, at the latest in place of the first
+                item.
         """
 
 
@@ -171,14 +183,14 @@ class Embedder(Protocol):
 
     @property
     def space(self) -> Space:
-        """The space its vectors live in."""
+        """The space of its vectors."""
 
     def embed(self, media: Sequence[Media]) -> Embedded:
-        """Vectors of a list of media; no vector depends on its neighbours in the list."""
+        """Return the vectors of media; no vector depends on the others in the list."""
 
 
 class Reranker(Protocol):
-    """Scores candidates against a query jointly; never indexed."""
+    """Scores pairs of a query and a candidate jointly; its scores are never indexed."""
 
     def score(self, query: Media, candidates: Sequence[Media]) -> Vectors:
-        """(k,) float32 scores, larger is nearer, free of the candidates' order and number."""
+        """Return (k,) float32 scores, larger is nearer, independent of order and number."""

@@ -1,17 +1,27 @@
-"""The examples of the docs run."""
+"""The docs are true: examples run; files, commands and modules that are named exist."""
 
 from __future__ import annotations
 
+import configparser
+import importlib.util
 import re
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 import soundfile
 
+import avsearch
+from avsearch.cli import group
 from avsearch.media import read_sound
+from tests.helpers import speech
+from tools.console import examples
+from tools.constraints import ROOT
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "avsearch" / "weights").glob("*.md")]
+CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what was
 PEOPLE = "person,name,gender\nada,Ada,f\nbob,Bob,m\n"
 
 
@@ -42,3 +52,62 @@ def test_the_examples_for_python_run(files, capsys):
     ranks = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert ranks[0] == ["1", "ada"]
     assert (files / "out" / "talk.rttm").is_file()
+
+
+def name(page: Path) -> str:
+    return page.name
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_the_files_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_the_modules_that_a_page_runs_exist(page):
+    modules = set(re.findall(r"python -m ([\w.]+)", page.read_text("utf-8"))) - {"venv", "pip"}
+    assert [each for each in sorted(modules) if importlib.util.find_spec(each) is None] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_the_commands_that_a_page_names_exist(page):
+    verbs = re.findall(r"(?:^(?:    |\$ )|`)avsearch ([a-z]+)", page.read_text("utf-8"), re.M)
+    assert [verb for verb in verbs if verb not in group.list_commands(click.Context(group))] == []
+
+
+def test_the_commands_of_the_tutorial_print_what_it_says(tmp_path):
+    speech.require_speech()
+    environment = speech.with_avsearch(tmp_path / "bin")
+    folder = (tmp_path / "work").resolve()
+    folder.mkdir()
+    _compare(DOCS / "tutorial.md", folder, environment)
+
+
+def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
+    environment = speech.with_avsearch(tmp_path / "bin")
+    folder = (tmp_path / "work").resolve()
+    spoken = (("ruth", "slt", "interview"), ("tom", "awb", "lecture"))
+    for person, voice, title in spoken:
+        (folder / "gallery" / person).mkdir(parents=True)
+        speech.say(folder / "gallery" / person / f"{title}.wav", voice, speech.TEXTS[title])
+    people = "person,name,gender\nruth,Ruth Aldred,f\ntom,Tom Carrick,m\n"
+    (folder / "gallery" / "people.csv").write_text(people)
+    speech.say(folder / "voice.wav", "slt", speech.TEXTS["reply"])
+    meeting = speech.conversation(folder / "meeting.wav", ["slt", "rms", "awb"])
+    (folder / "meeting.rttm").write_text("".join(meeting))
+    _compare(ROOT / "README.md", folder, environment)
+
+
+def _compare(page: Path, folder: Path, environment: dict[str, str]) -> None:
+    found = list(examples(page.read_text("utf-8"), folder, environment))
+    assert len(found) > 4
+    assert [each for each in found if not each.holds] == []
+
+
+def test_the_version_is_written_once():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    assert setup["metadata"]["version"] == "attr: avsearch.__version__"
+    for file in ("setup.cfg", "pyproject.toml", "CITATION.cff", "docs/conf.py"):
+        assert avsearch.__version__ not in (ROOT / file).read_text("utf-8")

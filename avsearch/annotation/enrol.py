@@ -22,7 +22,7 @@ from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.ingest.read_file import file_sha256
 from indexer.ingest.scan import file_fault
-from indexer.records import Asked, FileRecord, NewItem, Person, Stat
+from indexer.records import FileRecord, NewItem, Person, SourceKey, Stat
 from indexer.types import Embedder
 from indexer.unicode_names import cleaned
 
@@ -238,7 +238,7 @@ def _known(label: str, known: Sequence[Person]) -> str | None:
 def _write(index: Index, path: Path, items: Sequence[NewItem]) -> list[str]:
     """Write the file with its items in one transaction; a note where it was known before."""
     found = path.stat()
-    asked: frozenset[Asked] = frozenset(
+    asked: frozenset[SourceKey] = frozenset(
         (item.person, item.modality, item.start_s, item.end_s) for item in items
     )
     record = FileRecord(
@@ -262,5 +262,5 @@ def _replaced(index: Index, path: Path, was: str) -> list[str]:
         before = read.files_named([path]).get(path)
     if before is None:
         return []
-    people = ", ".join(sorted({who for who, *_ in before.asked}))
+    people = ", ".join(sorted({who for who, *_ in before.source_keys}))
     return [f"What the index had of this recording, of {people}, {was} replaced."]

@@ -17,7 +17,7 @@ from indexer.records import NewItem
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BySpeaker:
-    """Joins the windows of speech of a video by who speaks; an ``indexer.ingest.ingest.Joiner``.
+    """Joins the windows of speech of a video by speaker; an ``indexer.ingest.ingest.MergeItems``.
 
     Windows whose cosine is ``least`` may be one speaker's.
     """

@@ -12,7 +12,7 @@ from avsearch.cli.output import plain, print_json, say
 from indexer.errors import IndexDamaged
 
 if TYPE_CHECKING:
-    from indexer.maintenance.erase import Forgettable
+    from indexer.maintenance.erase import DeletionPlan
 
 
 @click.command("forget")
@@ -39,7 +39,7 @@ def command(person: str, index_path: Path | None, *, dry_run: bool, as_json: boo
         raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")
 
 
-def _show_plan(found: Forgettable, *, as_json: bool) -> None:
+def _show_plan(found: DeletionPlan, *, as_json: bool) -> None:
     """Print what would be deleted; the results of a search of the files are unknown."""
     if as_json:
         unknown: dict[str, Any] = {"bytes_searched": 0, "clean": None}

@@ -40,4 +40,4 @@ def spooled() -> Iterator[Path]:
         try:
             yield path
         except RefusedFile as refusal:
-            raise RefusedFile(STDIN, refusal.reason, lasting=refusal.lasting) from refusal
+            raise RefusedFile(STDIN, refusal.reason, permanent=refusal.permanent) from refusal

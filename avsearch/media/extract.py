@@ -213,4 +213,4 @@ def _refusal(path: Path, reason: str, notes: Iterable[str]) -> RefusedFile:
 def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:
     reasons = dict.fromkeys(refusal.reason for refusal in refusals)
     both = "; ".join(reason.removesuffix(".") for reason in reasons)
-    return RefusedFile(path, f"{both}.", lasting=all(refusal.lasting for refusal in refusals))
+    return RefusedFile(path, f"{both}.", permanent=all(refusal.permanent for refusal in refusals))

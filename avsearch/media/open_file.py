@@ -43,6 +43,6 @@ def _unreadable(path: Path, error: OSError) -> RefusedFile:
         PermissionError: "no permission to read it; ask its owner, or change its mode.",
     }
     if is_address(str(path)):
-        return RefusedFile(path, f"it {ADDRESS}", lasting=False)
+        return RefusedFile(path, f"it {ADDRESS}", permanent=False)
     reason = reasons.get(type(error), f"it cannot be read: {os_reason(error)}.")
-    return RefusedFile(path, reason, lasting=False)
+    return RefusedFile(path, reason, permanent=False)

@@ -132,7 +132,7 @@ class _Items:
 
     @classmethod
     def of(cls, index: Index) -> _Items:
-        with index.catalog.look() as read:
+        with index.catalog.read() as read:
             ids, people, faces = read.owners()
             found, vectors = read.items(ids), prepared(read.vectors(ids), index.space.metric)
         items = [found[number] for number in ids.tolist()]

@@ -82,7 +82,7 @@ class Avsearch(Engine):
 
     def _vectors(self) -> Any:
         """What the index searches in, once it has searched."""
-        return self._index._derived.held.vectors  # type: ignore[union-attr]
+        return self._index._cache.held.vectors  # type: ignore[union-attr]
 
     def _spent(
         self, query: Vectors, k: int, nationality: str | None, inside: _Stopwatch
@@ -136,7 +136,7 @@ def _files(world: World, rows: Ids, vectors: Vectors, mark: str) -> Iterator[Fil
             stat=Stat(size=30_000 + row, mtime_ns=1_700_000_000_000_000_000 + row),
             sha256=f"{row:064x}",
             settings="synthetic",
-            asked=frozenset({(key, None, 0.0, None)}),
+            source_keys=frozenset({(key, None, 0.0, None)}),
         )
         yield record, [NewItem(key, modality, 0.0, None, None, vector)]
 

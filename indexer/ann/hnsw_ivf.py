@@ -23,7 +23,7 @@ from indexer.cache.manifest import ATTEMPTS
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
 from indexer.records import Revision
 from indexer.search.faiss_scan import import_faiss
-from indexer.search.segment import Part, alive_in, vectors_at
+from indexer.search.segment import Segment, vectors_at
 from indexer.types import Ids, Metric, Space, Vectors
 
 logger = logging.getLogger(__name__)
@@ -50,34 +50,36 @@ class Approximate:
         self._index = index
 
     @classmethod
-    def of(cls, kind: Kind, metric: Metric, parts: Sequence[Part]) -> Approximate:
-        """All items of these parts that are not deleted, one at least."""
+    def of(cls, kind: Kind, metric: Metric, segments: Sequence[Segment]) -> Approximate:
+        """All items of these segments that are not deleted, one at least."""
         faiss = import_faiss()
-        count, dim = sum(part.alive for part in parts), parts[0].vectors.shape[1]
+        count, dim = sum(segment.live_count for segment in segments), segments[0].vectors.shape[1]
         cells = max(min(int(2 * np.sqrt(count)), count // PER_CELL), 1)
         recipe = f"IDMap,HNSW{LINKS}_SQ8" if kind == "hnsw" else f"IDMap,IVF{cells},SQ8"
         nearness = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
         index = faiss.index_factory(dim, recipe, nearness)
         if kind == "hnsw":
             faiss.downcast_index(index.index).hnsw.efConstruction = EF_BUILD
-        index.train(_sample(parts, max(cells * PER_CELL, 1 << 14), dim))
+        index.train(_sample(segments, max(cells * PER_CELL, 1 << 14), dim))
         made = cls(kind, index)
-        made.add(parts, np.empty(0, np.int64))
+        made.add(segments, np.empty(0, np.int64))
         return made
 
-    def grown(self, parts: Sequence[Part]) -> Approximate:
-        """A copy with the items of the parts besides; others may go on asking this one."""
+    def grown(self, segments: Sequence[Segment]) -> Approximate:
+        """A copy with the items of the segments besides; others may go on asking this one."""
         grown = Approximate(self.kind, import_faiss().clone_index(self._index))
-        grown.add(parts, self.ids)
+        grown.add(segments, self.ids)
         return grown
 
-    def add(self, parts: Sequence[Part], present: Ids) -> None:
-        """Take in the items of the parts, but those deleted and those present already."""
-        for part in parts:
-            new = ~np.isin(part.ids, present)
-            new &= True if part.gone is None else ~part.gone
+    def add(self, segments: Sequence[Segment], present: Ids) -> None:
+        """Take in the items of the segments, but those deleted and those present already."""
+        for segment in segments:
+            new = ~np.isin(segment.ids, present)
+            new &= True if segment.deleted is None else ~segment.deleted
             if new.any():
-                self._index.add_with_ids(np.ascontiguousarray(part.vectors[new]), part.ids[new])
+                self._index.add_with_ids(
+                    np.ascontiguousarray(segment.vectors[new]), segment.ids[new]
+                )
         self.__dict__.pop("ids", None)
 
     @cached_property
@@ -181,18 +183,18 @@ class ApproximateFile:
     def keep(
         self,
         kind: Kind | None,
-        parts: Sequence[Part],
+        segments: Sequence[Segment],
         revision: Revision,
         known: Callable[[Revision], bool],
     ) -> None:
-        """Bring what is stored up to date with these parts, or delete it where None is wanted.
+        """Bring what is stored up to date with these segments, or delete it where None is wanted.
 
         The caller holds the write lock.
         """
-        if kind is None or not parts:
+        if kind is None or not segments:
             self.clear()
             return
-        new = brought_up(self.usable(known), kind, self._space.metric, parts)
+        new = brought_up(self.usable(known), kind, self._space.metric, segments)
         if new is not None:
             self.store(new, revision)
 
@@ -246,28 +248,28 @@ def kind_of(notes: Mapping[str, str]) -> Kind | None:
 
 
 def brought_up(
-    before: Approximate | None, kind: Kind, metric: Metric, parts: Sequence[Part]
+    before: Approximate | None, kind: Kind, metric: Metric, segments: Sequence[Segment]
 ) -> Approximate | None:
-    """An approximate index of these parts, which have an item; None where the one before will do.
+    """An approximate index of these segments, which have an item; None where the one before does.
 
     It is added to, or made anew where it is of another kind, much of it is gone, or it has grown
     to twice its size.
     """
     if before is None or before.kind != kind:
-        return Approximate.of(kind, metric, parts)
-    alive = np.concatenate([part.ids[part.kept()] for part in parts])
-    there = int(np.count_nonzero(np.isin(alive, before.ids)))
-    if there < (1 - GONE_SHARE) * len(before.ids) or len(alive) > 2 * there:
-        return Approximate.of(kind, metric, parts)
-    if len(alive) - there <= LEFT_OUT:
+        return Approximate.of(kind, metric, segments)
+    live = np.concatenate([segment.ids[segment.live_mask] for segment in segments])
+    there = int(np.count_nonzero(np.isin(live, before.ids)))
+    if there < (1 - GONE_SHARE) * len(before.ids) or len(live) > 2 * there:
+        return Approximate.of(kind, metric, segments)
+    if len(live) - there <= LEFT_OUT:
         return None
-    return before.grown(parts)
+    return before.grown(segments)
 
 
-def _sample(parts: Sequence[Part], size: int, dim: int) -> Vectors:
-    """Vectors spread evenly over the parts."""
-    rows = np.flatnonzero(np.concatenate([alive_in(part) for part in parts]))
-    return vectors_at(parts, rows[:: max(len(rows) // size, 1)], dim)
+def _sample(segments: Sequence[Segment], size: int, dim: int) -> Vectors:
+    """Vectors spread evenly over the segments."""
+    rows = np.flatnonzero(np.concatenate([segment.live_mask for segment in segments]))
+    return vectors_at(segments, rows[:: max(len(rows) // size, 1)], dim)
 
 
 def _sum(facts: object) -> int:

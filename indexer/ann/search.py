@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from indexer.ann.hnsw_ivf import LEFT_OUT, Approximate
-from indexer.search.exact_index import FaissIndex
-from indexer.search.row_filter import Selection
+from indexer.search.exact_index import ExactIndex
+from indexer.search.row_filter import RowFilter
 from indexer.search.vector_index import Neighbours, Plan, Rows, prepared
 from indexer.types import Ids, Vectors
 
@@ -24,12 +24,12 @@ class Nearly:
     part of all items, and where too little was proposed.
     """
 
-    def __init__(self, vectors: FaissIndex, index: Approximate) -> None:
+    def __init__(self, vectors: ExactIndex, index: Approximate) -> None:
         self._vectors, self._index = vectors, index
 
-    def nearest(self, queries: Vectors, k: int, wanted: Selection | None = None) -> Neighbours:
-        """As :meth:`FaissIndex.nearest`, with most of its answers."""
-        wanted = wanted or self._vectors.selection(None)
+    def nearest(self, queries: Vectors, k: int, wanted: RowFilter | None = None) -> Neighbours:
+        """As :meth:`ExactIndex.nearest`, with most of its answers."""
+        wanted = wanted or self._vectors.row_filter(None)
         plan = self._vectors.plan(wanted)
         depth = -(-(k + SPARE) * plan.total // max(plan.matching, 1))
         far = depth > DEEPEST * len(self._index.ids)
@@ -43,7 +43,7 @@ class Nearly:
         plan = Plan(self._index.kind, plan.matching, plan.total, bytes_read)
         return self._vectors.ranked(queries, candidates, k, plan)
 
-    def _rows(self, ids: Ids, wanted: Selection) -> Rows:
+    def _rows(self, ids: Ids, wanted: RowFilter) -> Rows:
         """The rows of what was proposed and of what is unknown, as far as they count."""
         present, rows = self._by_id
         ids = np.unique(ids)
@@ -54,10 +54,10 @@ class Nearly:
     @cached_property
     def _by_id(self) -> tuple[Ids, Rows]:
         """The numbers of the items there are, ascending, and the row of each."""
-        alive = self._vectors.selection(None).rows
-        ids = self._vectors.row_ids[alive]
+        live = self._vectors.row_filter(None).rows
+        ids = self._vectors.row_ids[live]
         order = np.argsort(ids, kind="stable")
-        return ids[order], alive[order]
+        return ids[order], live[order]
 
     @cached_property
     def _unknown(self) -> Rows:

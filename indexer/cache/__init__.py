@@ -1,1 +1,1 @@
-"""The vectors on disk in the form that a search reads; it can be made again at any time."""
+"""The vector cache: segments on disk, made from the catalog."""

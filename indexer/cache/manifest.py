@@ -1,10 +1,10 @@
-"""The vectors on disk in the form a search reads: a copy that can be made again at any time.
+"""The vector cache on disk: a copy of the catalog's vectors in the form that a search reads.
 
-``stamp.json`` names the revision the copy is of and its segments: files of arrays that are
-mapped into memory and never change. An update writes one new segment, marks what was deleted,
-and gives a new stamp; small segments are joined and much deleted ones written anew. Everything
-is written under a temporary name and renamed, the stamp last; files that no stamp names are
-deleted after it.
+``stamp.json``, the manifest, names the revision of the copy and its segments, which are mapped into
+memory and never change. An update writes one new segment, marks deleted items, and replaces the
+manifest. Small segments are merged, and segments with many deleted items rewritten (compaction).
+Every file is written under a temporary name and renamed, the manifest last; files that it does not
+name are deleted after that.
 """
 
 from __future__ import annotations
@@ -16,196 +16,195 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from indexer.cache import segment_file
-from indexer.cache.segment_file import Facts, NoCacheError, UnfitCacheError
+from indexer.cache.segment_file import NoCacheError, SegmentInfo, UnfitCacheError
 from indexer.records import Revision
-from indexer.search.segment import Part, joined
+from indexer.search.segment import Segment, joined
 from indexer.types import Space
 
 FOLDER = "cache"
-STAMP = "stamp.json"
-FORMER = "vectors.faiss"  # what a cache was before it had segments
-LARGEST = 1 << 18  # rows of a segment: one is written anew in about a second
-TIMES = 4  # a segment is joined with the next while it is at most this much larger
-GONE_SHARE = 0.25  # a segment of which more is deleted is written anew
-ATTEMPTS = 5  # a writer may delete what a stamp names between reading the two
+MANIFEST = "stamp.json"
+FORMER = "vectors.faiss"  # the cache of early versions, deleted
+LARGEST = 1 << 18  # rows of a merged segment, at most: about a second to write
+TIMES = 4  # a segment is merged with the next while it is at most this much larger
+DELETED_SHARE = 0.25  # segments with a larger share of deleted items are rewritten
+ATTEMPTS = 5  # a writer may delete a segment after a reader has read the manifest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a cache is a copy of, and of which segments it is made."""
+class Manifest:
+    """The revision and the segments of a cache; the field names are the keys in the file."""
 
     revision: Revision
     space: Space
     count: int
-    segments: tuple[Facts, ...]
+    segments: tuple[SegmentInfo, ...]
 
     @classmethod
-    def from_json(cls, text: str) -> Stamp:
-        """Read back; raises UnfitCacheError for anything that is not a stamp as it was written."""
+    def from_json(cls, text: str) -> Manifest:
+        """Parse JSON text; raises UnfitCacheError for anything but an unchanged manifest."""
         try:
-            facts = json.loads(text)
-            if facts.pop("sum") != _sum(facts):
-                raise UnfitCacheError(f"{STAMP} was changed")
+            fields = json.loads(text)
+            if fields.pop("sum") != checksum(fields):
+                raise UnfitCacheError(f"{MANIFEST} was changed")
             return cls(
-                Revision(**facts["revision"]),
-                Space(**facts["space"]),
-                facts["count"],
-                tuple(Facts(**segment) for segment in facts["segments"]),
+                Revision(**fields["revision"]),
+                Space(**fields["space"]),
+                fields["count"],
+                tuple(SegmentInfo(**each) for each in fields["segments"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnfitCacheError(f"{STAMP} is damaged ({error})") from error
+            raise UnfitCacheError(f"{MANIFEST} is damaged ({error})") from error
 
     def to_json(self) -> str:
-        """As JSON text, with its own checksum."""
-        facts = dataclasses.asdict(self)
-        return json.dumps({**facts, "sum": _sum(facts)}, indent=1)
+        """Return JSON text with its own checksum."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({**fields, "sum": checksum(fields)}, indent=1)
 
 
-class Cache:
-    """The cache of one index folder; one object serves one thread at a time.
+class SegmentCache:
+    """The vector cache of one index folder; an object serves one thread at a time.
 
-    ``checked`` are the names of segments whose checksums were compared, which several may share.
+    Args:
+        index_folder: the folder of the index.
+        space: the space of its vectors.
+        checked: names of segments whose checksums were compared; objects may share the set.
     """
 
     def __init__(self, index_folder: Path, space: Space, checked: set[str] | None = None) -> None:
         self.folder = index_folder / FOLDER
         self._space = space
-        self._facts: dict[str, Facts] = {}  # of every segment seen
+        self._infos: dict[str, SegmentInfo] = {}  # of every segment seen
         self._checked = set() if checked is None else checked
 
     def is_of(self, revision: Revision) -> bool:
-        """Whether what is stored is of this revision."""
+        """Return whether the cache is of this revision."""
         try:
-            return self._stamp().revision == revision
+            return self._manifest().revision == revision
         except UnfitCacheError:
             return False
 
-    def load(self, known: Sequence[Part] = ()) -> tuple[Stamp, list[Part]]:
-        """The parts, mapped and not yet read, and what they are a copy of.
+    def load(self, known: Sequence[Segment] = ()) -> tuple[Manifest, list[Segment]]:
+        """Map the segments and return them with the manifest; no array is read.
 
-        Those that are ``known`` are not mapped again. Raises UnfitCacheError where files are
-        missing, cut short or of another space, NoCacheError where nothing is stored; what was
-        changed in place is found by :meth:`check`.
+        Segments among ``known`` are not mapped again. Raises UnfitCacheError for files that are
+        missing, cut short or of another space, NoCacheError if there is no cache. Changes in place
+        are found by :meth:`check`.
         """
         for attempt in range(ATTEMPTS):
-            stamp = self._stamp()
+            manifest = self._manifest()
             try:
-                return stamp, self._mapped(stamp, {part.name: part for part in known})
+                return manifest, self._mapped(manifest, {each.name: each for each in known})
             except UnfitCacheError:
-                if attempt == ATTEMPTS - 1 or stamp == self._stamp():
+                if attempt == ATTEMPTS - 1 or manifest == self._manifest():
                     raise
         raise AssertionError
 
-    def check(self, parts: Iterable[Part]) -> None:
-        """Compare the files of these parts with their checksums, each that was not yet.
+    def check(self, segments: Iterable[Segment]) -> None:
+        """Compare the files of segments with their checksums, each once.
 
-        Raises UnfitCacheError where one was changed.
+        Raises UnfitCacheError if one was changed.
         """
-        new = [(self._facts[part.name], part) for part in parts if part.name]
-        new = [each for each in new if each[0].name not in self._checked]
+        new = [(self._infos[each.name], each) for each in segments if each.name]
+        new = [pair for pair in new if pair[0].name not in self._checked]
         segment_file.check(new, self._space.metric)
-        self._checked.update(facts.name for facts, _ in new)
+        self._checked.update(info.name for info, _ in new)
 
-    def store(self, parts: Iterable[Part], revision: Revision) -> list[Part]:
-        """Make these parts what is stored, and give them as they are on disk.
+    def store(self, segments: Iterable[Segment], revision: Revision) -> list[Segment]:
+        """Make these segments the content of the cache, and return them as mapped from disk.
 
-        Only what is not there yet is written, each part before the next is asked for. The
-        caller holds the write lock. Raises UnfitCacheError where a segment that has to be
-        written anew was changed.
+        Writes only what is not stored yet, each segment before the next is requested. The caller
+        holds the write lock. Raises UnfitCacheError if a segment to be rewritten was changed.
         """
         self.folder.mkdir(exist_ok=True)
-        stored = [self._stored(part) for part in parts if part.alive]
-        stored = [self._stored(part) for part in self._tidied(stored)]
-        facts = tuple(self._facts[part.name] for part in stored if part.name)
-        stamp = Stamp(revision, self._space, sum(part.alive for part in stored), facts)
-        segment_file.replace(self.folder / STAMP, [stamp.to_json().encode()])
-        self._remove_all_but({name for each in facts for name in each.files()} | {STAMP})
+        stored = [self.write(each) for each in segments if each.live_count]
+        stored = [self.write(each) for each in self._compacted(stored)]
+        infos = tuple(self._infos[each.name] for each in stored if each.name)
+        count = sum(each.live_count for each in stored)
+        manifest = Manifest(revision, self._space, count, infos)
+        segment_file.replace(self.folder / MANIFEST, [manifest.to_json().encode()])
+        self._remove_all_but({name for info in infos for name in info.files()} | {MANIFEST})
         return stored
 
-    def keep(self, part: Part) -> Part:
-        """Write a part that is to be stored later, and give it as it is on disk."""
+    def write(self, segment: Segment) -> Segment:
+        """Write a segment and its tombstones if they are not on disk, and return it mapped."""
         self.folder.mkdir(exist_ok=True)
-        return self._stored(part)
+        if segment.name is None or not (self.folder / segment.name).exists():
+            info = segment_file.write_segment(self.folder, segment, self._space.metric)
+        else:
+            info = self._infos[segment.name]
+        info = segment_file.with_deleted(self.folder, info, segment.deleted)
+        self._infos[info.name] = info
+        if info.name == segment.name:
+            return segment
+        self._checked.add(info.name)
+        return segment_file.map_segment(self.folder, info, self._space)
 
     def clear(self) -> None:
-        """Delete what is stored, unfinished files too, and nothing that is not ours.
+        """Delete the cache, unfinished files included, and no other file.
 
-        The stamp goes first: what a kill leaves is then no cache, and not a damaged one.
+        The manifest goes first: after a kill there is no cache rather than a damaged one.
         """
-        (self.folder / STAMP).unlink(missing_ok=True)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
         self._remove_all_but(set())
 
-    def _stamp(self) -> Stamp:
+    def _manifest(self) -> Manifest:
         try:
-            text = (self.folder / STAMP).read_bytes().decode("utf-8", "replace")
+            text = (self.folder / MANIFEST).read_bytes().decode("utf-8", "replace")
         except FileNotFoundError as error:
-            raise NoCacheError(f"{STAMP} is not there") from error
+            raise NoCacheError(f"{MANIFEST} is not there") from error
         except OSError as error:
-            raise UnfitCacheError(f"{STAMP} cannot be read ({error.strerror})") from error
-        stamp = Stamp.from_json(text)
-        if stamp.space != self._space:
-            raise UnfitCacheError(f"it is of {stamp.space.describe()}")
-        return stamp
+            raise UnfitCacheError(f"{MANIFEST} cannot be read ({error.strerror})") from error
+        manifest = Manifest.from_json(text)
+        if manifest.space != self._space:
+            raise UnfitCacheError(f"it is of {manifest.space.describe()}")
+        return manifest
 
-    def _mapped(self, stamp: Stamp, known: Mapping[str | None, Part]) -> list[Part]:
-        parts = []
-        for facts in stamp.segments:
-            self._facts[facts.name] = facts
-            if facts.name in known:
-                gone = segment_file.read_gone(self.folder, facts)
-                parts.append(dataclasses.replace(known[facts.name], gone=gone))
+    def _mapped(self, manifest: Manifest, known: Mapping[str | None, Segment]) -> list[Segment]:
+        segments = []
+        for info in manifest.segments:
+            self._infos[info.name] = info
+            if info.name in known:
+                deleted = segment_file.read_deleted(self.folder, info)
+                segments.append(dataclasses.replace(known[info.name], deleted=deleted))
             else:
-                parts.append(segment_file.map_part(self.folder, facts, self._space))
-        if sum(part.alive for part in parts) != stamp.count:
-            raise UnfitCacheError(f"{STAMP} counts {stamp.count} items, and its segments differ")
-        return parts
+                segments.append(segment_file.map_segment(self.folder, info, self._space))
+        if sum(each.live_count for each in segments) != manifest.count:
+            raise UnfitCacheError(
+                f"{MANIFEST} counts {manifest.count} items, and its segments differ"
+            )
+        return segments
 
-    def _stored(self, part: Part) -> Part:
-        """The part with a file of its own, and with its deletions in another."""
-        if part.name is None or not (self.folder / part.name).exists():
-            facts = segment_file.write_part(self.folder, part, self._space.metric)
-        else:
-            facts = self._facts[part.name]
-        facts = self._facts[facts.name] = segment_file.with_gone(self.folder, facts, part.gone)
-        if facts.name == part.name:
-            return part
-        self._checked.add(facts.name)
-        return segment_file.map_part(self.folder, facts, self._space)
+    def _compacted(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Merge small neighbours, and rewrite segments with many deleted items, in memory."""
+        groups: list[list[Segment]] = []
+        for segment in segments:
+            groups.append([segment])
+            while len(groups) > 1 and _may_merge(groups[-2], groups[-1]):
+                groups[-2:] = [groups[-2] + groups[-1]]
+        compacted = []
+        for group in groups:
+            first = group[0]
+            if len(group) == 1 and first.live_count >= (1 - DELETED_SHARE) * len(first):
+                compacted.append(first)
+            else:
+                self.check(group)
+                compacted.append(joined(group, self._space.metric))
+        return compacted
 
-    def _tidied(self, parts: Sequence[Part]) -> list[Part]:
-        """Small neighbours joined, and what is much deleted left out; joined in memory."""
-        tidy: list[list[Part]] = []
-        for part in parts:
-            tidy.append([part])
-            while len(tidy) > 1 and _belong_together(tidy[-2], tidy[-1]):
-                tidy[-2:] = [tidy[-2] + tidy[-1]]
-        return [self._joined(group) for group in tidy]
-
-    def _joined(self, group: Sequence[Part]) -> Part:
-        part = group[0]
-        if len(group) == 1 and part.alive >= (1 - GONE_SHARE) * len(part):
-            return part
-        self.check(group)
-        return joined(group, self._space.metric)
-
-    def _remove_all_but(self, keep: set[str]) -> None:
-        for kind in (
-            segment_file.UNFINISHED,
-            segment_file.SEGMENT,
-            segment_file.GONE,
-            STAMP,
-            FORMER,
-        ):
-            for path in self.folder.glob(f"{kind}*"):
-                if path.name not in keep:
+    def _remove_all_but(self, names: set[str]) -> None:
+        prefixes = (segment_file.UNFINISHED, segment_file.SEGMENT, segment_file.DELETED)
+        for prefix in (*prefixes, MANIFEST, FORMER):
+            for path in self.folder.glob(f"{prefix}*"):
+                if path.name not in names:
                     path.unlink(missing_ok=True)
-        self._facts = {name: facts for name, facts in self._facts.items() if name in keep}
+        self._infos = {name: info for name, info in self._infos.items() if name in names}
 
 
-def _belong_together(one: Sequence[Part], other: Sequence[Part]) -> bool:
-    first, second = (sum(part.alive for part in group) for group in (one, other))
+def _may_merge(one: Sequence[Segment], other: Sequence[Segment]) -> bool:
+    first, second = (sum(each.live_count for each in group) for group in (one, other))
     return first <= TIMES * second and first + second <= LARGEST
 
 
-def _sum(facts: object) -> int:
-    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+def checksum(fields: object) -> int:
+    """Return the checksum of a JSON object."""
+    return zlib.crc32(json.dumps(fields, sort_keys=True).encode())

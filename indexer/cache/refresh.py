@@ -1,84 +1,81 @@
-"""Parts of an earlier revision brought forward to the one being read."""
+"""Segments of an earlier revision, brought to the revision being read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from indexer.catalog.lookup import LOWEST, Lookup
-from indexer.search.segment import Part
+from indexer.catalog.reader import LOW_BITS, CatalogReader
+from indexer.search.segment import Segment
 from indexer.types import Ids, Metric
 
-READ_AT_ONCE = 1 << 18  # vectors taken from the catalog at a time, which become one part
-_LOST, _NOT_IN_DOUBT = -1, -2
+READ_AT_ONCE = 1 << 18  # vectors read from the catalog at once, which become one segment
+_LOST, _UNCHANGED = -1, -2
 
 
-def brought_forward(parts: Sequence[Part], read: Lookup, metric: Metric) -> Iterator[Part]:
-    """Parts of an earlier revision made those of the one being read.
+def refresh(segments: Sequence[Segment], read: CatalogReader, metric: Metric) -> Iterator[Segment]:
+    """Yield the segments of the revision being read, made from those of an earlier one.
 
-    A number and its vector never change, so who has which numbers is all that can differ.
+    An id and its vector never change, so revisions differ only in who owns which ids: items that
+    are lost are marked as deleted, items that are new follow in segments of their own.
     """
-    changed = _changed_people(parts, read)
+    changed = _changed_people(segments, read)
     if not len(changed):
-        yield from parts
+        yield from segments
         return
-    ids, owners = read.items_of_rows(changed)
+    ids, owners = read.items_of_people(changed)
     missing = np.ones(len(ids), bool)
-    for part in parts:
-        at = _matching(part, ids, owners, changed)
-        missing[at[at >= 0]] = False
-        yield part.without(at == _LOST)
-    starts = range(0, len(missing), READ_AT_ONCE)
-    spans = (slice(start, start + READ_AT_ONCE) for start in starts)
-    yield from _made((ids[span][missing[span]] for span in spans), read, metric)
-
-
-def _made(blocks: Iterable[Ids], read: Lookup, metric: Metric) -> Iterator[Part]:
-    """A part of each block of item numbers; the next is read while one is made of the last."""
-    before: Future[Part] | None = None
-    with ThreadPoolExecutor(1, "part") as pool:
-        for block in blocks:
+    for segment in segments:
+        positions = _positions(segment, ids, owners, changed)
+        missing[positions[positions >= 0]] = False
+        yield segment.without(positions == _LOST)
+    making: Future[Segment] | None = None
+    with ThreadPoolExecutor(1, "segment") as pool:  # reads while the segment before is made
+        for start in range(0, len(missing), READ_AT_ONCE):
+            span = slice(start, start + READ_AT_ONCE)
+            block = ids[span][missing[span]]
             if len(block):
-                making = pool.submit(Part.of, *read.content(block), metric)
-                if before is not None:
-                    yield before.result()
-                before = making
-        if before is not None:
-            yield before.result()
+                started = pool.submit(Segment.of, *read.item_content(block), metric)
+                if making is not None:
+                    yield making.result()
+                making = started
+        if making is not None:
+            yield making.result()
 
 
-def _matching(part: Part, ids: Ids, owners: Ids, changed: Ids) -> Ids:
-    """Of each item of a part where it stands among ``ids``, or that it is lost or not in doubt."""
-    at = np.full(len(part), _NOT_IN_DOUBT, np.int64)
-    doubtful = np.flatnonzero(np.isin(part.people, changed))
-    if part.gone is not None:
-        doubtful = doubtful[~part.gone[doubtful]]
-    at[doubtful] = _LOST
+def _positions(segment: Segment, ids: Ids, owners: Ids, changed: Ids) -> Ids:
+    """Return the position of each item in ``ids``; _LOST or _UNCHANGED otherwise."""
+    positions = np.full(len(segment), _UNCHANGED, np.int64)
+    affected = np.flatnonzero(np.isin(segment.people, changed))
+    if segment.deleted is not None:
+        affected = affected[~segment.deleted[affected]]
+    positions[affected] = _LOST
     if len(ids):
-        place = np.minimum(np.searchsorted(ids, part.ids[doubtful]), len(ids) - 1)
-        same = (ids[place] == part.ids[doubtful]) & (owners[place] == part.people[doubtful])
-        at[doubtful[same]] = place[same]
-    return at
+        place = np.minimum(np.searchsorted(ids, segment.ids[affected]), len(ids) - 1)
+        same = (ids[place] == segment.ids[affected]) & (owners[place] == segment.people[affected])
+        positions[affected[same]] = place[same]
+    return positions
 
 
-def _changed_people(parts: Sequence[Part], read: Lookup) -> Ids:
-    """Row numbers of the people who have other items in the catalog than in the parts."""
-    people, *tallies = read.tallies()
-    held = _tallies(parts, int(people.max(initial=-1)) + 1)
-    told = np.zeros_like(held)
-    told[:, people] = tallies
-    return np.flatnonzero((held != told).any(axis=0))
+def _changed_people(segments: Sequence[Segment], read: CatalogReader) -> Ids:
+    """Return row numbers of the people who have other items in the catalog than in the segments.
 
-
-def _tallies(parts: Sequence[Part], rows: int) -> Ids:
-    """(2, people) of every person: the sum of their ids and of the squares' lowest bits."""
-    rows = max([rows, *(int(part.people.max(initial=-1)) + 1 for part in parts)])
-    held = np.zeros((2, rows), np.int64)
-    for part in parts:
-        kept = part.kept()
-        people, ids = part.people[kept], part.ids[kept]
-        for row, numbers in enumerate((ids, ids * ids & LOWEST)):
-            np.add.at(held[row], people, numbers)
-    return held
+    The items of a person are compared by checksums: the sums of their ids and of the low bits of
+    the squared ids.
+    """
+    people, *sums = read.item_checksums()
+    largest = [
+        int(people.max(initial=-1)),
+        *(int(each.people.max(initial=-1)) for each in segments),
+    ]
+    cached = np.zeros((2, max(largest) + 1), np.int64)
+    for segment in segments:
+        live = slice(None) if segment.deleted is None else ~segment.deleted
+        owners, ids = segment.people[live], segment.ids[live]
+        for row, numbers in enumerate((ids, ids * ids & LOW_BITS)):
+            np.add.at(cached[row], owners, numbers)
+    stored = np.zeros_like(cached)
+    stored[:, people] = sums
+    return np.flatnonzero((cached != stored).any(axis=0))

@@ -1,1 +1,1 @@
-"""The catalog: one SQLite file that holds everything an index knows."""
+"""The catalog: one SQLite file with everything an index knows."""

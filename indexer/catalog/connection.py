@@ -1,4 +1,4 @@
-"""One SQLite file, opened: connections of its driver, their locks, and its errors in words."""
+"""SQLite connections and their locks, read-only folders, and SQLite errors as sentences."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 
 from indexer.errors import AvsearchError, BadRequest, IndexBusy, IndexDamaged, printable
 
-WAIT_S = 30  # how long to wait for another connection to let go of the file
+WAIT_S = 30  # timeout for another connection to release the file
 ADVICE = "restore it from a copy, or move its folder away and run avsearch index again"
 
-_FILES = ("", "-wal", "-shm", "-journal")  # what SQLite adds to a database's name for its files
+_FILES = ("", "-wal", "-shm", "-journal")  # suffixes of the files of a database
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON")
-_opened: set[Path] = set()  # the databases that this process has connected to
-_abandoned: list[object] = []  # what a fork inherited; SQLite forbids even to close it
+_opened: set[Path] = set()  # databases this process has connected to
+# Connections inherited by a fork, held for the life of the process: SQLite forbids to close them.
+_abandoned: list[object] = []
 
 
 class Connections:
-    """Connections to read a database with, kept to be used again; threads may share one object."""
+    """A pool of connections for reading one database; threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,41 +33,42 @@ class Connections:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: whatever is written meanwhile, what is read is of one moment."""
-        connection = self._taken()
+        """Yield a connection with an open transaction, which later writes do not change."""
+        if self._process != os.getpid():
+            abandon(self._spare)
+            self._spare, self._process = [], os.getpid()
+        try:  # an emptiness check first would race with other threads
+            connection = self._spare.pop()
+        except IndexError:
+            connection = connect(self._path)
         try:
             connection.execute("BEGIN")
             yield connection
         finally:
             connection.rollback()
-            # What was read without locks may be of the past: such a connection is not used twice.
+            # A connection that reads without locks may show an old state, so it is not reused.
             if writable(self._path) and not self._closed:
                 self._spare.append(connection)
             else:
                 connection.close()
 
     def close(self) -> None:
-        """Let go of the file, as soon as nobody reads any more."""
+        """Close the spare connections; those in use close when their reader ends."""
         self._closed = True
         while self._spare and self._process == os.getpid():
             self._spare.pop().close()
 
-    def _taken(self) -> sqlite3.Connection:
-        if self._process != os.getpid():
-            abandon(self._spare)
-            self._spare, self._process = [], os.getpid()
-        try:  # not asked first whether there is one: another thread may take it meanwhile
-            return self._spare.pop()
-        except IndexError:
-            return connect(self._path)
-
 
 def connect(path: Path, *, new: bool = False) -> sqlite3.Connection:
-    """A connection that begins no transaction by itself; ``new`` makes a file that is missing.
+    """Open a connection that begins no transaction by itself.
 
-    Where the folder may not be written to and nobody writes, the file is read without locks.
-    From now on no code of this process may open and close the file by other means: that takes
-    away every lock that SQLite holds on it here, and others then overwrite what is written.
+    In a read-only folder without a writer, the file is read without locks. From now on no code of
+    this process may open and close the file by other means: that would release every lock that
+    SQLite holds on it here, and other processes would overwrite what is being written.
+
+    Args:
+        path: the file of the database.
+        new: create the file if it is missing.
     """
     _opened.add(path)
     mode = "rwc" if new else "ro&immutable=1" if _lockless(path) else "rw"
@@ -80,38 +82,42 @@ def connect(path: Path, *, new: bool = False) -> sqlite3.Connection:
 
 
 def writable(path: Path) -> bool:
-    """Whether the folder of a database takes the files that SQLite keeps beside it."""
+    """Return whether SQLite may create its files in the folder of a database."""
     return os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def remove(path: Path) -> None:
-    """Delete a database with its logs: SQLite would play one left behind into a new file."""
+    """Delete a database with its logs, which SQLite would otherwise replay into a new file."""
     for suffix in _FILES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def abandon(inherited: object) -> None:
-    """Keep connections that a fork inherited out of use for as long as its process lives."""
+    """Hold connections inherited by a fork for the life of the process, unused and unclosed."""
     _abandoned.append(inherited)
 
 
 def is_open_here(path: Path) -> bool:
-    """Whether a path leads to a database that this process uses, or to a file beside one."""
-    files = (each.with_name(each.name + suffix) for each in _opened.copy() for suffix in _FILES)
-    return any(_is_same(path, file) for file in files)
+    """Return whether a path is a file of a database that this process has connected to."""
+    for database in _opened.copy():
+        for suffix in _FILES:
+            with contextlib.suppress(OSError):
+                if path.samefile(database.with_name(database.name + suffix)):
+                    return True
+    return False
 
 
 def check_length(driver: sqlite3.Connection, path: Path) -> None:
-    """Raises IndexDamaged for a file that ends within a page, which SQLite takes for zeros."""
+    """Raise IndexDamaged for a file that ends within a page, which SQLite reads as zeros."""
     (page,) = driver.execute("PRAGMA page_size").fetchone()
-    # The log may hold the page that a full disk did not take, or that is written just now.
+    # The log may hold a page that a full disk did not take or that is just being written.
     if not _has_log(path) and path.stat().st_size % page and not _has_log(path):
         raise IndexDamaged(f"{printable(path)} is cut short; {ADVICE}.")
 
 
 @contextlib.contextmanager
-def undisturbed(path: Path) -> Iterator[None]:
-    """See to it that a database read without locks stays as it is; IndexBusy if it did not."""
+def require_unchanged(path: Path) -> Iterator[None]:
+    """Raise IndexBusy at the end if a database that is read without locks was written to."""
     if not _lockless(path):
         yield
         return
@@ -124,19 +130,19 @@ def undisturbed(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_words(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises for reasons a user can cause into sentences."""
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite errors that a user can cause into errors with a sentence."""
     try:
         yield
     except sqlite3.Error as error:
-        said = _sentence(path, error)
-        if said is None:
+        translated = _translated(path, error)
+        if translated is None:
             raise
-        raise said from error
+        raise translated from error
 
 
 def _lockless(path: Path) -> bool:
-    """Whether SQLite finds no place for the locks of a reader, and no writer who made one."""
+    """Return whether a reader can hold no lock: a read-only folder without a writer."""
     return not writable(path) and not _log(path).exists()
 
 
@@ -144,13 +150,6 @@ def _has_log(path: Path) -> bool:
     try:
         return _log(path).stat().st_size > 0
     except FileNotFoundError:
-        return False
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
         return False
 
 
@@ -163,13 +162,13 @@ def _state(path: Path) -> tuple[object, ...]:
     return (found.st_ino, found.st_size, found.st_mtime_ns, _lockless(path))
 
 
-_LITTLE = 1 << 20  # bytes left on a disk on which a file may not have found room
+_LITTLE = 1 << 20  # free bytes below which the disk counts as full
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
-def _closed_to_us(path: Path) -> str:
-    """The permissions that stand in the way, as they are; empty where none does."""
+def _denied(path: Path) -> str:
+    """Return which permission is missing, empty if none is."""
     if path.exists() and not os.access(path, os.R_OK):
         return "; its permissions do not let it be read"
     if path.exists() and not os.access(path, os.W_OK):
@@ -177,24 +176,24 @@ def _closed_to_us(path: Path) -> str:
     return "" if writable(path) else "; its folder may not be written to"
 
 
-def _sentence(path: Path, error: sqlite3.Error) -> AvsearchError | None:
+def _translated(path: Path, error: sqlite3.Error) -> AvsearchError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
     if code in _DAMAGED:
         return IndexDamaged(f"{printable(path)} is damaged or not a database ({error}); {ADVICE}.")
     if code in _UNREADABLE and _log(path).exists() and not writable(path):
         return BadRequest(
-            f"{printable(path)} has a log of changes that only somebody who may write there can "
-            "take in; have them run avsearch info on it once."
+            f"{printable(path)} has a log of changes that only a user who may write there can "
+            "apply; have them run avsearch info on it once."
         )
     if code in _UNREADABLE:
-        return BadRequest(f"{printable(path)} cannot be opened ({error}){_closed_to_us(path)}.")
+        return BadRequest(f"{printable(path)} cannot be opened ({error}){_denied(path)}.")
     if code == sqlite3.SQLITE_FULL:
         return BadRequest(f"{printable(path)}: the disk is full; make room and run again.")
     if code == sqlite3.SQLITE_IOERR:
-        said = f"could not be read or written ({error}, {error.sqlite_errorname})"
+        problem = f"could not be read or written ({error}, {error.sqlite_errorname})"
         left = shutil.disk_usage(path.parent).free
         room = f"its disk has {left:,} bytes left, make room and " if left < _LITTLE else ""
-        return BadRequest(f"{printable(path)} {said}; {room}run again.")
+        return BadRequest(f"{printable(path)} {problem}; {room}run again.")
     if code == sqlite3.SQLITE_BUSY:
         return IndexBusy(f"{printable(path)} is being written to by another process; try again.")
     return None

@@ -1,4 +1,4 @@
-"""SQLAlchemy over the SQLite file of a catalog, for all that a search does not ask."""
+"""SQLAlchemy over the SQLite file of a catalog, for everything that writes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from indexer.catalog.connection import connect, writable
 
 
 def engine_of(path: Path, *, new: bool = False) -> Engine:
-    """Connections to a database, as :func:`indexer.catalog.connection.connect` makes them.
+    """Return an engine whose connections are those of :func:`indexer.catalog.connection.connect`.
 
     They raise sqlite3.Error, as the driver does.
     """
-    # What was read without locks may be of the past: such a connection is not used twice.
-    kept = {"poolclass": QueuePool, "max_overflow": -1}  # however many threads ask at once
+    # A connection that reads without locks may show an old state, so it is not used twice.
+    pooled = {"poolclass": QueuePool, "max_overflow": -1}  # for any number of threads
     engine = create_engine(
         "sqlite://",
         creator=functools.partial(connect, path, new=new),
         json_serializer=lambda value: json.dumps(value, ensure_ascii=False),
-        **(kept if writable(path) else {"poolclass": NullPool}),
+        **(pooled if writable(path) else {"poolclass": NullPool}),
     )
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _raise_as_it_is)
+    event.listen(engine, "handle_error", _raise_original)
     return engine
 
 
@@ -37,6 +37,6 @@ def _begin(connection: Connection) -> None:
     raw.execute("BEGIN")
 
 
-def _raise_as_it_is(context: ExceptionContext) -> None:
-    """Have what went wrong told by one kind of error, whoever asked."""
+def _raise_original(context: ExceptionContext) -> None:
+    """Raise the driver's own error, so that callers meet one kind of error."""
     raise context.original_exception

@@ -1,6 +1,6 @@
-"""The tables of the catalog as of :data:`indexer.catalog.version.VERSION`.
+"""Tables of the catalog, version :data:`indexer.catalog.version.VERSION`.
 
-``migrations`` leads there from earlier ones.
+:mod:`indexer.catalog.migrations` brings earlier versions to it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sqlalchemy import (
     text,
 )
 
-from indexer.catalog.version import VERSIONED
+from indexer.catalog.version import VERSION_TABLE
 
 metadata = MetaData()
 
-# The version of the tables, kept by Alembic under the names it chose. Catalogs of version 1 have
-# no such table: they have the row "version" of meta, which programs of that time go by.
+# Alembic chose these names. Catalogs of version 1 have the row "version" of meta instead, which
+# programs of that version check.
 version = Table(
-    VERSIONED,
+    VERSION_TABLE,
     metadata,
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
@@ -69,10 +69,10 @@ file = Table(
     Column("status", String, CheckConstraint("status IN ('ok', 'refused')"), nullable=False),
     Column("reason", String),
     Column("lasting", Boolean, nullable=False),
-    Column("notes", String),  # a sentence a line
-    # The same bytes under another name: a file that was moved, or one of two people.
+    Column("notes", String),  # one sentence a line
+    # Finds the same bytes under another name: moved files and duplicates.
     Index("ix_file_bytes", "size", "sha256"),
-    Index("ix_file_refused", "id", sqlite_where=text("status = 'refused'")),  # few, as a rule
+    Index("ix_file_refused", "id", sqlite_where=text("status = 'refused'")),
 )
 
 
@@ -81,7 +81,7 @@ def _owned_by(parent: Table, *, index: bool = True, **options: Any) -> Column[in
     return Column(f"{parent.name}_id", Integer, reference, nullable=False, index=index)
 
 
-# What was asked of a file: a recording may hold several people, each in their own ranges.
+# Requests on a file: a recording may hold several people, each with their own time ranges.
 source = Table(
     "source",
     metadata,
@@ -91,7 +91,7 @@ source = Table(
     Column("modality", String),
     Column("start_s", Float, nullable=False),
     Column("end_s", Float),
-    Column("reason", String),  # why nothing came of it, where other sources of the file were taken
+    Column("reason", String),  # why it gave no item, where other sources of the file did
     Index("ix_source_refused", "file_id", sqlite_where=text("reason IS NOT NULL")),
 )
 
@@ -106,9 +106,9 @@ item = Table(
     Column("end_s", Float),
     Column("box", JSON(none_as_null=True)),
     Column("vector", LargeBinary, nullable=False),  # dim float32, little endian
-    # Whose items are which is told from this alone; the rows hold the vectors.
+    # Owners are read from this index alone; the rows are large because they hold the vectors.
     Index("ix_item_owner", "person_id", "modality"),
-    sqlite_autoincrement=True,  # a number once given is never given again
+    sqlite_autoincrement=True,  # ids are never reused
 )
 
 revision = Table(
@@ -120,8 +120,8 @@ revision = Table(
     sqlite_autoincrement=True,
 )
 
-# What was forgotten, of whom it does not say. A row without bytes_searched is of a forgetting that
-# was stopped between the deletion and its proof; one without clean was never proved.
+# Deletions of people, without their names. bytes_searched is NULL while a deletion is unfinished;
+# clean is NULL if the bytes were never searched.
 receipt = Table(
     "receipt",
     metadata,

@@ -1,19 +1,25 @@
-"""Changes to the catalog: everything one transaction may do."""
+"""Every change of the catalog; one transaction makes one revision."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime
 import itertools
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    Connection,
     Delete,
+    Select,
     Table,
     bindparam,
     case,
+    column,
     delete,
     exists,
     func,
@@ -22,31 +28,64 @@ from sqlalchemy import (
     update,
 )
 
-from indexer.catalog.lookup import NOTE
-from indexer.catalog.reader import Reader, listed
-from indexer.catalog.schema import file, item, meta, person, receipt, revision, source
+from indexer.catalog.engine import engine_of
+from indexer.catalog.reader import NOTE, CatalogReader
+from indexer.catalog.schema import (
+    file,
+    item,
+    meta,
+    metadata,
+    person,
+    receipt,
+    revision,
+    source,
+    version,
+)
+from indexer.catalog.version import VERSION
 from indexer.errors import printable
-from indexer.records import Asked, FileRecord, NewItem, Person, Stat
+from indexer.records import FileRecord, NewItem, Person, SourceKey, Stat
+from indexer.types import Space
 from indexer.unicode_names import normalised
 
 _INDEXES = [index for table in (file, source, item) for index in sorted(table.indexes, key=str)]
-ROWS = 100  # rows of one statement: SQLite's cost of a statement no longer shows
+ROWS = 100  # rows of one bulk statement; more save no more time
 
 
-class Writer(Reader):
-    """A transaction that makes the next revision: ``Catalog.write``."""
+def create_catalog(path: Path, space: Space, notes: Mapping[str, str]) -> None:
+    """Create a catalog without items, of revision 1, at a path where no file is."""
+    facts = {"version": VERSION, "space": json.dumps(dataclasses.asdict(space))}
+    engine = engine_of(path, new=True)
+    with contextlib.closing(engine.raw_connection()) as raw:
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        rows = [{"key": key, "value": value} for key, value in facts.items()]
+        connection.execute(insert(meta), rows)
+        connection.execute(insert(version).values(version_num=VERSION))
+        writer = CatalogWriter(connection, path, space)
+        writer.put_notes(notes)
+        writer.bump_revision("create")
+    engine.dispose()
 
-    _deleted = False
+
+class CatalogWriter(CatalogReader):
+    """A transaction that makes the next revision; it also reads what it has written."""
+
+    def __init__(self, connection: Connection, path: Path, space: Space) -> None:
+        driver: Any = connection.connection.driver_connection
+        super().__init__(driver, path, space)
+        self._connection = connection
+        self._deleted = False
 
     def put_files(
         self, files: Sequence[tuple[FileRecord, Sequence[NewItem]]], people: Mapping[str, Person]
     ) -> None:
-        """Write files, each with its items, in place of what was known of them.
+        """Write files with their items; records of the same paths are replaced.
 
-        ``people`` says who they are; somebody not in it is known by the key alone.
+        ``people`` gives the metadata of people by key; for others only the key is stored.
         """
         self.remove_files([record.path for record, _ in files])
-        keys = {asked[0] for record, _ in files for asked in record.asked}
+        keys = {key[0] for record, _ in files for key in record.source_keys}
         owners = self._person_rows(keys, people)
         first = self.next_number(file)
         numbered = [(number, *each) for number, each in enumerate(files, first)]
@@ -54,10 +93,10 @@ class Writer(Reader):
         self._insert(
             source,
             [
-                _source_values(number, owners[asked[0]], asked, reasons.get(asked))
+                _source_values(number, owners[key[0]], key, reasons.get(key))
                 for number, record, _ in numbered
-                for reasons in (dict(record.parts),)
-                for asked in sorted(record.asked, key=str)
+                for reasons in (dict(record.faults),)
+                for key in sorted(record.source_keys, key=str)
             ],
         )
         self._insert(
@@ -73,178 +112,173 @@ class Writer(Reader):
         self,
         before: FileRecord,
         now: FileRecord,
-        whom: Mapping[str, str],
+        new_keys: Mapping[str, str],
         people: Mapping[str, Person],
     ) -> None:
-        """Give a file another place, and its items with their numbers to other people.
+        """Move a file to another path and its items, which keep their ids, to other people.
 
-        ``whom`` says for the people of the file before who they are now. What was known of a
-        file at the new place is deleted.
+        ``new_keys`` maps the person keys of the file to the new ones. A record of the new path is
+        deleted.
         """
         self.remove_files([now.path])
-        owners = self._person_rows([*whom, *whom.values()], people)
-        rows = {owners[old]: owners[new] for old, new in whom.items() if old != new}
+        owners = self._person_rows([*new_keys, *new_keys.values()], people)
+        rows = {owners[old]: owners[new] for old, new in new_keys.items() if old != new}
         moved = file.c.path == printable(before.path)
-        theirs = select(file.c.id).where(moved).scalar_subquery()
+        moved_id = select(file.c.id).where(moved).scalar_subquery()
         for table in (item, source) if rows else ():
-            others = case(rows, value=table.c.person_id, else_=table.c.person_id)
-            changed = update(table).where(table.c.file_id == theirs)
-            self._connection.execute(changed.values(person_id=others))
+            owner = case(rows, value=table.c.person_id, else_=table.c.person_id)
+            changed = update(table).where(table.c.file_id == moved_id)
+            self._connection.execute(changed.values(person_id=owner))
         place = {"path": printable(now.path), "gallery": str(now.gallery)}
         stat = {"size": now.stat.size, "mtime_ns": now.stat.mtime_ns}
         self._connection.execute(update(file).where(moved).values(**place, **stat))
         self._deleted |= bool(rows)
 
     def put_receipt(self, items: int, files: int) -> int:
-        """Note that somebody was forgotten, not who; the number of the note."""
+        """Record that a person was deleted, not who; return the number of the receipt."""
         values = {"at": _now(), "items": items, "files": files}
-        noted = insert(receipt).values(**values).returning(receipt.c.id)
-        return int(self._connection.execute(noted).scalar_one())
+        statement = insert(receipt).values(**values).returning(receipt.c.id)
+        return int(self._connection.execute(statement).scalar_one())
 
-    def prove(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
-        """Complete such a note with what a search for traces came to, None if there was none."""
-        noted = update(receipt).where(receipt.c.id == number)
-        self._connection.execute(noted.values(bytes_searched=bytes_searched, clean=clean))
+    def complete_receipt(self, number: int, bytes_searched: int, *, clean: bool | None) -> None:
+        """Add the result of the byte search to a receipt; ``clean`` None means there was none."""
+        statement = update(receipt).where(receipt.c.id == number)
+        self._connection.execute(statement.values(bytes_searched=bytes_searched, clean=clean))
 
     def put_rows(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert many rows as SQLite has them, past SQLAlchemy; the caller vouches for them.
+        """Insert many rows with the values SQLite stores; the caller has checked them.
 
-        A statement writes many: the number sequence of a table is then kept once for all.
+        A statement inserts many, so that SQLite updates the id sequence once for all.
         """
+        names, row = ", ".join(columns), f"({', '.join('?' * len(columns))})"
         whole = len(rows) - len(rows) % ROWS
         for count, some in ((ROWS, rows[:whole]), (1, rows[whole:])):
             if some:
-                parts = (some[at : at + count] for at in range(0, len(some), count))
-                values = [tuple(itertools.chain.from_iterable(part)) for part in parts]
-                self._connection.exec_driver_sql(_insertion(table, columns, count), values)
+                groups = (some[at : at + count] for at in range(0, len(some), count))
+                values = [tuple(itertools.chain.from_iterable(group)) for group in groups]
+                statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * count)}"
+                self._connection.exec_driver_sql(statement, values)
 
     def put_notes(self, notes: Mapping[str, str]) -> None:
-        """Write notes of the index by their keys."""
+        """Write notes on the index, by key."""
         for key, value in notes.items():
             self._connection.execute(delete(meta).where(meta.c.key == NOTE + key))
             self._connection.execute(insert(meta).values(key=NOTE + key, value=value))
 
     def put_stat(self, path: Path, stat: Stat) -> None:
-        """Note that a file of this size and time has the bytes known already."""
+        """Update the size and time of a file whose bytes did not change."""
         changed = update(file).where(file.c.path == printable(path))
         self._connection.execute(changed.values(size=stat.size, mtime_ns=stat.mtime_ns))
 
-    def put_person(self, who: Person) -> None:
-        """Write what is known of a person who is in the catalog."""
-        changed = update(person).where(person.c.key == who.key)
-        self._connection.execute(changed.values(**_person_values(who)))
-
     def put_people(self, people: Collection[Person]) -> None:
-        """Write what is known of people; somebody who is not in the catalog is passed over."""
+        """Update the metadata of people; those not in the catalog are ignored."""
         changed = update(person).where(person.c.key == bindparam("known_as"))
         if people:
             values = [{"known_as": who.key, **_person_values(who)} for who in people]
             self._connection.execute(changed, values)
 
     def number_people(self, keys: Collection[str]) -> dict[str, int]:
-        """Row numbers of people by key; who is not in the catalog yet is added, by the key."""
+        """Return row numbers of people by key; new people are added by their key alone."""
         return self._person_rows(keys, {})
 
     def file_numbers(self, paths: Collection[str]) -> dict[str, int]:
-        """Row numbers of the files that are in the catalog, by path."""
-        wanted = select(file.c.path, file.c.id).where(file.c.path.in_(listed(list(paths))))
+        """Return row numbers by path of the files that are in the catalog."""
+        wanted = select(file.c.path, file.c.id).where(file.c.path.in_(_listed(paths)))
         return {row.path: row.id for row in self._connection.execute(wanted)}
 
     def next_number(self, table: Table) -> int:
-        """The number after those of a table's rows."""
+        """Return the row number after the last of a table."""
         newest = self._connection.execute(select(func.max(table.c.id))).scalar_one()
         return (newest or 0) + 1
 
     def next_item(self) -> int:
-        """The number that the next item gets; one once given is never given again."""
-        given = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?"
-        newest = self._connection.exec_driver_sql(given, (item.name,)).scalar_one()
+        """Return the id of the next item; ids are never reused."""
+        (newest,) = self._firsts("SELECT max(seq) FROM sqlite_sequence WHERE name = ?", item.name)
         return (newest or 0) + 1
 
     def hold_pages(self, size: int) -> None:
-        """Keep this many bytes of pages in memory: many rows change the same pages again."""
+        """Cache this many bytes of pages: bulk inserts change the same pages again and again."""
         self._connection.exec_driver_sql(f"PRAGMA cache_size = -{size // 1024}")
 
-    def holds_files(self) -> bool:
-        """Whether there is any file."""
-        return self._connection.execute(select(file.c.id).limit(1)).first() is not None
+    def has_files(self) -> bool:
+        """Return whether there is any file."""
+        return bool(self._rows("SELECT 1 FROM file LIMIT 1"))
 
     def drop_indexes(self) -> None:
-        """Do without the indexes of files, sources and items until they are created anew.
+        """Drop the indexes of files, sources and items until :meth:`create_indexes`.
 
-        Many rows are sooner sorted at the end than put in their places one by one.
+        To sort many rows at the end is faster than to insert them one by one.
         """
         for index in _INDEXES:
             index.drop(self._connection)
 
     def create_indexes(self) -> None:
-        """Create what :meth:`drop_indexes` dropped."""
+        """Create the indexes that :meth:`drop_indexes` dropped."""
         for index in _INDEXES:
             index.create(self._connection)
 
     def remove_numbered(self, numbers: Sequence[int]) -> None:
         """Delete files with their items, by row number."""
         if numbers:
-            self._delete(delete(file).where(file.c.id.in_(listed(numbers))))
+            self._delete(delete(file).where(file.c.id.in_(_listed(numbers))))
 
     def remove_files(self, paths: Collection[Path]) -> None:
         """Delete files with their items."""
-        named = listed([printable(path) for path in paths])
-        self._delete(delete(file).where(file.c.path.in_(named)))
+        names = _listed([printable(path) for path in paths])
+        self._delete(delete(file).where(file.c.path.in_(names)))
 
     def remove_person(self, key: str) -> None:
-        """Delete a person, their items, and every file that is nobody else's."""
+        """Delete a person, their items, and every file without sources of other people."""
         numbers = list(self._known_rows(self.keys_of(key)).values())
-        theirs = select(source.c.file_id).where(source.c.person_id.in_(numbers))
+        own = select(source.c.file_id).where(source.c.person_id.in_(numbers))
         shared = select(source.c.file_id).where(source.c.person_id.not_in(numbers))
-        alone = file.c.id.in_(theirs) & file.c.id.not_in(shared)
-        self._delete(delete(file).where(alone))
+        self._delete(delete(file).where(file.c.id.in_(own) & file.c.id.not_in(shared)))
         for table in (item, source):
             self._delete(delete(table).where(table.c.person_id.in_(numbers)))
         self._delete(delete(person).where(person.c.id.in_(numbers)))
 
     def normalise_keys(self) -> None:
-        """Give people of an earlier version their keys in NFC; those of one name become one."""
+        """Bring keys of an earlier version to NFC, and merge people whose keys become equal."""
         people = {who.key: (number, who) for number, who in self.people().items()}
         for key in self.unnormalised_keys():
             (number, who), composed = people[key], normalised(key)
-            kept, known = people.get(composed, (number, Person(composed)))
+            target, known = people.get(composed, (number, Person(composed)))
             merged = Person.from_cells({**who.cells(), **known.cells()})
-            people[composed] = kept, merged
-            if kept == number:
+            people[composed] = target, merged
+            if target == number:
                 renamed = update(person).where(person.c.id == number)
                 self._connection.execute(renamed.values(key=composed))
                 continue
             for table in (item, source):
-                theirs = update(table).where(table.c.person_id == number)
-                self._connection.execute(theirs.values(person_id=kept))
-            self.put_person(merged)
+                owned = update(table).where(table.c.person_id == number)
+                self._connection.execute(owned.values(person_id=target))
+            self.put_people([merged])
             self._delete(delete(person).where(person.c.id == number))
 
     def drop_people_without_files(self) -> None:
-        """Delete the people of whom no file is left; nothing to do where nothing was deleted."""
+        """Delete people without sources, if anything was deleted in this transaction."""
         if self._deleted:
-            theirs = select(source.c.id).where(source.c.person_id == person.c.id)
-            self._delete(delete(person).where(~exists(theirs)))
+            sources = select(source.c.id).where(source.c.person_id == person.c.id)
+            self._delete(delete(person).where(~exists(sources)))
 
     def bump_revision(self, what: str) -> None:
-        """Number the state this transaction makes."""
+        """Record the revision that this transaction makes."""
         self._connection.execute(insert(revision).values(at=_now(), what=what))
 
     def _delete(self, deletion: Delete) -> None:
         self._deleted |= self._connection.execute(deletion).rowcount > 0
 
     def _person_rows(self, keys: Collection[str], people: Mapping[str, Person]) -> dict[str, int]:
-        """Row numbers of people by key; who is not in the catalog yet is added."""
+        """Return row numbers of people by key; new people are added."""
         known = self._known_rows(keys)
         new = [people.get(key, Person(key)) for key in sorted(set(keys) - known.keys())]
         self._insert(person, [{"key": who.key, **_person_values(who)} for who in new])
         return known | self._known_rows([who.key for who in new])
 
     def _known_rows(self, keys: Collection[str]) -> dict[str, int]:
-        wanted = select(person.c.key, person.c.id).where(person.c.key.in_(listed(list(keys))))
+        wanted = select(person.c.key, person.c.id).where(person.c.key.in_(_listed(keys)))
         return {row.key: row.id for row in self._connection.execute(wanted)}
 
     def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
@@ -252,13 +286,13 @@ class Writer(Reader):
             self._connection.execute(insert(table), rows)
 
 
+def _listed(values: Collection[int] | Collection[str]) -> Select[tuple[Any]]:
+    """Return values as a subquery: one parameter for any number of them."""
+    return select(column("value")).select_from(func.json_each(json.dumps(list(values))))
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-
-
-def _insertion(table: Table, columns: Sequence[str], count: int) -> str:
-    row = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {', '.join([row] * count)}"
 
 
 def _file_values(number: int, record: FileRecord) -> dict[str, object]:
@@ -272,15 +306,15 @@ def _file_values(number: int, record: FileRecord) -> dict[str, object]:
         "settings": record.settings,
         "status": "ok" if record.reason is None else "refused",
         "reason": record.reason,
-        "lasting": record.lasting,
+        "lasting": record.permanent,
         "notes": "\n".join(record.notes) or None,
     }
 
 
 def _source_values(
-    file_number: int, person_number: int, asked: Asked, reason: str | None
+    file_number: int, person_number: int, key: SourceKey, reason: str | None
 ) -> dict[str, object]:
-    _, modality, start_s, end_s = asked
+    _, modality, start_s, end_s = key
     return {
         "file_id": file_number,
         "person_id": person_number,

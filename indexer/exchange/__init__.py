@@ -1,1 +1,1 @@
-"""Parquet files in and out."""
+"""Export to and import from Parquet files."""

@@ -1,27 +1,25 @@
-"""A whole index out to a Parquet file, and vectors of a Parquet file in."""
+"""Export of a whole index to a Parquet file, and import of vectors from one."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
-
-from indexer.cache.prewrite import Keeping
-from indexer.catalog.in_memory import rehearsal
-from indexer.catalog.reader import Reader
+from indexer.cache.prewrite import Prewriter
+from indexer.catalog.in_memory import in_memory_catalog
 from indexer.errors import BadRequest, ForeignSpace, NoIndex, printable
-from indexer.exchange.bulk_insert import Imported, Importer
-from indexer.exchange.parquet_reader import Batch, ParquetSource
+from indexer.exchange.bulk_insert import Importer, ImportReport
+from indexer.exchange.parquet_reader import ParquetSource
 from indexer.exchange.parquet_writer import ParquetTarget
 from indexer.index import Index
 from indexer.ingest.diff import CHUNK
 from indexer.records import PERSON_COLUMNS, Person
 from indexer.runtime.atomic import absolute
-from indexer.runtime.prefetch import ReadAhead
+from indexer.runtime.prefetch import Prefetcher
 from indexer.tables.parquet import attribute_column, group_rows
 from indexer.types import Space
 
@@ -29,8 +27,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written: people, faces, voices and files, refused ones too."""
+class ExportReport:
+    """The content of an exported file: people, faces, voices, and files, refused ones too."""
 
     people: int
     faces: int
@@ -38,27 +36,37 @@ class Exported:
     files: int
 
 
-def export_index(index: Index, path: Path | str, progress: Progress | None = None) -> Exported:
+def export_index(index: Index, path: Path | str, progress: Progress | None = None) -> ExportReport:
     """Write everything one revision of the index holds to a Parquet file.
 
-    First what is known of files and was asked of them, then the items by number. The file
-    appears when it is whole. ``progress`` is called with the items done and their total. Raises
-    BadRequest where the file cannot be written or is there and no Parquet file.
+    Files with their sources come first, then the items by id. The file appears when it is complete.
+
+    Args:
+        index: the index.
+        path: the file.
+        progress: is called with the number of items done and their total.
+
+    Raises:
+        BadRequest: the file cannot be written, or exists and is no Parquet file.
     """
     path = absolute(path)
     with index.catalog.read() as read:
         counts, people = read.counts(), read.people()
-        columns = list(dict.fromkeys(key for who in people.values() for key in who.attributes))
+        attributes = list(dict.fromkeys(key for who in people.values() for key in who.attributes))
         size, done = group_rows(index.space.dim), 0
-        with ParquetTarget(path, index.space, read.notes(), columns) as target:
-            for rows in read.asked_rows(size):
-                target.write(_asked_columns(rows, people), len(rows))
-            for rows in read.item_rows(size):
-                target.write(_item_columns(rows, people, read), len(rows))
-                done += len(rows)
+        with ParquetTarget(path, index.space, read.notes(), attributes) as target:
+            for columns in read.source_rows(size):
+                columns["lasting"] = list(map(bool, columns["lasting"]))
+                target.write(_with_people(columns, people), len(columns["path"]))
+            for columns in read.item_rows(size):
+                ids, boxes = columns.pop("id"), columns["box"]
+                columns["box"] = [None if box is None else json.loads(box) for box in boxes]
+                vectors = read.checked_vectors(ids, columns.pop("vector"))
+                target.write({**_with_people(columns, people), "vector": vectors}, len(ids))
+                done += len(ids)
                 if progress is not None:
                     progress(done, counts.faces + counts.voices)
-    return Exported(counts.people, counts.faces, counts.voices, counts.files + counts.refused)
+    return ExportReport(counts.people, counts.faces, counts.voices, counts.files + counts.refused)
 
 
 def import_file(
@@ -68,17 +76,23 @@ def import_file(
     space: Space | None = None,
     notes: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> Imported:
-    """Take the vectors of a Parquet file into the index in a folder, made if there is none.
+) -> ImportReport:
+    """Import the vectors of a Parquet file into the index in a folder, made if there is none.
 
-    All of it is taken, in one transaction, or nothing. A file of the index that the Parquet file
-    has too is replaced. ``space`` says which model made the vectors; it may be left out where
-    the file says it. The ``notes`` are written to an index that is made, after those in the
-    file. ``progress`` is called with the rows done and their total.
+    Everything is imported in one transaction, or nothing. Files of the index that the Parquet file
+    contains too are replaced. An index that was made stays, empty, if the import fails.
 
-    Raises BadRequest for a file that is wrong, naming the row, or that says no space,
-    ForeignSpace for vectors of another space than the index's, IndexBusy where somebody else
-    writes. An index that was made stays, empty.
+    Args:
+        path: the Parquet file.
+        folder: the folder of the index.
+        space: the space of the vectors; may be left out if the file says it.
+        notes: notes for an index that is made, after those in the file.
+        progress: is called with the number of rows done and their total.
+
+    Raises:
+        BadRequest: the file is wrong, with the row, or says no space.
+        ForeignSpace: the vectors are of another space than those of the index.
+        IndexBusy: another process is writing.
     """
     path, folder = absolute(path), absolute(folder)
     with ParquetSource(path) as source:
@@ -87,14 +101,9 @@ def import_file(
             _opened(folder, space, {**source.notes, **(notes or {})}, path) as index,
             index.writing() as catalog,
             catalog.write("import") as write,
-            Keeping(index.keep, space.metric) as keeping,
+            Prewriter(index.prewrite, space.metric) as prewriter,
         ):
-            importer = Importer(write, source, keeping)
-            for batch in _read_ahead(source):
-                importer.take(batch)
-                if progress is not None:
-                    progress(batch.first + len(batch) - 1, source.rows)
-            return importer.finish()
+            return _import(source, Importer(write, source, prewriter), progress)
 
 
 def plan_import(
@@ -103,66 +112,58 @@ def plan_import(
     *,
     space: Space | None = None,
     progress: Progress | None = None,
-) -> Imported:
-    """What :func:`import_file` would take; writes nothing.
+) -> ImportReport:
+    """Report what :func:`import_file` would import, without writing anything.
 
-    Raises what that does, but for IndexBusy.
+    Takes the same arguments and raises the same errors, except IndexBusy.
     """
     path = absolute(path)
     with ParquetSource(path) as source, contextlib.ExitStack() as stack:
         space = _space(source, space)
-        index = _existing(folder)
+        try:
+            index = stack.enter_context(Index.open(folder, upgrade=False))
+        except NoIndex:
+            index = None
         if index is not None:
-            stack.enter_context(index)
             _check_space(index, space, path)
-        write = stack.enter_context(rehearsal(space))
-        importer = Importer(write, source)
-        for batch in _read_ahead(source):
-            importer.take(batch)
-            if progress is not None:
-                progress(batch.first + len(batch) - 1, source.rows)
-        done = importer.finish()
-        replaced = 0 if index is None else _known_files(index, write.files())
-    return dataclasses.replace(done, replaced=replaced)
-
-
-def _existing(folder: Path | str) -> Index | None:
-    """The index in a folder, as it is; None where there is none."""
-    try:
-        return Index.open(folder, upgrade=False)
-    except NoIndex:
-        return None
-
-
-def _known_files(index: Index, files: Sequence[Path]) -> int:
-    """How many of these files an index has."""
-    with index.catalog.read() as read:
-        some = (files[at : at + CHUNK] for at in range(0, len(files), CHUNK))
-        return sum(len(read.files_named(each)) for each in some)
-
-
-def _read_ahead(source: ParquetSource) -> Iterator[Batch]:
-    """The batches of a file, each read while the one before is written."""
-    with ReadAhead([source], ParquetSource.batches, workers=1, depth=1) as batches:
-        yield from (batch for batch in batches if batch is not None)
+        write = stack.enter_context(in_memory_catalog(space))
+        report = _import(source, Importer(write, source), progress)
+        replaced = 0
+        if index is not None:
+            files = write.files()
+            with index.catalog.read() as read:
+                for start in range(0, len(files), CHUNK):
+                    replaced += len(read.files_named(files[start : start + CHUNK]))
+    return dataclasses.replace(report, replaced=replaced)
 
 
 def vector_size(path: Path | str) -> int:
-    """How many numbers the vectors of a Parquet file have; BadRequest as :func:`import_file`."""
+    """Return the length of the vectors of a Parquet file; BadRequest as :func:`import_file`."""
     with ParquetSource(absolute(path)) as source:
         return source.dim
 
 
-def _space(source: ParquetSource, told: Space | None) -> Space:
-    space, name = source.space or told, printable(source.path)
+def _import(source: ParquetSource, importer: Importer, progress: Progress | None) -> ImportReport:
+    """Import all batches, each read while the one before is written."""
+    with Prefetcher([source], ParquetSource.batches, workers=1, depth=1) as batches:
+        for batch in batches:
+            if batch is not None:
+                importer.take(batch)
+                if progress is not None:
+                    progress(batch.first + len(batch) - 1, source.rows)
+    return importer.finish()
+
+
+def _space(source: ParquetSource, given: Space | None) -> Space:
+    space, name = source.space or given, printable(source.path)
     if space is None:
         raise BadRequest(
             f"{name} does not say which model made its vectors; name it with --model, or if it "
             "is none of avsearch's, call it something with --space."
         )
-    if told is not None and told != space:
+    if given is not None and given != space:
         raise ForeignSpace(
-            f"{name} holds vectors of {space.describe()}, not of {told.describe()}; leave the "
+            f"{name} holds vectors of {space.describe()}, not of {given.describe()}; leave the "
             "model out, the file says it."
         )
     if space.dim != source.dim:
@@ -195,30 +196,13 @@ def _check_space(index: Index, space: Space, path: Path) -> None:
         )
 
 
-def _asked_columns(rows: Sequence[Row[Any]], people: Mapping[int, Person]) -> dict[str, Any]:
-    """The columns of rows that say what is known of a file and was asked of it."""
-    names = rows[0]._fields
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    return {**_person_columns(columns.pop("person_id"), people), **columns}
-
-
-def _item_columns(
-    rows: Sequence[Row[Any]], people: Mapping[int, Person], read: Reader
-) -> dict[str, Any]:
-    numbers, owners, *rest, blobs = zip(*rows, strict=True)
-    names = rows[0]._fields[2:-1]
-    return {
-        **_person_columns(owners, people),
-        **dict(zip(names, map(list, rest), strict=True)),
-        "vector": read.checked_vectors(numbers, blobs),
-    }
-
-
-def _person_columns(
-    owners: Sequence[int | None], people: Mapping[int, Person]
-) -> dict[str, list[str | None]]:
+def _with_people(
+    columns: dict[str, list[Any]], people: Mapping[int, Person]
+) -> dict[str, list[Any]]:
+    """Return columns with those of the people in place of their row numbers."""
     cells = {number: who.cells() for number, who in people.items()}
-    said = [{} if owner is None else cells[owner] for owner in owners]
-    columns = {column: column for column in PERSON_COLUMNS}
-    columns |= {key: attribute_column(key) for who in people.values() for key in who.attributes}
-    return {column: [each.get(key) for each in said] for key, column in columns.items()}
+    owners = columns.pop("person_id")
+    rows = [{} if owner is None else cells[owner] for owner in owners]
+    names = {column: column for column in PERSON_COLUMNS}
+    names |= {key: attribute_column(key) for who in people.values() for key in who.attributes}
+    return {**{name: [row.get(key) for row in rows] for key, name in names.items()}, **columns}

@@ -1,4 +1,4 @@
-"""Reading a Parquet file of vectors: its columns checked, its rows some at a time."""
+"""Reader of Parquet files of vectors: checked columns, rows in batches."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from indexer.tables.parquet import (
     attribute_key,
     group_rows,
     import_pyarrow,
-    in_words,
     index_columns,
     is_tensor,
+    is_text_like,
+    parquet_errors,
     plain_array,
     text_of,
-    told_as_text,
 )
 from indexer.types import Ids, Space, Vectors
 from indexer.unicode_names import cleaned
@@ -43,15 +43,12 @@ _WANTED = {
     "box": "lists of four numbers",
     "vector": "lists of numbers",
 }
-_BUFFER = 1 << 20  # bytes read at once, so that a large row group is not read whole
+_BUFFER = 1 << 20  # bytes read at once, so that no large row group is read whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Coded:
-    """(n,) texts of which many are the same: the different ones, and which each row has.
-
-    A row that has none is -1.
-    """
+    """(n,) texts, dictionary-encoded: the distinct texts, and the position of each row's, or -1."""
 
     texts: list[str]
     codes: Ids
@@ -59,15 +56,20 @@ class Coded:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a file; (n,) columns unless said otherwise.
+    """n consecutive rows of a file.
 
-    ``first`` is the number of the first row, from 1. ``people`` are the different things said
-    of people, by column. ``vectors`` are (m, dim), of the m rows that have one, in order;
-    ``boxes`` likewise are (b, 4).
+    Attributes:
+        first: number of the first row, from 1.
+        columns: (n,) pyarrow arrays by name, each of the type of its kind.
+        people: the distinct metadata of people, by column.
+        has_vector: (n,) True for the m rows with a vector.
+        vectors: (m, dim) their vectors, in order.
+        has_box: (n,) True for the b rows with a box.
+        boxes: (b, 4) their boxes, in order.
     """
 
     first: int
-    columns: Mapping[str, Any]  # pyarrow arrays, each of the type that its kind has here
+    columns: Mapping[str, Any]
     people: list[dict[str, str]]
     has_vector: NDArray[np.bool_]
     vectors: Vectors
@@ -78,7 +80,7 @@ class Batch:
         return len(self.has_vector)
 
     def coded(self, column: str) -> Coded:
-        """A column of text; an empty one says nothing."""
+        """Return a column of text, dictionary-encoded; empty texts count as missing."""
         encoded = self.columns[column].dictionary_encode()
         texts: list[str] = encoded.dictionary.to_pylist()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -89,23 +91,27 @@ class Batch:
         return Coded(texts, codes)
 
     def at(self, column: str, places: Ids) -> list[Any]:
-        """What a column has at these places, None where a row says nothing."""
+        """Return the values of a column at these places, None where missing."""
         values: list[Any] = self.columns[column].take(places).to_pylist()
         return values
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """A column of numbers, NaN where a row says nothing."""
+        """Return a column of numbers, NaN where missing."""
         numbers: NDArray[np.float64] = self.columns[column].to_numpy(zero_copy_only=False)
         return numbers
 
 
 class ParquetSource:
-    """A Parquet file to take in; a context manager.
+    """A Parquet file to import; a context manager.
 
-    ``space`` and ``notes`` are what the file says of itself, None and empty for one that other
-    tools made; ``dim`` is the length of its vectors; ``left_out`` are sentences on columns that say
-    nothing here. Raises BadRequest for a file that is not Parquet, lacks a column, or has one of
-    the wrong type.
+    Attributes:
+        space: the space of its vectors as the file says; None for files of other tools.
+        notes: the notes of the exported index; empty for files of other tools.
+        dim: the length of its vectors.
+        left_out: sentences on columns that are not used.
+
+    Raises:
+        BadRequest: the file is not Parquet, lacks a column, or has one of the wrong type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +119,7 @@ class ParquetSource:
         self._arrow = import_pyarrow(path)
         if is_open_here(path):
             raise BadRequest(f"{printable(path)} belongs to an open index; export that instead.")
-        with in_words(path):
+        with parquet_errors(path):
             self._file = self._arrow.parquet.ParquetFile(
                 path,
                 buffer_size=_BUFFER,
@@ -124,7 +130,7 @@ class ParquetSource:
             self._schema = self._file.schema_arrow
             self._columns = self._known_columns()
             self._further, self.left_out = self._further_columns()
-            self.space, self.notes = self._said()
+            self.space, self.notes = self._metadata()
             self.dim = self._dim()
         except AvsearchError:
             self.close()
@@ -137,16 +143,16 @@ class ParquetSource:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     @property
     def rows(self) -> int:
-        """How many rows it says it has."""
+        """Number of rows."""
         return int(self._file.metadata.num_rows)
 
     def batches(self) -> Generator[Batch, None, None]:
-        """The rows, some at a time; BadRequest, naming the row, for one that is wrong."""
+        """Yield the rows in batches; BadRequest, with the row, for a wrong one."""
         first = 1
         columns = [*self._columns.values(), *self._further.values()]
         for batch in self._record_batches(group_rows(self.dim), columns):
@@ -154,19 +160,19 @@ class ParquetSource:
             first += batch.num_rows
 
     def leave_out(self, key: str, why: str) -> None:
-        """Read the attribute of a key no further, and note why."""
+        """Stop reading the attribute of a key, and note why."""
         self.left_out.append(f"the column {self._further[key]!r} {why} and was left out.")
-        # Anew: the batches may be read by another thread.
+        # Replaced as a whole: another thread may be reading batches.
         self._further = {each: name for each, name in self._further.items() if each != key}
 
     def wrong(self, row: int, what: str) -> BadRequest:
-        """An error that names the file and the row."""
+        """Return an error that names the file and the row."""
         return BadRequest(f"{printable(self.path)}, row {row}: {what}")
 
     def _record_batches(self, rows: int, columns: list[str] | None = None) -> Iterator[Any]:
         batches = self._file.iter_batches(rows, columns=columns)
         while True:
-            with in_words(self.path):
+            with parquet_errors(self.path):
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -187,15 +193,15 @@ class ParquetSource:
         array = self._valid(batch.column(self._columns[name]))
         if kind in ("box", "vector"):
             return array
-        with in_words(self.path):
+        with parquet_errors(self.path):
             if kind == "text":
                 return text_of(self._arrow, array, _CHANGES.get(name))
             return self._numbers(name, array)
 
     def _numbers(self, name: str, array: Any) -> Any:
-        """A column of numbers or flags in its own type.
+        """Return a column of numbers or flags in its own type.
 
-        Whole numbers become others in pandas once one of them is missing, which is NaN then.
+        A column of whole numbers is floating in pandas once one is missing, with NaN there.
         """
         kind = COLUMNS[name]
         plain = array
@@ -207,15 +213,15 @@ class ParquetSource:
             raise self._unfit(name, self._columns[name]) from error
 
     def _valid(self, array: Any) -> Any:
-        """An array whose bytes are what its type says, as plain as its type allows."""
-        with in_words(self.path):
-            array.validate(full=True)  # a text could have bytes that are no text
+        """Return the plain values of an array, once they are checked to be of its type."""
+        with parquet_errors(self.path):
+            array.validate(full=True)  # the bytes of a text may not be UTF-8
         return plain_array(self._arrow, array)
 
     def _lists(
         self, first: int, array: Any, width: int, what: str
     ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-        """Which rows have a list, and the (m, width) numbers of those; all of them finite."""
+        """Return which rows have a list, and their (m, width) numbers, all finite."""
         present = array.is_valid().to_numpy(zero_copy_only=False)
         if not present.any():
             return present, np.empty((0, width))
@@ -228,42 +234,39 @@ class ParquetSource:
         flat = array.flatten()
         if self._arrow.types.is_decimal(flat.type):
             flat = flat.cast(self._arrow.float64())
-        numbers = flat.to_numpy(zero_copy_only=False)  # an empty place becomes NaN
+        numbers = flat.to_numpy(zero_copy_only=False)  # missing numbers become NaN
         if numbers.dtype.kind != "f":
             numbers = numbers.astype(np.float64)
-        numbers = self._narrowed(numbers, what).reshape(-1, width)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and rejected
+            numbers = numbers.astype("<f4" if what == "vector" else "<f8", copy=False)
+        numbers = numbers.reshape(-1, width)
         finite = np.isfinite(numbers).all(1)
         if not finite.all():
             at = int(np.flatnonzero(present)[np.argmin(finite)])
             raise self.wrong(first + at, f"the {what} has a number that is missing or not finite.")
         return present, numbers
 
-    def _narrowed(self, numbers: NDArray[Any], what: str) -> NDArray[Any]:
-        """As they are kept; what float32 cannot hold becomes infinite, and is refused as that."""
-        with np.errstate(over="ignore"):
-            return numbers.astype("<f4" if what == "vector" else "<f8", copy=False)
-
     def _people(self, columns: Mapping[str, Any], batch: Any) -> list[dict[str, str]]:
-        """The different things this batch says of people; what says nothing is left out."""
-        said = {name: columns[name] for name in PERSON_COLUMNS}
+        """Return the distinct metadata of people in a batch, without empty cells."""
+        cells = {name: columns[name] for name in PERSON_COLUMNS}
         for key, name in self._further.items():
-            with in_words(self.path):
-                said[attribute_column(key)] = text_of(
+            with parquet_errors(self.path):
+                cells[attribute_column(key)] = text_of(
                     self._arrow, self._valid(batch.column(name)), cleaned
                 )
-        different = self._arrow.table(said).group_by(list(said)).aggregate([]).to_pylist()
+        distinct = self._arrow.table(cells).group_by(list(cells)).aggregate([]).to_pylist()
         return [
-            {attribute_key(name): text for name, text in row.items() if text} for row in different
+            {attribute_key(name): text for name, text in row.items() if text} for row in distinct
         ]
 
-    def _said(self) -> tuple[Space | None, dict[str, str]]:
+    def _metadata(self) -> tuple[Space | None, dict[str, str]]:
         raw = (self._schema.metadata or {}).get(KEY)
         if raw is None:
             return None, {}
         try:
-            said = json.loads(raw)
-            if said["format"] == FORMAT:
-                return Space(**said["space"]), dict(said["notes"])
+            metadata = json.loads(raw)
+            if metadata["format"] == FORMAT:
+                return Space(**metadata["space"]), dict(metadata["notes"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadRequest(
                 f"{printable(self.path)} does not say its space in a way that can be read; "
@@ -285,13 +288,13 @@ class ParquetSource:
         return 0 if self.space is None else self.space.dim
 
     def _known_columns(self) -> dict[str, str]:
-        """Our columns by the names that the file has for them, whose case may be another."""
+        """Return the names in the file of known columns, which may differ in case."""
         names = self._schema.names
         found: dict[str, str] = {}
         for name in names:
             ours = name if name in COLUMNS else cleaned(name).casefold()
             if ours in COLUMNS and not (name != ours and ours in names):
-                self._refuse_second(found, ours, name)
+                self._reject_second(found, ours, name)
                 found[ours] = name
         for name in NEEDED:
             if name not in found:
@@ -311,23 +314,23 @@ class ParquetSource:
         )
 
     def _further_columns(self) -> tuple[dict[str, str], list[str]]:
-        """Attributes by key with the columns that say them; why others are left out."""
+        """Return the columns of attributes by key, and sentences on those left out."""
         found: dict[str, str] = {}
         left_out: list[str] = []
-        passed = {*self._columns.values(), *index_columns(self._schema)}
+        skipped = {*self._columns.values(), *index_columns(self._schema)}
         for name in self._schema.names:
             key = cleaned(attribute_key(name))
-            if name in passed or not key:
+            if name in skipped or not key:
                 continue
             of = self._schema.field(name).type
-            if not told_as_text(self._arrow, of):
+            if not is_text_like(self._arrow, of):
                 left_out.append(f"the column {name!r} is of type {of} and was left out.")
                 continue
-            self._refuse_second(found, key, name)
+            self._reject_second(found, key, name)
             found[key] = name
         return found, left_out
 
-    def _refuse_second(self, found: Mapping[str, str], ours: str, name: str) -> None:
+    def _reject_second(self, found: Mapping[str, str], ours: str, name: str) -> None:
         if ours in found:
             others = "" if found[ours] == name else f", {found[ours]!r} and {name!r}"
             raise BadRequest(f"{printable(self.path)} has two columns {ours!r}{others}; drop one.")
@@ -347,13 +350,13 @@ def _plain_type(kind: Any) -> Any:
 
 
 def _fits(arrow: Any, kind: str, found: Any) -> bool:
-    """Whether a column of the type ``found`` can be read as a kind."""
+    """Return whether a column of the type ``found`` can be read as a kind."""
     is_ = arrow.types
     if is_.is_null(found):
         return kind != "vector"
     if kind == "text":
-        bytes_ = is_.is_binary(found) or is_.is_large_binary(found)  # as old programs write text
-        return bytes_ or told_as_text(arrow, found)
+        bytes_ = is_.is_binary(found) or is_.is_large_binary(found)  # old programs write text so
+        return bytes_ or is_text_like(arrow, found)
     if is_.is_dictionary(found):
         return _fits(arrow, kind, found.value_type)
     if kind in ("box", "vector"):

@@ -1,4 +1,4 @@
-"""Writing a Parquet file of ours: a row group at a time, under its name only when it is whole."""
+"""Writer of Parquet files: a row group at a time, complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,32 +21,42 @@ from indexer.tables.parquet import (
     attribute_column,
     import_pyarrow,
 )
-from indexer.types import Space, Vectors
+from indexer.types import Space
 
 _SUFFIXES = (".parquet", ".pq", ".parq", "")
 _LISTS = ("box", "vector")
-_MAGIC = b"PAR1"  # what a Parquet file begins with
+_MAGIC = b"PAR1"  # first bytes of a Parquet file
 
 
 class ParquetTarget:
-    """A Parquet file being written; a context manager.
+    """A Parquet file that is being written; a context manager.
 
-    It appears under its name when it is whole, and not at all where anything is raised.
-    ``attributes`` are the further columns of people. Raises BadRequest where pyarrow or the
-    folder is missing, or where there is something else of that name.
+    The file appears under its name when it is complete, and not at all if anything is raised.
+
+    Args:
+        path: the file.
+        space: the space of the vectors.
+        notes: the notes of the index.
+        attributes: the further columns of people.
+
+    Raises:
+        BadRequest: pyarrow or the folder is missing, or another file has the name.
     """
 
     def __init__(
         self, path: Path, space: Space, notes: Mapping[str, str], attributes: Sequence[str]
     ) -> None:
-        self._arrow = import_pyarrow(path)
+        self._arrow = arrow = import_pyarrow(path)
         _check(path)
         self._path = path
         self._dim = space.dim
-        self._schema = self._make_schema(space, notes, attributes)
+        fields = [(name, arrow_type(arrow, kind, space.dim)) for name, kind in COLUMNS.items()]
+        fields += [(attribute_column(key), arrow.string()) for key in attributes]
+        metadata = {"format": FORMAT, "space": dataclasses.asdict(space), "notes": dict(notes)}
+        self._schema = arrow.schema(fields, {KEY: json.dumps(metadata, ensure_ascii=False)})
 
     def __enter__(self) -> Self:
-        # Vectors are noise: they do not compress, and their extremes say nothing.
+        # Vectors are noise: they do not compress, and statistics of them are useless.
         plain = [leaf for leaf in map(_leaf, self._schema.names) if leaf != _leaf("vector")]
         with contextlib.ExitStack() as stack:
             try:
@@ -66,54 +76,44 @@ class ParquetTarget:
                 ) from error
             stack.callback(_sync, partial)
             stack.callback(self._writer.close)
-            self._ends = stack.pop_all()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        self._ends.__exit__(*raised)
+        self._stack.__exit__(*raised)
 
     def write(self, columns: Mapping[str, Any], rows: int) -> None:
-        """Write ``rows`` rows as one row group; columns that are left out are empty.
+        """Write one row group; missing columns are empty.
 
-        ``vector`` is (rows, dim) float32, every other column a list; attributes go by the
-        names that :func:`indexer.tables.parquet.attribute_column` gives them.
+        Args:
+            columns: ``vector`` is (rows, dim) float32, every other column a list. Attributes have
+                the names of :func:`indexer.tables.parquet.attribute_column`.
+            rows: number of rows.
         """
-        arrays = [self._array(field, columns.get(field.name), rows) for field in self._schema]
-        table = self._arrow.Table.from_arrays(arrays, schema=self._schema)
+        arrow, arrays = self._arrow, []
+        for field in self._schema:
+            values = columns.get(field.name)
+            if values is None:
+                arrays.append(arrow.nulls(rows, field.type))
+            elif field.name == "vector":
+                flat = arrow.array(values.reshape(-1))
+                arrays.append(arrow.FixedSizeListArray.from_arrays(flat, self._dim))
+            else:
+                arrays.append(arrow.array(values, field.type))
+        table = arrow.Table.from_arrays(arrays, schema=self._schema)
         self._writer.write_table(table, max(rows, 1))
-
-    def _array(self, field: Any, values: Any, rows: int) -> Any:
-        if values is None:
-            return self._arrow.nulls(rows, field.type)
-        if field.name == "vector":
-            return self._vectors(values)
-        return self._arrow.array(values, field.type)
-
-    def _vectors(self, vectors: Vectors) -> Any:
-        flat = self._arrow.array(vectors.reshape(-1))
-        return self._arrow.FixedSizeListArray.from_arrays(flat, self._dim)
-
-    def _make_schema(
-        self, space: Space, notes: Mapping[str, str], attributes: Sequence[str]
-    ) -> Any:
-        arrow = self._arrow
-        fields = [(name, arrow_type(arrow, kind, space.dim)) for name, kind in COLUMNS.items()]
-        fields += [(attribute_column(key), arrow.string()) for key in attributes]
-        said = {"format": FORMAT, "space": dataclasses.asdict(space), "notes": dict(notes)}
-        return arrow.schema(fields, {KEY: json.dumps(said, ensure_ascii=False)})
 
 
 def _leaf(column: str) -> str:
-    """The path by which Parquet knows the values of a column."""
+    """Return the path of the values of a column in Parquet."""
     return f"{column}.list.element" if column in _LISTS else column
 
 
 def _check(path: Path) -> None:
-    """Nothing that is no Parquet file is ever written over."""
+    """Raise BadRequest for a file that must not be overwritten."""
     if not path.parent.is_dir():
         raise BadRequest(f"There is no folder {printable(path.parent)}; make it first.")
-    parquet = path.is_file() and not is_open_here(path) and _begins_as_parquet(path)
-    if path.exists() and not parquet:
+    if path.exists() and not (path.is_file() and not is_open_here(path) and _is_parquet(path)):
         raise BadRequest(f"{printable(path)} is there and no Parquet file; choose another name.")
     if path.suffix.lower() not in _SUFFIXES:
         raise BadRequest(
@@ -122,7 +122,7 @@ def _check(path: Path) -> None:
         )
 
 
-def _begins_as_parquet(path: Path) -> bool:
+def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) in (_MAGIC, b"")
 

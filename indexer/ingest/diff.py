@@ -1,16 +1,16 @@
-"""What of a gallery is new or changed, told without reading a file wherever that is possible."""
+"""New, changed, moved and missing files of galleries, found without reading them if possible."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from indexer.catalog.reader import Reader
-from indexer.ingest.scan import PASSING, Scan
-from indexer.records import Asked, FileRecord, Person, Refusal, Source, Stat, renamed
+from indexer.catalog.reader import CatalogReader
+from indexer.ingest.scan import TRANSIENT, Scan
+from indexer.records import FileRecord, Person, Refusal, Source, SourceKey, Stat, map_people
 from indexer.tables.people import merged
 
 CHUNK = 500  # files looked up in the catalog at once
@@ -18,14 +18,19 @@ CHUNK = 500  # files looked up in the catalog at once
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """A file to look into: what is asked of it, and what is known of it."""
+    """A file to read: its sources, and its record in the catalog.
+
+    ``missing`` are files of the same size that are no longer at their paths, so that the file may
+    be one of them under a new path. ``reread`` reads the file although nothing changed, because the
+    choice between the people in it is made again.
+    """
 
     sources: tuple[Source, ...]
     stat: Stat
     settings: str
     known: FileRecord | None
-    gone: tuple[FileRecord, ...] = ()  # files of as many bytes that are no longer there
-    again: bool = False  # look into it although nothing changed: the people in it are decided again
+    missing: tuple[FileRecord, ...] = ()
+    reread: bool = False
 
     @property
     def path(self) -> Path:
@@ -34,75 +39,80 @@ class Job:
 
     @property
     def people(self) -> list[str]:
-        """Whom the file is of, by their keys."""
+        """Keys of the people of the sources."""
         return sorted({source.person for source in self.sources})
 
     @property
-    def same_request(self) -> bool:
-        """Whether the same was asked of the file before, and the answer is still good."""
+    def same_sources(self) -> bool:
+        """True if the catalog has the file with the same sources and settings."""
         known = self.known
         return (
             known is not None
-            and known.lasting
-            and known.plain_settings == self.settings
-            and known.asked == self.record().asked
+            and known.permanent
+            and known.base_settings == self.settings
+            and known.source_keys == self.record().source_keys
         )
 
     @property
     def unchanged(self) -> bool:
-        """Whether the file need not even be read."""
-        return self.same_request and self.known is not None and self.known.stat == self.stat
+        """True if the file need not even be read."""
+        return self.same_sources and self.known is not None and self.known.stat == self.stat
 
     def record(self, sha256: str = "") -> FileRecord:
-        """The file as it is to be written, taken."""
-        asked = frozenset(source.asked for source in self.sources)
+        """Return the record of the file as taken."""
+        keys = frozenset(source.key for source in self.sources)
         gallery = self.sources[0].gallery
-        return FileRecord(self.path, gallery, self.stat, sha256, self.settings, asked)
+        return FileRecord(self.path, gallery, self.stat, sha256, self.settings, keys)
 
     def moved_from(self, sha256: str) -> list[FileRecord]:
-        """Of the files that are gone those that this one, having these bytes, may have been."""
+        """Return the missing files that the file, which has this hash, may have been."""
         return [
             record
-            for record in self.gone
+            for record in self.missing
             if record.sha256 == sha256
-            and record.plain_settings == self.settings
-            and record.lasting
+            and record.base_settings == self.settings
+            and record.permanent
             and record.path.suffix.lower() == self.path.suffix.lower()
-            and renamed(record.asked, self.record().asked) is not None
+            and map_people(record.source_keys, self.record().source_keys) is not None
         ]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Changes:
-    """What a run has to do.
+    """The work of a run.
 
-    ``contested`` are unchanged files that show several people, of whom one was chosen.
-    ``again`` are other files as they were that have refusals or notes. ``refused`` are the
-    files that the scan refused, as they are to be written, but for those in ``settled``: these
-    are written already, or keep what was taken from them when they could be read.
+    Attributes:
+        jobs: files that are new or changed.
+        contested: unchanged files that show several people, of whom one was chosen.
+        unchanged: the number of other unchanged files that were taken.
+        with_remarks: those of them, and unchanged refused files, that have refusals or notes.
+        refused: files that the scan refused, as they are to be written.
+        up_to_date: paths of ``refused`` that need no writing, since they are written already or
+            keep what was taken from them when they could be read.
+        people: metadata of people by key.
     """
 
     jobs: list[Job]
     contested: list[Job]
     unchanged: int
-    again: list[FileRecord]
+    with_remarks: list[FileRecord]
     refused: list[FileRecord]
-    settled: set[Path]
+    up_to_date: set[Path]
     people: dict[str, Person]
 
     @property
     def total(self) -> int:
-        """How many files were asked for, those the scan refused aside."""
-        refused = sum(record.reason is not None for record in self.again)
+        """Number of requested files, except those that the scan refused."""
+        refused = sum(record.reason is not None for record in self.with_remarks)
         return len(self.jobs) + len(self.contested) + self.unchanged + refused
 
     @property
-    def moving(self) -> set[Path]:
-        """Files that are gone and have the size of a new one, which may be them."""
-        return {record.path for job in self.jobs for record in job.gone}
+    def maybe_moved(self) -> set[Path]:
+        """Missing files of the size of a new one, which may be them."""
+        return {record.path for job in self.jobs for record in job.missing}
 
 
-def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
+def changes(read: CatalogReader, scans: Sequence[Scan], settings: str) -> Changes:
     """Compare galleries with the catalog."""
     jobs = list(_jobs(read, scans, settings))
     same = [(job, job.known) for job in jobs if job.unchanged and job.known is not None]
@@ -118,49 +128,24 @@ def changes(read: Reader, scans: Sequence[Scan], settings: str) -> Changes:
         jobs=[job for job in jobs if not job.unchanged],
         contested=contested,
         unchanged=sum(record.reason is None for record in plain),
-        again=[record for record in plain if record.reason or record.parts or record.notes],
+        with_remarks=[one for one in plain if one.reason or one.faults or one.notes],
         refused=refused,
-        settled={one.path for one in refused if is_settled(one, known.get(one.path))},
+        up_to_date={one.path for one in refused if is_up_to_date(one, known.get(one.path))},
         people=people,
     )
 
 
-def is_settled(now: FileRecord, known: FileRecord | None) -> bool:
-    """Whether nothing is to be written of a file: it is as known, or refused only for now.
+def is_up_to_date(now: FileRecord, known: FileRecord | None) -> bool:
+    """Return whether a file needs no writing: it is as known, or refused only for now.
 
-    What was taken from a file stays while the reason does not lie in its bytes.
+    Items of a file stay as long as the reason of a refusal does not lie in its bytes.
     """
-    for_now = now.reason is not None and not now.lasting
+    for_now = now.reason is not None and not now.permanent
     return known == now or (for_now and known is not None and known.reason is None)
 
 
-def _jobs(read: Reader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
-    by_path: dict[Path, dict[Asked, Source]] = {}  # the same thing asked twice is taken once
-    for source in itertools.chain.from_iterable(scan.sources for scan in scans):
-        by_path.setdefault(source.path, {}).setdefault(source.asked, source)
-    for paths in _chunks(by_path):
-        known = read.files_named(paths)
-        jobs = [
-            Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
-            for path in paths
-        ]
-        yield from _with_gone(read, jobs, by_path)
-
-
-def _with_gone(read: Reader, jobs: list[Job], present: Container[Path]) -> Iterator[Job]:
-    """The jobs, those that are new or changed with the files they may have been before."""
-    sizes = {job.stat.size for job in jobs if not job.unchanged}
-    gone: dict[int, list[FileRecord]] = {}
-    for record in read.files_sized(sizes) if sizes else ():
-        if record.path not in present and is_gone(record.path):
-            gone.setdefault(record.stat.size, []).append(record)
-    for job in jobs:
-        may_be = () if job.unchanged else tuple(gone.get(job.stat.size, ()))
-        yield dataclasses.replace(job, gone=may_be) if may_be else job
-
-
 def is_gone(path: Path) -> bool:
-    """Whether a file is not there; one in a folder that may not be read is."""
+    """Return whether a file does not exist; a file in an unreadable folder counts as existing."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -170,38 +155,58 @@ def is_gone(path: Path) -> bool:
     return False
 
 
+def _jobs(read: CatalogReader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
+    by_path: dict[Path, dict[SourceKey, Source]] = {}  # a source named twice is taken once
+    for source in itertools.chain.from_iterable(scan.sources for scan in scans):
+        by_path.setdefault(source.path, {}).setdefault(source.key, source)
+    rest = iter(by_path)
+    while paths := list(itertools.islice(rest, CHUNK)):
+        known = read.files_named(paths)
+        jobs = [
+            Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
+            for path in paths
+        ]
+        yield from _with_missing(read, jobs, by_path)
+
+
+def _with_missing(read: CatalogReader, jobs: list[Job], present: Container[Path]) -> Iterator[Job]:
+    """Yield the jobs; new and changed files come with the missing files of their size."""
+    sizes = {job.stat.size for job in jobs if not job.unchanged}
+    missing: dict[int, list[FileRecord]] = {}
+    for record in read.files_sized(sizes) if sizes else ():
+        if record.path not in present and is_gone(record.path):
+            missing.setdefault(record.stat.size, []).append(record)
+    for job in jobs:
+        same_size = () if job.unchanged else tuple(missing.get(job.stat.size, ()))
+        yield dataclasses.replace(job, missing=same_size) if same_size else job
+
+
 def _refused(scans: Sequence[Scan], settings: str) -> list[FileRecord]:
     by_path: dict[Path, list[Refusal]] = {}
     for refusal in itertools.chain.from_iterable(scan.refused for scan in scans):
         by_path.setdefault(refusal.path, []).append(refusal)
-    return [_refused_record(refusals, settings) for refusals in by_path.values()]
-
-
-def _refused_record(refusals: list[Refusal], settings: str) -> FileRecord:
-    first = refusals[0]
-    people = {refusal.person for refusal in refusals if refusal.person is not None}
-    return FileRecord(
-        path=first.path,
-        gallery=first.gallery,
-        stat=Stat(0, 0),  # it was not looked into
-        sha256="",
-        settings=settings,
-        asked=frozenset((person, None, 0.0, None) for person in people),
-        reason=first.reason,
-        lasting=first.reason not in PASSING,
-    )
+    return [
+        FileRecord(
+            path=path,
+            gallery=refusals[0].gallery,
+            stat=Stat(0, 0),  # it was not read
+            sha256="",
+            settings=settings,
+            source_keys=frozenset(
+                (refusal.person, None, 0.0, None)
+                for refusal in refusals
+                if refusal.person is not None
+            ),
+            reason=refusals[0].reason,
+            permanent=refusals[0].reason not in TRANSIENT,
+        )
+        for path, refusals in by_path.items()
+    ]
 
 
 def _stat(path: Path) -> Stat:
-    """A file that went away meanwhile has no size; reading it will tell."""
     try:
         found = path.stat()
-    except OSError:
+    except OSError:  # it was deleted meanwhile: reading it will say so
         return Stat(-1, -1)
     return Stat(found.st_size, found.st_mtime_ns)
-
-
-def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    rest = iter(paths)
-    while chunk := list(itertools.islice(rest, CHUNK)):
-        yield chunk

@@ -1,4 +1,4 @@
-"""From a gallery to the index: scan, compare, look into, embed, write. Resumable at any point."""
+"""Indexing a gallery: scan, compare, read, embed, write. It can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -13,47 +13,61 @@ from typing import Any
 import numpy as np
 
 from indexer.catalog.catalog import Catalog
-from indexer.catalog.in_memory import rehearsal
-from indexer.catalog.writer import Writer
+from indexer.catalog.in_memory import in_memory_catalog
+from indexer.catalog.writer import CatalogWriter
 from indexer.errors import printable
 from indexer.index import Index
-from indexer.ingest.diff import Changes, Job, changes, is_settled
-from indexer.ingest.pending_files import Undecided
+from indexer.ingest.diff import Changes, Job, changes, is_up_to_date
+from indexer.ingest.pending_files import PendingFiles
 from indexer.ingest.read_file import End, FileReader, Piece
 from indexer.ingest.scan import Scan, scan
 from indexer.ingest.subjects import Contest, Matcher, Verdict
-from indexer.maintenance.prune import Confirm, Loss, check_whole, losses, may_remove, still_lost
-from indexer.records import Asked, Duplicate, FileRecord, NewItem, renamed
-from indexer.runtime.prefetch import ReadAhead
+from indexer.maintenance.prune import (
+    Confirm,
+    Loss,
+    losses,
+    may_remove,
+    require_something_left,
+    still_lost,
+)
+from indexer.records import Duplicate, FileRecord, NewItem, SourceKey, map_people
+from indexer.runtime.prefetch import Prefetcher
 from indexer.types import MODALITIES, Embedded, Embedder, Extractor, Modality, Space
 
-COMMIT_FILES = 256  # a transaction holds no more files
-COMMIT_S = 2.0  # what was embedded is written after this time at the latest
+COMMIT_FILES = 256  # files of one transaction, at most
+COMMIT_S = 2.0  # seconds after which embedded files are written
 
 NOTHING = "nothing was found in it."
 NOT_FINITE = "the model gives no finite vector for it; look whether it is silent or blank."
 
 Progress = Callable[[int, int], None]
-Joiner = Callable[[Path, Sequence[NewItem]], Sequence[NewItem]]
+MergeItems = Callable[[Path, Sequence[NewItem]], Sequence[NewItem]]
 
 
 @dataclasses.dataclass(slots=True)
 class IngestReport:
-    """What a run did. ``people``, ``faces`` and ``voices`` are totals of the index after it.
+    """The result of a run.
 
     ``added``, ``updated``, ``unchanged``, ``moved`` and ``removed`` count files, each in one of
-    them. ``moved`` were found in another place, and the old one empty; they keep their items.
-    ``refused`` has the path and reason of every file of the gallery that was not taken, in this
-    run or before, and of every part of a file that a manifest named and that came to nothing.
-    ``missing`` are files of the index that are gone from the gallery; they are removed only
-    by a run with ``prune``. ``vanished`` are galleries of which nothing is there, and how many
-    files the index has of each; ``missing`` has these too.
-    ``ignored`` counts by suffix the files that are not media.
-    ``unmatched`` are people of a ``people.csv`` who have no folder in its gallery.
-    ``duplicates`` are files of the index that have the same bytes and are of different people.
-    ``notes`` has the path and a sentence for each thing that was lost, left out or chosen between
-    in a file of the gallery that was taken, in this run or before, and in its tables.
-    ``passed_over`` counts by name what systems and programs leave in a gallery.
+    them.
+
+    Attributes:
+        index: the folder of the index.
+        people: total of the index after the run, as ``faces`` and ``voices``.
+        moved: files found under another path while the old one is gone; they keep their items.
+        refused: path and reason of every file of the gallery that was not taken, in this run or
+            before, and of every source named by a manifest that gave no item.
+        missing: files of the index that are gone from the gallery; only a run with ``prune``
+            removes them.
+        vanished: galleries without any of their files, and the number of files that the index has
+            of each; ``missing`` contains these too.
+        ignored: number of files that are not media, by suffix.
+        unmatched: people of a ``people.csv`` who have no folder in its gallery.
+        duplicates: files of the index with the same bytes and different people.
+        notes: path and sentence for everything lost, left out or chosen in a file of the gallery
+            that was taken, in this run or before, and in its tables.
+        passed_over: number of files and folders that systems and programs leave in a gallery, by
+            name.
     """
 
     index: Path
@@ -76,7 +90,7 @@ class IngestReport:
     vanished: dict[Path, int] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as the JSON of ``avsearch index`` has it."""
+        """Return the report as the JSON object of ``avsearch index``."""
         return {
             "index": printable(self.index),
             "people": self.people,
@@ -117,25 +131,36 @@ def ingest(
     prune: bool = False,
     confirm: Confirm | None = None,
     progress: Progress | None = None,
-    joiner: Joiner | None = None,
+    merge_items: MergeItems | None = None,
     matcher: Matcher | None = None,
 ) -> IngestReport:
-    """Bring the index up to date with galleries: folders, or scans of them.
+    """Bring the index up to date with galleries.
 
-    Takes only what is new or changed. A file that is refused stops nothing; any other exception
-    goes through, and what was finished before it stays. ``prune`` removes the files that are
-    gone; where they are more than half of what is known of a gallery, ``confirm`` is given a
-    question and answers it. ``progress`` is called with the files done and their total.
-    ``joiner`` is given what was found in a file, once all of it is embedded, and says what is
-    written. ``matcher`` tells people apart: of several people in a file the one is written who
-    agrees with the person's other files (:mod:`indexer.ingest.subjects`); without it all are.
-    Ranges of files that a manifest names are written as they are. People of whom no file is left
-    are dropped; people in tables who have no file are not stored.
+    Takes only files that are new or changed. A file that is refused stops nothing; any other
+    exception is raised, and files finished before it stay. People without any file left are
+    dropped; people in tables who have no file are not stored.
 
-    Raises ForeignSpace for an embedder of another space, IndexBusy where somebody else writes,
-    and BadRequest for a gallery or table that is wrong. With ``prune`` also BadRequest, before
-    anything is done, where none of a gallery's files is there, or more than half are gone and
-    there is no ``confirm``.
+    Args:
+        index: the index to write to.
+        galleries: folders, or scans of them.
+        extractor: finds faces and speech in files.
+        embedder: makes their vectors.
+        batch_size: items embedded at once.
+        workers: threads that read files.
+        prune: remove the files that are gone.
+        confirm: is asked before ``prune`` removes more than half of the files of a gallery.
+        progress: is called with the number of files done and their total.
+        merge_items: is given the items of a file once all are embedded, and returns the items
+            to be written.
+        matcher: tells people apart, so that of several people in a file only the one who agrees
+            with the person's other files is written (:mod:`indexer.ingest.subjects`). Without it
+            all are. Time ranges that a manifest names are written as they are.
+
+    Raises:
+        ForeignSpace: the embedder is of another space.
+        IndexBusy: another process writes to the index.
+        BadRequest: a gallery or table is wrong. With ``prune``, before anything is done: a gallery
+            has none of its files left, or less than half of them and there is no ``confirm``.
     """
     started = time.monotonic()
     index.check_space(embedder.space)
@@ -150,12 +175,14 @@ def ingest(
     with index.writing() as catalog:
         with catalog.read() as read:
             todo = changes(read, scans, extractor.settings)
-            lost = losses(read, scans, todo.moving)
+            lost = losses(read, scans, todo.maybe_moved)
         if prune:
-            check_whole(lost)
+            require_something_left(lost)
             prune = may_remove(lost, confirm)
         _write_known(catalog, todo, report)
-        intake = _Intake(catalog, embedder, todo, report, batch_size, progress, joiner, matcher)
+        intake = _Intake(
+            catalog, embedder, todo, report, batch_size, progress, merge_items, matcher
+        )
         reader = FileReader(extractor)
         intake.run(todo.jobs, reader, workers)
         _sweep(catalog, lost, report, prune=prune, confirm=confirm)
@@ -178,25 +205,35 @@ def plan(
     prune: bool = False,
     confirm: Confirm = lambda _: True,
 ) -> IngestReport:
-    """What :func:`ingest` would do, as far as that is told without reading a file; writes nothing.
+    """Report what :func:`ingest` would do, without reading files or writing anything.
 
-    A file that was moved counts as new, and its old place neither as missing nor as removed.
-    ``people``, ``faces`` and ``voices`` are totals as they are; None for ``index`` stands for an
-    index that is yet to be made. ``confirm`` is given the questions that a run would ask. Raises
-    BadRequest as :func:`ingest` does.
+    A file that was moved counts as new, and its old path neither as missing nor as removed.
+    ``people``, ``faces`` and ``voices`` are the present totals.
+
+    Args:
+        index: the index; None stands for one that does not exist yet.
+        galleries: as :func:`ingest`.
+        extractor: as :func:`ingest`.
+        prune: as :func:`ingest`.
+        confirm: is asked the questions that a run would ask.
+
+    Raises:
+        BadRequest: as :func:`ingest`.
     """
     started = time.monotonic()
     scans = _scans(galleries, extractor)
-    nothing = rehearsal(Space("", "", 1, "cosine"))
-    with nothing if index is None else index.catalog.read() as read:
+    empty = in_memory_catalog(Space("", "", 1, "cosine"))
+    with empty if index is None else index.catalog.read() as read:
         todo = changes(read, scans, extractor.settings)
-        lost = losses(read, scans, todo.moving)
+        lost = losses(read, scans, todo.maybe_moved)
         counts, duplicates = read.counts(), read.duplicates()
     if prune:
-        check_whole(lost)
+        require_something_left(lost)
         prune = may_remove(lost, confirm)
     missing = list(dict.fromkeys(path for loss in lost for path in loss.missing))
     known = [job.known is not None and job.known.reason is None for job in todo.jobs]
+    records = (*todo.with_remarks, *todo.refused)
+    file_notes = ((one.path, note) for one in todo.with_remarks for note in one.notes)
     return IngestReport(
         index=Path() if index is None else index.folder,
         people=counts.people,
@@ -206,19 +243,14 @@ def plan(
         updated=known.count(True),
         unchanged=todo.unchanged,
         removed=sum(len(loss.of_systems) for loss in lost) + (len(missing) if prune else 0),
-        refused=sorted(each for one in (*todo.again, *todo.refused) for each in one.refusals()),
+        refused=sorted(each for record in records for each in record.refusals()),
         seconds=time.monotonic() - started,
         missing=[] if prune else missing,
         ignored=_summed(each.ignored for each in scans),
         passed_over=_summed(each.passed_over for each in scans),
         unmatched=_unmatched(scans),
         duplicates=duplicates,
-        notes=sorted(
-            [
-                *(note for each in scans for note in each.notes),
-                *((one.path, note) for one in todo.again for note in one.notes),
-            ]
-        ),
+        notes=sorted([*(note for each in scans for note in each.notes), *file_notes]),
         vanished={loss.gallery: loss.known for loss in lost if loss.is_whole},
     )
 
@@ -238,7 +270,7 @@ def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _unmatched(scans: Sequence[Scan]) -> list[str]:
-    """People whom a table names and whose folder was not found, often for a slip of the pen."""
+    """Return people whom a table names but who have no folder, often a spelling mistake."""
     whole = [each for each in scans if not each.partial]
     named = {key for each in whole for key in each.people}
     found = {source.person for each in whole for source in each.sources}
@@ -247,18 +279,17 @@ def _unmatched(scans: Sequence[Scan]) -> list[str]:
 
 
 def _write_known(catalog: Catalog, todo: Changes, report: IngestReport) -> None:
-    """Write what is known without reading a file: refusals of the scan, changes of people."""
+    """Write what is known without reading a file: refusals of the scan, metadata of people."""
     report.unchanged = todo.unchanged
-    for record in (*todo.again, *todo.refused):
+    for record in (*todo.with_remarks, *todo.refused):
         report.count_in(record)
-    new = [record for record in todo.refused if record.path not in todo.settled]
+    new = [record for record in todo.refused if record.path not in todo.up_to_date]
     with catalog.read() as read:
         known = {who.key: who for who in read.people().values()}
     changed = [who for key, who in todo.people.items() if known.get(key, who) != who]
     if new or changed:
         with catalog.write("index") as write:
-            for who in changed:
-                write.put_person(who)
+            write.put_people(changed)
             write.put_files([(record, []) for record in new], todo.people)
 
 
@@ -270,7 +301,7 @@ def _sweep(
     prune: bool,
     confirm: Confirm | None,
 ) -> None:
-    """Find the files that are gone, and drop refusals of what is not there to be refused."""
+    """Find the files that are gone, and drop refused files that no longer exist."""
     with catalog.read() as read:
         found = still_lost(read, before)
     missing = list(dict.fromkeys(path for loss in found for path in loss.missing))
@@ -279,8 +310,9 @@ def _sweep(
     report.removed, stale = len(of_systems), stale + of_systems
     report.vanished = {loss.gallery: loss.known for loss in found if loss.is_whole}
     if prune:
-        check_whole(found)
-        pairs = zip(before, found, strict=True)  # of what was counted before, that was asked
+        require_something_left(found)
+        # The losses before the run were confirmed; ask again only where more is gone now.
+        pairs = zip(before, found, strict=True)
         more = [now for was, now in pairs if len(now.missing) > len(was.missing)]
         prune = may_remove(more, confirm)
     if prune:
@@ -294,97 +326,93 @@ def _sweep(
 
 @dataclasses.dataclass(slots=True)
 class _File:
-    """A file on its way: what came of its items so far."""
+    """A file in progress, with its items so far."""
 
     job: Job
     items: list[NewItem] = dataclasses.field(default_factory=list)
-    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be joined and separated
+    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be merged and separated
     contests: list[Contest] = dataclasses.field(default_factory=list)
-    basis: str | None = None  # what was decided of them rests on
-    notes: list[str] = dataclasses.field(default_factory=list)  # on that
-    waiting: int = 0  # pieces that are not embedded yet
-    taken: set[Asked] = dataclasses.field(default_factory=set)
-    faults: dict[Asked, tuple[str, bool]] = dataclasses.field(default_factory=dict)  # and lasting?
+    basis: str | None = None  # of the choice between its people
+    notes: list[str] = dataclasses.field(default_factory=list)  # on that choice
+    waiting: int = 0  # pieces not embedded yet
+    taken: set[SourceKey] = dataclasses.field(default_factory=set)
+    # Reasons of sources without items, and whether they are permanent.
+    faults: dict[SourceKey, tuple[str, bool]] = dataclasses.field(default_factory=dict)
     end: End | None = None
 
     @property
     def same(self) -> bool:
-        """Whether its bytes are those known already."""
+        """True if its bytes are known."""
         return self.end is not None and self.end.same
 
     @property
     def moved(self) -> FileRecord | None:
-        """What it was before, if it is known under another path."""
+        """The known file that it was under another path."""
         return None if self.end is None else self.end.moved
-
-    def refuse(self, asked: Asked, reason: str, *, lasting: bool = True) -> None:
-        """Note why something asked of it came to nothing; the first reason counts."""
-        self.faults.setdefault(asked, (reason, lasting))
 
     @property
     def sha256(self) -> str:
-        """The hash of its bytes, empty while it was not read."""
+        """The hash of its bytes, empty before it was read."""
         return "" if self.end is None else self.end.sha256
 
+    def refuse(self, key: SourceKey, reason: str, *, permanent: bool = True) -> None:
+        """Note why a source gave no item; the first reason counts."""
+        self.faults.setdefault(key, (reason, permanent))
+
     def close(self, verdicts: Sequence[Verdict], basis: str) -> None:
-        """Take what the verdicts give; a source of which they leave nothing is refused."""
+        """Take the items of the verdicts; a source left without any is refused."""
         self.basis = basis
         for verdict in verdicts:
             self.items += verdict.taken
         for source in self.job.sources:
             wanted = (source.modality,) if source.modality else MODALITIES
-            said = [
+            sentences = [
                 verdict.sentence
                 for contest, verdict in zip(self.contests, verdicts, strict=True)
                 if contest.person == source.person and contest.modality in wanted
             ]
             if any(one.person == source.person and one.modality in wanted for one in self.items):
-                self.notes += said
-            elif said and not source.ranged:
-                self.taken.discard(source.asked)
-                self.refuse(source.asked, " ".join(said))
+                self.notes += sentences
+            elif sentences and not source.ranged:
+                self.taken.discard(source.key)
+                self.refuse(source.key, " ".join(sentences))
 
     def record(self) -> FileRecord:
-        """The file as it is to be written, once it is complete."""
+        """Return the record of the file, once it is complete."""
         taken = self.job.record(self.sha256)
         if self.moved is not None:
-            return _at_new_place(self.moved, taken)
+            return _moved_record(self.moved, taken)
         if self.basis is not None:
-            taken = taken.decided_by(self.basis)
+            taken = taken.with_basis(self.basis)
         nothing = (NOTHING, True)
-        missed = {asked: self.faults.get(asked, nothing) for asked in self._missed()}
-        lasting = all(lasting for _, lasting in missed.values())
-        if self.items:
-            parts = frozenset((asked, reason) for asked, (reason, _) in missed.items())
-            said = () if self.end is None else self.end.notes
-            notes = tuple(note for note in dict.fromkeys((*said, *self.notes)) if note)
-            return dataclasses.replace(taken, parts=parts, lasting=lasting, notes=notes)
-        reason, _ = next(iter(self.faults.values()), nothing)
-        return dataclasses.replace(taken, reason=reason, lasting=lasting)
-
-    def _missed(self) -> list[Asked]:
-        """What was asked of it and gave nothing, or was not looked into to its end."""
         broken = self.end.faults.keys() if self.end is not None else ()
-        return [
-            source.asked
+        missed = {
+            source.key: self.faults.get(source.key, nothing)
             for source in self.job.sources
-            if source.asked not in self.taken or source.asked in broken
-        ]
+            if source.key not in self.taken or source.key in broken  # broken: not read to the end
+        }
+        permanent = all(permanent for _, permanent in missed.values())
+        if self.items:
+            faults = frozenset((key, reason) for key, (reason, _) in missed.items())
+            extracted = () if self.end is None else self.end.notes
+            notes = tuple(note for note in dict.fromkeys((*extracted, *self.notes)) if note)
+            return dataclasses.replace(taken, faults=faults, permanent=permanent, notes=notes)
+        reason, _ = next(iter(self.faults.values()), nothing)
+        return dataclasses.replace(taken, reason=reason, permanent=permanent)
 
 
-def _at_new_place(before: FileRecord, now: FileRecord) -> FileRecord:
-    whom = renamed(before.asked, now.asked) or {}
-    parts = {
-        ((whom[who], modality, start_s, end_s), reason)
-        for (who, modality, start_s, end_s), reason in before.parts
-    }
-    return dataclasses.replace(
-        now, settings=before.settings, parts=frozenset(parts), notes=before.notes
+def _moved_record(before: FileRecord, now: FileRecord) -> FileRecord:
+    """Return the record of a moved file: the new path and people, the rest as it was."""
+    new_keys = map_people(before.source_keys, now.source_keys) or {}
+    faults = frozenset(
+        ((new_keys[who], modality, start_s, end_s), reason)
+        for (who, modality, start_s, end_s), reason in before.faults
     )
+    return dataclasses.replace(now, settings=before.settings, faults=faults, notes=before.notes)
 
 
 class _Intake:
-    """The main thread's part: gathers batches across files, has them embedded, writes files."""
+    """The main thread of a run: gathers batches across files, embeds them, and writes files."""
 
     def __init__(
         self,
@@ -394,39 +422,57 @@ class _Intake:
         report: IngestReport,
         batch_size: int,
         progress: Progress | None,
-        joiner: Joiner | None,
+        merge_items: MergeItems | None,
         matcher: Matcher | None,
     ) -> None:
-        self._joiner, self._matcher = joiner, matcher
+        self._merge_items, self._matcher = merge_items, matcher
         self._catalog, self._embedder, self._todo = catalog, embedder, todo
         self._report, self._batch_size, self._progress = report, batch_size, progress
         self._open: dict[Path, _File] = {}
         self._batch: list[Piece] = []
-        self._flying: tuple[list[Piece], Future[Embedded]] | None = None
+        self._embedding: tuple[list[Piece], Future[Embedded]] | None = None
         self._ready: list[_File] = []
         self._committed = time.monotonic()
         self._done = todo.total - len(todo.jobs) - len(todo.contested)
-        self._undecided = Undecided[_File](matcher, todo.contested)
+        self._pending = PendingFiles[_File](matcher, todo.contested)
         self._moved: set[Path] = set()  # contested files that count as moved
 
     def run(self, jobs: Sequence[Job], reader: FileReader, workers: int) -> None:
-        """Take in jobs; what is complete is written even if this is interrupted.
+        """Read, embed and write files; complete files are written even if this is interrupted.
 
-        Files that show several people are held, to be decided when all others are written.
+        Files that show several people are held until :meth:`decide`.
         """
-        self._tell()
+        self._report_progress()
         try:
             with (
-                ThreadPoolExecutor(1, "embed") as self._embedding,
-                ReadAhead(jobs, reader.read, workers=workers, depth=self._batch_size) as events,
+                ThreadPoolExecutor(1, "embed") as self._pool,
+                Prefetcher(jobs, reader.read, workers=workers, depth=self._batch_size) as events,
             ):
                 try:
                     for event in events:
                         self._take(event)
                     self._embed()
                 finally:
-                    self._collect()  # what is being embedded is as good as finished
+                    self._collect()  # what is being embedded is nearly finished
         finally:
+            self._commit()
+
+    def decide(self, reader: FileReader, workers: int) -> None:
+        """Decide files that show several people, once all others are written."""
+        with self._catalog.read() as read:
+            stale, decided = self._pending.take_stale(read)
+        for record in decided:
+            self._report.count_in(record)
+            self._report.unchanged += record.reason is None and record.path not in self._moved
+        if decided:
+            self._done += len(decided)
+            self._report_progress()
+        if stale:
+            self.run(stale, reader, workers)
+        with self._catalog.read() as read:
+            files = self._pending.decide(read)
+        for start in range(0, len(files), COMMIT_FILES):
+            self._ready = files[start : start + COMMIT_FILES]
             self._commit()
 
     def _take(self, event: Piece | End | None) -> None:
@@ -434,9 +480,13 @@ class _Intake:
             self._file(event.job).waiting += 1
             self._batch.append(event)
         elif isinstance(event, End):
-            self._end(event)
+            file = self._file(event.job)
+            file.end = event
+            for key, fault in event.faults.items():
+                file.refuse(key, fault.reason, permanent=fault.permanent)
+            self._finish(file)
         due = time.monotonic() - self._committed >= COMMIT_S
-        if self._flying is not None and self._flying[1].done():
+        if self._embedding is not None and self._embedding[1].done():
             self._collect()
         if due or len(self._batch) >= self._batch_size:
             self._embed()
@@ -446,103 +496,70 @@ class _Intake:
     def _file(self, job: Job) -> _File:
         return self._open.setdefault(job.path, _File(job))
 
-    def _end(self, end: End) -> None:
-        file = self._file(end.job)
-        file.end = end
-        for asked, fault in end.faults.items():
-            file.refuse(asked, fault.reason, lasting=fault.lasting)
-        self._settle(file)
-
     def _embed(self) -> None:
-        """Have the pieces at hand embedded, however few, while the next ones are gathered."""
+        """Start to embed the pieces at hand, while the next ones are gathered."""
         self._collect()
         batch, self._batch = self._batch, []
         if batch:
             media = [piece.media for piece in batch]
-            self._flying = (batch, self._embedding.submit(self._embedder.embed, media))
+            self._embedding = (batch, self._pool.submit(self._embedder.embed, media))
 
     def _collect(self) -> None:
-        """Take what became of the batch that is being embedded; waits for it."""
-        if self._flying is None:
+        """Wait for the batch that is being embedded, and give its vectors to their files."""
+        if self._embedding is None:
             return
-        (batch, future), self._flying = self._flying, None
-        embedded = future.result()
-        self._check(embedded, len(batch))
-        for at, piece in enumerate(batch):
-            file = self._file(piece.job)
-            file.waiting -= 1
-            self._put(file, piece, embedded, at)
-            self._settle(file)
-
-    def _check(self, embedded: Embedded, count: int) -> None:
-        expected = (count, self._embedder.space.dim)
+        (batch, future), self._embedding = self._embedding, None
+        embedded, expected = future.result(), (len(batch), self._embedder.space.dim)
         if embedded.vectors.shape != expected:
             raise ValueError(f"the embedder gave {embedded.vectors.shape} for {expected}")
+        for at, piece in enumerate(batch):
+            file, media = self._file(piece.job), piece.media
+            file.waiting -= 1
+            vector, reason = embedded.vectors[at], embedded.refusals.get(at)
+            if reason is None and not np.isfinite(vector).all():
+                reason = NOT_FINITE
+            if reason is not None:
+                file.refuse(piece.source.key, reason)
+            else:
+                span = (media.modality, media.start_s, media.end_s, media.box)
+                # A copy, so that the vector does not hold its whole batch in memory.
+                item = NewItem(piece.source.person, *span, vector.copy())
+                (file.items if piece.source.ranged else file.found).append(item)
+                file.taken.add(piece.source.key)
+            self._finish(file)
 
-    def _put(self, file: _File, piece: Piece, embedded: Embedded, at: int) -> None:
-        vector, media = embedded.vectors[at], piece.media
-        reason = embedded.refusals.get(at)
-        if reason is None and not np.isfinite(vector).all():
-            reason = NOT_FINITE
-        if reason is not None:
-            file.refuse(piece.source.asked, reason)
-            return
-        # A copy, so that the vector does not keep its whole batch in memory.
-        span = (media.modality, media.start_s, media.end_s, media.box)
-        among = file.items if piece.source.ranged else file.found
-        among.append(NewItem(piece.source.person, *span, vector.copy()))
-        file.taken.add(piece.source.asked)
-
-    def _settle(self, file: _File) -> None:
-        """A file is complete with its last item embedded."""
+    def _finish(self, file: _File) -> None:
+        """Make a file ready to be written, if its end was read and all its items are embedded."""
         if file.end is None or file.waiting:
             return
         self._separate(file)
         del self._open[file.job.path]
         if file.contests:
-            self._undecided.hold(file)
+            self._pending.hold(file)
         else:
             self._ready.append(file)
         self._done += 1
-        self._tell()
+        self._report_progress()
 
     def _separate(self, file: _File) -> None:
-        """Take what was found in a file; several people of one modality contest it."""
+        """Move the found items to the items, except of modalities that several people contest."""
         found: Sequence[NewItem] = file.found
-        if self._joiner is not None and found:
-            found = self._joiner(file.job.path, found)
+        if self._merge_items is not None and found:
+            found = self._merge_items(file.job.path, found)
         if self._matcher is None:
             file.items += found
             return
-        theirs: dict[tuple[str, Modality], list[NewItem]] = {}
+        groups: dict[tuple[str, Modality], list[NewItem]] = {}
         for item in found:
-            theirs.setdefault((item.person, item.modality), []).append(item)
-        for (person, modality), items in theirs.items():
+            groups.setdefault((item.person, item.modality), []).append(item)
+        for (person, modality), items in groups.items():
             people = self._matcher.separate(file.job.path, items)
             if len(people) > 1:
                 file.contests.append(Contest(person, modality, people))
             else:
                 file.items += people[0]
 
-    def decide(self, reader: FileReader, workers: int) -> None:
-        """Decide files that show several people, once all others are as they are to be."""
-        with self._catalog.read() as read:
-            stale, kept = self._undecided.take_stale(read)
-        for record in kept:
-            self._report.count_in(record)
-            self._report.unchanged += record.reason is None and record.path not in self._moved
-        if kept:
-            self._done += len(kept)
-            self._tell()
-        if stale:
-            self.run(stale, reader, workers)
-        with self._catalog.read() as read:
-            decided = self._undecided.decide(read)
-        for start in range(0, len(decided), COMMIT_FILES):
-            self._ready = decided[start : start + COMMIT_FILES]
-            self._commit()
-
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._progress is not None:
             self._progress(min(self._done, self._todo.total), self._todo.total)
 
@@ -550,35 +567,34 @@ class _Intake:
         """Write the complete files in one transaction."""
         ready, self._ready = self._ready, []
         self._committed = time.monotonic()
-        writing = [file for file in ready if self._differs(file)]
+        writing = [
+            file for file in ready if file.items or not is_up_to_date(file.record(), file.job.known)
+        ]
         if writing:
             with self._catalog.write("index") as write:
                 self._write(write, writing)
         for file in ready:
             self._count(file)
 
-    def _write(self, write: Writer, files: list[_File]) -> None:
+    def _write(self, write: CatalogWriter, files: list[_File]) -> None:
         new: list[tuple[FileRecord, Sequence[NewItem]]] = []
         for file in files:
             record = file.record()
             if file.same:
                 write.put_stat(file.job.path, file.job.stat)
             elif file.moved is not None:
-                whom = renamed(file.moved.asked, record.asked) or {}
-                write.move_file(file.moved, record, whom, self._todo.people)
+                new_keys = map_people(file.moved.source_keys, record.source_keys) or {}
+                write.move_file(file.moved, record, new_keys, self._todo.people)
             else:
                 new.append((record, file.items))
         write.put_files(new, self._todo.people)
-
-    def _differs(self, file: _File) -> bool:
-        """Whether there is anything to write: not for a file refused as before, or for now."""
-        return bool(file.items) or not is_settled(file.record(), file.job.known)
 
     def _count(self, file: _File) -> None:
         known = file.job.known
         now = known if file.same and known is not None else file.record()
         if now.basis is not None and (file.same or file.moved is not None):
-            self._undecided.know(file.job)  # it is counted when it is known whether it is stale
+            # It is counted in decide(), which finds whether it is stale.
+            self._pending.add_known(file.job)
             self._report.moved += file.moved is not None
             self._moved.update([file.job.path] if file.moved is not None else [])
             return

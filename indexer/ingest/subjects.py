@@ -1,9 +1,9 @@
-"""Whom the media of a folder are about: of several people in a file, the one of its folder.
+"""The choice of one person in a file that shows several.
 
 A file in which several people are seen or heard is *contested*. It is decided last: the person who
-agrees with what other files of the folder show is taken, and the rest is left out. Files that show
-one person are never questioned. What a decision rests on is written into the settings of the
-file's record, so that a later run sees whether it still holds.
+agrees with the other files of the folder is taken, and the rest is left out. Files that show one
+person are never questioned. A hash of everything a decision depends on, its *basis*, is stored in
+the settings of the file's record, so that a later run sees whether the decision still holds.
 """
 
 from __future__ import annotations
@@ -35,40 +35,46 @@ class Matcher(Protocol):
 
     @property
     def settings(self) -> str:
-        """How people are told apart; a change has every contested file decided again."""
+        """The settings of the matcher; after a change every contested file is decided again."""
 
     def separate(self, path: Path, items: Sequence[NewItem]) -> Sequence[Sequence[NewItem]]:
         """Return the items of a file, of one modality, by the people in it, the largest first."""
 
     def ratios(self, some: People, others: People) -> Ratios:
-        """Return log-likelihood ratios (n, m): above 0 two are rather one person than two."""
+        """Return log-likelihood ratios (n, m); above 0, one person is likelier than two."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Contest:
-    """Several people in one file, of whom one is meant, by their items of one modality."""
+    """Several people in one file, by their items of one modality."""
 
-    person: str  # whom the file is of
+    person: str  # of the folder
     modality: Modality
     people: People  # the largest first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided of a contest; nothing is taken where nobody agrees with the folder."""
+    """The decision of a contest; nothing is taken if no one agrees with the folder."""
 
     taken: tuple[NewItem, ...]
     left_out: tuple[NewItem, ...]
-    sentence: str  # a note where something is left out, the reason where nothing is taken
+    sentence: str  # a note, or the reason if nothing is taken
 
 
 def decide(
     matcher: Matcher, contests: Sequence[Contest], reference: Sequence[NewItem]
 ) -> list[Verdict]:
-    """Decide the contests of one person and modality, in an order that does not matter.
+    """Decide the contests of one person and modality; their order does not matter.
 
-    ``reference`` are the person's items of files that nobody contests. Without any, whoever
-    appears in most of the contested files is meant; where nobody appears twice, the largest.
+    Args:
+        matcher: tells people apart.
+        contests: the contested files.
+        reference: the person's items from uncontested files. Without any, the person who appears
+            in most contested files is taken; if no one appears twice, the largest.
+
+    Returns:
+        A verdict for each contest.
     """
     if reference:
         known = [sorted(reference, key=_content)]
@@ -84,7 +90,7 @@ def decide(
 
 
 def _by_agreement(matcher: Matcher, contest: Contest, known: Sequence[NewItem]) -> Verdict:
-    """Take who agrees with what is known: the best, and who agrees too and may be the same."""
+    """Take the person who agrees best with known items, and those who agree too and may be them."""
     ratios = matcher.ratios(contest.people, [known])[:, 0]
     best = int(np.argmax(ratios))
     if ratios[best] <= 0:
@@ -98,25 +104,25 @@ def _by_agreement(matcher: Matcher, contest: Contest, known: Sequence[NewItem]) 
 
 
 def _at_once(one: Sequence[NewItem], other: Sequence[NewItem]) -> bool:
-    """Return whether two people are seen at the same moment, so that they are surely two."""
+    """Return whether two people appear at the same moment, so that they must be different."""
     return not {item.start_s for item in one}.isdisjoint(item.start_s for item in other)
 
 
 def _most_frequent(
     matcher: Matcher, contests: Sequence[Contest]
 ) -> dict[int, Sequence[NewItem]] | None:
-    """Return the items of who appears in most contests, by contest; None if nobody appears twice.
+    """Return the items of the most frequent person by contest; None if no one appears twice.
 
-    Of several who appear as often it is who agrees best, then who is the largest.
+    Ties go to the person who agrees best, then to the largest.
     """
     order = sorted(range(len(contests)), key=lambda at: _content_of(contests[at]))
     places = [(at, rank) for at in order for rank in range(len(contests[at].people))][:_MOST]
     people = [contests[at].people[rank] for at, rank in places]
     files, ranks = np.array(places).T
     ratios = matcher.ratios(people, people)
-    ratios[files[:, None] == files[None]] = -np.inf  # two in one file are two people
+    ratios[files[:, None] == files[None]] = -np.inf  # different people in one file
     firsts = np.flatnonzero(np.diff(files, prepend=-1))
-    met = np.maximum.reduceat(ratios, firsts, axis=1) > 0  # in which files each person is
+    met = np.maximum.reduceat(ratios, firsts, axis=1) > 0  # files in which each person appears
     if not met.any():
         return None
     found: list[tuple[float, int, dict[int, int]]] = []
@@ -141,7 +147,7 @@ def _verdict(contest: Contest, taken: Sequence[int], by: Literal["agreement", "s
             f"{count} {nouns}, and none of them agrees with the person's other {medium}s; check "
             "whose folder it is in."
         )
-    elif not others:  # in several groups, all of them the person
+    elif not others:  # several groups, all of the same person
         sentence = ""
     elif by == "size":
         sentence = (
@@ -160,12 +166,12 @@ def _items(people: People, numbers: Iterable[int]) -> tuple[NewItem, ...]:
 
 
 def basis(matcher: Matcher, person: str, files: Iterable[FileRecord]) -> str:
-    """Return a number for all that decides the contested files of a person.
+    """Return a hash of everything that decides the contested files of a person.
 
-    ``files`` are all files of the person; by their bytes, so that their names do not matter.
+    ``files`` are all files of the person. They count by their bytes, so that names do not matter.
     """
     parts = sorted(
-        repr((record.sha256 or str(record.path), sorted(_parts(record, person))))
+        repr((record.sha256 or str(record.path), sorted(_sources(record, person))))
         for record in files
         if record.reason is None or record.basis is not None
     )
@@ -173,12 +179,12 @@ def basis(matcher: Matcher, person: str, files: Iterable[FileRecord]) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _parts(record: FileRecord, person: str) -> list[str]:
-    return [repr(rest) for who, *rest in record.asked if who == person]
+def _sources(record: FileRecord, person: str) -> list[str]:
+    return [repr(rest) for who, *rest in record.source_keys if who == person]
 
 
 def _content(item: NewItem) -> bytes:
-    """What sums are ordered by, so that they do not depend on the order of files."""
+    """Return a sort key for items, so that sums do not depend on the order of files."""
     return item.vector.tobytes()
 
 

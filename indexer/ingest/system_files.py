@@ -1,6 +1,6 @@
-"""Names of what systems, storage boxes and programs leave between a user's own files.
+"""Files and folders that systems, storage boxes and programs leave among a user's files.
 
-Files below these folders belong to no person: recycle bins, thumbnails, indexes, partial downloads.
+They belong to no person: recycle bins, thumbnails, indexes, partial downloads.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _LIKE = [
 
 
 def left_by_system(path: Path) -> str | None:
-    """Return what the name of a file or folder is known as, if no user gave it; None otherwise.
+    """Return the known name or pattern that a path matches; None for a user's own file.
 
-    Case does not count. Names that are told by a part of them, such as ``._*``, are known as that.
+    Case does not count.
     """
     folded = path.name.casefold()
     known = _KNOWN.get(folded) or next((each for each, is_ in _LIKE if is_(folded)), None)

@@ -1,1 +1,1 @@
-"""Deletion, checks and pruning."""
+"""Deletion, verification and pruning."""

@@ -1,7 +1,7 @@
-"""A search of every byte of a folder for texts and vectors; run in a process of its own.
+"""Search of every byte of a folder for texts and vectors, in a process of its own.
 
-To read a database's file as bytes, the process that has it open must not open it itself: closing
-it again takes away all locks that SQLite holds on it in that process.
+A process that uses a database must not open its file to read it as bytes: closing the file again
+would release all locks that SQLite holds on it in that process.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ import numpy as np
 from indexer.errors import printable
 from indexer.types import Vectors
 
-PIECE = 32  # bytes of a vector that are looked for as one: a part of it is found as well
-AROUND = 8  # bytes on either side of a text that are told with it
-_MOST = 1000  # places of a text in a file that are told
-# Files of the cache that hold arrays of numbers alone, made from the catalog after the deletion: a
-# short text is in them by chance.
+PIECE = 32  # bytes of a vector that are searched as one, so that a part of a vector is found too
+AROUND = 8  # bytes returned on either side of a text
+_MOST = 1000  # places of a text in a file, at most
+# Files of the cache hold numbers alone and are made after the deletion: a short text in them is
+# chance.
 _NUMBERS = ("segment-", "gone-", "approximate-")
 BLOCK = 1 << 24  # bytes of a file in memory at a time
 _WORD = np.dtype("<u8")
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[1:]; "
-    "from indexer.maintenance import byte_search; byte_search.answer()"
+    "from indexer.maintenance import byte_search; byte_search.main()"
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Traces:
-    """What a search found.
+    """The result of a search.
 
-    ``size`` is the number of bytes searched. ``texts`` has, for each file and text that was found,
-    up to 8 bytes before and behind each of its places. ``others`` are sentences about files with
-    parts of vectors, and about files that could not be searched.
+    Attributes:
+        size: number of bytes searched.
+        texts: up to 8 bytes before and after each place, by file and text.
+        others: sentences on files with parts of vectors, and on files that could not be searched.
     """
 
     size: int
@@ -46,57 +47,62 @@ class Traces:
     others: list[str]
 
     def sentences(self, by_chance: Callable[[bytes], bool] = lambda _: False) -> list[str]:
-        """Say what was found where.
+        """Return sentences on the files in which something was found.
 
-        ``by_chance`` tells of bytes around a text whether they are kept ones that do not mean it.
+        ``by_chance`` tells whether the bytes around a text belong to other content.
         """
         left = [
             f"{path} still holds the text {text!r}."
             for (path, text), places in self.texts.items()
             if not all(
-                by_chance(before + text.encode()) or by_chance(text.encode() + behind)
-                for before, behind in places
+                by_chance(before + text.encode()) or by_chance(text.encode() + after)
+                for before, after in places
             )
         ]
         return sorted([*left, *self.others])
 
 
 def search_folder(folder: Path, texts: Sequence[str], vectors: Sequence[Vectors]) -> Traces:
-    """Look for texts and for pieces of vectors, all of one size, in every byte of a folder.
+    """Search every byte of a folder for texts and pieces of vectors.
 
-    Texts are not looked for in the arrays of the vector cache. What is looked for goes to the
-    other process through a pipe, and so into no file and no list of processes. Python is what
-    :func:`multiprocessing.set_executable` says.
+    Texts are not searched in the arrays of the vector cache. The other process gets texts and
+    vectors through a pipe, so they appear in no file and no list of processes. Its Python is that
+    of :func:`multiprocessing.set_executable`.
+
+    Args:
+        folder: the folder.
+        texts: texts to search.
+        vectors: (dim,) vectors to search, all of one size.
     """
-    import multiprocessing.spawn  # no process that only asks needs them
+    import multiprocessing.spawn  # a search of an index needs neither
     import subprocess
 
     sought = np.array(vectors, "<f4").reshape(len(vectors), len(vectors[0]) if vectors else 0)
-    question = {"folder": str(folder), "texts": list(texts), "shape": sought.shape}
+    request = {"folder": str(folder), "texts": list(texts), "shape": sought.shape}
     done = subprocess.run(
         [multiprocessing.spawn.get_executable(), "-c", _CHILD, *map(str, sys.path)],
-        input=json.dumps(question).encode() + b"\n" + sought.tobytes(),
+        input=json.dumps(request).encode() + b"\n" + sought.tobytes(),
         stdout=subprocess.PIPE,
         check=True,
     )
     size, found, others = json.loads(done.stdout)
     places = {
-        (path, text): [(bytes.fromhex(before), bytes.fromhex(behind)) for before, behind in around]
+        (path, text): [(bytes.fromhex(before), bytes.fromhex(after)) for before, after in around]
         for path, text, around in found
     }
     return Traces(size, places, others)
 
 
-def answer() -> None:
-    """Do what :func:`search_folder` asks on standard input, and answer on standard output."""
-    question = json.loads(sys.stdin.buffer.readline())
+def main() -> None:
+    """Run a search for :func:`search_folder`: request on standard input, result on output."""
+    request = json.loads(sys.stdin.buffer.readline())
     content = np.frombuffer(sys.stdin.buffer.read(), "<f4")
-    pieces = Pieces(content.reshape(question["shape"]))
+    pieces = Pieces(content.reshape(request["shape"]))
     searched, found, others = 0, [], []
-    files = (path for path in Path(question["folder"]).rglob("*") if path.is_file())
+    files = (path for path in Path(request["folder"]).rglob("*") if path.is_file())
     for path in sorted(files, key=os.fsencode):
         try:
-            size, places, has_piece = _search_file(path, question["texts"], pieces)
+            size, places, has_piece = _search_file(path, request["texts"], pieces)
         except OSError as error:
             others.append(f"{printable(path)} could not be searched: {error.strerror}.")
             continue
@@ -129,7 +135,7 @@ def _search_file(
 
 
 def _blocks(path: Path, overlap: int) -> Iterator[bytes]:
-    """The content in blocks, each with the end of the one before it."""
+    """Yield the content in blocks, each with the end of the one before it."""
     with path.open("rb") as file:
         tail = b""
         while block := file.read(BLOCK):
@@ -138,10 +144,10 @@ def _blocks(path: Path, overlap: int) -> Iterator[bytes]:
 
 
 class Pieces:
-    """Many short strings of bytes, all looked for in one pass.
+    """Many short byte strings, all searched in one pass.
 
-    A table of the first two bytes rules out nearly every position; what remains is compared
-    with the first eight bytes of the pieces, and only then with all of a piece.
+    A table of the first two bytes rules out nearly every position. The rest is compared with the
+    first eight bytes of the pieces, and only then with whole pieces.
     """
 
     def __init__(self, vectors: Iterable[Vectors]) -> None:
@@ -152,7 +158,7 @@ class Pieces:
         self._maybe[self._heads & 0xFFFF] = True
 
     def are_in(self, block: bytes) -> bool:
-        """Whether any piece is in the block, at any position."""
+        """Return whether the block contains any piece, at any position."""
         return any(
             block[at : at + PIECE] in self._whole
             for shift in range(_WORD.itemsize)
@@ -160,7 +166,7 @@ class Pieces:
         )
 
     def _positions(self, block: bytes, shift: int) -> list[int]:
-        """Where a head stands, of the positions that are ``shift`` past a multiple of 8."""
+        """Return positions of first bytes, among those ``shift`` past a multiple of 8."""
         count = (len(block) - shift) // _WORD.itemsize
         if count < 1:
             return []
@@ -171,7 +177,7 @@ class Pieces:
 
 
 def _split(vector: Vectors) -> list[bytes]:
-    """The pieces of a vector that are not mostly one number, which any file may hold."""
+    """Return the pieces of a vector, except those of mostly one number, which are in any file."""
     content = np.asarray(vector, "<f4").tobytes()
     size = min(PIECE, len(content))
     pieces = [content[at : at + size] for at in range(0, len(content) - size + 1, size)]

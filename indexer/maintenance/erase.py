@@ -1,27 +1,24 @@
-"""Proof that nothing of a person is left in the files of an index."""
+"""Proof that no byte of a deleted person is left in the files of an index."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.catalog.reader import CatalogReader
 from indexer.maintenance.byte_search import search_folder
 from indexer.records import Person
 from indexer.search.vector_index import prepared
 from indexer.types import Vectors
 from indexer.unicode_names import spellings
 
-if TYPE_CHECKING:
-    from indexer.catalog.reader import Reader
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Forgettable:
-    """What would be deleted with a person, and how many people would still have items."""
+class DeletionPlan:
+    """The content of a person to be deleted, and the number of people who keep items."""
 
     person: str
     items: int
@@ -32,12 +29,18 @@ class Forgettable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was forgotten, and what a search of every byte of the index folder found.
+    """The result of a deletion, and of a search of every byte of the index folder.
 
-    ``leftovers`` are sentences that name the files in which something was still found.
-    ``skipped`` are sentences that say what was not looked for, because somebody else has it too.
-    ``clean`` says that there are no leftovers. ``backups`` is the number of backups of the
-    catalog that were deleted, because they held the person too.
+    Attributes:
+        person: the key of the deleted person.
+        items: number of items deleted.
+        files: number of files of the person.
+        bytes_searched: number of bytes searched.
+        clean: True if nothing was found.
+        leftovers: sentences that name the files in which something was found.
+        skipped: sentences on texts and vectors that were not searched because other people have
+            them too.
+        backups: number of backups of the catalog deleted, since they contained the person.
     """
 
     person: str
@@ -50,19 +53,19 @@ class Receipt:
     backups: int = 0
 
     def sentence(self) -> str:
-        """The proof in words."""
+        """Return the proof in words."""
         found = ["Nothing of them is left."] if self.clean else self.leftovers
-        said = [
+        sentences = [
             f"{self.person} is forgotten: {self.items} items of {self.files} files.",
             f"Every byte of the index was searched, {self.bytes_searched} in all.",
         ]
         if self.backups:
-            said.append(f"Backups of the catalog that held them were deleted: {self.backups}.")
-        return " ".join([*said, *found, *self.skipped])
+            sentences.append(f"Backups of the catalog that held them were deleted: {self.backups}.")
+        return " ".join([*sentences, *found, *self.skipped])
 
 
 def proof(
-    read: Reader,
+    read: CatalogReader,
     folder: Path,
     who: Person,
     vectors: Vectors,
@@ -71,25 +74,34 @@ def proof(
     backups: int,
     spelt: Iterable[str] = (),
 ) -> Receipt:
-    """Search an index folder for somebody whose (n, dim) vectors were deleted from it.
+    """Search an index folder for a deleted person.
 
-    Their key and name are looked for in every Unicode form, and as they were ``spelt`` in paths.
-    What is kept has as well is not looked for.
+    Key and name are searched in every Unicode form. Texts and vectors that other people have too
+    are skipped.
+
+    Args:
+        read: the catalog after the deletion.
+        folder: the folder of the index.
+        who: the person.
+        vectors: (n, dim) their deleted vectors, as the model made them.
+        files: number of their files, for the receipt.
+        backups: number of deleted backups, for the receipt.
+        spelt: further forms of the key, as found in paths.
     """
     forms = (form for text in (who.key, who.name) if text for form in spellings(text))
     texts = list(dict.fromkeys((*forms, *spelt)))
-    kept = [text for text in texts if read.mentions(text)]
-    skipped = [f"{text!r} was not looked for: something that is kept has it." for text in kept]
-    held = {blob for _, blob in read.blobs()}
-    unique = [vector for vector in vectors if vector.astype("<f4").tobytes() not in held]
+    shared = [text for text in texts if read.contains_text(text)]
+    skipped = [f"{text!r} was not looked for: something that is kept has it." for text in shared]
+    blobs = {blob for _, blob in read.vector_blobs()}
+    unique = [vector for vector in vectors if vector.astype("<f4").tobytes() not in blobs]
     if len(unique) < len(vectors):
-        shared = len(vectors) - len(unique)
-        skipped.append(f"{shared} vectors were not looked for: an item kept has the same.")
+        count = len(vectors) - len(unique)
+        skipped.append(f"{count} vectors were not looked for: an item kept has the same.")
     sought = [*unique, *prepared(np.array(unique, np.float32), read.space.metric)] if unique else []
-    wanted = [text for text in texts if text not in kept]
+    wanted = [text for text in texts if text not in shared]
     traces = search_folder(folder, wanted, sought)
-    # Random bytes of a vector that is kept spell a short name now and then.
-    leftovers = traces.sentences(lambda around: any(around in blob for blob in held))
+    # Bytes of a remaining vector spell a short name now and then.
+    leftovers = traces.sentences(lambda around: any(around in blob for blob in blobs))
     return Receipt(
         person=who.key,
         items=len(vectors),

@@ -1,4 +1,4 @@
-"""What galleries have lost since they were indexed, and whether the index may lose it too."""
+"""Files that galleries have lost since they were indexed, and the rules for removing them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from indexer.catalog.reader import Reader
+from indexer.catalog.reader import CatalogReader
 from indexer.errors import BadRequest, printable
 from indexer.ingest.diff import is_gone
 from indexer.ingest.scan import NOT_THERE, Scan
-from indexer.records import FileRecord
 
 Confirm = Callable[[str], bool]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loss:
-    """Files of a gallery that the index has and the gallery has not.
+    """Files that the index has of a gallery and that the gallery no longer has.
 
-    ``known`` is how many files had been taken from it before. ``missing`` of them are gone.
-    ``moving`` are gone from their places, and a run that reads the new files may find them there.
-    ``stale`` were refused, and are no longer there to be refused. ``of_systems`` were taken by an
-    earlier version from recycle bins and the like.
+    Attributes:
+        gallery: the folder.
+        known: the number of files taken from it before.
+        missing: those that are gone.
+        moving: those gone from their paths that may be new files under other paths.
+        stale: refused files that no longer exist.
+        of_systems: files that an earlier version took from recycle bins and the like.
     """
 
     gallery: Path
@@ -35,22 +37,27 @@ class Loss:
 
     @property
     def is_whole(self) -> bool:
-        """Whether none of its files is there."""
+        """True if none of the files is left."""
         return 0 < self.known == len(self.missing)
 
 
-def losses(read: Reader, scans: Sequence[Scan], moving: Collection[Path]) -> list[Loss]:
-    """The loss of each gallery before a run; ``moving`` are what may have been moved."""
+def losses(read: CatalogReader, scans: Sequence[Scan], moving: Collection[Path]) -> list[Loss]:
+    """Return the loss of each gallery before a run; ``moving`` are files that may have moved."""
     return [_loss(read, each, moving) for each in scans]
 
 
-def still_lost(read: Reader, before: Sequence[Loss]) -> list[Loss]:
-    """The same after the run, which may have found files that had been moved."""
-    return [_still(read, loss) for loss in before]
+def still_lost(read: CatalogReader, before: Sequence[Loss]) -> list[Loss]:
+    """Return the losses after the run, which may have found moved files."""
+    found = []
+    for loss in before:
+        unmoved = read.files_named(loss.moving)
+        paths = [*loss.missing, *(path for path in loss.moving if path in unmoved)]
+        found.append(dataclasses.replace(loss, missing=list(filter(_is_lost, paths)), moving=[]))
+    return found
 
 
-def check_whole(found: Sequence[Loss]) -> None:
-    """Raises BadRequest for a gallery of which nothing is there: its disk may not be."""
+def require_something_left(found: Sequence[Loss]) -> None:
+    """Raise BadRequest for a gallery without any file: its disk may not be mounted."""
     for loss in found:
         if loss.is_whole:
             raise BadRequest(
@@ -61,59 +68,49 @@ def check_whole(found: Sequence[Loss]) -> None:
 
 
 def may_remove(found: Sequence[Loss], confirm: Confirm | None) -> bool:
-    """Whether what is missing may go; ``confirm`` is asked where it is more than half of a gallery.
+    """Return whether missing files may be removed.
 
-    Raises BadRequest where that has to be asked and nobody can be.
+    ``confirm`` is asked for each gallery that lost more than half of its files. Raises BadRequest
+    if it is None then.
     """
     for loss in found:
         if 2 * len(loss.missing) > loss.known:
-            said = (
+            message = (
                 f"{len(loss.missing)} of the {loss.known} files that the index has of "
                 f"{printable(loss.gallery)} are gone, which is more than half"
             )
             if confirm is None:
-                raise BadRequest(f"{said}; --prune removes so many only with --yes.")
-            if not confirm(f"{said}. Remove them from the index?"):
+                raise BadRequest(f"{message}; --prune removes so many only with --yes.")
+            if not confirm(f"{message}. Remove them from the index?"):
                 return False
     return True
 
 
 def whole_words(gallery: Path, known: int) -> str:
-    """Say that nothing of a gallery is there."""
+    """Return a sentence saying that no file of a gallery is left."""
     files = f"none of the {known} files" if known > 1 else "the one file"
     found = "is there" if known > 1 else "is not there"
     return f"Nothing is left of {printable(gallery)}: {files} that the index has of it {found}."
 
 
-def _loss(read: Reader, each: Scan, moving: Collection[Path]) -> Loss:
+def _loss(read: CatalogReader, each: Scan, moving: Collection[Path]) -> Loss:
     known = read.files_under(each.gallery)
-    taken = [record for record in known.values() if record.reason is None]
-    rest = _not_seen(known, each)
-    gone = [record.path for record in rest if record.reason is None and _is_lost(record.path)]
+    seen = {refusal.path for refusal in each.refused if refusal.reason != NOT_THERE}
+    seen.update(source.path for source in each.sources)
+    unseen = [record for path, record in known.items() if path not in seen]
+    gone = [record.path for record in unseen if record.reason is None and _is_lost(record.path)]
     return Loss(
         gallery=each.gallery,
-        known=len(taken),
+        known=sum(record.reason is None for record in known.values()),
         missing=[path for path in gone if path not in moving],
         moving=[path for path in gone if path in moving],
-        stale=[record.path for record in rest if record.reason and not each.partial],
-        of_systems=[record.path for record in rest if each.passes_over(record)],
+        stale=[record.path for record in unseen if record.reason and not each.partial],
+        of_systems=[record.path for record in unseen if each.passes_over(record)],
     )
 
 
-def _still(read: Reader, loss: Loss) -> Loss:
-    unmoved = read.files_named(loss.moving)
-    paths = [*loss.missing, *(path for path in loss.moving if path in unmoved)]
-    return dataclasses.replace(loss, missing=list(filter(_is_lost, paths)), moving=[])
-
-
-def _not_seen(known: dict[Path, FileRecord], each: Scan) -> list[FileRecord]:
-    there = {refusal.path for refusal in each.refused if refusal.reason != NOT_THERE}
-    seen = there.union(source.path for source in each.sources)
-    return [record for path, record in known.items() if path not in seen]
-
-
 def _is_lost(path: Path) -> bool:
-    """Whether a file is gone, and not only behind a link that leads nowhere for now."""
+    """Return whether a file is gone, and not only behind a link that is broken for now."""
     if not is_gone(path):
         return False
     above = next((folder for folder in path.parents if os.path.lexists(folder)), None)

@@ -1,102 +1,94 @@
-"""What can be wrong with an index, looked for and said in sentences."""
+"""Verification of an index: its faults, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.cache.manifest import Cache
+from indexer.cache.manifest import SegmentCache
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
-from indexer.catalog.lookup import vector_fault
+from indexer.catalog.reader import CatalogReader, vector_fault
 from indexer.records import Revision
-from indexer.search.segment import Part, alive_in, end_to_end
+from indexer.search.segment import Segment, end_to_end
 from indexer.search.vector_index import prepared
 from indexer.types import Ids
 
-if TYPE_CHECKING:
-    from indexer.catalog.reader import Reader
-
-SHOWN = 10  # of a list of items, how many a sentence names
+SHOWN = 10  # items that a sentence names
 
 
-def problems(read: Reader, cache: Cache, known: Callable[[Revision], bool]) -> list[str]:
-    """Everything wrong with the catalog and its cache; a cache of another revision is not wrong.
+def problems(
+    read: CatalogReader, cache: SegmentCache, is_known: Callable[[Revision], bool]
+) -> list[str]:
+    """Return the faults of a catalog and its cache; a cache of another revision is no fault.
 
-    ``known`` tells whether a revision is one of this catalog, made before the one read or since.
+    ``is_known`` tells whether a revision is one of this catalog, made before the one read or since.
     """
-    damage = list(_damage(read))
-    if damage:  # whatever else a damaged file says is not worth repeating
+    damage = [
+        f"The catalog is damaged: {fault}."
+        for (fault,) in read.pragma("integrity_check")
+        if fault != "ok"
+    ]
+    if damage:  # further faults of a damaged file only follow from that
         return damage
-    catalog = [*_references(read), *_orphans(read), *_vectors(read)]
-    return [*catalog, *_cache(read, cache, known, trusted=not catalog)]
+    catalog = list(_catalog(read))
+    return [*catalog, *_cache(read, cache, is_known, trusted=not catalog)]
 
 
-def _damage(read: Reader) -> Iterator[str]:
-    for (said,) in read.pragma("integrity_check"):
-        if said != "ok":
-            yield f"The catalog is damaged: {said}."
-
-
-def _references(read: Reader) -> Iterator[str]:
+def _catalog(read: CatalogReader) -> Iterator[str]:
     for table, row, parent, _ in read.pragma("foreign_key_check"):
         yield f"Row {row} of the table {table} points to a {parent} that is not there."
-
-
-def _orphans(read: Reader) -> Iterator[str]:
-    ids = read.without_people()
-    if ids:
-        yield f"{_items(ids)} are of nobody."
-
-
-def _vectors(read: Reader) -> Iterator[str]:
-    for number, blob in read.blobs():
-        fault = vector_fault(blob, read.space.dim)
-        if fault:
+    if orphans := read.orphaned_items():
+        yield f"{_items(orphans)} have no person."
+    for number, blob in read.vector_blobs():
+        if fault := vector_fault(blob, read.space.dim):
             yield f"The vector of item {number} {fault}."
 
 
 def _cache(
-    read: Reader, cache: Cache, known: Callable[[Revision], bool], *, trusted: bool
+    read: CatalogReader,
+    cache: SegmentCache,
+    is_known: Callable[[Revision], bool],
+    *,
+    trusted: bool,
 ) -> Iterator[str]:
-    """``trusted`` says that the catalog's own vectors may be compared with."""
+    """Yield the faults of the cache; a catalog that is not ``trusted`` is not compared with it."""
     try:
-        stamp, parts = cache.load()
-        cache.check(parts)
+        manifest, segments = cache.load()
+        cache.check(segments)
     except NoCacheError:
         return
     except UnfitCacheError as error:
-        yield f"The vector cache is unfit and will be made anew: {error}."
+        yield f"The vector cache is unfit and will be rebuilt: {error}."
         return
-    if not known(stamp.revision):
-        yield f"The vector cache is of revision {stamp.revision.number} of another catalog."
+    if not is_known(manifest.revision):
+        yield f"The vector cache is of revision {manifest.revision.number} of another catalog."
     elif trusted:
-        yield from _compared(read, parts, current=stamp.revision == read.revision())
+        yield from _compared(read, segments, current=manifest.revision == read.revision())
 
 
-def _compared(read: Reader, parts: Sequence[Part], *, current: bool) -> Iterator[str]:
+def _compared(read: CatalogReader, segments: Sequence[Segment], *, current: bool) -> Iterator[str]:
     ids = read.owners()[0]
-    held = end_to_end([part.ids[part.kept()] for part in parts], np.int64)
-    missing, extra = np.setdiff1d(ids, held), np.setdiff1d(held, ids)
+    cached = end_to_end([each.ids[each.live_mask] for each in segments], np.int64)
+    missing, extra = np.setdiff1d(ids, cached), np.setdiff1d(cached, ids)
     if current and len(missing):
         yield f"The vector cache lacks {_items(missing)}."
     if current and len(extra):
         yield f"The vector cache has {_items(extra)}, which the catalog has not."
-    wrong = [_different(read, part, ids) for part in parts]
+    wrong = [_different(read, each, ids) for each in segments]
     for what, numbers in zip(("vectors", "owners"), zip(*wrong, strict=True), strict=False):
         some = np.concatenate(numbers)
         if len(some) and (current or what == "vectors"):
             yield f"The vector cache has other {what} than the catalog for {_items(some)}."
 
 
-def _different(read: Reader, part: Part, ids: Ids) -> tuple[Ids, Ids]:
-    """Items of a part whose vectors, and whose owners, are not what the catalog says."""
-    rows = np.flatnonzero(np.isin(part.ids, ids) & alive_in(part))
-    numbers, people, faces, vectors = read.content(part.ids[rows])
-    kept = prepared(vectors, read.space.metric)
-    vectors_differ = np.any(part.vectors[rows] != kept, axis=1)
-    owners_differ = (part.people[rows] != people) | (part.faces[rows] != faces)
+def _different(read: CatalogReader, segment: Segment, ids: Ids) -> tuple[Ids, Ids]:
+    """Return the items of a segment whose vectors, and whose owners, differ from the catalog."""
+    rows = np.flatnonzero(np.isin(segment.ids, ids) & segment.live_mask)
+    numbers, people, faces, vectors = read.item_content(segment.ids[rows])
+    expected = prepared(vectors, read.space.metric)
+    vectors_differ = np.any(segment.vectors[rows] != expected, axis=1)
+    owners_differ = (segment.people[rows] != people) | (segment.faces[rows] != faces)
     return numbers[vectors_differ], numbers[owners_differ]
 
 

@@ -1,4 +1,4 @@
-"""Paths that stay what they are, and files that are written whole or not at all."""
+"""Absolute paths, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from indexer.errors import BadRequest, os_reason, printable
 
 
 def require_readable(path: Path) -> None:
-    """Raise BadRequest, with the system's reason, for a file that cannot be opened or read."""
+    """Raise BadRequest, with the system's reason, for a file that cannot be read."""
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -22,9 +22,9 @@ def require_readable(path: Path) -> None:
 
 
 def absolute(path: object) -> Path:
-    """A path, or one as text, that means the same whatever folder the process works in later.
+    """Return an absolute path, so that it does not depend on the working folder of a later moment.
 
-    Raises BadRequest for what is no path.
+    Raises BadRequest for anything but a path or text.
     """
     if not isinstance(path, str | os.PathLike):
         raise BadRequest(f"A file or folder is a path or text, not {type(path).__name__}.")
@@ -33,26 +33,20 @@ def absolute(path: object) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file to write to; it takes the file's place at the end.
+    """Yield a temporary path beside a file, which replaces the file at the end.
 
-    Where it is a link, the file that it leads to is replaced. Where the writing fails the temporary
-    file is deleted, and what was there before stays. Whatever writes it, it may be read by whom the
-    place lets read: safetensors makes its files private.
+    If the path is a link, its target is replaced. If anything is raised, the temporary file is
+    deleted and the old file stays. The file gets the usual permissions of the folder, whatever
+    wrote it: safetensors makes its files private.
     """
     path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        mode = _mode_of_new(partial)
+        partial.touch(exist_ok=False)  # to learn the permissions of new files here
+        mode = stat.S_IMODE(partial.stat().st_mode)
+        partial.unlink()
         yield partial
         partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _mode_of_new(path: Path) -> int:
-    """Who may read and write a file that is made here; it is not left."""
-    path.touch(exist_ok=False)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    path.unlink()
-    return mode

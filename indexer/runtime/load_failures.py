@@ -1,7 +1,7 @@
-"""Why a library does not load, or that it is not installed, in a sentence.
+"""Sentences on libraries that are not installed or do not load.
 
-A sentence holds what is known: what the loader says, which versions are installed, and which
-versions the metadata of distributions ask for. All of it is looked up after an error alone.
+A sentence contains facts only: the message of the loader, installed versions, and the versions that
+the metadata of distributions require. They are looked up only after an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 _US: Final = "avsearch"
 _OUR_MODULES: Final = {_US, "indexer", "trainer", "benchmarks", "tools"}
-# Modules whose distribution has another name, which is told only where it is installed.
+# Distributions of modules with another name; only installed ones can be looked up.
 _DISTRIBUTIONS: Final = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -43,11 +43,11 @@ def load_failure(error: BaseException) -> str | None:
         return _absence(absent, frames[-1][0] if frames else None)
     bodies = [at for at, (_, is_body) in enumerate(frames) if is_body]
     name, partners = _owner_of_file(error), owners.named(error)
-    if bodies:  # raised while a library was imported, perhaps by what that called
+    if bodies:  # raised in the import of a library, perhaps by a function it called
         name = name or frames[bodies[-1]][0]
         partners += [owner for owner, _ in frames[bodies[-1] :]]
     elif name is None and isinstance(error, ImportError) and partners:
-        name, partners = partners[0], [_US]  # it has not what we import from it
+        name, partners = partners[0], [_US]  # it lacks a name that we import
     if name is None:
         return None
     reason = _first_line(list(_causes(error))[-1])
@@ -59,7 +59,7 @@ def load_failure(error: BaseException) -> str | None:
 def absent_module(error: BaseException) -> str | None:
     """Return the module of a library that an error finds missing; None where the library is there.
 
-    Of a folder that several distributions share, it is the module in it.
+    In a namespace of several distributions, it is the module in the namespace.
     """
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
@@ -71,7 +71,7 @@ def absent_module(error: BaseException) -> str | None:
 
 
 def _failure(name: str, partners: Sequence[str], reason: str) -> str:
-    """A sentence about a distribution that does not load with others."""
+    """Return a sentence on a distribution that does not load with others."""
     said = f"{_versioned(name)} does not load"
     if partners:
         said += f" with {' and '.join(map(_versioned, partners))}"
@@ -92,7 +92,7 @@ def _failure(name: str, partners: Sequence[str], reason: str) -> str:
 
 
 def _absence(module: str, user: str | None) -> str:
-    """A sentence about a module that is not installed, and what needs it; None stands for us."""
+    """Return a sentence on a missing module and its user; None stands for avsearch."""
     if module in sys.stdlib_module_names:
         return f"{sys.executable} has no module {module}, a part of Python; use one that has it."
     if user is not None:
@@ -106,7 +106,7 @@ def _absence(module: str, user: str | None) -> str:
 
 
 class _Owners:
-    """Tells which distribution modules, frames and files belong to."""
+    """The distributions of modules and frames."""
 
     def __init__(self) -> None:
         found = importlib.metadata.packages_distributions()
@@ -117,7 +117,7 @@ class _Owners:
         }
 
     def frames(self, error: BaseException) -> list[tuple[str, bool]]:
-        """The owner of each frame below the last of ours, and whether it is a module's body."""
+        """Return the owner of each frame below our last one, and whether it is a module's body."""
         found: list[tuple[str, bool]] = []
         for frame, _ in traceback.walk_tb(error.__traceback__):
             top = _top(str(frame.f_globals.get("__name__", "")))
@@ -128,7 +128,7 @@ class _Owners:
         return found
 
     def named(self, error: BaseException) -> list[str]:
-        """The owner of the module in which an error finds something missing."""
+        """Return the owner of the module in which an error misses a name."""
         module: Any = None
         if isinstance(error, ImportError) and "cannot import name" in str(error):
             module = error.name
@@ -138,7 +138,7 @@ class _Owners:
         return [] if owner is None else [owner]
 
     def mentioned(self, reason: str, name: str) -> list[str]:
-        """What a distribution requires and the words of an error mention, paths aside."""
+        """Return requirements of a distribution that an error mentions, except in paths."""
         words = set(re.findall(r"\w+", re.sub(r"\S*/\S*", "", reason).lower()))
         required = {each.name for each in _requirements(name)}
         return [
@@ -149,7 +149,7 @@ class _Owners:
 
 
 def _owner_of_file(error: BaseException) -> str | None:
-    """The owner of the compiled module that an error is about."""
+    """Return the owner of the compiled module of an error."""
     path = error.path if isinstance(error, ImportError) else None
     if path is None or path.endswith(".py"):
         return None
@@ -160,7 +160,7 @@ def _owner_of_file(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and so on."""
+    """Yield an error and its chain of causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -168,7 +168,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _linked(reason: str, name: str) -> list[str]:
-    """What a distribution requires whose libraries the file with an undefined symbol asks for."""
+    """Return requirements whose libraries the file with an undefined symbol needs."""
     found = _UNDEFINED_IN.search(reason)
     if found is None or not Path(found[1]).is_file():
         return []
@@ -184,13 +184,13 @@ def _linked(reason: str, name: str) -> list[str]:
 
 
 def _shared_libraries(name: str) -> list[str]:
-    """The names of the files of a distribution that others are linked with."""
+    """Return the names of the shared libraries of a distribution."""
     files = [] if _version(name) is None else importlib.metadata.files(name) or []
     return [file.name for file in files if file.name.startswith("lib") and ".so" in file.name]
 
 
 def _requirements(name: str, extra: str = "") -> list[Requirement]:
-    """What the metadata of a distribution ask for, without an extra or with one."""
+    """Return the requirements of a distribution, without or with an extra."""
     texts = [] if _version(name) is None else importlib.metadata.requires(name) or []
     found = []
     for requirement in map(Requirement, texts):
@@ -201,14 +201,14 @@ def _requirements(name: str, extra: str = "") -> list[Requirement]:
 
 
 def _extras() -> list[str]:
-    """No extra, and each of ours."""
+    """Return the empty text for no extra, and each of our extras."""
     if _version(_US) is None:
         return []
     return ["", *(importlib.metadata.metadata(_US).get_all("Provides-Extra") or [])]
 
 
 def _unmet(requirements: Iterable[Requirement]) -> list[Requirement]:
-    """Those of which another version is installed."""
+    """Return the requirements of which another version is installed."""
     return [
         each
         for each in requirements

@@ -1,4 +1,4 @@
-"""One writer at a time: an advisory lock on a file of the index folder."""
+"""The write lock of an index: an advisory lock on a file in its folder."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from indexer.errors import BadRequest, IndexBusy, os_reason, printable
 NAME = "lock"
 
 _threads: dict[str, threading.RLock] = {}  # by the real path of a folder
-os.register_at_fork(after_in_child=_threads.clear)  # whoever held one is not in the child
+os.register_at_fork(after_in_child=_threads.clear)  # their holders do not exist in the child
 
 
 @contextlib.contextmanager
 def only_writer(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the write lock of an index folder; readers need none.
 
-    Other threads of this process are waited for, unless ``wait`` is false. The kernel lets go of
-    the lock when its holder dies, so no lock is ever left behind. Raises IndexBusy, with the
-    holder's process, host and time, where another process or this very thread holds it, and
-    BadRequest where the folder cannot be written to.
+    The kernel releases the lock when its holder dies, so none is left behind.
+
+    Args:
+        folder: the folder of the index.
+        wait: wait for other threads of this process.
+
+    Raises:
+        IndexBusy: another process or this very thread holds it, with process, host and time.
+        BadRequest: the folder cannot be written to.
     """
     with _only_thread(folder, wait=wait), _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise IndexBusy(_who_holds(file, folder)) from error
-        _write(file, _me())
+            raise IndexBusy(_busy_message(file, folder)) from error
+        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": since}
+        _write(file, json.dumps(holder))
         try:
             yield
         finally:
@@ -62,22 +69,17 @@ def _lock_file(folder: Path) -> FileIO:
 
 
 def _write(file: FileIO, text: str) -> None:
-    """Say who holds the lock; on a full disk it is held without a word."""
+    """Write the holder of the lock; a full disk is ignored."""
     with contextlib.suppress(OSError):
         file.truncate(0)
         file.write(text.encode())
 
 
-def _me() -> str:
-    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "since": since})
-
-
-def _who_holds(file: FileIO, folder: Path) -> str:
+def _busy_message(file: FileIO, folder: Path) -> str:
     file.seek(0)
     try:
         holder = json.loads(file.read() or b"")
         who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):  # it has only just taken the lock
+    except (ValueError, KeyError, TypeError):  # it has not written its name yet
         who = "another process"
     return f"{printable(folder)} is being written to by {who}; wait for it to end, or stop it."

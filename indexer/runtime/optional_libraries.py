@@ -1,4 +1,4 @@
-"""Libraries that extras bring, imported where they are used."""
+"""Libraries of extras, imported at their first use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from indexer.errors import LibraryUnusable
 
 
 def load(module: str, user: str, extra: str | None = None) -> types.ModuleType:
-    """Import a module of a library that an extra, or none, brings.
+    """Import a module of a library.
 
-    Raises LibraryUnusable where it is not installed, saying that ``user`` needs it, or where it
-    does not load.
+    Args:
+        module: the module.
+        user: the feature or file that needs it, for messages.
+        extra: the extra that installs it; None if no extra does.
+
+    Raises:
+        LibraryUnusable: the library is not installed or does not load.
     """
     try:
         return importlib.import_module(module)

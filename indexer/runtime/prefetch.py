@@ -1,4 +1,4 @@
-"""Worker threads that read ahead of whoever uses what they read."""
+"""Prefetching by worker threads, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 Job = TypeVar("Job")
 Event = TypeVar("Event")
 
-TICK_S = 0.5  # how long to wait for an event before giving the user a turn
+TICK_S = 0.5  # seconds without an event after which None is yielded
 
 
 class _Failure:
@@ -21,16 +20,21 @@ class _Failure:
 
 
 class _Done:
-    """One worker has no more to do."""
+    """The end of one worker."""
 
 
-class ReadAhead(Generic[Job, Event]):
-    """Calls ``read`` on jobs in a few threads; iterating gives their events.
+class Prefetcher(Generic[Job, Event]):
+    """Runs ``read`` on jobs in worker threads; iteration yields their events.
 
-    Events of one job come in order, those of several are mixed. At most ``depth`` wait to be
-    used, so memory is bounded however much a job gives. None is given whenever nothing came for
-    half a second. An exception of a worker is raised where the events are used. A context
-    manager: leaving it stops the workers after the event each is at.
+    Events of one job come in order, those of several jobs are mixed. None is yielded if nothing
+    came for half a second. An exception of a worker is raised in the iteration. A context manager:
+    leaving it stops the workers after their present event.
+
+    Args:
+        jobs: the jobs.
+        read: yields the events of a job.
+        workers: number of threads.
+        depth: number of events that may wait, which bounds the memory.
     """
 
     def __init__(
@@ -52,12 +56,7 @@ class ReadAhead(Generic[Job, Event]):
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -65,7 +64,9 @@ class ReadAhead(Generic[Job, Event]):
     def __iter__(self) -> Iterator[Event | None]:
         working = len(self._threads)
         while working:
-            event = self._next()
+            event: Event | _Failure | _Done | None = None
+            with contextlib.suppress(queue.Empty):
+                event = self._events.get(timeout=TICK_S)
             if isinstance(event, _Failure):
                 raise event.error
             if isinstance(event, _Done):
@@ -73,32 +74,23 @@ class ReadAhead(Generic[Job, Event]):
             else:
                 yield event
 
-    def _next(self) -> Event | _Failure | _Done | None:
-        try:
-            return self._events.get(timeout=TICK_S)
-        except queue.Empty:
-            return None
-
     def _work(self) -> None:
         try:
             while (job := self._take()) is not None and not self._stopped.is_set():
-                self._pass_on(job)
+                with contextlib.closing(self._read(job)) as events:
+                    for event in events:
+                        if not self._put(event):
+                            break
             self._put(_Done())
-        except BaseException as error:  # raised again in the thread of the user
+        except BaseException as error:  # raised again in the iteration
             self._put(_Failure(error))
 
     def _take(self) -> Job | None:
         with self._taking:
             return next(self._jobs, None)
 
-    def _pass_on(self, job: Job) -> None:
-        with contextlib.closing(self._read(job)) as events:
-            for event in events:
-                if not self._put(event):
-                    return
-
     def _put(self, event: Event | _Failure | _Done) -> bool:
-        """Whether the event was taken before the work was stopped."""
+        """Queue an event; return False if the work was stopped before."""
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._events.put(event, timeout=TICK_S / 5)

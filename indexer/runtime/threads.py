@@ -1,4 +1,4 @@
-"""Threads that share the work of a search; made once, for it may be shorter than their start."""
+"""Threads that share the work of a search; started once, as that may take longer than a search."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Made = TypeVar("Made")
 
 
 def cores() -> int:
-    """How many threads work at once."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def each(work: Callable[[Given], Made], things: Iterable[Given]) -> Iterator[Made]:
-    """What ``work`` makes of each, in order; the work must not share out more of its own."""
+    """Yield the results of ``work``, in order; ``work`` must not use these threads itself."""
     return _pool().map(work, things)
 
 
@@ -27,5 +27,5 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix="search")
 
 
-# Threads do not survive a fork: the child makes its own.
+# Threads do not survive a fork: the child starts its own.
 os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,4 +1,4 @@
-"""How long things take, for those who ask to be told."""
+"""Timing for the log."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Event = TypeVar("Event")
 
 @contextlib.contextmanager
 def timed(logger: logging.Logger, what: str) -> Iterator[None]:
-    """Log what was done and how long it took, once it is done."""
+    """Log a task and its duration when it ends."""
     start = time.perf_counter()
     yield
     logger.info("%s, %.2f s", what, time.perf_counter() - start)
 
 
 class Stopwatch:
-    """Sums up the time that a generator itself takes, whatever its consumer does in between."""
+    """Sums up the time spent in a generator, without that of its consumer."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def run(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
-        """Yield what the generator yields."""
+        """Yield the events of a generator."""
         while True:
             start = time.perf_counter()
             try:

@@ -1,1 +1,1 @@
-"""Exact search over vectors."""
+"""Exact nearest-neighbour search over vectors."""

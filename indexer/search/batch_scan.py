@@ -1,8 +1,10 @@
-"""Candidates for many queries at once: those that no rounding can rule out.
+"""Candidates for many queries at once: every row that the error bound does not rule out.
 
-A first look at a few thousand rows, spread over all, tells how near the k-th neighbour of each
-query is at least. Then all rows are multiplied with all queries, block by block, in whole
-numbers, and what is surely further is dropped at once. The mark rises as nearer rows are met.
+A probe of a few thousand rows, spread over all, gives each query a first threshold: the k-th
+largest lower bound of nearness. Then all rows are multiplied with all queries in integers, block by
+block, and rows whose upper bound is below the threshold are dropped at once. The threshold rises as
+nearer rows are found. The bound is the one of :mod:`indexer.search.int8`: the true nearness lies
+within ``RoundedQueries.error_bound`` of the quantized one, so no true neighbour is dropped.
 """
 
 from __future__ import annotations
@@ -15,124 +17,130 @@ from numpy.typing import NDArray
 
 from indexer.runtime import threads
 from indexer.search import int8_matmul
-from indexer.search.code_block import Stretch
+from indexer.search.code_block import CodeBlock
 from indexer.search.int8 import Codes, Floats, RoundedQueries
 from indexer.search.vector_index import Rows
 from indexer.types import Vectors
 
 BLOCK = 8192  # rows multiplied at once: 256 products of each fit the second-level cache twice
-FIRST_LOOK = 4096  # rows looked at first, at least; more for larger k
-PATIENCE = 4  # times k hits a query that are worth the sorting that raises the marks
-INT32_LARGEST = 2**31 - 1
-LANES = 16  # queries are filled up to a multiple of this, for whole registers and words
+PROBE_ROWS = 4096  # rows of the probe, at least; more for larger k
+PATIENCE = 4  # times k hits per query that are worth sorting to raise the thresholds
+INT32_MAX = 2**31 - 1
+LANES = 16  # queries are padded to a multiple of this, for whole registers and words
 
-Hits = tuple[NDArray[np.intp], NDArray[np.intp], Floats, Floats]  # query, row, least, most
-
-
-def first_look(k: int) -> int:
-    """How many rows are looked at before all others."""
-    return max(FIRST_LOOK, 4 * k)
+# Query, row, lower and upper bound of nearness.
+Hits = tuple[NDArray[np.intp], NDArray[np.intp], Floats, Floats]
 
 
-def candidates(queries: Vectors, k: int, stretches: Sequence[Stretch]) -> list[Rows]:
-    """For each query the rows that may be among its k nearest, and all that tie with them.
+def probe_rows(k: int) -> int:
+    """Return the number of rows of the probe."""
+    return max(PROBE_ROWS, 4 * k)
 
-    More than ``first_look(k)`` rows must count. Nearness is the inner product, less half the
-    squared length of the vector under l2.
+
+def candidates(queries: Vectors, k: int, blocks: Sequence[CodeBlock]) -> list[Rows]:
+    """Return for each query the rows that may be among its k nearest, with all ties.
+
+    Nearness is the inner product, under l2 less half the squared norm of the vector.
+
+    Args:
+        queries: (q, dim) prepared queries.
+        k: neighbours wanted; more than ``probe_rows(k)`` rows must match.
+        blocks: the codes to scan.
     """
-    sieve = _Sieve(queries, k)
-    sieve.look(stretches)
-    blocks = [piece for stretch in stretches for piece in stretch.pieces(BLOCK)]
-    each = map if int8_matmul.way().threaded else threads.each
-    for hits in each(sieve.hits, blocks):
-        sieve.put(hits)
-    return sieve.rows()
+    scan = _BatchScan(queries, k)
+    scan.probe(blocks)
+    pieces = [piece for block in blocks for piece in block.pieces(BLOCK)]
+    each = map if int8_matmul.backend().threaded else threads.each
+    for hits in each(scan.hits, pieces):
+        scan.add(hits)
+    return scan.rows()
 
 
-class _Sieve:
-    """The mark of each query, and what has passed it so far."""
+class _BatchScan:
+    """The threshold of each query, and the hits that have passed it so far."""
 
     def __init__(self, queries: Vectors, k: int) -> None:
         self._k, self._count = k, len(queries)
         spare = -len(queries) % LANES
         self._queries = RoundedQueries(np.pad(queries, ((0, spare), (0, 0))))
-        self._mark: Floats = np.full(len(queries) + spare, np.inf)
-        self._kept: list[Hits] = []
-        self._pending = self._settled = 0
+        self._threshold: Floats = np.full(len(queries) + spare, np.inf)
+        self._hits: list[Hits] = []
+        self._added = self._sorted = 0  # hits since the thresholds were raised, and before
 
-    def look(self, stretches: Sequence[Stretch]) -> None:
-        """Set the first mark: the k-th best of some rows, at its least."""
-        step = max(sum(stretch.matching for stretch in stretches) // first_look(self._k), 1)
-        least = np.concatenate([self._least(*stretch.spread(step)) for stretch in stretches])
-        at = len(least) - self._k
-        self._mark[: self._count] = np.partition(least, at, axis=0)[at, : self._count]
+    def probe(self, blocks: Sequence[CodeBlock]) -> None:
+        """Set the first thresholds: the k-th largest lower bound among the rows of the probe."""
+        step = max(sum(block.matching for block in blocks) // probe_rows(self._k), 1)
+        lower = []
+        for codes, half_sq_norms in (block.sample(step) for block in blocks):
+            nearness, unit = self._nearness(codes, half_sq_norms)
+            lower.append(np.asarray(nearness * unit - self._queries.error_bound(codes)))
+        bounds = np.concatenate(lower)
+        at = len(bounds) - self._k
+        self._threshold[: self._count] = np.partition(bounds, at, axis=0)[at, : self._count]
 
-    def hits(self, stretch: Stretch) -> Hits:
-        """What of a stretch may be at or above the mark."""
-        unsure = self._queries.unsure(stretch.codes)
-        nearness, worth = self._nearness(stretch.codes, stretch.halves)
-        rows, queries = _at_least(nearness, _rounded_down((self._mark - unsure) / worth, nearness))
-        near: Floats = nearness[rows, queries].astype(np.float64) * worth[queries]
-        if stretch.wanted is not None:
-            counts = stretch.wanted[rows]
+    def hits(self, block: CodeBlock) -> Hits:
+        """Return the rows of a block whose upper bound reaches the threshold."""
+        bound = self._queries.error_bound(block.codes)
+        nearness, unit = self._nearness(block.codes, block.half_sq_norms)
+        thresholds = _rounded_down((self._threshold - bound) / unit, nearness)
+        rows, queries = _reaching(nearness, thresholds)
+        near: Floats = nearness[rows, queries].astype(np.float64) * unit[queries]
+        if block.wanted is not None:
+            counts = block.wanted[rows]
             rows, queries, near = rows[counts], queries[counts], near[counts]
-        return queries, stretch.numbers(rows), near - unsure[queries], near + unsure[queries]
+        return queries, block.index_rows(rows), near - bound[queries], near + bound[queries]
 
-    def put(self, hits: Hits) -> None:
-        """Keep what passed; raise the marks once much has come since they were raised last."""
-        self._kept.append(hits)
-        self._pending += len(hits[0])
-        if self._pending > 2 * self._settled + PATIENCE * self._k * self._count:
-            self._settle()
+    def add(self, hits: Hits) -> None:
+        """Keep hits; raise the thresholds once enough have come since the last time."""
+        self._hits.append(hits)
+        self._added += len(hits[0])
+        if self._added > 2 * self._sorted + PATIENCE * self._k * self._count:
+            self._raise_thresholds()
 
     def rows(self) -> list[Rows]:
-        """Of each query the rows that may still be among its nearest."""
-        self._settle()
-        queries, rows, _, _ = self._kept[0]
+        """Return for each query the rows that may be among its nearest."""
+        self._raise_thresholds()
+        queries, rows, _, _ = self._hits[0]
         ends = np.cumsum(np.bincount(queries, minlength=self._count))
         return [np.sort(some) for some in np.split(rows, ends[:-1])][: self._count]
 
-    def _least(self, codes: Codes, halves: Vectors | None) -> Floats:
-        nearness, worth = self._nearness(codes, halves)
-        return np.asarray(nearness * worth - self._queries.unsure(codes))
+    def _nearness(self, codes: Codes, half_sq_norms: Vectors | None) -> tuple[NDArray[Any], Floats]:
+        """Return (n, q) quantized nearness and (q,) the value of one unit of it."""
+        whole = int8_matmul.backend().product(codes.content, self._queries.whole)
+        unit = self._queries.scales * codes.scale
+        if half_sq_norms is None:
+            return whole, unit
+        return whole * unit.astype(np.float32) - half_sq_norms[:, None], np.ones_like(unit)
 
-    def _nearness(self, codes: Codes, halves: Vectors | None) -> tuple[NDArray[Any], Floats]:
-        """(n, q) numbers that grow with nearness, and what one of them is worth."""
-        whole = int8_matmul.way().product(codes.content, self._queries.whole)
-        worth = self._queries.scales * codes.scale
-        if halves is None:
-            return whole, worth
-        return whole * worth.astype(np.float32) - halves[:, None], np.ones_like(worth)
-
-    def _settle(self) -> None:
-        """Raise the marks to what the rows kept prove, and drop what is now below."""
-        queries, rows, least, most = (
-            np.concatenate(columns) for columns in zip(*self._kept, strict=True)
+    def _raise_thresholds(self) -> None:
+        """Raise the thresholds to the k-th lower bound of the hits, and drop hits below them."""
+        queries, rows, lower, upper = (
+            np.concatenate(columns) for columns in zip(*self._hits, strict=True)
         )
-        order = np.lexsort((-least, queries))
+        order = np.lexsort((-lower, queries))
         counts = np.bincount(queries, minlength=self._count)
         enough = np.flatnonzero(counts >= self._k)
         kth = (np.cumsum(counts) - counts + self._k - 1)[enough]
-        mark = self._mark.copy()
-        mark[enough] = np.maximum(mark[enough], least[order[kth]])
-        self._mark = mark
-        order = order[most[order] >= mark[queries[order]]]
-        self._kept = [(queries[order], rows[order], least[order], most[order])]
-        self._pending = self._settled = len(order)
+        threshold = self._threshold.copy()
+        threshold[enough] = np.maximum(threshold[enough], lower[order[kth]])
+        self._threshold = threshold
+        order = order[upper[order] >= threshold[queries[order]]]
+        self._hits = [(queries[order], rows[order], lower[order], upper[order])]
+        self._added = self._sorted = len(order)
 
 
-def _rounded_down(marks: Floats, like: NDArray[Any]) -> NDArray[Any]:
-    """Marks in the type of the numbers they are compared with; never above what they were."""
+def _rounded_down(thresholds: Floats, like: NDArray[Any]) -> NDArray[Any]:
+    """Return thresholds in the type of the compared numbers, rounded down so that none is lost."""
     if like.dtype.kind == "i":
-        bounded = np.clip(np.floor(marks), -INT32_LARGEST, INT32_LARGEST)
+        bounded = np.clip(np.floor(thresholds), -INT32_MAX, INT32_MAX)
         return np.asarray(bounded.astype(like.dtype))
-    return np.nextafter(marks.astype(np.float32), np.float32(-np.inf))
+    return np.nextafter(thresholds.astype(np.float32), np.float32(-np.inf))
 
 
-def _at_least(nearness: NDArray[Any], marks: NDArray[Any]) -> tuple[Rows, Rows]:
-    """Rows and columns where a mark is reached; eight are ruled out at a time."""
-    reached = np.ascontiguousarray(nearness >= marks).reshape(-1)
+def _reaching(nearness: NDArray[Any], thresholds: NDArray[Any]) -> tuple[Rows, Rows]:
+    """Return rows and columns that reach the threshold; eight comparisons are tested at a time."""
+    reached = np.ascontiguousarray(nearness >= thresholds).reshape(-1)
     words = np.flatnonzero(reached.view(np.uint64))
     word, byte = np.nonzero(reached.reshape(-1, 8)[words])
-    rows, queries = np.divmod(words[word] * 8 + byte, len(marks))
+    rows, queries = np.divmod(words[word] * 8 + byte, len(thresholds))
     return rows, queries

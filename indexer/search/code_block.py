@@ -1,4 +1,4 @@
-"""What a scan runs over: codes in place or copied out, and which of them count."""
+"""Code blocks: the codes of a scan, in place or copied out, and the rows that count."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import numpy as np
 
 from indexer.runtime import threads
 from indexer.search.int8 import Codes
-from indexer.search.segment import Part, starts_of
+from indexer.search.segment import Segment, starts_of
 from indexer.search.vector_index import Mask, Rows
 from indexer.types import Vectors
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class CodeBlock:
     """n codes that are scanned together.
 
-    ``halves`` is half the squared lengths, under l2. ``rows`` is the number of each row in the
-    whole index, or of the first where they follow each other. ``wanted`` says which count; None
-    means all.
+    Attributes:
+        codes: the codes.
+        half_sq_norms: (n,) half the squared norms under l2, None under cosine.
+        rows: (n,) row numbers in the whole index, or the first one if they are consecutive.
+        wanted: (n,) True for rows that count; None means all.
     """
 
     codes: Codes
-    halves: Vectors | None
+    half_sq_norms: Vectors | None
     rows: Rows | int
     wanted: Mask | None = None
 
@@ -33,59 +35,57 @@ class Stretch:
 
     @property
     def matching(self) -> int:
-        """How many rows count."""
+        """Number of rows that count."""
         return len(self) if self.wanted is None else int(np.count_nonzero(self.wanted))
 
-    def numbers(self, local: Rows) -> Rows:
-        """The numbers in the whole index of rows of this stretch."""
+    def index_rows(self, local: Rows) -> Rows:
+        """Return the row numbers in the whole index of rows of this block."""
         if isinstance(self.rows, int):
             return np.asarray(local + self.rows)
         return np.asarray(self.rows[local])
 
-    def pieces(self, size: int) -> Iterator[Stretch]:
-        """The same, in pieces of at most ``size`` rows."""
+    def pieces(self, size: int) -> Iterator[CodeBlock]:
+        """Split the block into pieces of at most ``size`` rows."""
         for start in range(0, len(self), size):
-            yield self._slice(slice(start, start + size))
+            some = slice(start, start + size)
+            yield CodeBlock(
+                self.codes.at(some),
+                None if self.half_sq_norms is None else self.half_sq_norms[some],
+                self.rows + start if isinstance(self.rows, int) else self.rows[some],
+                None if self.wanted is None else self.wanted[some],
+            )
 
-    def spread(self, step: int) -> tuple[Codes, Vectors | None]:
-        """Codes and halves of every ``step``-th row that counts."""
+    def sample(self, step: int) -> tuple[Codes, Vectors | None]:
+        """Return codes and half squared norms of every ``step``-th row that counts."""
         here = np.arange(len(self)) if self.wanted is None else np.flatnonzero(self.wanted)
         rows = here[::step]
-        return self.codes.at(rows), None if self.halves is None else self.halves[rows]
-
-    def _slice(self, some: slice) -> Stretch:
-        return Stretch(
-            self.codes.at(some),
-            None if self.halves is None else self.halves[some],
-            self.rows + some.start if isinstance(self.rows, int) else self.rows[some],
-            None if self.wanted is None else self.wanted[some],
-        )
+        return self.codes.at(rows), None if self.half_sq_norms is None else self.half_sq_norms[rows]
 
 
-def in_place(parts: Sequence[Part], wanted: Mask | None) -> list[Stretch]:
-    """All codes where they are; ``wanted`` is of all rows."""
+def in_place(segments: Sequence[Segment], wanted: Mask | None) -> list[CodeBlock]:
+    """Return the codes of all segments without copies; ``wanted`` is a mask of all rows."""
     return [
-        Stretch(
-            part.codes,
-            part.halves,
+        CodeBlock(
+            segment.codes,
+            segment.half_sq_norms,
             start,
-            None if wanted is None else wanted[start : start + len(part)],
+            None if wanted is None else wanted[start : start + len(segment)],
         )
-        for start, part in starts_of(parts)
-        if len(part)
+        for start, segment in starts_of(segments)
+        if len(segment)
     ]
 
 
-def gathered(parts: Sequence[Part], rows: Rows) -> list[Stretch]:
-    """The codes of these rows, ascending, copied out by all cores."""
-    copies = threads.each(lambda at: _copied(at[1], at[0], rows), starts_of(parts))
-    return [copy for copy in copies if len(copy)]
+def gathered(segments: Sequence[Segment], rows: Rows) -> list[CodeBlock]:
+    """Copy out the codes of these rows, ascending, on all cores."""
 
+    def copied(each: tuple[int, Segment]) -> CodeBlock:
+        start, segment = each
+        first, last = np.searchsorted(rows, (start, start + len(segment)))
+        here = rows[first:last]
+        local = here - start
+        content = np.take(segment.codes.content, local, axis=0)  # faster than content[local]
+        norms = None if segment.half_sq_norms is None else segment.half_sq_norms[local]
+        return CodeBlock(dataclasses.replace(segment.codes, content=content), norms, here)
 
-def _copied(part: Part, start: int, rows: Rows) -> Stretch:
-    first, last = np.searchsorted(rows, (start, start + len(part)))
-    here = rows[first:last]
-    local = here - start
-    content = np.take(part.codes.content, local, axis=0)  # quicker than an index in brackets
-    halves = None if part.halves is None else part.halves[local]
-    return Stretch(dataclasses.replace(part.codes, content=content), halves, here)
+    return [copy for copy in threads.each(copied, starts_of(segments)) if len(copy)]

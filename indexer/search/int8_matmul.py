@@ -1,7 +1,7 @@
-"""Inner products of many vectors with many queries, in whole numbers.
+"""Integer products of many codes with many queries.
 
-The sums are exact, so any way to compute them gives the same answers. NumPy's is always there;
-whoever has a faster one at hand gives it to :func:`use`.
+The sums are exact, so every backend gives the same answers. NumPy's is always there;
+:func:`set_backend` replaces it by a faster one.
 """
 
 from __future__ import annotations
@@ -12,50 +12,52 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.search.int8 import MIDDLE, Bytes
+from indexer.search.int8 import ZERO_CODE, Bytes
+
+BLOCK = 4096  # rows converted to float32 at a time, few enough for the processor's cache
 
 
 class Product(Protocol):
-    """Multiplies codes with whole queries; called from several threads unless used as threaded."""
+    """A product of codes with int8 queries."""
 
     def __call__(self, codes: Bytes, queries: NDArray[np.int8]) -> NDArray[Any]:
-        """(n, q) int32 or float32 of (n, dim) codes, 128 more than their worth, and (q, dim)."""
-
-
-PIECE = 4096  # rows made float32 at a time: they stay in the processor's own memory
-
-
-def by_numpy(codes: Bytes, queries: NDArray[np.int8]) -> NDArray[Any]:
-    """Products in float32, exact up to 1040 dimensions and rounded beyond."""
-    turned = np.ascontiguousarray(queries.T, np.float32)
-    out = np.empty((len(codes), len(queries)), np.float32)
-    for start in range(0, len(codes), PIECE):
-        wide = np.subtract(codes[start : start + PIECE], MIDDLE, dtype=np.float32)
-        np.matmul(wide, turned, out=out[start : start + PIECE])
-    return out
+        """Return (n, q) int32 or float32 products of (n, dim) codes less 128 with (q, dim)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Way:
-    """A way to compute products, and up to how many queries a scan by FAISS is quicker.
+class Int8Backend:
+    """A way to compute products.
 
-    ``threaded`` says that it uses all cores by itself, so that it is called from one thread.
+    Attributes:
+        product: the function; several threads call it at once unless it is ``threaded``.
+        max_faiss_queries: up to this number of queries a scan by FAISS is faster.
+        threaded: True if ``product`` uses all cores by itself.
     """
 
     product: Product
-    few: int
+    max_faiss_queries: int
     threaded: bool = False
 
 
-class _Chosen:
-    way = Way(by_numpy, few=24, threaded=True)  # measured at 1,000,000 x 128
+def by_numpy(codes: Bytes, queries: NDArray[np.int8]) -> NDArray[Any]:
+    """Return products in float32, exact up to 1040 dimensions and rounded beyond."""
+    turned = np.ascontiguousarray(queries.T, np.float32)
+    out = np.empty((len(codes), len(queries)), np.float32)
+    for start in range(0, len(codes), BLOCK):
+        wide = np.subtract(codes[start : start + BLOCK], ZERO_CODE, dtype=np.float32)
+        np.matmul(wide, turned, out=out[start : start + BLOCK])
+    return out
 
 
-def use(way: Way) -> None:
-    """Compute products this way from now on, in this process."""
-    _Chosen.way = way
+class _Current:
+    backend = Int8Backend(by_numpy, 24, threaded=True)  # 24: measured at 1,000,000 x 128
 
 
-def way() -> Way:
-    """The way products are computed."""
-    return _Chosen.way
+def set_backend(backend: Int8Backend) -> None:
+    """Use a backend from now on, in this process."""
+    _Current.backend = backend
+
+
+def backend() -> Int8Backend:
+    """Return the backend in use."""
+    return _Current.backend

@@ -1,4 +1,4 @@
-"""Some items of an index, with everything a search needs of them."""
+"""Segments: items of an index with everything that a search needs of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.search.int8 import Codes
-from indexer.search.vector_index import Mask, lengths_of, prepared
+from indexer.search.vector_index import Mask, norms, prepared
 from indexer.types import Ids, Metric, Vectors
 
 People = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """n items, in arrays that never change, by item id ascending.
+class Segment:
+    """n items by ascending id, in arrays that never change.
 
-    ``people`` are row numbers of the person table. ``vectors`` are prepared. ``halves`` is half
-    the squared length of each vector under l2, and None under cosine. ``gone`` marks the items
-    deleted since, or is None. ``name`` is that of its file in the cache, None where it has none.
+    Attributes:
+        ids: (n,) item ids.
+        people: (n,) row numbers of the table person.
+        faces: (n,) True for faces, False for voices.
+        vectors: (n, dim) prepared vectors.
+        codes: their int8 codes.
+        half_sq_norms: (n,) half the squared norms under l2, None under cosine.
+        deleted: (n,) True for deleted items (tombstones); None if there are none.
+        name: name of its file in the cache, None if it has none.
     """
 
     ids: Ids
@@ -30,80 +36,73 @@ class Part:
     faces: Mask
     vectors: Vectors
     codes: Codes
-    halves: Vectors | None
-    gone: Mask | None = None
+    half_sq_norms: Vectors | None
+    deleted: Mask | None = None
     name: str | None = None
 
     @classmethod
-    def of(cls, ids: Ids, people: People, faces: Mask, vectors: Vectors, metric: Metric) -> Part:
-        """A part of (n, dim) vectors as the model made them."""
-        kept = prepared(vectors, metric)
-        halves = None if metric == "cosine" else (lengths_of(kept) ** 2 / 2).astype(np.float32)
-        return cls(ids, people, faces, kept, Codes.of(kept), halves)
+    def of(cls, ids: Ids, people: People, faces: Mask, vectors: Vectors, metric: Metric) -> Segment:
+        """Make a segment of (n, dim) vectors as the model made them."""
+        return _segment(ids, people, faces, prepared(vectors, metric), metric)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def alive(self) -> int:
-        """How many of its items are not deleted."""
-        return len(self) - (0 if self.gone is None else int(np.count_nonzero(self.gone)))
+    def live_count(self) -> int:
+        """Number of items that are not deleted."""
+        return len(self) - (0 if self.deleted is None else int(np.count_nonzero(self.deleted)))
 
-    def without(self, gone: Mask) -> Part:
-        """The same with these items marked as deleted, besides those that are."""
-        if not gone.any():
+    @property
+    def live_mask(self) -> Mask:
+        """(n,) True for items that are not deleted."""
+        return np.ones(len(self), bool) if self.deleted is None else ~self.deleted
+
+    def without(self, deleted: Mask) -> Segment:
+        """Return the segment with these items marked as deleted too."""
+        if not deleted.any():
             return self
-        return dataclasses.replace(self, gone=gone if self.gone is None else gone | self.gone)
-
-    def kept(self) -> Mask | slice:
-        """What selects the items that are not deleted."""
-        return slice(None) if self.gone is None else ~self.gone
+        both = deleted if self.deleted is None else deleted | self.deleted
+        return dataclasses.replace(self, deleted=both)
 
 
-def joined(parts: Sequence[Part], metric: Metric) -> Part:
-    """One part of what is not deleted in these, in memory."""
-    kept = [part.kept() for part in parts]
+def joined(segments: Sequence[Segment], metric: Metric) -> Segment:
+    """Join the live items of segments to one segment in memory."""
+    live = [slice(None) if each.deleted is None else ~each.deleted for each in segments]
     ids, people, faces, vectors = (
-        np.concatenate([getattr(part, what)[keep] for part, keep in zip(parts, kept, strict=True)])
-        for what in ("ids", "people", "faces", "vectors")
+        np.concatenate(
+            [getattr(each, name)[rows] for each, rows in zip(segments, live, strict=True)]
+        )
+        for name in ("ids", "people", "faces", "vectors")
     )
     order = np.argsort(ids, kind="stable")
-    halves = None if metric == "cosine" else (lengths_of(vectors) ** 2 / 2).astype(np.float32)
-    vectors = vectors[order]
-    return Part(
-        ids[order],
-        people[order],
-        faces[order],
-        vectors,
-        Codes.of(vectors),
-        None if halves is None else halves[order],
-    )
+    return _segment(ids[order], people[order], faces[order], vectors[order], metric)
 
 
-def starts_of(parts: Sequence[Part]) -> Iterator[tuple[int, Part]]:
-    """The parts, each with the row number its first item has in all of them together."""
+def _segment(ids: Ids, people: People, faces: Mask, vectors: Vectors, metric: Metric) -> Segment:
+    half_sq_norms = (norms(vectors) ** 2 / 2).astype(np.float32) if metric == "l2" else None
+    return Segment(ids, people, faces, vectors, Codes.of(vectors), half_sq_norms)
+
+
+def starts_of(segments: Sequence[Segment]) -> Iterator[tuple[int, Segment]]:
+    """Yield the segments with the row number of their first item in the whole index."""
     start = 0
-    for part in parts:
-        yield start, part
-        start += len(part)
+    for segment in segments:
+        yield start, segment
+        start += len(segment)
 
 
-def vectors_at(parts: Sequence[Part], rows: NDArray[np.intp], dim: int) -> Vectors:
-    """(n, dim) vectors of rows of all parts, in any order."""
+def vectors_at(segments: Sequence[Segment], rows: NDArray[np.intp], dim: int) -> Vectors:
+    """Return (n, dim) vectors of rows of the whole index, in any order."""
     out = np.empty((len(rows), dim), np.float32)
-    for start, part in starts_of(parts):
-        here = (rows >= start) & (rows < start + len(part))
-        out[here] = part.vectors[rows[here] - start]
+    for start, segment in starts_of(segments):
+        here = (rows >= start) & (rows < start + len(segment))
+        out[here] = segment.vectors[rows[here] - start]
     return out
 
 
 def end_to_end(arrays: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
-    """Arrays one after the other; one alone is not copied."""
+    """Concatenate arrays, of which there may be none; a single one is not copied."""
     if len(arrays) == 1:
         return arrays[0]
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)
-
-
-def alive_in(part: Part) -> Mask:
-    """(n,) whether each item is not deleted."""
-    return np.ones(len(part), bool) if part.gone is None else ~part.gone

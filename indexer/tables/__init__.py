@@ -1,1 +1,1 @@
-"""Tables that users write."""
+"""Tables that users write: CSV and Parquet."""

@@ -1,6 +1,6 @@
-"""The columns of the Parquet files an index goes out to and comes in from.
+"""Columns of exchange files, and pyarrow with its errors.
 
-``docs/exchange.md`` says to users what they mean.
+``docs/exchange.md`` describes the columns for users.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from indexer.errors import BadRequest, is_utf8, os_reason, printable
 from indexer.runtime import optional_libraries
 from indexer.tables.text import as_text
 
-# What is in a column, by its name; every further column says something of the person.
+# The kind of each column; every further column is an attribute of the person.
 COLUMNS = {
     "person": "text",
     "modality": "text",
@@ -41,33 +41,33 @@ COLUMNS = {
 NEEDED = ("person", "modality", "vector")
 FILE_COLUMNS = ("gallery", "size", "mtime_ns", "sha256", "settings", "notes", "refused", "lasting")
 BOX_SIDES = 4
-KEY = b"avsearch"  # of the file's metadata
+KEY = b"avsearch"  # in the metadata of the file
 FORMAT = 1
 
-_ESCAPE = "attributes."  # in front of an attribute that is named like one of the columns above
-_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
-_GROUP_BYTES = 1 << 25  # the vectors of one row group, which bounds the memory of both ways
+_ESCAPE = "attributes."  # prefix of attributes named like one of the columns above
+_INDEX = re.compile(r"__index_level_\d+__")  # pandas writes an index without a name so
+_GROUP_BYTES = 1 << 25  # vectors of one row group, which bounds the memory of both directions
 _GROUP_ROWS = (256, 65536)
 
 
 def group_rows(dim: int) -> int:
-    """How many rows with vectors of ``dim`` numbers are written or read at once."""
+    """Return the number of rows, with vectors of ``dim`` numbers, read or written at once."""
     least, most = _GROUP_ROWS
     return min(max(_GROUP_BYTES // (4 * max(dim, 1)), least), most)
 
 
 def attribute_column(key: str) -> str:
-    """The column of an attribute of people."""
+    """Return the column of an attribute of people."""
     return f"{_ESCAPE}{key}" if key in COLUMNS or key.startswith(_ESCAPE) else key
 
 
 def attribute_key(column: str) -> str:
-    """The attribute that a further column is of."""
+    """Return the attribute of a further column."""
     return column.removeprefix(_ESCAPE)
 
 
 def arrow_type(arrow: types.ModuleType, kind: str, dim: int = 0) -> Any:
-    """The type a kind of column has in files of ours; ``dim`` is the length of a vector."""
+    """Return the Arrow type of a kind of column; ``dim`` is the length of a vector."""
     return {
         "text": arrow.string(),
         "number": arrow.float64(),
@@ -79,20 +79,20 @@ def arrow_type(arrow: types.ModuleType, kind: str, dim: int = 0) -> Any:
 
 
 def index_columns(schema: Any) -> set[str]:
-    """Return the columns that hold the index of a pandas frame, which says nothing of anybody."""
-    said: Any = None
-    with contextlib.suppress(ValueError):  # what pandas notes is JSON, if nobody harmed it
-        said = schema.pandas_metadata
-    named = said.get("index_columns") if isinstance(said, dict) else None
+    """Return the columns that hold the index of a pandas frame."""
+    metadata: Any = None
+    with contextlib.suppress(ValueError):  # pandas' metadata may not be JSON
+        metadata = schema.pandas_metadata
+    named = metadata.get("index_columns") if isinstance(metadata, dict) else None
     known = [each for each in named or () if isinstance(each, str)]
     return {name for name in schema.names if name in known or _INDEX.fullmatch(name)}
 
 
-def told_as_text(arrow: types.ModuleType, kind: Any) -> bool:
-    """Whether :func:`text_of` can tell the values of an Arrow type."""
+def is_text_like(arrow: types.ModuleType, kind: Any) -> bool:
+    """Return whether :func:`text_of` can convert an Arrow type."""
     is_ = arrow.types
     if is_.is_dictionary(kind):
-        return told_as_text(arrow, kind.value_type)
+        return is_text_like(arrow, kind.value_type)
     numbers = (is_.is_integer, is_.is_boolean, is_.is_floating, is_.is_decimal)
     times = (is_.is_date, is_.is_time, is_.is_timestamp)
     tests = (*numbers, *times, is_.is_null)
@@ -100,10 +100,12 @@ def told_as_text(arrow: types.ModuleType, kind: Any) -> bool:
 
 
 def text_of(arrow: types.ModuleType, array: Any, change: Callable[[str], str] | None = None) -> Any:
-    """Return an array of text as ``people.csv`` would have it, null where nothing is said.
+    """Return an array as texts in the form of ``people.csv``, null for empty ones.
 
-    ``array`` is of a type that :func:`told_as_text` allows, or holds the bytes of texts in UTF-8;
-    ``change`` is applied to each text.
+    Args:
+        arrow: pyarrow.
+        array: values of a type that :func:`is_text_like` allows, or bytes of texts in UTF-8.
+        change: is applied to each text.
     """
     is_ = arrow.types
     if is_.is_dictionary(array.type):
@@ -121,23 +123,23 @@ def text_of(arrow: types.ModuleType, array: Any, change: Callable[[str], str] | 
 
 
 def plain_array(arrow: types.ModuleType, array: Any) -> Any:
-    """Return the values of an array that are kept apart from it or under another name."""
+    """Return the values of a dictionary or a tensor as a plain array."""
     if arrow.types.is_dictionary(array.type):
         return array.dictionary_decode()
     return array.storage if is_tensor(array.type) else array
 
 
 def is_tensor(kind: Any) -> bool:
-    """Whether an Arrow type is a list of numbers of a fixed shape."""
+    """Return whether an Arrow type is a tensor of fixed shape."""
     return getattr(kind, "extension_name", None) == "arrow.fixed_shape_tensor"
 
 
 def _texts(arrow: types.ModuleType, values: Any) -> list[str]:
-    """Different values as texts, none of them missing."""
+    """Return distinct values, none missing, as texts."""
     is_, kind = arrow.types, values.type
     if is_.is_floating(kind):
         wide = values.cast(arrow.float32()) if is_.is_float16(kind) else values
-        # Arrow writes a number of 32 bits with the digits that it has, Python with those of 64.
+        # Arrow writes a float32 with its own digits, Python with those of a float64.
         return [as_text(float(text)) for text in wide.cast(arrow.string()).to_pylist()]
     if is_.is_timestamp(kind):
         values = values.cast(arrow.timestamp("us", kind.tz), safe=False)
@@ -155,9 +157,9 @@ def _is_uuid(kind: Any) -> bool:
 
 
 def import_pyarrow(path: Path) -> types.ModuleType:
-    """pyarrow with what is used of it.
+    """Return pyarrow with the modules in use.
 
-    Raises BadRequest, naming the file, where it is missing or cannot open a file of this name.
+    Raises BadRequest, with the file, if pyarrow is missing or cannot open a file of this name.
     """
     if not is_utf8(path):
         raise BadRequest(f"{printable(path)} has a name that is not UTF-8; rename it.")
@@ -167,8 +169,8 @@ def import_pyarrow(path: Path) -> types.ModuleType:
 
 
 @contextlib.contextmanager
-def in_words(path: Path) -> Iterator[None]:
-    """Say what pyarrow cannot read in a sentence."""
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn pyarrow's errors into errors with a sentence."""
     arrow = import_pyarrow(path)
     try:
         yield
@@ -177,7 +179,7 @@ def in_words(path: Path) -> Iterator[None]:
     except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise BadRequest(f"{printable(path)} cannot be read: {os_reason(error)}.") from error
-        said = " ".join(str(error).split()).rstrip(".")
+        reason = " ".join(str(error).split()).rstrip(".")
         raise BadRequest(
-            f"{printable(path)} cannot be read as Parquet: {said}; make or copy it again."
+            f"{printable(path)} cannot be read as Parquet: {reason}; make or copy it again."
         ) from error

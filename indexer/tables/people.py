@@ -1,9 +1,9 @@
-"""``people.csv`` and the manifest: what a user says of people and files."""
+"""Readers of ``people.csv`` and of manifests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from indexer.records import PERSON_COLUMNS, Person, Source, gender_code
@@ -14,12 +14,12 @@ from indexer.unicode_names import DiskNames
 PEOPLE = "people.csv"
 SOURCE_COLUMNS = ("path", "modality", "start_s", "end_s")
 
-Said = dict[str, tuple[str, int]]  # of one person: a cell and its line by column
+Cells = dict[str, tuple[str, int]]  # of one person: text and line by column
 Note = Callable[[str], None]
 
 
 def find_people(folder: Path) -> Path | None:
-    """Return the ``people.csv`` of a folder, whatever the case of its name; None without one."""
+    """Return the ``people.csv`` of a folder, in any case of letters; None without one."""
     exact = folder / PEOPLE
     if os.path.lexists(exact) or not os.access(folder, os.R_OK):
         return exact if os.path.lexists(exact) else None
@@ -28,66 +28,78 @@ def find_people(folder: Path) -> Path | None:
 
 
 def read_people(path: Path, note: Note = lambda _: None) -> dict[str, Person]:
-    """The people of a ``people.csv``, by key: ``person,name,gender,nationality`` and further.
+    """Read a ``people.csv``: ``person,name,gender,nationality`` and further columns.
 
-    A person may stand in several rows that say nothing different. ``note`` is told what was guessed
-    or left out. Raises BadRequest for a table that cannot be read, or that names every line in
-    which something is wrong.
+    A person may have several rows that agree.
+
+    Args:
+        path: the table.
+        note: receives sentences on what was guessed or left out.
+
+    Returns:
+        The people by key.
+
+    Raises:
+        BadRequest: the table cannot be read, or lines are wrong, with each of them.
     """
     table = Table(path, needed=("person",), known=PERSON_COLUMNS)
-    said: dict[str, Said] = {}
+    cells: dict[str, Cells] = {}
     for row in table:
-        _add(said.setdefault(row.needed("person"), {}), row)
-    _finish(table, note)
-    return _people_of(said)
+        _add(cells.setdefault(row.needed("person"), {}), row)
+    return _finished(table, cells, note)
 
 
 def read_manifest(
     path: Path, gallery: Path, note: Note = lambda _: None
 ) -> tuple[list[Source], dict[str, Person]]:
-    """The sources a manifest names, and what its further columns say of their people.
+    """Read a manifest: sources, and metadata of their people in further columns.
 
-    Relative paths are relative to the gallery. A file may stand in any number of rows; a row that
-    is there twice counts once. ``note`` is told what was guessed or left out. Raises BadRequest,
-    naming file and lines, for cells that are wrong or missing, and for rows that say different
-    things of one person.
+    A file may have any number of rows; equal rows count once.
+
+    Args:
+        path: the table.
+        gallery: the folder that relative paths start from.
+        note: receives sentences on what was guessed or left out.
+
+    Returns:
+        The sources in order, and the people by key.
+
+    Raises:
+        BadRequest: cells are wrong or missing, or rows disagree on a person, with file and lines.
     """
     columns = (*PERSON_COLUMNS, *SOURCE_COLUMNS)
     table = Table(path, needed=("path", "person"), known=columns, exact=("path",))
     disk = DiskNames()
     sources: dict[Source, None] = {}  # in order, each once
-    said: dict[str, Said] = {}
+    cells: dict[str, Cells] = {}
     for row in table:
         source = _source(row, gallery, disk)
         sources[source] = None
-        _add(said.setdefault(source.person, {}), row, SOURCE_COLUMNS)
-    _finish(table, note)
-    return list(sources), _people_of(said)
-
-
-def _finish(table: Table, note: Note) -> None:
-    table.check()
-    for each in table.notes:
-        note(each)
-
-
-def _people_of(said: Mapping[str, Said]) -> dict[str, Person]:
-    cells = {key: {c: text for c, (text, _) in columns.items()} for key, columns in said.items()}
-    return {key: Person.from_cells({**each, "person": key}) for key, each in cells.items()}
+        _add(cells.setdefault(source.person, {}), row, SOURCE_COLUMNS)
+    return list(sources), _finished(table, cells, note)
 
 
 def merged(first: Mapping[str, Person], second: Mapping[str, Person]) -> dict[str, Person]:
-    """What two tables say of people; where both speak, the second has the last word."""
-    return {key: _both(first.get(key), second.get(key)) for key in _keys(first, second)}
+    """Merge the metadata of people; where both have a cell, the second counts."""
+    people = {}
+    for key in dict.fromkeys((*first, *second)):
+        cells: dict[str, str] = {}
+        for table in (first, second):
+            if key in table:
+                cells |= table[key].cells()
+        people[key] = Person.from_cells(cells)
+    return people
 
 
-def _both(first: Person | None, second: Person | None) -> Person:
-    cells = [who.cells() for who in (first, second) if who is not None]
-    return Person.from_cells({column: text for one in cells for column, text in one.items()})
-
-
-def _keys(*tables: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(key for table in tables for key in table))
+def _finished(table: Table, cells: Mapping[str, Cells], note: Note) -> dict[str, Person]:
+    """Return the people of a table whose rows were all read, once it is found without faults."""
+    table.check()
+    for each in table.notes:
+        note(each)
+    return {
+        key: Person.from_cells({**{c: text for c, (text, _) in columns.items()}, "person": key})
+        for key, columns in cells.items()
+    }
 
 
 def _source(row: Row, gallery: Path, disk: DiskNames) -> Source:
@@ -105,7 +117,7 @@ def _source(row: Row, gallery: Path, disk: DiskNames) -> Source:
 
 
 def _path(text: str, gallery: Path, disk: DiskNames) -> Path:
-    """The file that is meant, as it is on disk; Windows writes the folders apart by backslashes."""
+    """Return the file on disk; Windows separates folders by backslashes."""
     path = disk.find(Path(os.path.normpath(gallery / text)))
     if "\\" in text and not os.path.lexists(path):
         other = disk.find(Path(os.path.normpath(gallery / text.replace("\\", "/"))))
@@ -123,15 +135,15 @@ def _modality(row: Row) -> Modality | None:
     return None
 
 
-def _add(said: Said, row: Row, apart: Collection[str] = ()) -> None:
-    """Add what a row says of a person; what another row says otherwise is wrong.
+def _add(cells: Cells, row: Row, apart: Collection[str] = ()) -> None:
+    """Add the cells of a row to those of its person; different texts in one column are wrong.
 
-    Columns ``apart`` say something of other things.
+    Columns ``apart`` are not about the person.
     """
     for column, text in row.cells.items():
         if column in (*apart, "person") or not text:
             continue
-        above, line = said.setdefault(column, (text, row.line))
+        above, line = cells.setdefault(column, (text, row.line))
         same = gender_code if column == "gender" else str
         if same(above) != same(text):
             row.wrong(

@@ -1,8 +1,8 @@
-"""Tables a user writes, as spreadsheets and scripts save them: rows of named cells.
+"""Rows of CSV and Parquet tables as spreadsheets and scripts save them.
 
-CSV may be separated by commas, semicolons, tabs or bars, in any usual encoding, with any line ends;
-Parquet is told by its suffix. What harms nothing is taken; what was guessed or left out is noted;
-all that is wrong is said at once.
+CSV may be separated by commas, semicolons, tabs or bars, in any common encoding, with any line
+ends; Parquet is recognized by its suffix. Harmless faults are accepted, with a note on what was
+guessed or left out. All other faults are reported at once, with their lines.
 """
 
 from __future__ import annotations
@@ -20,44 +20,50 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import BadRequest, os_reason, printable
-from indexer.tables.parquet import import_pyarrow, in_words, index_columns, text_of, told_as_text
+from indexer.tables.parquet import (
+    import_pyarrow,
+    index_columns,
+    is_text_like,
+    parquet_errors,
+    text_of,
+)
 from indexer.tables.text import any_text
 from indexer.unicode_names import cleaned
 
 _DELIMITERS = ",;\t|"
 _SEP = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*\r?\n?', re.IGNORECASE)  # Excel's own first line
-_KEPT_TEXT = re.compile(r'="(.*)"', re.DOTALL)  # how Excel is kept from changing a text
+_KEPT_TEXT = re.compile(r'="(.*)"', re.DOTALL)  # a text that Excel must not change
 _DECIMAL_COMMA = re.compile(r"\d+,\d+")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
-# What spreadsheets show in place of a value that they could not compute.
+# Errors of spreadsheets in place of a value.
 _ERRORS = ("#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!")
-_NAMELESS = re.compile(r"(Unnamed: \d+(_level_\d+)?)?")  # as pandas calls them in a second copy
+_NAMELESS = re.compile(r"(Unnamed: \d+(_level_\d+)?)?")  # names by pandas
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods and .numbers; .xls
-_TITLES = 5  # lines with something in them that may stand above the head
-_SHOWN = 20  # faults that are said; more are counted
+_TITLES = 5  # lines that are not empty above the header, at most
+_SHOWN = 20  # faults in a message; more are counted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its cells by column, cleaned, and the table and line for messages."""
+    """A row: cleaned cells by column, with table and line for messages."""
 
     cells: Mapping[str, str]
     table: Table
     line: int
 
     def wrong(self, what: str) -> None:
-        """Note what is wrong with this row; :meth:`Table.check` says it."""
+        """Note a fault of this row; :meth:`Table.check` reports it."""
         self.table.wrong(self.line, what)
 
     def needed(self, column: str) -> str:
-        """A cell that must not be empty; an empty one is noted as wrong."""
+        """Return a cell that must not be empty; an empty one is noted as a fault."""
         text = self.cells[column]
         if not text:
             self.wrong(f"the {column} is missing; fill it in or take the row out.")
         return text
 
     def seconds(self, column: str) -> float | None:
-        """A time of 0 or more in seconds; None for an empty cell, and for a wrong one."""
+        """Return a time of 0 or more in seconds; None for an empty cell and for a wrong one."""
         text = self.cells.get(column, "")
         if not text:
             return None
@@ -73,12 +79,18 @@ class Row:
 
 
 class Table:
-    """The rows of a CSV file, or of a Parquet file by its suffix; rows of empty cells are left out.
+    """Rows of a CSV file, or of a Parquet file by its suffix, without empty ones.
 
-    ``needed`` are columns that must be there, ``known`` further ones; both are found whatever
-    their case, and cells of ``exact`` ones are kept letter by letter. ``notes`` grow while the rows
-    are read: what was guessed or left out. Raises BadRequest for a file that cannot be read and for
-    a missing column.
+    ``notes`` grow while the rows are read: sentences on what was guessed or left out.
+
+    Args:
+        path: the file.
+        needed: columns that must exist, found in any case of letters.
+        known: further columns, found in any case of letters.
+        exact: columns whose cells stay letter by letter.
+
+    Raises:
+        BadRequest: the file cannot be read, or a column is missing.
     """
 
     def __init__(
@@ -115,23 +127,23 @@ class Table:
         self._note_nameless(unnamed)
 
     def wrong(self, line: int, what: str) -> None:
-        """Note what is wrong with a line; :meth:`check` says it."""
+        """Note a fault of a line; :meth:`check` reports it."""
         self._faults.append((line, what))
 
     def check(self) -> None:
-        """Raise one BadRequest that names every line that is wrong, where any is."""
+        """Raise one BadRequest that names all wrong lines, if there are any."""
         if not self._faults:
             return
         faults = sorted(self._faults, key=lambda fault: fault[0])
         (line, what), *others = faults[:_SHOWN]
-        said = [f"{printable(self.path)}, line {line}: {what}"]
-        said += [f"Line {line}: {what}" for line, what in others]
+        sentences = [f"{printable(self.path)}, line {line}: {what}"]
+        sentences += [f"Line {line}: {what}" for line, what in others]
         if len(faults) > _SHOWN:
-            said.append(f"And {len(faults) - _SHOWN} more.")
-        raise BadRequest(" ".join(said))
+            sentences.append(f"And {len(faults) - _SHOWN} more.")
+        raise BadRequest(" ".join(sentences))
 
     def plain_number(self, text: str) -> str:
-        """A number with a point, where the table may write a comma for it."""
+        """Return a number with a decimal point in place of a decimal comma."""
         ambiguous = self._delimiter == "," and _THOUSANDS.fullmatch(text)
         return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) and not ambiguous else text
 
@@ -142,7 +154,7 @@ class Table:
                 yield name, self._computed(name, plain) if plain[:1] in ("=", "#") else plain
 
     def _computed(self, column: str, text: str) -> str:
-        """The value of a cell that may be a formula, or the error of one."""
+        """Return the value of a cell that may be a formula or an error."""
         kept = _KEPT_TEXT.fullmatch(text)
         if kept:
             return kept[1] if column in self._exact else cleaned(kept[1])
@@ -154,7 +166,7 @@ class Table:
         return ""
 
     def _head(self) -> list[str | None]:
-        """The names of the columns, of which pandas and spreadsheets leave some out."""
+        """Read the header and return the names of the columns, None for those without one."""
         first = None
         for line, cells in itertools.islice(self._lines, _TITLES + 1):
             if self._is_head(cells):
@@ -162,7 +174,7 @@ class Table:
                     self.notes.append(f"the header is in line {line}; what is above was left out.")
                 return self._columns_of(line, cells)
             first = line
-        self.check()  # a quote without its end may have swallowed the header
+        self.check()  # an open quote may have swallowed the header
         absent = next(iter(self._needed))
         raise BadRequest(
             f"{printable(self.path)} has no column {absent!r}; its first line must name "
@@ -173,7 +185,7 @@ class Table:
         return set(self._needed) <= set(map(self._name, cells))
 
     def _is_head_again(self, row: Mapping[str, str]) -> bool:
-        """Whether a row repeats the header, as where tables were put behind each other."""
+        """Return whether a row repeats the header, as in concatenated tables."""
         return len(row) > 1 and all(self._name(cell) == name for name, cell in row.items())
 
     def _name(self, cell: str) -> str:
@@ -188,21 +200,21 @@ class Table:
         return [None if _NAMELESS.fullmatch(name) else name for name in names]
 
     def _note_nameless(self, columns: Mapping[int, list[str]]) -> None:
-        """Note what is left out with columns that have no name; a mere count of rows is not."""
+        """Note columns that have no name and are left out, except a mere count of rows."""
         for at, texts in columns.items():
             counts = ([str(i + first) for i in range(len(texts))] for first in (0, 1))
             if any(texts) and not (at == 0 and texts in counts):
                 self.notes.append(f"column {at + 1} has no name and was left out.")
 
     def _csv(self) -> Iterator[tuple[int, list[str]]]:
-        """Lines by the number at which they begin, as they are apart."""
+        """Yield the cells of lines, with the number of the line on which they begin."""
         text, first = self._text(), 1
         sep = _SEP.match(text)
         if sep:
             self._delimiter, text, first = sep[1], text[sep.end() :], 2
         else:
             self._delimiter = max(_DELIMITERS, key=lambda mark: self._fits(text, mark))
-        # Some programs write tabs without ever quoting, so that a quote is a letter there.
+        # Some programs never quote in tab-separated files, so that a quote is a letter there.
         quoting = self._delimiter != "\t" or _is_quoted(text, self._delimiter)
         reader = _reader(text, self._delimiter, quoting=quoting)
         start = first
@@ -214,7 +226,7 @@ class Table:
             self.wrong(first + reader.line_num - 1, f"{error}.")
 
     def _fits(self, text: str, delimiter: str) -> tuple[int, int]:
-        """How well a delimiter takes the first lines apart: by known columns, then by cells."""
+        """Rate a delimiter by the known columns and the cells of the header."""
         with contextlib.suppress(csv.Error):
             lines = filter(_is_filled, _reader(text, delimiter))
             for cells in itertools.islice(lines, _TITLES + 1):
@@ -245,12 +257,12 @@ class Table:
             self.notes.append(
                 f"it is not UTF-8 and was read as {old}; save it as UTF-8 if letters are wrong."
             )
-        return text.rstrip("\x1a\0")  # the end of a file of DOS
+        return text.rstrip("\x1a\0")  # end-of-file marks of DOS
 
     def _parquet(self) -> Iterator[tuple[int, list[str]]]:
-        """The header as line 1, then the rows, so that row 1 of the table is line 2 as in CSV."""
+        """Yield the header as line 1, then the rows from line 2, as in CSV."""
         arrow = import_pyarrow(self.path)
-        with in_words(self.path), arrow.parquet.ParquetFile(self.path) as file:
+        with parquet_errors(self.path), arrow.parquet.ParquetFile(self.path) as file:
             table = file.read()
         named = {name for name in table.column_names if self._name(name) in self._known.values()}
         header: list[str] = []
@@ -258,12 +270,12 @@ class Table:
         for field, column in zip(table.schema, table.columns, strict=True):
             if field.name in index_columns(table.schema) - named:
                 continue
-            if not told_as_text(arrow, field.type):
+            if not is_text_like(arrow, field.type):
                 self.notes.append(
                     f"the column {field.name!r} is of type {field.type} and was left out."
                 )
                 continue
-            with in_words(self.path):
+            with parquet_errors(self.path):
                 chunks = [text_of(arrow, chunk).to_pylist() for chunk in column.chunks]
             header.append(field.name)
             columns.append(list(itertools.chain.from_iterable(chunks)))
@@ -287,7 +299,7 @@ def _reader(text: str, delimiter: str, *, quoting: bool = True) -> Any:
 
 
 def _is_quoted(text: str, delimiter: str) -> bool:
-    """Whether every quote of a text is one of a quoted cell."""
+    """Return whether every quote of a text belongs to a quoted cell."""
     try:
         collections.deque(_reader(text, delimiter), maxlen=0)
     except csv.Error:

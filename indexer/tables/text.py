@@ -1,4 +1,4 @@
-"""Text of files in any usual encoding, and values of other programs as text."""
+"""Text of files in any common encoding, and values of other programs as text."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from collections.abc import Sequence
 
 _MARKS: Sequence[tuple[bytes, str]] = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, since it begins with that mark
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SAMPLE = 4096  # bytes that are looked at to tell UTF-16 without a mark
-_DIGITS = 15  # of whole numbers that a float holds exactly
+_SAMPLE = 4096  # bytes examined to detect UTF-16 without a mark
+_DIGITS = 15  # a float holds whole numbers of this many digits exactly
 
 WINDOWS, MACINTOSH, DOS = "Windows-1252", "Macintosh Roman", "MS-DOS (850)"
 _CODECS = {WINDOWS: "cp1252", MACINTOSH: "mac_roman", DOS: "cp850"}
-# What means nothing in Windows-1252, or a mark that does not stand inside a word.
+# Bytes undefined in Windows-1252, and its punctuation inside a word.
 _OF_DOS = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[A-Za-z][\x82\x84\x87-\x89\x94][a-z]")
 
 
 def unicode_text(raw: bytes) -> str:
-    """Decode UTF-8, or UTF-16 and UTF-32 told by a mark or by their zero bytes.
+    """Decode UTF-8, or UTF-16 and UTF-32 detected by a mark or by their zero bytes.
 
     Raises UnicodeDecodeError for anything else.
     """
@@ -35,9 +35,9 @@ def unicode_text(raw: bytes) -> str:
 
 
 def any_text(raw: bytes) -> tuple[str, str | None]:
-    """Decode Unicode as :func:`unicode_text`, or else line by line as an old encoding.
+    """Decode Unicode as :func:`unicode_text` does, or else line by line in an old encoding.
 
-    Returns the text, and the name of the old encoding where a line needed one. Raises
+    Returns the text, and the name of the old encoding if a line needed one. Raises
     UnicodeDecodeError for UTF-16 and UTF-32 that are cut short.
     """
     if _unicode_codec(raw) != "utf-8":
@@ -47,7 +47,7 @@ def any_text(raw: bytes) -> tuple[str, str | None]:
     except UnicodeDecodeError:
         lines = raw.splitlines(keepends=True)
     strange = b"".join(line for line in lines if not _is_utf8(line))
-    # Excel for Macintosh is the last program that ends lines by a carriage return alone.
+    # Excel for Macintosh is the last program that ends lines with a carriage return alone.
     macintosh = b"\r" in raw and b"\n" not in raw
     old = MACINTOSH if macintosh else DOS if _OF_DOS.search(strange) else WINDOWS
     codec = _CODECS[old]
@@ -74,7 +74,7 @@ def _unicode_codec(raw: bytes) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return a value as ``people.csv`` has it: ``1985`` for 1985.0, nothing for what is missing."""
+    """Return a value in the form of ``people.csv``: ``1985`` for 1985.0, empty if missing."""
     if value is None or value != value:  # NaN and NaT are not equal to themselves
         return ""
     if isinstance(value, bool):

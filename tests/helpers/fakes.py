@@ -76,7 +76,7 @@ class FakeExtractor:
         for at, line in enumerate(path.read_text().splitlines()):
             kind, _, words = line.partition(":")
             if kind in ("refuse", "later"):
-                raise RefusedFile(path, words.strip(), lasting=kind == "refuse")
+                raise RefusedFile(path, words.strip(), permanent=kind == "refuse")
             if kind == "note":
                 on_note(words.strip())
             if kind == "face" and modality in (None, "face"):

@@ -18,7 +18,7 @@ import indexer
 import trainer
 from indexer.errors import AvsearchError, BadRequest, NotInFile, RefusedFile
 
-VALUES = {"path": Path("a/b.wav"), "reason": "it is silent.", "lasting": False}
+VALUES = {"path": Path("a/b.wav"), "reason": "it is silent.", "permanent": False}
 RUN_WHEN_IMPORTED = (
     "__main__",
     "indexer.catalog.migrations.env",
@@ -85,7 +85,7 @@ class TwoReasons(BadRequest):
 
 
 def _refuse(path: str) -> None:
-    raise NotInFile(path, "has no second track.", lasting=False)
+    raise NotInFile(path, "has no second track.", permanent=False)
 
 
 def test_a_refusal_comes_back_from_a_pool_of_processes_and_leaves_it_in_order():
@@ -93,5 +93,5 @@ def test_a_refusal_comes_back_from_a_pool_of_processes_and_leaves_it_in_order():
         for name in ("a.wav", "b.wav"):
             with pytest.raises(NotInFile, match=r"[ab]\.wav: has no second track\.") as error:
                 pool.submit(_refuse, name).result()
-            assert (error.value.path, error.value.lasting) == (Path(name), False)
+            assert (error.value.path, error.value.permanent) == (Path(name), False)
         assert pool.submit(len, "abc").result() == 3

@@ -183,7 +183,7 @@ def test_forgetting_on_a_full_disk_forgets_all_or_says_so(disk, gallery, room):
         else:  # whatever the disk had no room for is made up for
             with index.writing():
                 pass
-        assert len(index.forgettings()) == 1
+        assert len(index.deletions()) == 1
     assert not any(b"Bob Baker" in content for content in everything(folder).values())
 
 

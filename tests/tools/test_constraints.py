@@ -100,7 +100,7 @@ def write_wheel(folder: Path, name: str, version: str, *requires: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("target", ["demo", "test", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "docs", "bench"])
 def test_every_installation_of_the_makefile_goes_by_the_constraints(
     target: str, tmp_path: Path
 ) -> None:

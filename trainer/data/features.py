@@ -29,7 +29,13 @@ from safetensors.numpy import save_file
 
 from indexer.errors import BadRequest, printable
 from indexer.runtime.atomic import replacing
-from indexer.tables.parquet import import_pyarrow, in_words, plain_array, text_of, told_as_text
+from indexer.tables.parquet import (
+    import_pyarrow,
+    is_text_like,
+    parquet_errors,
+    plain_array,
+    text_of,
+)
 from indexer.tables.people import find_people, read_people
 from indexer.types import MODALITIES, Modality
 from indexer.unicode_names import cleaned, normalised
@@ -204,7 +210,7 @@ def _first_folder(path: str) -> str:
 def _parquet(path: Path) -> dict[str, Any]:
     """The columns of a Parquet file as the arrays of an npz; rows without a vector are left out."""
     arrow = import_pyarrow(path)
-    with in_words(path):
+    with parquet_errors(path):
         table = arrow.parquet.read_table(path)
     names = {cleaned(name).lower(): name for name in reversed(table.column_names)}
     absent = [name for name in ("path", "modality", "vector") if name not in names]
@@ -214,7 +220,7 @@ def _parquet(path: Path) -> dict[str, Any]:
         )
     columns = {name: plain_array(arrow, _whole(arrow, table, names[name])) for name in names}
     _check_types(path, arrow, columns)
-    with in_words(path):
+    with parquet_errors(path):
         told = {
             name: text_of(arrow, columns[name], change)
             for name, change in _TOLD.items()
@@ -248,7 +254,7 @@ def _whole(arrow: Any, table: Any, name: str) -> Any:
 
 def _check_types(path: Path, arrow: Any, columns: Mapping[str, Any]) -> None:
     for name in ("path", "modality", "person"):
-        if name in columns and not told_as_text(arrow, columns[name].type):
+        if name in columns and not is_text_like(arrow, columns[name].type):
             raise BadRequest(
                 f"{printable(path)}: the column {name!r} is of type {columns[name].type}; "
                 "it must hold text."

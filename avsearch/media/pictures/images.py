@@ -208,10 +208,10 @@ def _read_boxes(path: Path, file: BinaryIO) -> Picture:
         with contextlib.suppress(RefusedFile):
             return _first_frame(path)
     if isinstance(first, LibraryUnusable):
-        raise RefusedFile(path, str(first), lasting=False) from first
+        raise RefusedFile(path, str(first), permanent=False) from first
     if isinstance(first, ModuleNotFoundError):
         needs = _NEEDS.get(first.name or "", str(first))
-        raise RefusedFile(path, f"{needs}, or convert it to JPEG.", lasting=False) from first
+        raise RefusedFile(path, f"{needs}, or convert it to JPEG.", permanent=False) from first
     raise _unknown(path, first) from first
 
 

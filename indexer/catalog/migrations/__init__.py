@@ -1,7 +1,7 @@
-"""Catalogs with the tables of an earlier version, brought to those of this one.
+"""Migration of catalogs of an earlier version, with a backup, run by Alembic.
 
-One file a version in ``versions``, run by Alembic. The tables of version 1 are where the chain
-begins: a catalog of that version has no ``alembic_version``.
+``versions`` has one file for each version. The chain begins with version 1, whose catalogs have no
+table ``alembic_version``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from indexer.catalog.connection import remove
 
-# What every version has had; a database without them is none of ours.
+# Tables of every version; a database without them is not a catalog.
 FIRST_TABLES = frozenset({"meta", "person", "file", "source", "item", "revision"})
 
 _UNFINISHED = ".new"
 
 
 def upgrade(path: Path) -> None:
-    """Run what leads from a catalog's version to this one, in one transaction."""
-    import alembic.command  # takes a second to import, and is needed once in the life of an index
+    """Run all migrations from the version of a catalog to this one, in one transaction."""
+    import alembic.command  # takes a second to import and is needed once for an index
     import alembic.config
 
     from indexer.catalog.engine import engine_of
@@ -37,16 +37,25 @@ def upgrade(path: Path) -> None:
 
 
 def back_up(path: Path, version: str) -> Path:
-    """Copy a catalog, its write-ahead log included, to a file beside it; returns its path.
+    """Copy a catalog with its write-ahead log to a file beside it, and return the file's path.
 
-    The copy is ``catalog.sqlite.v1-backup``, or with a number behind where there is one already;
-    it appears under its name only when it is whole.
+    The copy is named ``catalog.sqlite.v1-backup``, with a number appended if that is taken, and
+    appears under its name only when it is complete.
     """
-    target = _free_name(path, version)
+    target = path.with_name(f"{path.name}.v{version}-backup")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.v{version}-backup-{number}")
     unfinished = target.with_name(target.name + _UNFINISHED)
     try:
         remove(unfinished)
-        _copy(path, unfinished)
+        with (
+            contextlib.closing(sqlite3.connect(path)) as source,
+            contextlib.closing(sqlite3.connect(unfinished)) as copy,
+        ):
+            source.backup(copy)
+        _sync(unfinished)
         unfinished.rename(target)
     finally:
         remove(unfinished)
@@ -55,30 +64,12 @@ def back_up(path: Path, version: str) -> Path:
 
 
 def backups(path: Path) -> list[Path]:
-    """The backups beside a catalog, unfinished ones too."""
+    """Return the backups beside a catalog, unfinished ones included."""
     return sorted(path.parent.glob(f"{path.name}.v*-backup*"))
 
 
-def _free_name(path: Path, version: str) -> Path:
-    name = path.with_name(f"{path.name}.v{version}-backup")
-    taken = 1
-    while name.exists():
-        taken += 1
-        name = path.with_name(f"{path.name}.v{version}-backup-{taken}")
-    return name
-
-
-def _copy(path: Path, target: Path) -> None:
-    with (
-        contextlib.closing(sqlite3.connect(path)) as source,
-        contextlib.closing(sqlite3.connect(target)) as copy,
-    ):
-        source.backup(copy)
-    _sync(target)
-
-
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk before anything else is written."""
+    """Flush a file or a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Run by Alembic: takes the connection it was given, which is in a transaction already."""
+"""Alembic environment: runs the migrations on the given connection and its transaction."""
 
 from __future__ import annotations
 

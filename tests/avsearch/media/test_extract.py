@@ -327,7 +327,7 @@ def test_a_file_of_somebody_else_is_refused_for_now(
     monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(RefusedFile, match="no permission to read it") as caught:
         next(extractor.extract(tmp_path / name))
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 def test_a_picture_has_no_voice_and_a_sound_no_face(

@@ -46,7 +46,7 @@ def make(tmp_path_factory):
 
 def plain(index, asked, wanted, known):
     """Every question of a kind that has a right answer: the item's number to its ranking."""
-    with index.catalog.look() as read:
+    with index.catalog.read() as read:
         ids = read.owners()[0]
         items, vectors = read.items(ids), prepared(read.vectors(ids), "cosine")
     rankings = {}

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from avsearch.runtime import int8_torch as fast
 from indexer.search import int8_matmul
-from indexer.search.exact_index import FaissIndex
+from indexer.search.exact_index import ExactIndex
 from indexer.search.vector_index import NumpyIndex
 
 
 @pytest.fixture(autouse=True)
 def _only_here(monkeypatch):
-    monkeypatch.setattr(int8_matmul._Chosen, "way", int8_matmul._Chosen.way)
+    monkeypatch.setattr(int8_matmul._Current, "backend", int8_matmul._Current.backend)
 
 
 @settings(max_examples=40)
@@ -33,8 +33,8 @@ def test_an_index_searched_with_torch_answers_as_the_reference_does():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((30000, 24)).astype(np.float32)
     fast.use()
-    assert int8_matmul.way().product is fast.by_torch
-    reference, index = NumpyIndex(24, "cosine"), FaissIndex(24, "cosine")
+    assert int8_matmul.backend().product is fast.by_torch
+    reference, index = NumpyIndex(24, "cosine"), ExactIndex(24, "cosine")
     for each in (reference, index):
         each.add(np.arange(len(vectors)), vectors)
     for among in (None, np.arange(0, 30000, 2), np.arange(5000)):
@@ -44,7 +44,7 @@ def test_an_index_searched_with_torch_answers_as_the_reference_does():
 
 
 def test_a_processor_that_cuts_sums_off_is_not_used(monkeypatch):
-    before = int8_matmul.way()
+    before = int8_matmul.backend()
     monkeypatch.setattr(fast, "by_torch", lambda codes, queries: np.int32(32767))
     fast.use()
-    assert int8_matmul.way() is before
+    assert int8_matmul.backend() is before

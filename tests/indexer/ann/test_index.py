@@ -12,8 +12,8 @@ from indexer.cache.segment_file import UnfitCacheError
 from indexer.errors import BadRequest
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Person, Revision, Stat
-from indexer.search.exact_index import FaissIndex
-from indexer.search.segment import Part
+from indexer.search.exact_index import ExactIndex
+from indexer.search.segment import Segment
 from indexer.search.vector_index import Neighbours
 from tests.helpers.fakes import DIM, SPACE
 from tests.helpers.places import everything
@@ -29,13 +29,13 @@ def vectors_of(ids):
     return (table[np.asarray(ids) % 20] + 0.3 * noise).astype(np.float32)
 
 
-def part(ids):
+def segment(ids):
     ids = np.asarray(ids, np.int64)
-    return Part.of(ids, ids // 2, ids % 2 == 0, vectors_of(ids), "cosine")
+    return Segment.of(ids, ids // 2, ids % 2 == 0, vectors_of(ids), "cosine")
 
 
-def vector_index(parts):
-    return FaissIndex(DIM, "cosine", "cpu", parts)
+def vector_index(segments):
+    return ExactIndex(DIM, "cosine", "cpu", segments)
 
 
 QUERIES = vectors_of(range(2000, 2040))
@@ -58,7 +58,7 @@ def put(index, ids):
                         stat=Stat(i, i),
                         sha256=f"{i:064x}",
                         settings="test",
-                        asked=frozenset({(f"person-{i % 3}", None, 0.0, None)}),
+                        source_keys=frozenset({(f"person-{i % 3}", None, 0.0, None)}),
                     ),
                     [NewItem(f"person-{i % 3}", ("face", "voice")[i % 2], 0.0, None, None, vector)],
                 )
@@ -81,9 +81,9 @@ def files(index):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_the_nearest_are_found_and_their_scores_are_exact(kind):
-    parts = [part(range(400)), part(range(400, 600)).without(np.arange(200) < 20)]
-    vectors = vector_index(parts)
-    way = Nearly(vectors, Approximate.of(kind, "cosine", parts))
+    segments = [segment(range(400)), segment(range(400, 600)).without(np.arange(200) < 20)]
+    vectors = vector_index(segments)
+    way = Nearly(vectors, Approximate.of(kind, "cosine", segments))
     found, right = way.nearest(QUERIES, 10), vectors.nearest(QUERIES, 10)
     assert found.plan.kind == kind
     assert share_found(found, right) > 0.8
@@ -95,11 +95,11 @@ def test_most_of_the_nearest_are_found_and_their_scores_are_exact(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_came_since_is_found_and_what_went_is_not(kind):
-    before = part(range(500))
+    before = segment(range(500))
     made = Approximate.of(kind, "cosine", [before])
     gone = np.isin(before.ids, vector_index([before]).nearest(QUERIES[:1], 5).ids)
-    parts = [before.without(gone), part(range(2000, 2010))]
-    found = Nearly(vector_index(parts), made).nearest(QUERIES[:10], 4)
+    segments = [before.without(gone), segment(range(2000, 2010))]
+    found = Nearly(vector_index(segments), made).nearest(QUERIES[:10], 4)
     assert found.plan.kind == kind
     assert found.ids[:, 0].tolist() == list(range(2000, 2010))
     assert not np.isin(found.ids, before.ids[gone]).any()
@@ -112,10 +112,10 @@ def test_what_came_since_is_found_and_what_went_is_not(kind):
     ids=["few match", "none match", "a deep answer", "all that there are"],
 )
 def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(kind, k, matching):
-    parts = [part(range(COUNT))]
-    vectors = vector_index(parts)
-    wanted = vectors.selection(np.arange(COUNT) < matching)
-    found = Nearly(vectors, Approximate.of(kind, "cosine", parts)).nearest(QUERIES, k, wanted)
+    segments = [segment(range(COUNT))]
+    vectors = vector_index(segments)
+    wanted = vectors.row_filter(np.arange(COUNT) < matching)
+    found = Nearly(vectors, Approximate.of(kind, "cosine", segments)).nearest(QUERIES, k, wanted)
     right = vectors.nearest(QUERIES, k, wanted)
     np.testing.assert_array_equal(found.ids, right.ids)
     assert found.plan == right.plan
@@ -123,41 +123,41 @@ def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(kind, k, ma
 
 def test_too_few_proposed_is_answered_exactly(monkeypatch):
     monkeypatch.setattr(search, "SPARE", 0)
-    parts = [part(range(COUNT))]
-    vectors, made = vector_index(parts), Approximate.of("hnsw", "cosine", parts)
-    wanted = vectors.selection(~np.isin(parts[0].ids, vectors.nearest(QUERIES, 10).ids))
+    segments = [segment(range(COUNT))]
+    vectors, made = vector_index(segments), Approximate.of("hnsw", "cosine", segments)
+    wanted = vectors.row_filter(~np.isin(segments[0].ids, vectors.nearest(QUERIES, 10).ids))
     found = Nearly(vectors, made).nearest(QUERIES, 5, wanted)
     assert found.plan.kind == "selector"
     np.testing.assert_array_equal(found.ids, vectors.nearest(QUERIES, 5, wanted).ids)
 
 
 def test_an_unselective_filter_is_kept():
-    parts = [part(range(COUNT))]
-    vectors = vector_index(parts)
-    wanted = vectors.selection(parts[0].faces)
-    found = Nearly(vectors, Approximate.of("hnsw", "cosine", parts)).nearest(QUERIES, 5, wanted)
+    segments = [segment(range(COUNT))]
+    vectors = vector_index(segments)
+    wanted = vectors.row_filter(segments[0].faces)
+    found = Nearly(vectors, Approximate.of("hnsw", "cosine", segments)).nearest(QUERIES, 5, wanted)
     assert found.plan.matching == COUNT // 2
     assert (found.ids % 2 == 0).all()
 
 
 def test_an_approximate_index_is_brought_up_by_what_changed(monkeypatch):
-    old = part(range(500))
+    old = segment(range(500))
     made = Approximate.of("hnsw", "cosine", [old])
-    assert brought_up(made, "hnsw", "cosine", [old, part(range(500, 510))]) is None
+    assert brought_up(made, "hnsw", "cosine", [old, segment(range(500, 510))]) is None
     monkeypatch.setattr("indexer.ann.hnsw_ivf.LEFT_OUT", 5)
-    grown = brought_up(made, "hnsw", "cosine", [old, part(range(500, 510))])
+    grown = brought_up(made, "hnsw", "cosine", [old, segment(range(500, 510))])
     assert grown.ids.tolist() == list(range(510))
     assert made.ids.tolist() == list(range(500))  # which another thread may be asking
     anew = brought_up(made, "hnsw", "cosine", [old.without(old.ids < 200)])
     assert anew.ids.tolist() == list(range(200, 500))
     assert brought_up(made, "ivf", "cosine", [old]).kind == "ivf"
-    assert brought_up(made, "hnsw", "cosine", [part(range(2000))]) is not made
+    assert brought_up(made, "hnsw", "cosine", [segment(range(2000))]) is not made
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "stamp", "lost"])
 def test_a_damaged_file_is_seen(tmp_path, damage):
     kept = ApproximateFile(tmp_path, SPACE)
-    kept.store(Approximate.of("hnsw", "cosine", [part(range(50))]), Revision(1, "now"))
+    kept.store(Approximate.of("hnsw", "cosine", [segment(range(50))]), Revision(1, "now"))
     (path,) = tmp_path.glob("approximate-*")
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -176,7 +176,7 @@ def test_a_damaged_file_is_seen(tmp_path, damage):
         ApproximateFile(tmp_path, SPACE).load()
 
 
-# As part of an index
+# As segment of an index
 
 
 def test_an_index_is_asked_exactly_unless_told_otherwise(index):

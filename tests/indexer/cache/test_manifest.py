@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.cache import manifest as module
-from indexer.cache.manifest import Cache
-from indexer.cache.refresh import brought_forward
+from indexer.cache.manifest import SegmentCache
+from indexer.cache.refresh import refresh
 from indexer.cache.segment_file import UnfitCacheError
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Revision, Stat
-from indexer.search.segment import Part
+from indexer.search.segment import Segment
 from indexer.search.vector_index import prepared
 from tests.helpers.fakes import DIM, SPACE, fake_vector
 from tests.helpers.places import change, everything, fill
@@ -22,28 +22,28 @@ from tests.helpers.places import change, everything, fill
 QUERY = fake_vector("a question")[None]
 
 
-def part(ids, person=1, seed=0):
+def segment(ids, person=1, seed=0):
     ids = np.array(ids, np.int64)
     vectors = np.random.default_rng(seed).standard_normal((len(ids), DIM)).astype(np.float32)
-    return Part.of(ids, np.full(len(ids), person), ids % 2 == 0, vectors, "cosine")
+    return Segment.of(ids, np.full(len(ids), person), ids % 2 == 0, vectors, "cosine")
 
 
 class FakeReader:
-    """A catalog as a table in memory: of each id whose it is."""
+    """A catalog as a table in memory: the owner of each id."""
 
     def __init__(self, owners):
         self.owners = owners
 
-    def tallies(self):
+    def item_checksums(self):
         ids, people = self._arrays(self.owners)
         who = np.unique(people)
         sums = [[some[people == p].sum() for p in who] for some in (ids, ids * ids % 2**31)]
         return np.array([who, *sums], np.int64).reshape(3, -1)
 
-    def items_of_rows(self, people):
+    def items_of_people(self, people):
         return self._arrays({i: p for i, p in self.owners.items() if p in people})
 
-    def content(self, ids):
+    def item_content(self, ids):
         people = np.array([self.owners[i] for i in ids.tolist()], np.int64)
         vectors = np.stack([fake_vector(str(i)) for i in ids.tolist()])
         return ids, people, ids % 2 == 0, vectors
@@ -54,11 +54,11 @@ class FakeReader:
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
-def content(parts):
-    """Of each item that is not deleted: whose it is, whether a face, and its vector."""
+def content(segments):
+    """Return owner, whether a face, and vector of each live item."""
     found = {}
-    for some in parts:
-        for row in np.flatnonzero(some.kept() if some.gone is not None else np.ones(len(some))):
+    for some in segments:
+        for row in np.flatnonzero(some.live_mask):
             number = int(some.ids[row])
             assert number not in found
             found[number] = (int(some.people[row]), bool(some.faces[row]), some.vectors[row])
@@ -77,8 +77,8 @@ steps = st.lists(
 
 @settings(max_examples=80)
 @given(steps=steps, largest=st.sampled_from([8, 1000]))
-def test_a_cache_brought_forward_holds_what_the_catalog_does(tmp_path_factory, steps, largest):
-    cache = Cache(tmp_path_factory.mktemp("index"), SPACE)
+def test_a_refreshed_cache_holds_what_the_catalog_does(tmp_path_factory, steps, largest):
+    cache = SegmentCache(tmp_path_factory.mktemp("index"), SPACE)
     owners, last = {}, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGEST", largest)
@@ -89,29 +89,29 @@ def test_a_cache_brought_forward_holds_what_the_catalog_does(tmp_path_factory, s
             owners |= {i: p for i, p in given_away if i in owners}
             before = cache.load()[1] if number else []
             read = FakeReader(owners)
-            stored = cache.store(brought_forward(before, read, "cosine"), Revision(number, "now"))
-            stamp, loaded = Cache(cache.folder.parent, SPACE).load()
-            assert stamp.revision.number == number
-            assert stamp.count == len(owners)
-            for parts in (stored, loaded):
-                found = content(parts)
+            stored = cache.store(refresh(before, read, "cosine"), Revision(number, "now"))
+            manifest, loaded = SegmentCache(cache.folder.parent, SPACE).load()
+            assert manifest.revision.number == number
+            assert manifest.count == len(owners)
+            for segments in (stored, loaded):
+                found = content(segments)
                 assert {i: who for i, (who, _, _) in found.items()} == owners
                 for i, (_, face, vector) in found.items():
                     assert face == (i % 2 == 0)
                     expected = prepared(fake_vector(str(i))[None], "cosine")[0]
                     np.testing.assert_array_equal(vector, expected)
-            Cache(cache.folder.parent, SPACE).check([])
+            SegmentCache(cache.folder.parent, SPACE).check([])
             cache.check(loaded)
-            named = {name for facts in stamp.segments for name in facts.files()} | {"stamp.json"}
+            named = {name for info in manifest.segments for name in info.files()} | {"stamp.json"}
             assert {path.name for path in cache.folder.iterdir()} == named
 
 
 def test_an_update_writes_its_difference_and_leaves_the_rest(tmp_path):
-    cache = Cache(tmp_path, SPACE)
-    big = cache.store([part(range(5000))], Revision(1, "a"))
+    cache = SegmentCache(tmp_path, SPACE)
+    big = cache.store([segment(range(5000))], Revision(1, "a"))
     before = everything(cache.folder)
     gone = np.arange(5000) == 77
-    cache.store([big[0].without(gone), part([9000, 9001])], Revision(2, "b"))
+    cache.store([big[0].without(gone), segment([9000, 9001])], Revision(2, "b"))
     after = everything(cache.folder)
     kept = before.keys() & after.keys()
     assert {path.name for path in kept} == {big[0].name, "stamp.json"}
@@ -120,21 +120,23 @@ def test_an_update_writes_its_difference_and_leaves_the_rest(tmp_path):
     assert cache.load()[0].count == 5001
 
 
-def test_small_segments_are_joined_and_much_deleted_ones_written_anew(tmp_path):
-    cache = Cache(tmp_path, SPACE)
-    parts = []
+def test_small_segments_are_joined_and_much_deleted_ones_rewritten(tmp_path):
+    cache = SegmentCache(tmp_path, SPACE)
+    segments = []
     for at in range(40):
-        parts = cache.store([*parts, part([10 * at, 10 * at + 1], seed=at)], Revision(at, "a"))
-    assert len(parts) < 6
-    assert sum(map(len, parts)) == 80
-    few = [some.without(np.arange(len(some)) > 2) for some in parts]
-    assert all(some.gone is None for some in cache.store(few, Revision(99, "b")))
+        segments = cache.store(
+            [*segments, segment([10 * at, 10 * at + 1], seed=at)], Revision(at, "a")
+        )
+    assert len(segments) < 6
+    assert sum(map(len, segments)) == 80
+    few = [some.without(np.arange(len(some)) > 2) for some in segments]
+    assert all(some.deleted is None for some in cache.store(few, Revision(99, "b")))
 
 
 def test_a_reader_goes_on_with_the_revision_it_has_mapped(index, folder):
     with Index.open(folder) as reader:
         before = reader.search(QUERY, 20).hits
-        mapped = reader._derived.held.vectors
+        mapped = reader._cache.held.vectors
         index.forget("bob")
         again = mapped.search(QUERY, 20)
         assert [item.id for item, _ in before[0]] == again.ids[0][: len(before[0])].tolist()
@@ -142,15 +144,15 @@ def test_a_reader_goes_on_with_the_revision_it_has_mapped(index, folder):
 
 
 def test_a_segment_damaged_after_it_was_opened_is_not_joined_into_another(tmp_path):
-    Cache(tmp_path, SPACE).store([part(range(10))], Revision(1, "a"))
-    cache = Cache(tmp_path, SPACE)
-    _, parts = cache.load()
-    path = cache.folder / parts[0].name
+    SegmentCache(tmp_path, SPACE).store([segment(range(10))], Revision(1, "a"))
+    cache = SegmentCache(tmp_path, SPACE)
+    _, segments = cache.load()
+    path = cache.folder / segments[0].name
     content = bytearray(path.read_bytes())
     content[300] ^= 1
     path.write_bytes(content)
     with pytest.raises(UnfitCacheError, match="changed or cut short"):
-        cache.store([*parts, part(range(50, 60))], Revision(2, "b"))
+        cache.store([*segments, segment(range(50, 60))], Revision(2, "b"))
 
 
 def test_an_item_given_to_another_person_is_found_with_them(index, folder):
@@ -184,8 +186,8 @@ def test_opening_reads_no_vector_and_loads_no_faiss(index, folder):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_parts_of_a_write_that_failed_are_not_taken_for_those_of_the_next(folder):
-    """Numbers that were never committed are given again, to others."""
+def test_segments_of_a_failed_write_are_not_taken_for_those_of_the_next(folder):
+    """Ids that were never committed are reused."""
     path = folder.parent / "gallery" / "ann" / "1.wav"
     asked = frozenset({("ann", "voice", 0.0, None)})
     record = FileRecord(path, path.parents[1], Stat(1, 1), "0" * 64, "", asked)
@@ -195,7 +197,7 @@ def test_parts_of_a_write_that_failed_are_not_taken_for_those_of_the_next(folder
         with index.writing() as catalog, catalog.write("test") as to:
             to.put_files([(record, [item])], {})
             if fails:
-                index.keep(part([1]))
+                index.prewrite(segment([1]))
                 raise RuntimeError("the disk is gone")
 
     with Index.create(folder, SPACE) as index:

@@ -100,7 +100,7 @@ def test_two_openings_in_a_process_lose_nothing_that_another_commits(run, folder
         two.close()
     with Index.open(folder) as index:
         assert {*mine, *(f"other {n}" for n in range(ROUNDS))} <= index.notes().keys()
-        assert len(index.forgettings()) == len(forgotten)
+        assert len(index.deletions()) == len(forgotten)
         assert index.verify() == []
 
 

@@ -135,9 +135,9 @@ def files(draw, name: str):
         stat=Stat(draw(st.integers(0, 2**62)), draw(st.integers(-(2**62), 2**62))),
         sha256=draw(st.sampled_from(["", "ab"])),
         settings=draw(TEXT),
-        asked=asked,
+        source_keys=asked,
         reason=None if taken else draw(TEXT),
-        lasting=draw(st.booleans()),
+        permanent=draw(st.booleans()),
         notes=draw(st.sampled_from([(), ("one",), ("one", "two")])) if taken else (),
     )
     return record, taken

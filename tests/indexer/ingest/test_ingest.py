@@ -367,7 +367,7 @@ def test_no_more_is_read_ahead_than_asked():
             made.append(n)
             yield n
 
-    with prefetch.ReadAhead([1], read, workers=1, depth=5) as events:
+    with prefetch.Prefetcher([1], read, workers=1, depth=5) as events:
         next(iter(events))
     assert len(made) <= 8
 
@@ -417,7 +417,7 @@ def test_what_is_found_in_a_file_may_be_joined_before_it_is_written(run, folder)
         told[path.name] = [item.modality for item in items]
         return items[:1]
 
-    report = run(joiner=first_only)
+    report = run(merge_items=first_only)
     assert told["one.wav"] == ["voice", "voice"]
     assert told["film.mp4"] == ["face", "voice"]
     assert (report.added, len(told)) == (5, 4)  # two are called face.jpg
@@ -430,7 +430,7 @@ def test_ranges_of_a_manifest_are_not_joined(run, gallery, tmp_path):
         "path,person,modality,start_s,end_s\nann/one.wav,ann,voice,0,1\nann/one.wav,ann,voice,1,2\n"
     )
     part = scan(gallery, FakeExtractor().kind, manifest=manifest)
-    report = run(part, joiner=lambda path, items: [])
+    report = run(part, merge_items=lambda path, items: [])
     assert (report.voices, report.refused) == (2, [])
 
 

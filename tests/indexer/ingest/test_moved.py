@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from indexer.index import Index
 from indexer.ingest.ingest import NOTHING, ingest
 from indexer.ingest.scan import scan
-from indexer.records import renamed
+from indexer.records import map_people
 from tests.helpers.contents import contents
 from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
 from tests.helpers.places import fill
@@ -129,7 +129,7 @@ ASKED = st.frozensets(
 
 @given(before=ASKED, now=ASKED)
 def test_people_are_renamed_only_where_what_was_asked_becomes_what_is_asked(before, now):
-    whom = renamed(before, now)
+    whom = map_people(before, now)
     if whom is not None:
         assert whom.keys() == {who for who, *_ in before}
         assert {(whom[who], *rest) for who, *rest in before} == now
@@ -222,7 +222,7 @@ class Interrupted(FakeExtractor):
 
         yield from super().extract(path, modality)
         if path.name == "one.wav":
-            raise RefusedFile(path, "the disk slept; try again.", lasting=False)
+            raise RefusedFile(path, "the disk slept; try again.", permanent=False)
 
 
 def test_a_file_that_could_not_be_read_to_its_end_is_said_and_tried_again(run, gallery):

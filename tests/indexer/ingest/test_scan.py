@@ -76,7 +76,7 @@ def test_files_of_systems_are_passed_over_and_counted(gallery):
 
 
 def test_names_that_only_begin_like_those_of_systems_are_people(gallery):
-    people = ("@ada", "#ben", "recycle", "$cleo", "J.Part", "found", "lost", "System")
+    people = ("@ada", "#ben", "recycle", "$cleo", "J.Segment", "found", "lost", "System")
     fill(gallery, {f"{name}/x.wav": "voice: x" for name in people})
     found = scan(gallery, KIND)
     assert {source.person for source in found.sources} == {*people, "ann", "bob", "cid"}

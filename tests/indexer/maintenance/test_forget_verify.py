@@ -8,7 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from indexer.cache.manifest import Stamp
+from indexer.cache.manifest import Manifest
 from indexer.catalog import migrations
 from indexer.errors import BadRequest, IndexDamaged
 from indexer.index import Index
@@ -20,7 +20,7 @@ from tests.helpers.places import change, everything, fill
 QUERY = fake_vector("a question")[None]
 
 
-# Forgetting
+# Deletion
 
 
 def test_forget_leaves_no_byte(index, folder):
@@ -104,8 +104,8 @@ def test_forget_a_person_whose_files_were_all_refused(run, folder, gallery):
 
 def plant_cache(folder, **facts):
     path = folder / "cache/stamp.json"
-    stamp = dataclasses.replace(Stamp.from_json(path.read_text()), **facts)
-    path.write_text(stamp.to_json())
+    manifest = dataclasses.replace(Manifest.from_json(path.read_text()), **facts)
+    path.write_text(manifest.to_json())
 
 
 def segment(folder):
@@ -129,7 +129,7 @@ PLANTED = {
     "vector of item 2 is not finite": lambda f: change(
         f, "UPDATE item SET vector = ? WHERE id = 2", np.full(DIM, np.nan, "<f4").tobytes()
     ),
-    "are of nobody": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
+    "have no person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a person": lambda f: change(f, "UPDATE item SET person_id = 77 WHERE id = 2"),
     "points to a file": lambda f: change(f, "UPDATE item SET file_id = 77 WHERE id = 2"),
     "is cut short": lambda f: segment(f).write_bytes(segment(f).read_bytes()[:-1]),
@@ -201,18 +201,18 @@ def test_a_vector_damaged_in_the_catalog_is_a_sentence(run, folder):
 
 def test_a_receipt_without_biometrics_or_names_stays(index, folder):
     receipt = index.forget("bob")
-    (kept,) = index.forgettings()
+    (kept,) = index.deletions()
     assert (kept.items, kept.files, kept.clean) == (3, 2, True)
     assert kept.bytes_searched == receipt.bytes_searched
     index.forget("cid")
-    assert [(kept.items, kept.files) for kept in index.forgettings()] == [(3, 2), (1, 1)]
+    assert [(kept.items, kept.files) for kept in index.deletions()] == [(3, 2), (1, 1)]
     assert not any(b"bob" in content for content in everything(folder).values())
 
 
 def test_a_receipt_says_that_traces_were_found(index, folder):
     fill(folder, {"notes.txt": "about ann"})
     index.forget("ann")
-    assert [kept.clean for kept in index.forgettings()] == [False]
+    assert [kept.clean for kept in index.deletions()] == [False]
 
 
 def test_forget_deletes_the_backups_that_hold_the_person_too(index, folder):
@@ -242,7 +242,7 @@ def test_a_forgetting_that_was_stopped_is_finished_by_the_next_run(
     run()
     assert not backup.exists()
     with Index.open(folder) as index:
-        (kept,) = index.forgettings()
+        (kept,) = index.deletions()
         assert (kept.items, kept.bytes_searched, kept.clean) == (3, 0, None)
         assert index.verify() == []
     assert not any(b"Bob Baker" in content for content in everything(folder).values())

@@ -141,6 +141,6 @@ def _said_of(path: Path, code: int, words: str) -> str:
     error.sqlite_errorcode = code
     names = {value: name for name, value in vars(sqlite3).items() if name.startswith("SQLITE_")}
     error.sqlite_errorname = names[code]
-    with pytest.raises(AvsearchError) as caught, connection.in_words(path):
+    with pytest.raises(AvsearchError) as caught, connection.sqlite_errors(path):
         raise error
     return str(caught.value)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from indexer.errors import BadRequest
 from indexer.search import batch_scan, brute_force, exact_index, faiss_scan, int8_matmul
-from indexer.search.exact_index import FaissIndex
+from indexer.search.exact_index import ExactIndex
 from indexer.search.vector_index import NumpyIndex
 
 METRICS = ("cosine", "l2")
@@ -39,13 +39,17 @@ def small_steps(by_faiss, few_vectors):
     """Every stage of a search at work on a handful of vectors; so many queries by FAISS."""
     with pytest.MonkeyPatch.context() as patch:
         for where, name, value in [
-            (brute_force, "FEW", few_vectors),
+            (brute_force, "MAX_ROWS", few_vectors),
             (brute_force, "BATCH", 7),
-            (batch_scan, "FIRST_LOOK", 2),
+            (batch_scan, "PROBE_ROWS", 2),
             (batch_scan, "BLOCK", 16),
             (faiss_scan, "SPARE", 1),
             (faiss_scan, "SMALLEST_PIECE", 10),
-            (int8_matmul._Chosen, "way", int8_matmul.Way(int8_matmul.by_numpy, by_faiss)),
+            (
+                int8_matmul._Current,
+                "backend",
+                int8_matmul.Int8Backend(int8_matmul.by_numpy, by_faiss),
+            ),
             (exact_index, "BATCH", 5),
         ]:
             patch.setattr(where, name, value)
@@ -59,7 +63,7 @@ def small_steps(by_faiss, few_vectors):
 def test_faiss_answers_as_the_reference_does(metric, by_faiss, few_vectors, case):
     dim, ids, vectors, gone, queries, among, k = case
     answers = []
-    for kind in (NumpyIndex, FaissIndex):
+    for kind in (NumpyIndex, ExactIndex):
         index = kind(dim, metric)
         for some in (slice(None, len(ids) // 3), slice(len(ids) // 3, None)):
             index.add(ids[some], vectors[some])
@@ -73,7 +77,7 @@ def test_faiss_answers_as_the_reference_does(metric, by_faiss, few_vectors, case
     assert (reference.plan.matching, reference.plan.total) == (fast.plan.matching, fast.plan.total)
 
 
-@pytest.mark.parametrize("kind", [NumpyIndex, FaissIndex])
+@pytest.mark.parametrize("kind", [NumpyIndex, ExactIndex])
 def test_scores_are_what_they_say(kind):
     vectors = np.array([[3, 0], [0, 2], [1, 1]], np.float32)
     query = np.array([[2, 0]], np.float32)
@@ -90,7 +94,7 @@ def test_scores_are_what_they_say(kind):
         assert (found.ids.dtype, found.scores.dtype) == (np.int64, np.float32)
 
 
-@pytest.mark.parametrize("kind", [NumpyIndex, FaissIndex])
+@pytest.mark.parametrize("kind", [NumpyIndex, ExactIndex])
 def test_ties_across_the_edge_of_k_go_by_id(kind):
     index = kind(4, "cosine")
     ids = np.random.default_rng(0).permutation(500).astype(np.int64)
@@ -101,7 +105,7 @@ def test_ties_across_the_edge_of_k_go_by_id(kind):
 def test_near_ties_that_float32_confuses_are_ranked_exactly():
     rng = np.random.default_rng(1)
     far = np.float32(1000) + rng.standard_normal((400, 8)).astype(np.float32) * np.float32(1e-3)
-    indexes = NumpyIndex(8, "l2"), FaissIndex(8, "l2")
+    indexes = NumpyIndex(8, "l2"), ExactIndex(8, "l2")
     queries = np.repeat(far[:1], 30, axis=0)  # many queries: FAISS then expands the square
     for index in indexes:
         index.add(np.arange(400), far)
@@ -109,7 +113,7 @@ def test_near_ties_that_float32_confuses_are_ranked_exactly():
     np.testing.assert_array_equal(reference, fast)
 
 
-@pytest.mark.parametrize("kind", [NumpyIndex, FaissIndex])
+@pytest.mark.parametrize("kind", [NumpyIndex, ExactIndex])
 @pytest.mark.parametrize(
     ("ids", "vectors"),
     [
@@ -129,7 +133,7 @@ def test_what_cannot_be_kept_is_not(kind, ids, vectors):
     assert index.ids.tolist() == [7]
 
 
-@pytest.mark.parametrize("kind", [NumpyIndex, FaissIndex])
+@pytest.mark.parametrize("kind", [NumpyIndex, ExactIndex])
 def test_vectors_are_given_back_by_id(kind):
     index = kind(2, "l2")
     index.add(np.array([5, 3, 9]), np.float32([[5, 5], [3, 3], [9, 9]]))
@@ -139,7 +143,7 @@ def test_vectors_are_given_back_by_id(kind):
 
 
 def test_the_plan_follows_the_filter():
-    index = FaissIndex(4, "cosine")
+    index = ExactIndex(4, "cosine")
     index.add(np.arange(100), np.random.default_rng(0).random((100, 4), np.float32))
     query = np.ones((1, 4), np.float32)
     plans = {
@@ -191,8 +195,8 @@ def gpu(monkeypatch):
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
     monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", Options, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
-    monkeypatch.setattr(batch_scan, "FIRST_LOOK", 4)
-    monkeypatch.setattr(brute_force, "FEW", 4)
+    monkeypatch.setattr(batch_scan, "PROBE_ROWS", 4)
+    monkeypatch.setattr(brute_force, "MAX_ROWS", 4)
     return made
 
 
@@ -202,7 +206,7 @@ def test_a_gpu_never_drops_a_filter(gpu, metric, share):
     rng = np.random.default_rng(3)
     vectors, ids = rng.standard_normal((3000, 8)).astype(np.float32), np.arange(3000)
     among = ids[rng.random(3000) < share]
-    reference, fast = NumpyIndex(8, metric), FaissIndex(8, metric, "cuda")
+    reference, fast = NumpyIndex(8, metric), ExactIndex(8, metric, "cuda")
     for index in (reference, fast):
         index.add(ids, vectors)
         index.remove(ids[::7])
@@ -219,7 +223,7 @@ def test_a_gpu_never_drops_a_filter(gpu, metric, share):
 def test_a_gpu_answers_as_the_reference_does(gpu, case):
     dim, ids, vectors, gone, queries, among, k = case
     for metric in METRICS:
-        reference, fast = NumpyIndex(dim, metric), FaissIndex(dim, metric, "cuda")
+        reference, fast = NumpyIndex(dim, metric), ExactIndex(dim, metric, "cuda")
         for index in (reference, fast):
             index.add(ids, vectors)
             index.remove(gone)
@@ -228,14 +232,14 @@ def test_a_gpu_answers_as_the_reference_does(gpu, case):
 
 
 def test_a_gpu_keeps_what_float16_cannot_hold_in_float32(gpu):
-    index = FaissIndex(2, "l2", "cuda")
+    index = ExactIndex(2, "l2", "cuda")
     index.add(np.arange(40), np.float32([[1e5, at] for at in range(40)]))
     assert index.search(np.float32([[1e5, 3]]), 1).ids.tolist() == [[3]]
     assert gpu == [(40, False)]
 
 
 def test_a_gpu_is_given_its_copy_once(gpu):
-    index = FaissIndex(2, "l2", "cuda")
+    index = ExactIndex(2, "l2", "cuda")
     index.add(np.arange(40), np.float32([[at, at] for at in range(40)]))
     for _ in range(3):
         index.search(np.float32([[1, 3]]), 1)
@@ -243,7 +247,7 @@ def test_a_gpu_is_given_its_copy_once(gpu):
 
 
 def test_a_gpu_has_the_vectors_as_they_are_now(gpu):
-    index = FaissIndex(2, "l2", "cuda")
+    index = ExactIndex(2, "l2", "cuda")
     index.add(np.array([1, 2]), np.float32([[0, 0], [1, 1]]))
     assert index.search(np.float32([[0, 0]]), 1).ids.tolist() == [[1]]
     index.remove(np.array([1]))
@@ -252,14 +256,14 @@ def test_a_gpu_has_the_vectors_as_they_are_now(gpu):
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
     with pytest.raises(BadRequest, match="no GPU support"):
-        FaissIndex(4, "cosine", "cuda")
+        ExactIndex(4, "cosine", "cuda")
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
     with pytest.raises(BadRequest, match="finds no GPU"):
-        FaissIndex(4, "cosine", "cuda")
+        ExactIndex(4, "cosine", "cuda")
 
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(BadRequest, match=r"pip install 'avsearch\[search\]'"):
-        FaissIndex(4, "cosine")
+        ExactIndex(4, "cosine")

@@ -1,1 +1,1 @@
-"""One file a version of the tables, named after it; each says which version it starts from."""
+"""Migrations: one file for each version of the tables."""

@@ -1,4 +1,4 @@
-"""Version 2: receipts of what was forgotten; files by their bytes; sources that gave nothing."""
+"""Version 2: deletion receipts, an index of files by bytes, reasons of sources without items."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, Integer, String
 
 revision = "2"
-down_revision = None  # version 1, which Alembic knew nothing of
+down_revision = None  # version 1 was not under Alembic
 
 
 def upgrade() -> None:
-    """From the tables of version 1."""
+    """Migrate the tables of version 1."""
     op.create_table(
         "receipt",
         Column("id", Integer, primary_key=True),
@@ -22,5 +22,5 @@ def upgrade() -> None:
     )
     op.create_index("ix_file_bytes", "file", ["size", "sha256"])
     op.add_column("source", Column("reason", String))
-    # Programs of version 1 go by this row, and are to refuse what they do not understand.
+    # Programs of version 1 check this row and refuse later versions.
     op.execute("UPDATE meta SET value = '2' WHERE key = 'version'")

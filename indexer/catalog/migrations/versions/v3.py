@@ -1,4 +1,4 @@
-"""Version 3: totals and refusals are told from indexes, without reading rows or vectors."""
+"""Version 3: indexes from which totals and refusals are read without the rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "2"
 
 
 def upgrade() -> None:
-    """From the tables of version 2."""
+    """Migrate the tables of version 2."""
     op.drop_index("ix_item_person_id", "item")
     op.create_index("ix_item_owner", "item", ["person_id", "modality"])
     op.create_index("ix_file_refused", "file", ["id"], sqlite_where=text("status = 'refused'"))

@@ -1,4 +1,4 @@
-"""Version 4: files carry notes about what was left out of them or chosen between."""
+"""Version 4: notes on what was left out of a file or chosen in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ down_revision = "3"
 
 
 def upgrade() -> None:
-    """From the tables of version 3."""
+    """Migrate the tables of version 3."""
     op.add_column("file", Column("notes", String))
     op.execute("UPDATE meta SET value = '4' WHERE key = 'version'")

@@ -92,5 +92,5 @@ def test_what_is_needed_is_said_only_of_what_needs_it(
     for name in ("a.heic", "b.heic"):
         with pytest.raises(RefusedFile, match=r"pip install 'avsearch\[heif\]'") as caught:
             read_image(tmp_path / name)
-        assert not caught.value.lasting
+        assert not caught.value.permanent
     assert read_image(tmp_path / "c.heic").shape == smooth().shape

@@ -61,7 +61,7 @@ def test_says_what_heic_needs_and_looks_again(
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(RefusedFile, match=r"pip install 'avsearch\[heif\]'") as caught:
         read_image(path)
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
@@ -76,7 +76,7 @@ def test_says_so_where_what_reads_heic_does_not_load(
     monkeypatch.syspath_prepend(tmp_path / "libraries")
     with pytest.raises(RefusedFile, match=r"pillow-heif 99\.1 does not load .*symbol: f") as caught:
         read_image(path)
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 def test_the_name_does_not_matter(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_refuses_a_folder_and_a_missing_file(tmp_path: Path) -> None:
         read_image(tmp_path)
     with pytest.raises(RefusedFile, match="no such file") as caught:
         read_image(tmp_path / "gone.jpg")
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 def test_shrink_keeps_the_shape_and_never_enlarges() -> None:
