@@ -44,8 +44,8 @@ from indexer.types import MODALITIES, Metric, Modality, Reranker, Space, Vectors
 
 if TYPE_CHECKING:
     from avsearch.annotation.enrol import Enrolled
+    from avsearch.annotation.identification.clustering import Calibrations
     from avsearch.annotation.identification.plda import PLDA
-    from avsearch.annotation.identification.speaker_llr import Calibrations
     from avsearch.annotation.result import Annotated
     from indexer.exchange.bulk_insert import ImportReport
     from indexer.exchange.exchange import ExportReport
@@ -180,7 +180,7 @@ class MediaIndex:
         Args:
             recall: Measure how much of the exact answer the approximate index finds.
         """
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, has_graph
 
         store = self.store
         counts = store.counts()
@@ -197,7 +197,7 @@ class MediaIndex:
             "notes": [{"path": path, "note": note} for path, note in store.file_notes()],
             "forgotten": store.deletions(),
             "bytes": store.bytes_on_disk(),
-            "approximate": store.notes().get(NOTE, "none"),
+            "approximate": KIND if has_graph(store.notes()) else "none",
         }
         return {**facts, "recall": store.recall()} if recall else facts
 
@@ -226,7 +226,7 @@ class MediaIndex:
             prune: Remove files that have disappeared from the galleries.
             confirm: Receives a question before more than half of a gallery's files are removed,
                 and returns the answer; without it so many are never removed.
-            approximate: "hnsw" or "ivf" for an approximate index beside the exact one, "none"
+            approximate: "hnsw" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
             dry_run: Write nothing, and report what is known without reading a file.
             on_progress: Receives the files done and their total.
@@ -239,10 +239,10 @@ class MediaIndex:
             ForeignSpace: The model is not the index's own.
             IndexBusy: Another process is writing to the index.
         """
-        from avsearch.annotation.identification.speaker_llr import even_score
-        from avsearch.annotation.merge_speakers import BySpeaker
+        from avsearch.annotation.identification.clustering import equal_odds_score
+        from avsearch.annotation.merge_speakers import MergeBySpeaker
         from avsearch.annotation.person_matcher import PersonMatcher
-        from indexer.ann.hnsw_ivf import NOTE
+        from indexer.approximate import KIND, NOTE
         from indexer.ingest.ingest import ingest, plan
         from indexer.ingest.scan import scan
 
@@ -252,7 +252,7 @@ class MediaIndex:
             raise BadRequest("A manifest goes with one gallery; index the others without it.")
         require_one_of("faces", faces, ("detect", "whole"))
         if approximate is not None:
-            require_one_of("approximate", approximate, ("hnsw", "ivf", "none"))
+            require_one_of("approximate", approximate, (KIND, "none"))
         extractor = MediaExtractor(faces, speakers=True)
         each_once = dict.fromkeys(os.path.realpath(gallery) for gallery in galleries)
         listed = None if manifest is None else Path(manifest)
@@ -275,7 +275,7 @@ class MediaIndex:
             prune=prune,
             confirm=confirm,
             progress=on_progress,
-            merge_items=BySpeaker(even_score(calibrations, "V-V")),
+            merge_items=MergeBySpeaker(equal_odds_score(calibrations, "V-V")),
             matcher=PersonMatcher(calibrations, plda),
         )
 
@@ -444,23 +444,23 @@ class MediaIndex:
             RefusedFile: The recording cannot be read.
             BadRequest: The turns have no known format, or are of another recording.
         """
-        from avsearch.annotation.identification.identify import LEAST_PROBABILITY
-        from avsearch.annotation.pipeline import How, annotate_with
+        from avsearch.annotation.identification.identify import MIN_PROBABILITY
+        from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 
         store = self.store
         calibrations, plda = self._calibrations(store, calibration)
         folder = None if out is None else Path(out).absolute()
-        how = How(
+        options = AnnotateOptions(
             calibrations=calibrations,
             plda=plda,
-            least_probability=LEAST_PROBABILITY if at_least is None else at_least,
-            speakers=speakers,
+            min_probability=MIN_PROBABILITY if at_least is None else at_least,
+            speaker_count=speakers,
             faces=faces,
-            kept=folder,
-            heard=_seconds(on_progress),
+            resume_folder=folder,
+            on_progress=_seconds(on_progress),
             recording_id=recording_id,
         )
-        annotated = annotate_with(recording, turns, store, self._model_of(store), how)
+        annotated = annotate_recording(recording, turns, store, self._model_of(store), options)
         if folder is not None:
             annotated.write(folder)
         return annotated
@@ -489,7 +489,7 @@ class MediaIndex:
         Raises:
             BadRequest: Nobody is named, or several people have a name.
         """
-        from avsearch.annotation.enrol import enrol_with, plan_enrolment
+        from avsearch.annotation.enrol import enrol_recording, plan_enrolment
         from avsearch.annotation.formats.detect import read_diarization
         from avsearch.annotation.result import Annotated
         from avsearch.annotation.turns import Diarization
@@ -511,7 +511,7 @@ class MediaIndex:
             return plan_enrolment(path, diarization, self._store, names)
         store, model = self._open_or_create({})
         calibrations = calibrations_of(index_record(store, self._named))
-        return enrol_with(
+        return enrol_recording(
             path, diarization, store, model, names, calibrations, _seconds(on_progress)
         )
 
@@ -580,13 +580,13 @@ class MediaIndex:
         self, store: Index, file: str | Path | None = None
     ) -> tuple[Calibrations, PLDA | None]:
         """Return the calibrations of a file, or those and the PLDA of the model's record."""
-        from avsearch.annotation.identification.plda import plda_of
-        from avsearch.annotation.identification.speaker_llr import read_calibrations
+        from avsearch.annotation.identification.evidence_matrix import read_calibrations
+        from avsearch.annotation.identification.plda import plda_from_record
 
         if file is not None:
             return read_calibrations(Path(file)), None
         record = index_record(store, self._named)
-        return calibrations_of(record), plda_of(record, store.space.dim)
+        return calibrations_of(record), plda_from_record(record, store.space.dim)
 
     def _searcher(self, reranker: Reranker | None, *, embeds: bool = True) -> Searcher:
         """Return what searches the index, with the model if it ``embeds``."""

@@ -21,7 +21,7 @@ def query_modality(path: Path, ask: Modality | None, want: Want | None) -> Modal
     kind = kind_of(path)
     if ask is not None:
         return ask
-    if kind == "picture":
+    if kind == "image":
         return "face"
     return want if kind == "video" and want in ("face", "voice") else "voice"
 
@@ -85,6 +85,6 @@ class QueryReader:
         try:
             return list(self._detect.extract(path, modality, on_note=note))
         except RefusedFile:
-            if self._whole is None or kind_of(path) != "picture":
+            if self._whole is None or kind_of(path) != "image":
                 raise
             return list(self._whole.extract(path, modality, on_note=note))

@@ -22,12 +22,11 @@ they cross processes.
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import re
 from pathlib import Path
-from typing import Any, TypeVar
-
-Error = TypeVar("Error", bound=BaseException)
+from typing import Any
 
 # A path made of an address has one slash instead of two, and perhaps a folder in front.
 _ADDRESS = re.compile(
@@ -61,7 +60,7 @@ class AvsearchError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The inherited one calls the class with the message, which not every class takes.
-        return _restored, (type(self), self.args), self.__dict__
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class RefusedFile(AvsearchError):
@@ -133,11 +132,6 @@ def os_reason(error: OSError, advice: str = "") -> str:
     return "; ".join(filter(None, [error.strerror or str(error), ", or ".join(helps)]))
 
 
-def _restored(kind: type[Error], args: tuple[object, ...]) -> Error:
-    """Return an error with these arguments, without its attributes."""
-    return kind.__new__(kind, *args)
-
-
 def is_address(text: str) -> bool:
     """Return whether a text is an address such as ``https://...``, or a path made of one."""
     return _ADDRESS.search(text) is not None
@@ -149,9 +143,9 @@ def is_utf8(path: Path) -> bool:
 
 
 def printable(path: Path) -> str:
-    """Return a path as text that any terminal and any JSON reader accepts.
+    r"""Return a path as text that any terminal and any JSON reader accepts.
 
-    Bytes of the name that are not UTF-8 are written as ``\\xNN``.
+    Bytes of the name that are not UTF-8 are written as ``\xNN``.
     """
     raw = str(path).encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "backslashreplace")

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from indexer.ann.recall import Recall, measured
+from indexer.approximate import Recall, measure_recall
 from indexer.arguments import Value, filter_texts, require_one_of, whole_number
 from indexer.catalog import catalog as catalogs
 from indexer.catalog import migrations
@@ -285,7 +285,7 @@ class Index:
             drawn = np.sort(np.random.default_rng(0).permutation(ids)[:sample])
             vectors = read.vectors(drawn)
             exact = snapshot.vectors.nearest
-            return measured(exact, index.nearest, drawn, vectors, min(k, len(ids) - 1))
+            return measure_recall(exact, index.nearest, drawn, vectors, min(k, len(ids) - 1))
 
     def vectors_of(self, key: str, modality: Modality | None = None) -> tuple[Ids, Vectors]:
         """Return ids (n,) and vectors (n, dim) of a person's items, as the model made them."""

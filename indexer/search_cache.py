@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.ann.hnsw_ivf import ApproximateFile, kind_of
-from indexer.ann.search import Nearly
+from indexer.approximate import ApproximateIndex, GraphFile, has_graph
 from indexer.cache.manifest import SegmentCache
 from indexer.cache.refresh import refresh
 from indexer.cache.segment_file import NoCacheError, UnfitCacheError
@@ -42,7 +41,7 @@ class SearchCache:
         checked: set[str] = set()
         self._read_cache = SegmentCache(folder, catalog.space, checked)  # under _preparing
         self._write_cache = SegmentCache(folder, catalog.space, checked)  # under the write lock
-        self._approximate = ApproximateFile(self._read_cache.folder, catalog.space)
+        self._graph = GraphFile(self._read_cache.folder, catalog.space)
         self.held: Snapshot | None = None  # the revision searched last
         self._prewritten: list[Segment] = []  # of items that are being written to the catalog
         self._preparing = threading.Lock()
@@ -61,20 +60,21 @@ class SearchCache:
                 held = self.held = Snapshot(revision, vectors)
             return held
 
-    def approximate(self, read: CatalogReader, snapshot: Snapshot) -> ExactIndex | Nearly:
+    def approximate(self, read: CatalogReader, snapshot: Snapshot) -> ExactIndex | ApproximateIndex:
         """Return the index of an approximate search: the exact one if its file cannot be used.
 
         Raises BadRequest if the notes of the index name no approximate one.
         """
-        if kind_of(read.notes()) is None:
+        if not has_graph(read.notes()):
             raise BadRequest(
                 f"The index in {printable(self._folder)} has no approximate one; make it with "
                 "avsearch index --approximate hnsw, or ask the exact one."
             )
         if snapshot.approximate is None:
             with self._preparing:
-                found = self._approximate.usable(self._is_known_to(read))
-                snapshot.approximate = None if found is None else Nearly(snapshot.vectors, found)
+                graph = self._graph.usable(self._is_known_to(read))
+                if graph is not None:
+                    snapshot.approximate = ApproximateIndex(snapshot.vectors, graph)
         return snapshot.approximate or snapshot.vectors
 
     def prewrite(self, segment: Segment) -> None:
@@ -102,22 +102,22 @@ class SearchCache:
                 except UnfitCacheError as error:
                     logger.warning(_REBUILT, error)
                     stored = self._write_cache.store(refresh([], read, metric), revision)
-                kind = kind_of(read.notes())
-                self._approximate.keep(kind, stored, revision, self._is_known_to(read))
+                wanted = has_graph(read.notes())
+                self._graph.update(stored, revision, self._is_known_to(read), wanted=wanted)
             except OSError as error:  # it is only a copy: the next reader makes its own
                 logger.warning(_NOT_WRITTEN, error)
 
     def clear(self) -> None:
         """Delete all files. The caller holds the write lock."""
         self.held = None
-        self._approximate.clear()
+        self._graph.clear()
         self._write_cache.clear()
 
     def problems(self, read: CatalogReader) -> list[str]:
         """Return the faults of the catalog and its copies, in sentences; all is read from disk."""
         cache = SegmentCache(self._folder, self._catalog.space)
         found = problems(read, cache, self._is_known_to(read))
-        return [*found, *ApproximateFile(cache.folder, self._catalog.space).problems()]
+        return [*found, *GraphFile(cache.folder, self._catalog.space).problems()]
 
     def _checked_segments(self, read: CatalogReader) -> list[Segment]:
         """Return the segments of the revision being read, their checksums compared."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from indexer.ann.search import Nearly
+from indexer.approximate import ApproximateIndex
 from indexer.attribute_filter import PeopleTable
 from indexer.catalog.reader import CatalogReader
 from indexer.records import Revision
@@ -27,7 +27,7 @@ class Snapshot:
     def __init__(self, revision: Revision, vectors: ExactIndex) -> None:
         self.revision = revision
         self.vectors = vectors
-        self.approximate: Nearly | None = None  # set at the first approximate search
+        self.approximate: ApproximateIndex | None = None  # set at the first approximate search
         self._table: PeopleTable | None = None
         # The last filter; one tuple, so that threads replace it as a whole.
         self._last: tuple[object, RowFilter | None] = ((None, {}), None)
@@ -53,7 +53,7 @@ class Snapshot:
         queries: Vectors,
         k: int,
         wanted: RowFilter | None,
-        index: ExactIndex | Nearly | None = None,
+        index: ExactIndex | ApproximateIndex | None = None,
     ) -> Neighbours:
         """Return the best item of each of the k nearest people, or of as many as match.
 
@@ -76,7 +76,11 @@ class Snapshot:
         return _count_distinct(self._owners[wanted.rows])
 
     def _best_in_block(
-        self, queries: Vectors, k: int, wanted: RowFilter | None, index: ExactIndex | Nearly
+        self,
+        queries: Vectors,
+        k: int,
+        wanted: RowFilter | None,
+        index: ExactIndex | ApproximateIndex,
     ) -> Neighbours:
         """Search deeper for the queries with too few people, until all have enough."""
         enough = min(k, self.count_people(wanted))

@@ -20,7 +20,7 @@ from indexer.runtime.atomic import absolute
 
 Modality = Literal["face", "voice"]
 Metric = Literal["cosine", "l2"]
-Kind = Literal["picture", "sound", "video"]
+Kind = Literal["image", "audio", "video"]
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 OnNote = Callable[[str], None]  # receives sentences on a file that was taken

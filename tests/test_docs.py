@@ -14,7 +14,7 @@ import soundfile
 
 import avsearch
 from avsearch.cli import group
-from avsearch.media import read_sound
+from avsearch.media import read_audio
 from tests.helpers import speech
 from tools.console import examples
 from tools.constraints import ROOT
@@ -36,7 +36,7 @@ def files(test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / "gallery" / "people.csv").write_text(PEOPLE)
     said = sorted((test_data / "ravdess" / "Actor_02").glob("*.ogg"))[4]
     for name in ("voice.wav", "talk.wav"):
-        soundfile.write(tmp_path / name, read_sound(said), 16_000)
+        soundfile.write(tmp_path / name, read_audio(said), 16_000)
     (tmp_path / "talk.rttm").write_text("SPEAKER talk 1 0.5 2.0 <NA> <NA> SPEAKER_00 <NA> <NA>\n")
     shutil.copy(test_data / "ravdess" / "Actor_01" / "face.png", tmp_path / "portrait.jpg")
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,5 @@
-"""Naming the speakers of a recording: a diarization and an index in, names or "unknown" out.
+"""Speaker identification: a diarization and an index in, names or "unknown" out.
 
-Whoever embeds is handed in, so that networks are run only where speech or faces have to be found. A
-recording is read once, in blocks.
+The caller gives the embedder, so networks run only to find speech and faces. A recording is read
+once, in blocks.
 """

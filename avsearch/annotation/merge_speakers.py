@@ -1,4 +1,4 @@
-"""The voices of a video as an index has them: one item a speaker."""
+"""The voices of a video for an index: one item per speaker."""
 
 from __future__ import annotations
 
@@ -8,67 +8,67 @@ from pathlib import Path
 
 import numpy as np
 
-from avsearch.annotation.identification.clustering import grouped, turns_of
-from avsearch.annotation.identification.speaker_model import LEAST_SPEECH_S, Stretch, Voice, voices
+from avsearch.annotation.identification.clustering import label_speakers, segments_to_turns
+from avsearch.annotation.identification.speaker_model import (
+    MIN_SPEECH_S,
+    SpeechSegment,
+    speaker_models,
+)
 from avsearch.media.file_types import kind_of
-from avsearch.media.speech_segments import LONGEST_S, Span
+from avsearch.media.speech_segments import MAX_SEGMENT_S, Span
 from indexer.records import NewItem
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class BySpeaker:
-    """Joins the windows of speech of a video by speaker; an ``indexer.ingest.ingest.MergeItems``.
+class MergeBySpeaker:
+    """Merges the speech windows of a video by speaker; a MergeItems of the indexer.
 
-    Windows whose cosine is ``least`` may be one speaker's.
+    Windows whose cosine is at least ``min_cosine`` may be of one speaker.
     """
 
-    least: float
+    min_cosine: float
 
     def __call__(self, path: Path, items: Sequence[NewItem]) -> list[NewItem]:
-        """The items of a file; of a video with one a speaker in place of the windows."""
+        """Return the items of a file; those of a video with one per speaker and not per window."""
         if kind_of(path) != "video":
             return list(items)
-        faces = [item for item in items if item.modality == "face"]
-        windows = [item for item in items if item.modality == "voice"]
-        people = dict.fromkeys(item.person for item in windows)
-        theirs = [[item for item in windows if item.person == who] for who in people]
-        return [*faces, *(item for each in theirs for item in self._speakers(each))]
+        by_person: dict[str, list[NewItem]] = {}
+        for item in items:
+            if item.modality == "voice":
+                by_person.setdefault(item.person, []).append(item)
+        merged = [item for windows in by_person.values() for item in self._merge(windows)]
+        return [*(item for item in items if item.modality == "face"), *merged]
 
-    def _speakers(self, windows: Sequence[NewItem]) -> Sequence[NewItem]:
-        """An item a speaker: where they speak longest, and the mean of all they say.
+    def _merge(self, windows: Sequence[NewItem]) -> Sequence[NewItem]:
+        """Return an item per speaker: the longest turn, and the mean of all windows.
 
-        A group of under half a second is a cough or a word, and is left out beside others.
+        A speaker with under half a second is a cough or a word, and is left out beside others.
         """
         if len(windows) == 1:
             return windows
         lengths = [float(np.linalg.norm(window.vector)) or 1.0 for window in windows]
-        units = [_unit(*each) for each in zip(windows, lengths, strict=True)]
-        stretches = grouped(units, self.least)
-        turns, heard = turns_of(stretches), voices(stretches)
-        enough = {who for who, voice in heard.items() if voice.speech_s >= LEAST_SPEECH_S}
-        return [
-            _item(
-                windows[0].person,
-                max(_first_part(*turn[:2]) for turn in turns if turn.speaker == speaker),
-                voice,
-                float(np.mean(lengths)),
-            )
-            for speaker, voice in heard.items()
-            if speaker in enough or not enough
+        units = [
+            SpeechSegment("", _span(window), window.vector / np.float32(length))
+            for window, length in zip(windows, lengths, strict=True)
         ]
+        segments = label_speakers(units, self.min_cosine)
+        turns, models = segments_to_turns(segments), speaker_models(segments)
+        enough = {who for who, model in models.items() if model.speech_s >= MIN_SPEECH_S}
+        merged = []
+        for speaker, model in models.items():
+            if enough and speaker not in enough:
+                continue
+            spans = [
+                Span(turn.start_s, min(turn.end_s, turn.start_s + MAX_SEGMENT_S))
+                for turn in turns
+                if turn.speaker == speaker
+            ]
+            longest = max(spans, key=lambda span: (span.duration_s, span))
+            vector = model.vector * np.float32(np.mean(lengths))
+            person = windows[0].person
+            merged.append(NewItem(person, "voice", *longest, None, vector, model.speech_s))
+        return merged
 
 
-def _unit(window: NewItem, length: float) -> Stretch:
-    end_s = window.start_s if window.end_s is None else window.end_s
-    return Stretch("", Span(window.start_s, end_s), window.vector / np.float32(length))
-
-
-def _first_part(start_s: float, end_s: float) -> tuple[float, Span]:
-    """A turn as far as an item goes, after its length."""
-    span = Span(start_s, min(end_s, start_s + LONGEST_S))
-    return span.duration_s, span
-
-
-def _item(person: str, longest: tuple[float, Span], voice: Voice, length: float) -> NewItem:
-    vector = voice.vector * np.float32(length)
-    return NewItem(person, "voice", *longest[1], None, vector, voice.speech_s)
+def _span(window: NewItem) -> Span:
+    return Span(window.start_s, window.start_s if window.end_s is None else window.end_s)

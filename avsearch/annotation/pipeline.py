@@ -1,4 +1,4 @@
-"""From a recording, its diarization and an index to names."""
+"""Name the speakers of a recording: recording, diarization and index in, names out."""
 
 from __future__ import annotations
 
@@ -9,37 +9,55 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.audio_source import Heard, Recording, open_recording
-from avsearch.annotation.embed_speech import Listener, spoken_parts
-from avsearch.annotation.face_association import Sight, look
+from avsearch.annotation.audio_source import (
+    ProgressCallback,
+    Recording,
+    ignore_progress,
+    open_recording,
+)
+from avsearch.annotation.embed_speech import SpeechEmbedder, cut_silence
+from avsearch.annotation.face_association import SpeakerFace, find_speaker_faces
 from avsearch.annotation.formats.detect import read_diarization
-from avsearch.annotation.identification.clustering import grouped, turns_of
-from avsearch.annotation.identification.evidence_matrix import Known, compare
+from avsearch.annotation.identification.clustering import (
+    Calibrations,
+    equal_odds_score,
+    label_speakers,
+    segments_to_turns,
+)
+from avsearch.annotation.identification.evidence_matrix import SpeakerVector, compare
 from avsearch.annotation.identification.identify import (
-    LEAST_PROBABILITY,
-    SHOWN,
+    MAX_CANDIDATES,
+    MIN_PROBABILITY,
     Decision,
     decide,
-    unnamed,
+    find_nearest,
 )
 from avsearch.annotation.identification.plda import PLDA
-from avsearch.annotation.identification.speaker_llr import Calibrations, even_score
-from avsearch.annotation.identification.speaker_model import LEAST_SPEECH_S, Stretch, Voice, voices
-from avsearch.annotation.output_folder import made_folder
-from avsearch.annotation.result import Annotated, Speaker, speaker_of
-from avsearch.annotation.resume import KeptTracks, KeptVectors
-from avsearch.annotation.sound_clock import clocked_by
-from avsearch.annotation.turns import Diarization, clean_stretches, clipped, speech_of
-from avsearch.annotation.turns import diarization as diarization_of
+from avsearch.annotation.identification.speaker_model import (
+    MIN_SPEECH_S,
+    SpeakerModel,
+    SpeechSegment,
+    speaker_models,
+)
+from avsearch.annotation.result import Annotated, Speaker, create_folder, make_speaker
+from avsearch.annotation.resume import SavedTracks, SavedVectors
+from avsearch.annotation.sound_clock import match_clock
+from avsearch.annotation.turns import (
+    Diarization,
+    build_diarization,
+    clip_turns,
+    single_speaker_segments,
+    speech_by_speaker,
+)
 from avsearch.media.file_types import kind_of
-from avsearch.media.speech_segments import windows
+from avsearch.media.speech_segments import cut_windows
 from avsearch.media.vad import find_speech_in_stream
 from indexer.errors import RefusedFile
 from indexer.index import Index
 from indexer.types import Embedder, Modality
 from indexer.unicode_names import normalised
 
-GROUPED: Final = (
+CLUSTERED: Final = (
     "No diarization was given: speech was found and grouped by likeness, which is a simple way; "
     "a diarizer's file is better."
 )
@@ -47,178 +65,200 @@ UNCALIBRATED: Final = (
     "The model carries no calibration, so that no score says how likely somebody is, and nobody is "
     "named; give it one by avsearch evaluate --calibrate."
 )
-_NOBODY: Final = Decision(None, None, (), None)
+_UNKNOWN: Final = Decision(None, None, (), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class How:
-    """How to annotate: what scores are worth, how sure a name must be, how many are shown.
+class AnnotateOptions:
+    """Options of :func:`annotate_recording`.
 
-    ``plda`` says it of two voices, in place of their calibration.
-    ``faces`` says whether those of a video are looked at. ``speakers`` is their number, where
-    there is no diarization and it is known. ``kept`` is a folder for what a stopped run goes on
-    with; None keeps nothing. ``recording_id`` chooses among the recordings of the turns.
+    Attributes:
+        calibrations: The calibration of scores by direction.
+        plda: Compares two voices in place of their calibration.
+        min_probability: The least probability of a name.
+        max_candidates: The number of candidates to report for each speaker.
+        faces: Look at the faces of a video.
+        speaker_count: The number of speakers, where it is known and there is no diarization.
+        resume_folder: The folder of partial results; None saves none.
+        on_progress: Receives the seconds that were read.
+        recording_id: The recording to take from a diarization of several.
     """
 
     calibrations: Calibrations = dataclasses.field(default_factory=dict)
     plda: PLDA | None = None
-    least_probability: float = LEAST_PROBABILITY
-    shown: int = SHOWN
+    min_probability: float = MIN_PROBABILITY
+    max_candidates: int = MAX_CANDIDATES
     faces: bool = True
-    speakers: int | None = None
-    kept: Path | None = None
-    heard: Heard = lambda _: None
+    speaker_count: int | None = None
+    resume_folder: Path | None = None
+    on_progress: ProgressCallback = ignore_progress
     recording_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Sensed:
-    """What was heard and seen of the speakers of a recording."""
+class SpeakerEvidence:
+    """The voices and faces of the speakers of a recording."""
 
-    said: Diarization
+    diarization: Diarization
     duration_s: float
-    voices: Mapping[str, Voice]
-    sights: Mapping[str, Sight]
+    voices: Mapping[str, SpeakerModel]
+    faces: Mapping[str, SpeakerFace]
     notes: tuple[str, ...]
 
-    def known(self) -> dict[str, dict[Modality, Known]]:
-        """What there is to compare of each speaker of whom there is enough."""
-        found: dict[str, dict[Modality, Known]] = {}
+    def vectors(self) -> dict[str, dict[Modality, SpeakerVector]]:
+        """Return the vectors of speakers with enough speech or a face, by label."""
+        found: dict[str, dict[Modality, SpeakerVector]] = {}
         for speaker, voice in self.voices.items():
-            if voice.speech_s >= LEAST_SPEECH_S:
-                found.setdefault(speaker, {})["voice"] = Known(voice.vector, voice.speech_s)
-        for speaker, sight in self.sights.items():
-            found.setdefault(speaker, {})["face"] = Known(sight.vector, sight.seconds)
+            if voice.speech_s >= MIN_SPEECH_S:
+                vector = SpeakerVector(voice.vector, voice.speech_s)
+                found.setdefault(speaker, {})["voice"] = vector
+        for speaker, face in self.faces.items():
+            found.setdefault(speaker, {})["face"] = SpeakerVector(face.vector, face.seconds)
         return found
 
-    def brief(self) -> dict[str, dict[Modality, Known]]:
-        """Return the voices of those who speak too little to be named."""
-        named = self.known()
+    def short_vectors(self) -> dict[str, dict[Modality, SpeakerVector]]:
+        """Return the voices of speakers with too little evidence for a name, by label."""
+        enough = self.vectors()
         return {
-            speaker: {"voice": Known(voice.vector, voice.speech_s)}
+            speaker: {"voice": SpeakerVector(voice.vector, voice.speech_s)}
             for speaker, voice in self.voices.items()
-            if speaker not in named
+            if speaker not in enough
         }
 
 
-def annotate_with(
-    source: Any, diarization: Any, index: Index, embedder: Embedder, how: How | None = None
+def annotate_recording(
+    source: Any,
+    diarization: Any,
+    index: Index,
+    embedder: Embedder,
+    options: AnnotateOptions | None = None,
 ) -> Annotated:
     """Name the speakers of a recording by an index of the embedder's space.
 
-    ``source`` as :func:`avsearch.annotation.audio_source.open_recording` takes it, ``diarization``
-    as :func:`avsearch.annotation.formats.detect.read_diarization`, or None to have speech found and
-    grouped here. Raises ForeignSpace for a model that is not the index's own, RefusedFile for a
-    recording that cannot be read, BadRequest for a diarization that is none or of another
-    recording.
+    Args:
+        source: A recording, as :func:`avsearch.annotation.audio_source.open_recording` takes it.
+        diarization: Turns, as :func:`avsearch.annotation.formats.detect.read_diarization` takes
+            them. None finds speech and groups it by likeness.
+        index: The index of the people.
+        embedder: The model of the index.
+        options: Further options.
+
+    Raises:
+        ForeignSpace: The model is not that of the index.
+        RefusedFile: The recording cannot be read.
+        BadRequest: The diarization has no known format, or is of another recording.
     """
-    how = how or How()
+    options = options or AnnotateOptions()
     index.check_space(embedder.space)
     recording = open_recording(source)
-    said = (
-        None
-        if diarization is None
-        else read_diarization(diarization, recording.name, how.recording_id)
+    if diarization is not None:
+        diarization = read_diarization(diarization, recording.name, options.recording_id)
+    evidence = _collect_evidence(recording, diarization, embedder, options)
+    enough, short = (
+        compare(index, vectors, options.calibrations, options.plda)
+        for vectors in (evidence.vectors(), evidence.short_vectors())
     )
-    sensed = _sense(recording, said, embedder, how)
-    evidence = compare(index, sensed.known(), how.calibrations, how.plda)
-    brief = compare(index, sensed.brief(), how.calibrations, how.plda)
-    decisions = decide(evidence, how.least_probability, how.shown) | unnamed(brief)
+    decisions = decide(enough, options.min_probability, options.max_candidates)
     return Annotated(
         recording=recording.name,
         path=recording.path,
-        duration_s=sensed.duration_s,
-        turns=sensed.said.turns,
-        speakers=_speakers(sensed, decisions, index, how.least_probability),
+        duration_s=evidence.duration_s,
+        turns=evidence.diarization.turns,
+        speakers=_speakers(
+            evidence, decisions | find_nearest(short), index, options.min_probability
+        ),
         model=embedder.space.model,
         index=index.folder,
-        notes=(*sensed.notes, *([] if how.calibrations else [UNCALIBRATED])),
+        notes=(*evidence.notes, *([] if options.calibrations else [UNCALIBRATED])),
     )
 
 
-def _sense(recording: Recording, said: Diarization | None, embedder: Embedder, how: How) -> _Sensed:
-    """Listen to a recording, and look at it where it is a video."""
-    clocked = clocked_by(recording, () if said is None else said.turns)
-    with _kept(clocked.recording, embedder, how) as kept:
-        listener = Listener(clocked.recording, embedder, kept, how.heard)
-        if said is None:
-            said, stretches = _diarized(recording, listener, how)
+def _collect_evidence(
+    recording: Recording,
+    diarization: Diarization | None,
+    embedder: Embedder,
+    options: AnnotateOptions,
+) -> SpeakerEvidence:
+    """Embed the speech of a recording and, if it is a video, its faces."""
+    clocked = match_clock(recording, () if diarization is None else diarization.turns)
+    with _saved_vectors(clocked.recording, embedder, options) as saved:
+        speech = SpeechEmbedder(clocked.recording, embedder, saved, options.on_progress)
+        if diarization is None:
+            diarization, segments = _diarize(recording, speech, options)
         else:
-            parts, silent = spoken_parts(clocked.recording, said)
-            stretches = list(listener.listen(clean_stretches(parts)))
-            said = clipped(said, listener.duration_s)
-            said = dataclasses.replace(said, notes=(*said.notes, *silent))
-    on_file = dataclasses.replace(said, turns=clocked.clock.turns_on_file(said.turns))
-    sights, blind = _seen(recording, on_file, embedder, how)
-    notes = (*said.notes, *clocked.notes, *recording.said(), *blind)
-    return _Sensed(said, listener.duration_s, voices(stretches), sights, notes)
+            spoken, silent = cut_silence(clocked.recording, diarization)
+            segments = list(speech.embed(single_speaker_segments(spoken)))
+            diarization = clip_turns(diarization, speech.duration_s)
+            diarization = dataclasses.replace(diarization, notes=(*diarization.notes, *silent))
+    faces, face_notes = dict[str, SpeakerFace](), tuple[str, ...]()
+    if options.faces and recording.path is not None and kind_of(recording.path) == "video":
+        turns = clocked.clock.turns_on_file(diarization.turns)
+        with _saved_tracks(recording.path, embedder, options) as tracks:
+            faces, face_notes = find_speaker_faces(
+                recording.path, turns, embedder, options.calibrations, tracks
+            )
+    notes = (*diarization.notes, *clocked.notes, *recording.file_notes(), *face_notes)
+    return SpeakerEvidence(diarization, speech.duration_s, speaker_models(segments), faces, notes)
 
 
-def _diarized(
-    recording: Recording, listener: Listener, how: How
-) -> tuple[Diarization, list[Stretch]]:
-    """Turns found and grouped here, where no diarizer did, and their stretches.
+def _diarize(
+    recording: Recording, speech: SpeechEmbedder, options: AnnotateOptions
+) -> tuple[Diarization, list[SpeechSegment]]:
+    """Return turns by clustering, where no diarizer gave any, and their segments."""
+    spans = find_speech_in_stream(recording.stream)
+    if not spans:
+        raise RefusedFile(
+            recording.display_path, "no speech found; check that somebody speaks in it."
+        )
+    windows = list(speech.embed([("", window) for window in cut_windows(spans)]))
+    min_cosine = equal_odds_score(options.calibrations, "V-V")
+    segments = label_speakers(windows, min_cosine, options.speaker_count)
+    return build_diarization(segments_to_turns(segments), recording.name, [CLUSTERED]), segments
 
-    Two windows are alike enough to be of one speaker where the evidence speaks for it.
-    """
-    speech = find_speech_in_stream(recording.stream)
-    if not speech:
-        raise RefusedFile(recording.shown, "no speech found; check that somebody speaks in it.")
-    heard = list(listener.listen([("", window) for window in windows(speech)]))
-    stretches = grouped(heard, even_score(how.calibrations, "V-V"), how.speakers)
-    return diarization_of(turns_of(stretches), recording.name, [GROUPED]), stretches
 
-
-def _kept(
-    recording: Recording, embedder: Embedder, how: How
-) -> AbstractContextManager[KeptVectors | None]:
-    """Where vectors are kept meanwhile; nowhere for samples in memory."""
-    if how.kept is None or recording.path is None or not recording.path.is_file():
+def _saved_vectors(
+    recording: Recording, embedder: Embedder, options: AnnotateOptions
+) -> AbstractContextManager[SavedVectors | None]:
+    path, folder = recording.path, options.resume_folder
+    if folder is None or path is None or not path.is_file():
         return contextlib.nullcontext()
-    place = made_folder(how.kept) / f"{recording.name}.vectors.partial"
-    return KeptVectors(place, embedder.space, f"{_about(recording.path)} {recording.clock}")
+    place = create_folder(folder) / f"{recording.name}.vectors.partial"
+    return SavedVectors(place, embedder.space, f"{_file_identity(path)} {recording.clock}")
 
 
-def _kept_tracks(
-    path: Path, embedder: Embedder, how: How
-) -> AbstractContextManager[KeptTracks | None]:
-    """Where the faces of a video are kept meanwhile."""
-    if how.kept is None:
+def _saved_tracks(
+    path: Path, embedder: Embedder, options: AnnotateOptions
+) -> AbstractContextManager[SavedTracks | None]:
+    if options.resume_folder is None:
         return contextlib.nullcontext()
-    place = made_folder(how.kept) / f"{path.stem}.faces.partial"
-    return KeptTracks(place, path, embedder.space, _about(path))
+    place = create_folder(options.resume_folder) / f"{path.stem}.faces.partial"
+    return SavedTracks(place, path, embedder.space, _file_identity(path))
 
 
-def _about(path: Path) -> str:
-    """What tells that a file is the one it was."""
+def _file_identity(path: Path) -> str:
+    """Return a text that differs once the file has changed."""
     found = path.stat()
     return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
 
 
-def _seen(
-    recording: Recording, said: Diarization, embedder: Embedder, how: How
-) -> tuple[dict[str, Sight], tuple[str, ...]]:
-    """The speakers' faces, where the recording is a video and they are wanted."""
-    if not how.faces or recording.path is None or kind_of(recording.path) != "video":
-        return {}, ()
-    with _kept_tracks(recording.path, embedder, how) as kept:
-        return look(recording.path, said.turns, embedder, how.calibrations, kept)
-
-
 def _speakers(
-    sensed: _Sensed, decisions: Mapping[str, Decision], index: Index, least_probability: float
+    evidence: SpeakerEvidence,
+    decisions: Mapping[str, Decision],
+    index: Index,
+    min_probability: float,
 ) -> tuple[Speaker, ...]:
-    keys = {normalised(who.key) for who in index.people()}
-    speech = speech_of(sensed.said.turns)
+    keys = {normalised(person.key) for person in index.people()}
+    speech = speech_by_speaker(evidence.diarization.turns)
     return tuple(
-        speaker_of(
+        make_speaker(
             label,
             sum(span.duration_s for span in speech[label]),
-            sensed.voices.get(label),
-            sensed.sights.get(label),
-            decisions.get(label, _NOBODY),
+            evidence.voices.get(label),
+            evidence.faces.get(label),
+            decisions.get(label, _UNKNOWN),
+            # A stranger's label must not be that of a person.
             f"unknown {label}" if normalised(label) in keys else label,
-            least_probability,
+            min_probability,
         )
-        for label in sensed.said.speakers
+        for label in evidence.diarization.speakers
     )

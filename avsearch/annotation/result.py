@@ -1,4 +1,4 @@
-"""What annotating came to: who the speakers are and why, and the files to write it into."""
+"""The result of annotating: the speakers, their names and the reasons, in every format."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.contact_sheet import contact_sheet
-from avsearch.annotation.face_association import Sight
+from avsearch.annotation.face_association import SpeakerFace
 from avsearch.annotation.formats.captions import write_webvtt
 from avsearch.annotation.formats.label_studio import write_label_studio
 from avsearch.annotation.formats.pyannote import to_annotation
 from avsearch.annotation.formats.rttm import write_rttm
 from avsearch.annotation.formats.tab_separated import write_audacity, write_elan
 from avsearch.annotation.identification.identify import Decision, best_score
-from avsearch.annotation.identification.speaker_model import LEAST_SPEECH_S, Voice
-from avsearch.annotation.output_folder import made_folder, written
-from avsearch.annotation.timeline import Row, timeline
+from avsearch.annotation.identification.speaker_model import MIN_SPEECH_S, SpeakerModel
+from avsearch.annotation.render import TimelineRow, render_contact_sheet, render_timeline
 from avsearch.annotation.turns import Turn
-from indexer.errors import printable
+from indexer.errors import BadRequest, os_reason, printable
+from indexer.runtime.atomic import replacing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Speaker:
     """One speaker of a recording.
 
-    ``speaker`` is the diarizer's label, ``label`` the one to write: the person's key, or the
-    diarizer's for an unknown. Of ``speech_s`` seconds ``clean_s`` were compared, those in which
-    nobody else speaks; ``dropped`` stretches were outliers. ``reason`` is a sentence. ``sight`` is
-    the face that is seen while they speak, in a video.
+    Attributes:
+        speaker: The diarizer's label.
+        label: The label to write: the person's key, or the diarizer's label for an unknown.
+        decision: The person, and the candidates.
+        speech_s: Seconds of speech.
+        clean_s: Seconds that were compared, in which nobody else speaks.
+        stretches: The number of segments that were compared.
+        dropped: The number of segments that were outliers.
+        reason: The reason for the decision, a sentence.
+        face: The face that is seen while they speak, in a video.
     """
 
     speaker: str
@@ -42,75 +47,103 @@ class Speaker:
     stretches: int
     dropped: int
     reason: str
-    sight: Sight | None = None
+    face: SpeakerFace | None = None
 
     @property
     def person(self) -> str | None:
         """The key of the person in the index; None for an unknown."""
         return self.decision.person
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the speaker as JSON has it."""
+        decision, face = self.decision, self.face
+        return {
+            "speaker": self.speaker,
+            "label": self.label,
+            "person": decision.person,
+            "name": decision.name,
+            "probability": decision.probability,
+            "margin": decision.margin,
+            "elsewhere": decision.elsewhere,
+            "reason": self.reason,
+            "speech_s": round(self.speech_s, 3),
+            "clean_s": round(self.clean_s, 3),
+            "stretches": self.stretches,
+            "dropped": self.dropped,
+            "seen_s": 0.0 if face is None else round(face.seconds, 3),
+            "tracks": [] if face is None else [list(track.span) for track in face.tracks],
+            "candidates": [dataclasses.asdict(each) for each in decision.candidates],
+            "nearest": None if decision.nearest is None else dataclasses.asdict(decision.nearest),
+        }
 
-def speaker_of(
+
+def make_speaker(
     label: str,
     speech_s: float,
-    voice: Voice | None,
-    sight: Sight | None,
+    voice: SpeakerModel | None,
+    face: SpeakerFace | None,
     decision: Decision,
-    unknown: str,
-    least_probability: float,
+    unknown_label: str,
+    min_probability: float,
 ) -> Speaker:
-    """A speaker with everything that is known of them; ``unknown`` is what to call a stranger."""
+    """Return a speaker; ``unknown_label`` is the label to write if no person is decided."""
     return Speaker(
         speaker=label,
-        label=unknown if decision.person is None else decision.person,
+        label=unknown_label if decision.person is None else decision.person,
         decision=decision,
         speech_s=speech_s,
         clean_s=0.0 if voice is None else voice.speech_s,
-        stretches=0 if voice is None else len(voice.stretches),
+        stretches=0 if voice is None else len(voice.segments),
         dropped=0 if voice is None else voice.dropped,
-        reason=_reason(voice, sight, decision, least_probability),
-        sight=sight,
+        reason=_reason(voice, face, decision, min_probability),
+        face=face,
     )
 
 
 def _reason(
-    voice: Voice | None, sight: Sight | None, decision: Decision, least_probability: float
+    voice: SpeakerModel | None,
+    face: SpeakerFace | None,
+    decision: Decision,
+    min_probability: float,
 ) -> str:
-    """Why a speaker has this name or none, in a sentence."""
+    """Return a sentence on the evidence for a name, or on what is missing."""
     clean_s = 0.0 if voice is None else voice.speech_s
-    if clean_s < LEAST_SPEECH_S and sight is None:
-        return f"speaks alone for {clean_s:.1f} s; at least {LEAST_SPEECH_S} s are needed."
-    seen = "" if sight is None else f", {sight.seconds:.1f} s seen"
-    return f"{clean_s:.1f} s of speech{seen}; {_verdict(decision, least_probability)}"
+    if clean_s < MIN_SPEECH_S and face is None:
+        return f"speaks alone for {clean_s:.1f} s; at least {MIN_SPEECH_S} s are needed."
+    seen = "" if face is None else f", {face.seconds:.1f} s seen"
+    evidence = f"{clean_s:.1f} s of speech{seen}; "
+    if decision.elsewhere is not None:
+        person, speaker = decision.elsewhere
+        return f"{evidence}like {person}, who is {speaker}: one speaker may have been split in two."
+    if not decision.candidates:
+        return f"{evidence}nobody of the index is left to compare with."
+    best = decision.candidates[0]
+    ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
+    scores = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
+    short = "" if decision.person is not None else f", and {min_probability:g} is asked for"
+    return f"{evidence}{best.person}: {scores}{ahead}; probability {best.probability:.2f}{short}."
 
 
-def nearest_shown(decision: Decision) -> str:
-    """Return who of the index is nearest to a speaker, with the score; "-" where nobody is."""
+def nearest_text(decision: Decision) -> str:
+    """Return the nearest person with the score; "-" where nobody was compared."""
     nearest = decision.nearest
     best = None if nearest is None else best_score(nearest.scores)
     return "-" if nearest is None or best is None else f"{nearest.person} ({best[0]} {best[1]:.2f})"
-
-
-def _verdict(decision: Decision, least_probability: float) -> str:
-    if decision.elsewhere is not None:
-        person, speaker = decision.elsewhere
-        return f"like {person}, who is {speaker}: one speaker may have been split in two."
-    if not decision.candidates:
-        return "nobody of the index is left to compare with."
-    best = decision.candidates[0]
-    ahead = "" if decision.margin is None else f", {decision.margin:.1f} before the next"
-    matched = " and ".join(f"{way} {score:.2f}" for way, score in best.scores.items())
-    facts = f"{best.person}: {matched}{ahead}; probability {best.probability:.2f}"
-    if decision.person is not None:
-        return f"{facts}."
-    return f"{facts}, and {least_probability:g} is asked for."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Annotated:
     """A recording with its speakers named.
 
-    ``turns`` are the diarization's, with its labels; ``notes`` sentences on what was odd.
+    Attributes:
+        recording: The name of the recording, by default its file's stem.
+        path: Its file; None for samples in memory.
+        duration_s: Its length in seconds.
+        turns: The turns of the diarization, with its labels.
+        speakers: The speakers, in the order in which they first speak.
+        model: The name of the model.
+        index: The folder of the index.
+        notes: Sentences on what was unusual.
     """
 
     recording: str
@@ -124,54 +157,64 @@ class Annotated:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What to write for each of the diarizer's labels; for pyannote's ``rename_labels``."""
+        """The label to write for each of the diarizer's labels; for pyannote's rename_labels."""
         return {each.speaker: each.label for each in self.speakers}
 
     @property
     def named_turns(self) -> tuple[Turn, ...]:
-        """The turns by the people's keys; those of unknown speakers keep the diarizer's."""
+        """The turns with the people's keys; unknown speakers keep the diarizer's labels."""
         labels = self.labels
         return tuple(turn._replace(speaker=labels[turn.speaker]) for turn in self.turns)
 
     def annotation(self) -> Any:
-        """The named turns as an ``Annotation`` of pyannote.core; BadRequest without it."""
+        """Return the named turns as an ``Annotation`` of pyannote.core.
+
+        Raises:
+            LibraryUnusable: pyannote.core is not installed.
+        """
         return to_annotation(self.named_turns, self.recording)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as the JSON of ``avsearch annotate``; segments as WhisperX's."""
+        """Return the JSON of ``avsearch annotate``; its segments are those of WhisperX."""
         path = None if self.path is None else printable(self.path)
         return {
             "recording": {"name": self.recording, "path": path, "duration_s": self.duration_s},
             "index": printable(self.index),
             "model": self.model,
-            "speakers": [_speaker_json(each) for each in self.speakers],
+            "speakers": [each.to_dict() for each in self.speakers],
             "segments": [
-                _segment_json(turn, named)
+                {
+                    "start": turn.start_s,
+                    "end": turn.end_s,
+                    "speaker": named.speaker,
+                    "diarized": turn.speaker,
+                    **({} if turn.text is None else {"text": turn.text}),
+                }
                 for turn, named in zip(self.turns, self.named_turns, strict=True)
             ],
             "notes": list(self.notes),
         }
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Write every format into a folder, made if there is none; the files, in a fixed order.
+        """Write every format into a folder, and return the files in a fixed order.
 
-        Each appears under its name only when it is whole.
+        Each file appears under its name when it is complete. The folder is created if needed.
         """
-        folder = made_folder(Path(folder))
-        stem = _stem(self.recording)
-        texts = [
-            written(folder / f"{stem}{ending}", write(self).encode())
-            for ending, write in WRITERS.items()
-        ]
-        sheets = [
-            written(folder / f"{stem}.{_stem(each.speaker)}.png", contact_sheet(each.sight.views))
+        folder = create_folder(Path(folder))
+        stem = _file_name(self.recording)
+        contents = {f"{stem}{suffix}": write(self).encode() for suffix, write in WRITERS.items()}
+        contents |= {
+            f"{stem}.{_file_name(each.speaker)}.png": render_contact_sheet(each.face.views)
             for each in self.speakers
-            if each.sight is not None
-        ]
-        return texts + sheets
+            if each.face is not None
+        }
+        for name, content in contents.items():
+            with replacing(folder / name) as partial:
+                partial.write_bytes(content)
+        return [folder / name for name in contents]
 
-    def shown(self, label: str) -> str:
-        """The name that people read for a label."""
+    def display_name(self, label: str) -> str:
+        """Return the name that people read for a label."""
         names = {each.label: each.decision.name for each in self.speakers}
         return names.get(label) or label
 
@@ -187,46 +230,34 @@ WRITERS: Final[Mapping[str, Callable[[Annotated], str]]] = {
         it.model,
         it.duration_s,
     ),
-    ".vtt": lambda it: write_webvtt(it.named_turns, it.shown),
-    ".svg": lambda it: timeline(it.turns, [_row_of(each) for each in it.speakers], it.duration_s),
+    ".vtt": lambda it: write_webvtt(it.named_turns, it.display_name),
+    ".svg": lambda it: render_timeline(it.turns, map(_timeline_row, it.speakers), it.duration_s),
 }
 
 
-def _row_of(speaker: Speaker) -> Row:
+def _timeline_row(speaker: Speaker) -> TimelineRow:
     decision = speaker.decision
     name = decision.name or decision.person or "unknown"
     sure = f", {decision.probability:.2f}" if decision.person and decision.probability else ""
-    return Row(speaker.speaker, f"{speaker.speaker}: {name}{sure}", decision.person is not None)
+    text = f"{speaker.speaker}: {name}{sure}"
+    return TimelineRow(speaker.speaker, text, decision.person is not None)
 
 
-def _speaker_json(speaker: Speaker) -> dict[str, Any]:
-    decision, sight = speaker.decision, speaker.sight
-    return {
-        "speaker": speaker.speaker,
-        "label": speaker.label,
-        "person": decision.person,
-        "name": decision.name,
-        "probability": decision.probability,
-        "margin": decision.margin,
-        "elsewhere": decision.elsewhere,
-        "reason": speaker.reason,
-        "speech_s": round(speaker.speech_s, 3),
-        "clean_s": round(speaker.clean_s, 3),
-        "stretches": speaker.stretches,
-        "dropped": speaker.dropped,
-        "seen_s": 0.0 if sight is None else round(sight.seconds, 3),
-        "tracks": [] if sight is None else [list(each.span) for each in sight.appearances],
-        "candidates": [dataclasses.asdict(each) for each in decision.candidates],
-        "nearest": None if decision.nearest is None else dataclasses.asdict(decision.nearest),
-    }
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text)[:100]
 
 
-def _segment_json(turn: Turn, named: Turn) -> dict[str, Any]:
-    said = {} if turn.text is None else {"text": turn.text}
-    times = {"start": turn.start_s, "end": turn.end_s}
-    return {**times, "speaker": named.speaker, "diarized": turn.speaker, **said}
+def create_folder(folder: Path) -> Path:
+    """Return a folder, created if needed.
 
-
-def _stem(name: str) -> str:
-    """A name that a file may have."""
-    return re.sub(r"[^\w.-]", "_", name)[:100]
+    Raises:
+        BadRequest: It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(
+            f"{printable(folder)} cannot be a folder for the results: "
+            f"{os_reason(error, 'choose another one')}."
+        ) from error
+    return folder

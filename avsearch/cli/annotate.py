@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.cli.options import (
     FILE,
     device_option,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "diarization",
     metavar="FILE|-",
     type=FILE,
-    help=f"Who speaks when, in a file or on standard input (-). Formats: {TAKEN}.",
+    help=f"Who speaks when, in a file or on standard input (-). Formats: {FORMAT_LIST}.",
 )
 @recording_option
 @click.option(
@@ -103,7 +103,7 @@ def command(
 
 
 def _show(annotated: Annotated) -> None:
-    from avsearch.annotation.result import nearest_shown
+    from avsearch.annotation.result import nearest_text
 
     print_table(
         ("speaker", "person", "speech", "nearest", "reason"),
@@ -112,7 +112,7 @@ def _show(annotated: Annotated) -> None:
                 each.speaker,
                 each.person or "unknown",
                 f"{each.speech_s:.1f} s",
-                nearest_shown(each.decision),
+                nearest_text(each.decision),
                 each.reason,
             )
             for each in annotated.speakers

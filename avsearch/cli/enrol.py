@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.cli.options import (
     FILE,
     device_option,
@@ -27,7 +27,7 @@ from indexer.errors import BadRequest, printable
     metavar="FILE|-",
     required=True,
     type=FILE,
-    help=f"Who speaks when, by name, in a file or on standard input (-). Formats: {TAKEN}.",
+    help=f"Who speaks when, by name, in a file or on standard input (-). Formats: {FORMAT_LIST}.",
 )
 @recording_option
 @click.option(

@@ -48,7 +48,7 @@ _SHOWN = 20  # the most rejected files that are named; --json lists all
 @click.option("--yes", is_flag=True, help="Let --prune remove more than half without a question.")
 @click.option(
     "--approximate",
-    type=click.Choice(["hnsw", "ivf", "none"]),
+    type=click.Choice(["hnsw", "none"]),
     help="Keep an approximate index too, for very large galleries; none removes it.",
 )
 @dry_run_option

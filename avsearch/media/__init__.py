@@ -1,23 +1,23 @@
-"""Files to arrays: pictures, sounds and videos in; face crops and stretches of speech out.
+"""Files to arrays: images, audio and videos in; face crops and segments of speech out.
 
-Importing this is cheap: the detectors and what runs them are loaded when the first face or voice is
-looked for. Every third-party decoder is imported in one file only.
+Importing this is cheap: detectors and their runtimes are loaded with the first face or voice. Every
+third-party decoder is imported in one file only.
 """
 
-from avsearch.media.audio import SAMPLE_RATE, cut_sound, read_sound, stream_sound
+from avsearch.media.audio import SAMPLE_RATE, cut_audio, read_audio, stream_audio
 from avsearch.media.extract import Faces, MediaExtractor
 from avsearch.media.file_types import kind_of
+from avsearch.media.images.read import read_image
 from avsearch.media.load import load_media
-from avsearch.media.pictures.images import read_image
 
 __all__ = [
     "SAMPLE_RATE",
     "Faces",
     "MediaExtractor",
-    "cut_sound",
+    "cut_audio",
     "kind_of",
     "load_media",
+    "read_audio",
     "read_image",
-    "read_sound",
-    "stream_sound",
+    "stream_audio",
 ]

@@ -1,4 +1,4 @@
-"""What is in a file: its faces and its stretches of speech."""
+"""The items of a file: its faces and its segments of speech."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import Final, Literal
 
 from avsearch.media import faces as face_detection
 from avsearch.media import speech_segments, vad, video
-from avsearch.media.audio import cut_sound, stream_sound
-from avsearch.media.face_tracks import face_tracks
+from avsearch.media.audio import cut_audio, stream_audio
+from avsearch.media.face_tracks import track_faces
 from avsearch.media.faces import FaceDetector, crop_face
 from avsearch.media.file_types import kind_of
-from avsearch.media.pictures.images import ITEM_SIDE_PX, Picture, read_image, shrink
+from avsearch.media.images.read import ITEM_SIDE_PX, Pixels, read_image, shrink
 from indexer.errors import RefusedFile
 from indexer.runtime.atomic import absolute
 from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 
 Faces = Literal["detect", "whole"]
 Find = Callable[[Path, OnNote], Iterator[Media]]
-Cut = Callable[[Iterable[speech_segments.Span]], list[speech_segments.Span]]
 
 NO_FACE = "no face found; a picture that is a face crop already has to be taken whole."
 # What later versions do besides: pictures as far as they decode, one person a file.
 _PARTS: Final = "; pictures as far as they decode; of several people one"
 
-_HAS: dict[Kind, tuple[Modality, ...]] = {
-    "picture": ("face",),
-    "sound": ("voice",),
+_MODALITIES: dict[Kind, tuple[Modality, ...]] = {
+    "image": ("face",),
+    "audio": ("voice",),
     "video": MODALITIES,
 }
 _LACKS: dict[Modality, str] = {
@@ -38,12 +37,16 @@ _LACKS: dict[Modality, str] = {
 
 
 class MediaExtractor:
-    """Finds the faces and voices in a file; an ``indexer.types.Extractor``.
+    """Finds the faces and voices in a file; an :class:`indexer.types.Extractor`.
 
-    ``faces="detect"`` finds faces and crops them; ``"whole"`` takes pictures, and frames of
-    videos, as crops already. ``speakers`` has speech in windows short enough to be one speaker's,
-    to be joined by speaker. Making one loads nothing; the detectors are loaded when the first
-    picture or sound comes. May be used from several threads at once.
+    The detectors are loaded with the first image or audio. Several threads may share one.
+
+    Args:
+        faces: "detect" finds faces and crops them; "whole" takes images, and frames of videos, as
+            crops.
+        detector: The face detector, by default one of its own.
+        speakers: Return speech in windows that are short enough to be of one speaker, to be joined
+            by speaker.
     """
 
     def __init__(
@@ -59,22 +62,22 @@ class MediaExtractor:
 
     @property
     def settings(self) -> str:
-        """How files are looked into, in a few words; a change makes every file new."""
+        """The settings in a few words; a change makes every file new."""
         found = (
-            f"detect p>={face_detection.LEAST_PROBABILITY} "
+            f"detect p>={face_detection.MIN_PROBABILITY} "
             f"margin {face_detection.MARGIN} up {face_detection.UPWARD_SHIFT}"
         )
         return (
             f"faces {found if self._faces == 'detect' else 'whole'}, at most {ITEM_SIDE_PX} px; "
-            f"video every {video.EVERY_S} s, a face a shot; speech p>={vad.ONSET} in "
-            f"stretches of at most {speech_segments.LONGEST_S} s"
+            f"video every {video.STEP_S} s, a face a shot; speech p>={vad.ONSET} in "
+            f"stretches of at most {speech_segments.MAX_SEGMENT_S} s"
             f"{', of videos a voice a speaker' if self._speakers else ''}"
             "; times from the start of the file, tracks and channels by their speech and faces"
             f"{_PARTS}"
         )
 
     def kind(self, path: Path | str) -> Kind | None:
-        """What a file claims to be by its name; None where its name is not one of media."""
+        """Return the kind of a file by its suffix; None for another file than media."""
         return kind_of(path)
 
     def extract(
@@ -86,16 +89,23 @@ class MediaExtractor:
         *,
         on_note: OnNote = ignore_note,
     ) -> Iterator[Media]:
-        """Yield the items of one file, decoded, one at a time; at least one.
+        """Return an iterator over the items of one file, decoded, one at a time; at least one.
 
-        A face comes as uint8 (height, width, 3) RGB of at most 256 pixels a side, square
-        unless it is a whole picture; a voice as float32 (samples,) at 16 kHz, at most 10 s.
-        ``modality`` leaves the other one out. A range of time (``start_s`` above 0 or ``end_s``
-        given, in seconds) is one voice, to be decoded when it is embedded, and the faces of the
-        frame at ``start_s``. ``on_note`` is told what of the file was lost, left out or chosen
-        between. Raises RefusedFile in place of the first item.
+        A face is uint8 (height, width, 3) RGB of at most 256 pixels a side, square unless it is a
+        whole image; a voice is float32 (samples,) at 16 kHz, at most 10 s. A range of time is one
+        voice, which is decoded when it is embedded, and the faces of the frame at its start.
+
+        Args:
+            path: The file; it is read with the first item.
+            modality: The only modality to return.
+            start_s: The start of a range of time in seconds.
+            end_s: The end of the range; None for the end of the file.
+            on_note: Receives what of the file was lost, left out or chosen between.
+
+        Raises:
+            RefusedFile: The file has no item; raised in place of the first one.
         """
-        path = absolute(path)  # nothing is read before the first item is asked for
+        path = absolute(path)
         kind = kind_of(path)
         if kind is None:
             raise RefusedFile(
@@ -103,42 +113,35 @@ class MediaExtractor:
                 f"its name ends in {path.suffix or 'nothing'}, which is no picture, sound "
                 "or video; rename it if it is one.",
             )
-        if modality is not None and modality not in _HAS[kind]:
+        if modality is not None and modality not in _MODALITIES[kind]:
             raise RefusedFile(path, _LACKS[modality])
-        ranged = start_s > 0 or end_s is not None
-        if ranged and kind == "picture":
-            raise RefusedFile(path, "a picture has no times; leave its start_s and end_s empty.")
-        finders = self._finders_in(start_s, end_s) if ranged else self._finders(kind)
-        wanted = [finders[each] for each in ([modality] if modality else _HAS[kind])]
+        find: dict[Modality, Find]
+        if start_s > 0 or end_s is not None:
+            if kind == "image":
+                raise RefusedFile(
+                    path, "a picture has no times; leave its start_s and end_s empty."
+                )
+            find = {
+                "face": functools.partial(self._frame_faces, start_s),
+                "voice": lambda path, _: iter([Media(path, "voice", start_s, end_s)]),
+            }
+        else:
+            find = {
+                "face": self._image_faces if kind == "image" else self._video_faces,
+                "voice": functools.partial(self._voices, kind),
+            }
+        wanted = [find[each] for each in ([modality] if modality else _MODALITIES[kind])]
         if len(wanted) == 1:
             return wanted[0](path, on_note)
-        return _by_any(wanted, path, on_note)
+        return _find_all(wanted, path, on_note)
 
-    def _finders(self, kind: Kind) -> dict[Modality, Find]:
-        """What finds the faces and the voices of a file."""
-        cut: Cut = speech_segments.stretches
-        if self._speakers:
-            cut = speech_segments.windows if kind == "video" else speech_segments.joined_windows
-        return {
-            "face": self._picture_faces if kind == "picture" else self._video_faces,
-            "voice": lambda path, on_note: self._voices(path, cut, on_note),
-        }
-
-    def _finders_in(self, start_s: float, end_s: float | None) -> dict[Modality, Find]:
-        """What finds them in a range of its time."""
-        return {
-            "face": lambda path, on_note: self._frame_faces(path, start_s, on_note),
-            "voice": lambda path, _: iter([Media(path, "voice", start_s, end_s)]),
-        }
-
-    def _picture_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
+    def _image_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
         yield from self._faces_in(path, read_image(path, on_note=on_note))
 
-    def _frame_faces(self, path: Path, time_s: float, on_note: OnNote) -> Iterator[Media]:
+    def _frame_faces(self, time_s: float, path: Path, on_note: OnNote) -> Iterator[Media]:
         yield from self._faces_in(path, video.read_frame(path, time_s, on_note=on_note), time_s)
 
-    def _faces_in(self, path: Path, rgb: Picture, time_s: float = 0.0) -> Iterator[Media]:
-        """The faces of a picture."""
+    def _faces_in(self, path: Path, rgb: Pixels, time_s: float = 0.0) -> Iterator[Media]:
         if self._faces == "whole":
             yield Media(path, "face", time_s, data=shrink(rgb))
             return
@@ -149,46 +152,46 @@ class MediaExtractor:
             yield Media(path, "face", time_s, box=face.box, data=shrink(crop_face(rgb, face.box)))
 
     def _video_faces(self, path: Path, on_note: OnNote) -> Iterator[Media]:
-        """Of each face the best view in every shot, by when it ends; or every frame, whole."""
+        """Yield the best view of each face in every shot, by its end; or every frame, whole."""
         found, notes = 0, list[str]()
-        views = self._frames if self._faces == "whole" else self._best_views
-        for media in views(path, notes.append):
+        frames = video.sample_frames(path, on_note=notes.append)
+        if self._faces == "whole":
+            views = (Media(path, "face", each.time_s, data=shrink(each.rgb)) for each in frames)
+        else:
+            tracks = track_faces(path, frames, self._detector)
+            views = (track.views[0].media for track in tracks)
+        for media in views:
             found += 1
             yield media
         if not found:
-            raise _refusal(
-                path,
-                "no clear face in its sampled frames; check that it shows somebody, near enough.",
-                notes,
+            reason = (
+                "no clear face in its sampled frames; check that it shows somebody, near enough."
             )
+            raise _refusal(path, [reason, *notes])
         for note in notes:
             on_note(note)
 
-    def _frames(self, path: Path, on_note: OnNote) -> Iterator[Media]:
-        for frame in video.sample_frames(path, on_note=on_note):
-            yield Media(path, "face", frame.time_s, data=shrink(frame.rgb))
-
-    def _best_views(self, path: Path, on_note: OnNote) -> Iterator[Media]:
-        for track in face_tracks(path, self._detector, video.EVERY_S, on_note=on_note):
-            yield track.views[0].media
-
-    def _voices(self, path: Path, cut: Cut, on_note: OnNote) -> Iterator[Media]:
-        """The speech as it is cut; the file is decoded twice, so that it may be of any length."""
+    def _voices(self, kind: Kind, path: Path, on_note: OnNote) -> Iterator[Media]:
+        """Yield the speech of a file, which is decoded twice, so that it may have any length."""
+        cut = speech_segments.group_turns
+        if self._speakers:
+            cut = speech_segments.cut_windows if kind == "video" else speech_segments.merged_windows
         notes: list[str] = []
-        stream = functools.partial(stream_sound, path, on_note=notes.append)
+        stream = functools.partial(stream_audio, path, on_note=notes.append)
         spans = cut(vad.find_speech_in_stream(stream))
         if not spans:
-            raise _refusal(path, "no speech found; check that somebody speaks in it, aloud.", notes)
+            reason = "no speech found; check that somebody speaks in it, aloud."
+            raise _refusal(path, [reason, *notes])
         for note in notes:
             on_note(note)
-        for span, samples in zip(spans, cut_sound(path, spans), strict=True):
+        for span, samples in zip(spans, cut_audio(path, spans), strict=True):
             yield Media(path, "voice", span.start_s, span.end_s, data=samples)
 
 
-def _by_any(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[Media]:
+def _find_all(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[Media]:
     """Yield all that the finders find; refuse a file in which none of them finds anything.
 
-    Where only some find something, the refusals of the others are notes.
+    If only some find something, the refusals of the others are notes.
     """
     refusals: list[RefusedFile] = []
     found = 0
@@ -199,18 +202,14 @@ def _by_any(finders: Sequence[Find], path: Path, on_note: OnNote) -> Iterator[Me
                 yield media
         except RefusedFile as error:
             refusals.append(error)
+    reasons = [refusal.reason for refusal in refusals]
     if not found:
-        raise _joined(path, refusals)
-    for refusal in refusals:
-        on_note(refusal.reason)
+        raise _refusal(path, reasons, permanent=all(refusal.permanent for refusal in refusals))
+    for reason in reasons:
+        on_note(reason)
 
 
-def _refusal(path: Path, reason: str, notes: Iterable[str]) -> RefusedFile:
-    """Return the refusal of a file in which nothing was found, with the notes on it."""
-    return _joined(path, [RefusedFile(path, each) for each in (reason, *notes)])
-
-
-def _joined(path: Path, refusals: list[RefusedFile]) -> RefusedFile:
-    reasons = dict.fromkeys(refusal.reason for refusal in refusals)
-    both = "; ".join(reason.removesuffix(".") for reason in reasons)
-    return RefusedFile(path, f"{both}.", permanent=all(refusal.permanent for refusal in refusals))
+def _refusal(path: Path, reasons: Iterable[str], *, permanent: bool = True) -> RefusedFile:
+    """Return a refusal with all reasons, each once."""
+    joined = "; ".join(reason.removesuffix(".") for reason in dict.fromkeys(reasons))
+    return RefusedFile(path, f"{joined}.", permanent=permanent)

@@ -1,105 +1,90 @@
-"""Pictures to face boxes and square face crops."""
+"""Images to face boxes and square face crops."""
 
 from __future__ import annotations
 
 import math
 import threading
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsearch.media.pictures.images import Picture, shrink
-from avsearch.runtime import onnx_session
+from avsearch.media.detectors.mtcnn import Mtcnn
+from avsearch.media.images.read import Pixels, shrink
 from avsearch.runtime.threads import on_one_core
-from indexer.errors import BadRequest
+from indexer.runtime import optional_libraries
 from indexer.types import Box
 
-LEAST_PROBABILITY: Final = 0.95  # MTCNN's own, of being a face
-SMALLEST_FACE_PX: Final = 32  # after scaling down; fewer pixels say little about who it is
-LONGEST_SIDE_PX: Final = 1600  # larger pictures are searched scaled down
+MIN_PROBABILITY: Final = 0.95  # MTCNN's own, of being a face
+MIN_FACE_PX: Final = 32  # after scaling down; fewer pixels say little about a person
+MAX_SIDE_PX: Final = 1600  # larger images are scaled down before detection
 
-# The models learn from LFW: the middle 160 x 160 pixels of its 250 x 250 deep-funneled
-# pictures. Over 516 of these MTCNN's box has a geometric mean side of 160 / 1.485 (one picture
-# to the next this varies by 6.7 %); the middle of the picture lies 1.5 % of the box's height
-# above the box's middle (varies by 2.8 %), and not to one side (0.1 % of its width, varies by
-# 8 %). With these numbers a crop shows a face as the models have learnt to see it.
+# The models learn from LFW: the middle 160 x 160 pixels of its 250 x 250 deep-funneled images. Over
+# 516 of these MTCNN's box has a geometric mean side of 160 / 1.485 (standard deviation 6.7 %); the
+# middle of the image lies 1.5 % of the box's height above the box's middle (2.8 %), and not to one
+# side (0.1 % of its width, 8 %). With these numbers a crop shows a face as the models have seen it.
 MARGIN: Final = 0.485
 UPWARD_SHIFT: Final = 0.015
 
 
 class Face(NamedTuple):
-    """A face in a picture: where, and how sure the detector is of it, 0 to 1."""
+    """A face in an image: its box, and its probability, 0 to 1."""
 
     box: Box
     probability: float
 
 
-class Networks(Protocol):
-    """The networks of MTCNN, whoever runs them."""
-
-    def detect(self, rgb: Picture) -> tuple[Any, Any]:
-        """Corners (n, 4) and probabilities (n,) of faces in a picture."""
-
-
 class FaceDetector:
-    """Finds faces with MTCNN, on the CPU, by onnxruntime or by torch.
+    """Finds faces with MTCNN, run by onnxruntime.
 
-    The networks are loaded when the first picture comes. Any number of threads may share one
-    detector.
+    The networks are loaded with the first image. Any number of threads may share one detector.
     """
 
-    def __init__(self, least_probability: float = LEAST_PROBABILITY) -> None:
-        self._least_probability = least_probability
-        self._networks: Networks | None = None
+    def __init__(self, min_probability: float = MIN_PROBABILITY) -> None:
+        self._min_probability = min_probability
+        self._mtcnn: Mtcnn | None = None
         self._loading = threading.Lock()
 
-    def detect(self, rgb: Picture) -> list[Face]:
-        """Faces in a uint8 (height, width, 3) picture, largest first; maybe none.
+    def detect(self, rgb: Pixels) -> list[Face]:
+        """Return the faces in a uint8 (height, width, 3) image, the largest first; maybe none.
 
-        Boxes are in the picture's pixels and inside of it. Faces smaller than 32 pixels, in
-        the picture or in its copy of 1600 pixels on the long side, are not found.
+        Boxes are in pixels of the image and inside of it. Faces smaller than 32 pixels, in the
+        image or in its copy of 1600 pixels on the long side, are not found.
+
+        Raises:
+            LibraryUnusable: onnxruntime is not installed or does not load.
         """
-        small = shrink(rgb, LONGEST_SIDE_PX)
-        if min(small.shape[:2]) < SMALLEST_FACE_PX:
+        small = shrink(rgb, MAX_SIDE_PX)
+        if min(small.shape[:2]) < MIN_FACE_PX:
             return []
-        boxes, probabilities = on_one_core(self._loaded().detect, small)
-        factor = max(rgb.shape) / max(small.shape)
-        faces = [
-            Face(_clipped(corners * factor, rgb), float(probability))
-            for corners, probability in zip(boxes, probabilities, strict=True)
-            if probability >= self._least_probability
-        ]
-        return sorted(faces, key=lambda face: -_area(face.box))
-
-    def _loaded(self) -> Networks:
-        with self._loading:
-            if self._networks is None:
-                self._networks = _networks()
-            return self._networks
-
-
-def _networks() -> Networks:
-    """MTCNN as it can be run here; BadRequest where it cannot."""
-    if onnx_session.is_installed():
-        from avsearch.media.detectors.mtcnn import Mtcnn
-
-        return Mtcnn(SMALLEST_FACE_PX)
-    if not (onnx_session.can_import("torch") and onnx_session.can_import("facenet_pytorch")):
-        raise BadRequest(
-            "Finding faces needs onnxruntime, which is not installed: "
-            "pip install 'avsearch[search]'."
+        corners, probabilities = on_one_core(self._load().detect, small)
+        corners = np.clip(
+            corners * (max(rgb.shape) / max(small.shape)), 0, [*rgb.shape[1::-1], *rgb.shape[1::-1]]
         )
-    from avsearch.media.detectors.mtcnn_torch import TorchMtcnn
+        faces = [
+            Face(Box(*map(float, box)), float(probability))
+            for box, probability in zip(corners, probabilities, strict=True)
+            if probability >= self._min_probability
+        ]
+        return sorted(faces, key=lambda face: -box_area(face.box))
 
-    return TorchMtcnn(SMALLEST_FACE_PX)
+    def _load(self) -> Mtcnn:
+        with self._loading:
+            if self._mtcnn is None:
+                optional_libraries.load("onnxruntime", "Finding faces", "search")
+                self._mtcnn = Mtcnn(MIN_FACE_PX)
+            return self._mtcnn
 
 
-def crop_face(rgb: Picture, box: Box, margin: float = MARGIN) -> Picture:
-    """A square around a face as uint8 (s, s, 3), at the picture's own resolution.
+def box_area(box: Box) -> float:
+    """Return the area of a box in square pixels."""
+    return (box.right - box.left) * (box.bottom - box.top)
 
-    ``margin`` is what is added to the box's side, as a share of it; without it said, the
-    square is as in the pictures the models learn from. Where the square reaches beyond the
-    picture, the picture's edge is repeated.
+
+def crop_face(rgb: Pixels, box: Box, margin: float = MARGIN) -> Pixels:
+    """Return a square around a face as uint8 (s, s, 3), at the resolution of the image.
+
+    ``margin`` is added to the box's side, as a share of it; by default the square is as in the
+    training images of the models. Beyond the image its edge is repeated.
     """
     width, height = box.right - box.left, box.bottom - box.top
     side = max(1, round((1 + margin) * math.sqrt(width * height)))
@@ -108,13 +93,3 @@ def crop_face(rgb: Picture, box: Box, margin: float = MARGIN) -> Picture:
     rows = np.clip(np.arange(top, top + side), 0, rgb.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, rgb.shape[1] - 1)
     return rgb[rows[:, None], columns]
-
-
-def _clipped(corners: Any, rgb: Picture) -> Box:
-    height, width = rgb.shape[:2]
-    left, top, right, bottom = (float(corner) for corner in corners)
-    return Box(max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-
-
-def _area(box: Box) -> float:
-    return (box.right - box.left) * (box.bottom - box.top)

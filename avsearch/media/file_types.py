@@ -1,4 +1,4 @@
-"""What a file claims to be by its name."""
+"""The kind of a file by its suffix, and a suffix by its first bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from indexer.types import Kind
 
 _SUFFIXES: Final[dict[Kind, str]] = {
-    "picture": """
+    "image": """
         jpg jpeg jpe jfif jif mpo png apng gif webp bmp dib tif tiff ppm pgm pbm pnm pfm avif
         avifs heic heif hif ico icns jp2 j2k jpx jpf j2c tga targa pcx sgi rgb dds qoi psd
     """,
-    "sound": """
+    "audio": """
         wav wave flac ogg oga spx opus mp1 mp2 mp3 m4a m4b aac adts wma aif aiff aifc au snd caf
         amr awb mka wv ape ac3 eac3 dts tta w64 rf64 sph nist voc gsm 3ga weba ra mpc
     """,
@@ -23,9 +23,7 @@ _SUFFIXES: Final[dict[Kind, str]] = {
 }
 _KINDS: Final = {f".{name}": kind for kind, names in _SUFFIXES.items() for name in names.split()}
 
-
-# How files begin, and a suffix for each.
-_BEGINNINGS: Final = (
+_BEGINNINGS: Final = (  # first bytes, and a suffix
     (b"\xff\xd8\xff", ".jpg"),
     (b"\x89PNG\r\n\x1a\n", ".png"),
     (b"GIF8", ".gif"),
@@ -54,33 +52,26 @@ _BEGINNINGS: Final = (
     (b"\0\0\x01\xba", ".mpg"),
     (b"\0\0\x01\xb3", ".mpg"),
 )
-_TS_PACKET: Final = 188  # bytes of one in a transport stream, each of which begins with a G
-_ATOMS: Final = (b"moov", b"mdat", b"wide", b"free", b"skip")  # that old QuickTime begins with
+_TS_PACKET: Final = 188  # bytes of a packet of a transport stream, which starts with a G
+_ATOMS: Final = (b"moov", b"mdat", b"wide", b"free", b"skip")  # first atoms of old QuickTime files
 _RIFF: Final = {b"WAVE": ".wav", b"AVI ": ".avi", b"WEBP": ".webp"}
-_PICTURE_BRANDS: Final = (
-    b"heic",
-    b"heix",
-    b"hevc",
-    b"heim",
-    b"heis",
-    b"mif1",
-    b"msf1",
-    b"avif",
-    b"avis",
+_IMAGE_BRANDS: Final = (
+    *(b"heic", b"heix", b"hevc", b"heim", b"heis"),
+    *(b"mif1", b"msf1", b"avif", b"avis"),
 )
-_SOUND_BRANDS: Final = (b"M4A ", b"M4B ")
+_AUDIO_BRANDS: Final = (b"M4A ", b"M4B ")
 
 
 def suffix_of_content(head: bytes) -> str | None:
-    """Return a suffix for a file that begins with these 200 bytes; None for what is no media.
+    """Return a suffix for a file with these first 200 bytes; None for another file than media.
 
-    It tells pictures, sounds and videos apart; decoders look at the content themselves.
+    The suffix only has to tell images, audio and videos apart: decoders go by the content.
     """
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        return ".heic" if brand in _PICTURE_BRANDS else ".m4a" if brand in _SOUND_BRANDS else ".mp4"
+        return ".heic" if brand in _IMAGE_BRANDS else ".m4a" if brand in _AUDIO_BRANDS else ".mp4"
     if head[4:8] in _ATOMS:
         return ".mov"
     if head[:1] == b"G" == head[_TS_PACKET : _TS_PACKET + 1]:
@@ -89,6 +80,6 @@ def suffix_of_content(head: bytes) -> str | None:
 
 
 def kind_of(path: Path | str) -> Kind | None:
-    """What a file claims to be by the end of its name; None where that is not of media."""
+    """Return the kind of a file by its suffix; None for another file than media."""
     suffix = path.suffix if isinstance(path, Path) else Path(path).suffix
     return _KINDS.get(suffix.lower())

@@ -6,41 +6,37 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from avsearch.media.audio import read_sound
+from avsearch.media.audio import read_audio
 from avsearch.media.faces import crop_face
 from avsearch.media.file_types import kind_of
-from avsearch.media.pictures.images import Picture, read_image, shrink
+from avsearch.media.images.read import read_image, shrink
 from avsearch.media.video import read_frame
 from indexer.errors import BadRequest, printable
-from indexer.types import Box, Media
+from indexer.types import Media
 
 
 def load_media(media: Media) -> NDArray[Any]:
-    """What an embedder is given: the same as the extractor hands on for the same media.
+    """Return the input of an embedder, the same as the extractor returns for the same media.
 
-    A face as uint8 (height, width, 3) RGB of at most 256 pixels a side: the square around
-    its box, or the whole picture where it has none. A voice as float32 (samples,) mono at
-    16 kHz: its range of time. Raises RefusedFile for a file that cannot be read, BadRequest
-    for a box or a time outside of it.
+    Returns:
+        For a face uint8 (height, width, 3) RGB of at most 256 pixels a side: the square around its
+        box, or the whole image. For a voice float32 (samples,) mono at 16 kHz of its range of time.
+
+    Raises:
+        RefusedFile: The file cannot be read.
+        BadRequest: The box or the time is not inside the file.
     """
     if media.data is not None:
         return media.data
     if media.modality == "voice":
-        return read_sound(media.path, media.start_s, media.end_s)
-    rgb = _picture(media)
-    if media.box is None:
-        return shrink(rgb)
-    _require_inside(media, media.box, rgb)
-    return shrink(crop_face(rgb, media.box))
-
-
-def _picture(media: Media) -> Picture:
+        return read_audio(media.path, media.start_s, media.end_s)
     if kind_of(media.path) == "video":
-        return read_frame(media.path, media.start_s)
-    return read_image(media.path)
-
-
-def _require_inside(media: Media, box: Box, rgb: Picture) -> None:
+        rgb = read_frame(media.path, media.start_s)
+    else:
+        rgb = read_image(media.path)
+    box = media.box
+    if box is None:
+        return shrink(rgb)
     height, width = rgb.shape[:2]
     if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
         corners = ", ".join(f"{corner:g}" for corner in box)
@@ -48,3 +44,4 @@ def _require_inside(media: Media, box: Box, rgb: Picture) -> None:
             f"{printable(media.path)}: the box ({corners}) is not inside the picture of "
             f"{width} x {height} pixels; give left, top, right, bottom in pixels."
         )
+    return shrink(crop_face(rgb, box))

@@ -1,4 +1,4 @@
-"""Opening a file, and saying why it cannot be opened."""
+"""Open a media file, or say why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -12,29 +12,22 @@ from indexer.errors import ADDRESS, RefusedFile, is_address, os_reason
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file open for reading, from its first byte.
+    """Open a file for reading.
 
-    Raises RefusedFile for a file that is missing, empty, not a plain file, or not ours to
-    read, so that no decoder has to say it in its own words.
+    Raises:
+        RefusedFile: The file is missing, empty, not a plain file, or may not be read.
     """
-    _require_plain_file(path)
     try:
+        size = path.stat().st_size
+        if not path.is_file():  # opening a pipe would block
+            raise RefusedFile(path, "it is not a plain file; name a picture, sound or video file.")
+        if size == 0:
+            raise RefusedFile(path, "the file is empty; copy it again from where it came.")
         file = path.open("rb")
     except OSError as error:
         raise _unreadable(path, error) from error
     with file:
         yield file
-
-
-def _require_plain_file(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not path.is_file():  # a pipe would be waited on for ever
-        raise RefusedFile(path, "it is not a plain file; name a picture, sound or video file.")
-    if size == 0:
-        raise RefusedFile(path, "the file is empty; copy it again from where it came.")
 
 
 def _unreadable(path: Path, error: OSError) -> RefusedFile:

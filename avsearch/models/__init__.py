@@ -6,7 +6,6 @@ installed, the model's ONNX files lie beside it, and no GPU is used.
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -111,11 +110,7 @@ def _require_torch(path: Path) -> None:
 
 def _has_gpu() -> bool:
     """Return True if torch has a GPU; looks for the driver first, because torch loads slowly."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    if not onnx_session.can_import("torch"):
+    if not (onnx_session.has_gpu_driver() and onnx_session.can_import("torch")):
         return False
     import torch
 

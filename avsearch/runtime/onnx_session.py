@@ -5,6 +5,7 @@ Reading a file's metadata does not need onnxruntime, so a file that does not fit
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import io
 import os
@@ -23,6 +24,7 @@ _NUMBER, _BYTES = 0, 2  # the wire types of protocol buffers that a model's oute
 _BITS = 63  # of the largest size or position in a file
 _METADATA: Final = 14  # ModelProto.metadata_props, messages of a key (1) and a value (2)
 _LARGEST: Final = 1 << 16  # the most bytes read of a key or value; the file may not be ONNX
+_GPU: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4  # log fatal errors only: onnxruntime raises the others
 
 
@@ -36,14 +38,24 @@ def can_import(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def has_gpu_driver() -> bool:
+    """Return True if the driver of an NVIDIA GPU is installed."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 class Session:
     """A network in an ONNX file, loaded for its first run; threads may share it.
 
-    Each run uses one core, that of the calling thread.
+    Each run uses one core, that of the calling thread; with ``gpu`` a GPU if onnxruntime can.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, gpu: bool = False) -> None:
         self._path = absolute(path)  # the working folder may change before it is read
+        self._gpu = gpu
         self._session: Any = None
         self._early: Future[Any] | None = None
         self._loading = threading.Lock()
@@ -74,14 +86,14 @@ class Session:
         else:
             with self._loading:
                 if self._session is None:
-                    self._session = _open(self._path)
+                    self._session = _open(self._path, gpu=self._gpu)
                 session = self._session
         names = (each.name for each in session.get_inputs())
         outputs: list[NDArray[Any]] = session.run(None, dict(zip(names, inputs, strict=True)))
         return outputs
 
 
-def _open(path: Path, *, optimised: bool = True) -> Any:
+def _open(path: Path, *, optimised: bool = True, gpu: bool = False) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -92,8 +104,11 @@ def _open(path: Path, *, optimised: bool = True) -> Any:
     options.log_severity_level = _SILENT
     options.enable_mem_pattern = False  # meant for inputs of one size
     options.enable_mem_reuse = False  # the allocator frees more memory than that plan, as quickly
+    providers = ["CPUExecutionProvider"]
+    if gpu and _GPU in onnxruntime.get_available_providers() and has_gpu_driver():
+        providers.insert(0, _GPU)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no common base class
         require_readable(path)
         said = " ".join(str(error).split()).rstrip(".")

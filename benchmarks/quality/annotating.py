@@ -1,4 +1,4 @@
-"""How much speech of scripted conversations gets the right name.
+"""AnnotateOptions much speech of scripted conversations gets the right name.
 
 ``python -m benchmarks.quality.annotating --data ../shared/data [--model FILE]``
 
@@ -24,10 +24,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.annotation.identification.identify import LEAST_PROBABILITY
-from avsearch.annotation.identification.plda import Means, plda_of
-from avsearch.annotation.identification.speaker_llr import read_calibrations
-from avsearch.annotation.pipeline import How, annotate_with
+from avsearch.annotation.identification.evidence_matrix import read_calibrations
+from avsearch.annotation.identification.identify import MIN_PROBABILITY
+from avsearch.annotation.identification.plda import VoiceVectors, plda_from_record
+from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 from avsearch.annotation.result import Annotated
 from avsearch.annotation.turns import Diarization, Turn
 from avsearch.calibration import calibrations_of
@@ -50,7 +50,7 @@ from indexer.types import Media, Modality, Space
 from trainer.evaluation.bootstrap import PersonBootstrap
 from trainer.recipes.fit_speakers import GALLERIES
 
-Held = Mapping[str, Mapping[Modality, Means]]  # of people, by key and modality
+Held = Mapping[str, Mapping[Modality, VoiceVectors]]  # of people, by key and modality
 
 SIDE = "test"
 FACES = "lfw"
@@ -82,7 +82,7 @@ class Row:
 @click.option("--turns", default=TURNS, show_default=True, help="Of a conversation, at most.")
 @click.option("--gap", default=GAP_S[1], show_default=True, help="Longest pause between turns, s.")
 @click.option("--calibration", type=click.Path(exists=True, path_type=Path))
-@click.option("--at-least", default=LEAST_PROBABILITY, show_default=True)
+@click.option("--at-least", default=MIN_PROBABILITY, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(
     data: Path,
@@ -105,15 +105,17 @@ def main(
         key: embedded_faces(embedder, [Media(path, "face") for path in crops])
         for key, crops in lent.items()
     }
-    how = dataclasses.replace(how_of(embedder, calibration), least_probability=at_least)
+    how = dataclasses.replace(how_of(embedder, calibration), min_probability=at_least)
     report(Bench(embedder, talkers, faces, how, seed).run(worlds, conversations, turns, gap))
 
 
-def how_of(embedder: TrainedEmbedder, file: Path | None) -> How:
+def how_of(embedder: TrainedEmbedder, file: Path | None) -> AnnotateOptions:
     """What scores are worth, by a file or by the model."""
     if file is not None:
-        return How(calibrations=read_calibrations(file))
-    return How(calibrations_of(embedder.record), plda_of(embedder.record, embedder.space.dim))
+        return AnnotateOptions(calibrations=read_calibrations(file))
+    return AnnotateOptions(
+        calibrations_of(embedder.record), plda_from_record(embedder.record, embedder.space.dim)
+    )
 
 
 def report(runs: Mapping[tuple[str, str], list[Row]]) -> None:
@@ -164,21 +166,23 @@ def lent_faces(
     return lent
 
 
-def embedded_faces(embedder: TrainedEmbedder, faces: Sequence[Media]) -> Means:
+def embedded_faces(embedder: TrainedEmbedder, faces: Sequence[Media]) -> VoiceVectors:
     """Vectors of faces; they have no seconds."""
     rows = embedder.embed(faces).vectors
-    return Means(rows, np.zeros(len(rows)))
+    return VoiceVectors(rows, np.zeros(len(rows)))
 
 
-def embedded_voice(embedder: TrainedEmbedder, who: Talker) -> Means:
+def embedded_voice(embedder: TrainedEmbedder, who: Talker) -> VoiceVectors:
     """Vectors of the recordings that somebody is known by."""
     path = Path(who.key)
     media = [Media(path, "voice", float(n), data=s) for n, s in enumerate(who.enrolled)]
     seconds = np.array([len(samples) / SAMPLE_RATE for samples in who.enrolled])
-    return Means(embedder.embed(media).vectors, seconds)
+    return VoiceVectors(embedder.embed(media).vectors, seconds)
 
 
-def by_holding(voices: Mapping[str, Means], faces: Mapping[str, Means]) -> dict[str, Held]:
+def by_holding(
+    voices: Mapping[str, VoiceVectors], faces: Mapping[str, VoiceVectors]
+) -> dict[str, Held]:
     """What an index holds of people of whom both are there: voices, faces or both."""
     return {
         "voices": {key: {"voice": voices[key]} for key in voices},
@@ -211,8 +215,8 @@ class Bench:
         self,
         embedder: TrainedEmbedder,
         talkers: Sequence[Talker],
-        faces: Mapping[str, Means],
-        how: How,
+        faces: Mapping[str, VoiceVectors],
+        how: AnnotateOptions,
         seed: int,
     ) -> None:
         self._embedder, self._talkers, self._how = embedder, talkers, how
@@ -248,7 +252,7 @@ class Bench:
         self, samples: NDArray[np.float32], turns: Diarization, index: Index
     ) -> Annotated:
         recording = {"waveform": samples, "sample_rate": SAMPLE_RATE, "uri": "conversation"}
-        return annotate_with(recording, turns, index, self._embedder, self._how)
+        return annotate_recording(recording, turns, index, self._embedder, self._how)
 
     def _cast(self) -> list[Talker]:
         count = int(self._rng.integers(2, 9))

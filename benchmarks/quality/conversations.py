@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avsearch.annotation.turns import Diarization, Turn, diarization
-from avsearch.media import SAMPLE_RATE, read_sound
+from avsearch.annotation.turns import Diarization, Turn, build_diarization
+from avsearch.media import SAMPLE_RATE, read_audio
 from avsearch.media.audio import Samples
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech
@@ -49,7 +49,7 @@ def read_talker(data: Path, key: str, most: int = 24) -> Talker | None:
     at a pause, which makes them easier to know: it is the same room and day.
     """
     files = sorted(path for path in (data / key).iterdir() if path.suffix in SOUNDS)[:most]
-    sounds = [read_sound(path) for path in files]
+    sounds = [read_audio(path) for path in files]
     if len(sounds) == 1:
         sounds = _halves(sounds[0])
     if len(sounds) < 2:
@@ -91,7 +91,7 @@ def converse(
         placed.append((last, at_s, samples))
         at_s += len(samples) / SAMPLE_RATE
     turns = [turn for key, start_s, samples in placed for turn in _turns(key, start_s, samples)]
-    return Conversation(_mixed(rng, placed), diarization(turns, "conversation"))
+    return Conversation(_mixed(rng, placed), build_diarization(turns, "conversation"))
 
 
 def _levelled(samples: Samples, level_db: float) -> Samples:
@@ -138,7 +138,7 @@ def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
         end_s = turn.end_s + rng.normal(0, 0.25)
         if end_s - start_s > 0.5:
             turns.append(Turn(start_s, end_s, half))
-    return diarization(turns or truth.turns, truth.recording)
+    return build_diarization(turns or truth.turns, truth.recording)
 
 
 def padded(truth: Diarization) -> Diarization:
@@ -158,7 +158,7 @@ def padded(truth: Diarization) -> Diarization:
             wide[-1] = wide[-1]._replace(end_s=max(wide[-1].end_s, end_s))
         else:
             wide.append(Turn(max(0.0, start_s), end_s, turn.speaker))
-    return diarization(wide, truth.recording)
+    return build_diarization(wide, truth.recording)
 
 
 def anonymous(turns: Diarization) -> tuple[Diarization, Mapping[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from avsearch.media import SAMPLE_RATE, read_image, read_sound
+from avsearch.media import SAMPLE_RATE, read_audio, read_image
 from indexer.errors import BadRequest
 from indexer.ingest.read_file import file_sha256
 from indexer.types import Modality, Vectors
@@ -84,7 +84,7 @@ def resemblyzer() -> Encode:
     encoder: Any = VoiceEncoder("cpu", verbose=False)
 
     def encode(path: Path) -> NDArray[np.float32]:
-        samples = read_sound(path)
+        samples = read_audio(path)
         heard = preprocess_wav(samples)
         if len(heard) < _LEAST_S * SAMPLE_RATE:
             heard = samples

@@ -1,29 +1,23 @@
-"""The five models on people of the synthetic world whom they have never seen.
+"""The five models on people of the synthetic world that they have never seen.
 
-``python -m benchmarks.ablations maps --out MAPS`` draws the people and makes frozen feature maps of
-them, by trunks that know other people; then, one process a model,
+``python -m benchmarks.quality.synthetic_maps --out MAPS`` writes frozen feature maps of people.
+Then, in one process per model,
 
 ``python -m benchmarks.quality.papers train --model NAME --maps MAPS --out RUNS``
 
 trains the small form of a model on 500 people for at most ``--minutes`` with ``--threads``, keeps
-the checkpoint that 60 others score best, and writes what it reaches on 100 more to ``NAME.json``.
-``python -m benchmarks.quality.papers table RUNS`` prints the table of all such files.
-
-``python -m benchmarks.quality.papers draw --cache FOLDER``, and ``--cache FOLDER`` in place of
-``--maps``, train the models with their own trunks on the media. ``--precision bfloat16`` is
-faster on processors that multiply it.
+the checkpoint that scores best on 60 others, and writes the figures on 100 more to ``NAME.json``.
+``python -m benchmarks.quality.papers table RUNS`` prints the table of these files.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import click
 import numpy as np
@@ -33,19 +27,12 @@ from avsearch.models import MODELS
 from avsearch.models.checkpoint import load_checkpoint
 from benchmarks import tables
 from benchmarks.machine import Machine
-from benchmarks.quality.mapped_world import TESTED, TRAINED, VALIDATED, MappedWorld, sides
-from benchmarks.quality.unseen import (
-    ACCURACY,
-    AUC,
-    PRECISION,
-    Figures,
-    Unseen,
-    tables_of,
-)
+from benchmarks.quality.synthetic_maps import MAPS, WORLD
+from benchmarks.quality.unseen import ACCURACY, AUC, PRECISION, Unseen, tables_of
 from trainer.data.dataset import BatchMaker, DataSet
 from trainer.data.load import read_data
 from trainer.data.splits import Split, split
-from trainer.data.synthetic.dataset import SyntheticSet
+from trainer.data.synthetic.dataset import SyntheticSet, parse_synthetic
 from trainer.evaluation.score import Metric
 from trainer.training.config import TrainRequest
 from trainer.training.loop import TrainConfig, Trainer
@@ -53,80 +40,60 @@ from trainer.training.prefetch import BatchPrefetcher
 from trainer.training.run import TrainResult, fitted, train
 from trainer.training.settings import make_settings
 
-FACE_SIZE = 64  # pixels a side, of all models, so that all share what is drawn
-PART = 20  # people drawn by a process at a time
-PROBED = 16  # steps by which the rate of training is measured
-RESERVE = 0.9  # share of the time that is planned for, validations aside
+TRAINED, VALIDATED, TESTED = 500, 60, 100  # people
+PROBED = 16  # steps that measure the speed of training
+RESERVE = 0.9  # share of the time for steps; validation takes the rest
 VALIDATIONS = 25
+COLUMNS = (AUC, *(f"{what} {way}" for what in (ACCURACY, PRECISION) for way in ("V-F", "F-V")))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a model is trained here; tuned on the validation people."""
+    """Training settings of a model, tuned on the validation people."""
 
     steps: int  # at most
-    batch: int  # items of each modality
-    each: int  # of every person
-    rate: float = 1.0  # of the model's own
-    clip: float | None = None
+    batch: int  # items of each modality, two of every person
+    rate: float  # factor of the model's own learning rates
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-PAIRS = {"voice_seconds": "2.5", "candidates": "6"}
-RECIPES = {  # on media
-    "adsm": Recipe(6000, 96, 2, rate=10.0, words={"voice_seconds": "2"}),
-    "dsanet": Recipe(6000, 96, 2, rate=0.2),
-    "p2vanet": Recipe(6000, 96, 2, rate=0.2),
-    "acienet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
-    "aicanet": Recipe(4000, 64, 2, rate=0.5, words=PAIRS),
-}
-MAP_RECIPES = {
-    "adsm": Recipe(1500, 96, 2, rate=10.0),
-    "dsanet": Recipe(1500, 96, 2, rate=0.2),
-    "p2vanet": Recipe(1500, 96, 2, rate=0.2, words={"private": "false"}),
-    "acienet": Recipe(800, 64, 2, rate=0.5, words={"candidates": "6"}),
-    "aicanet": Recipe(800, 64, 2, rate=0.5, words={"candidates": "6"}),
+RECIPES = {
+    "adsm": Recipe(1500, 96, rate=10.0),
+    "dsanet": Recipe(1500, 96, rate=0.2),
+    "p2vanet": Recipe(1500, 96, rate=0.2, words={"private": "false"}),
+    "acienet": Recipe(800, 64, rate=0.5, words={"candidates": "6"}),
+    "aicanet": Recipe(800, 64, rate=0.5, words={"candidates": "6"}),
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sizes:
-    """What decides how people are prepared; a voice is kept whole."""
+class NoMedia:
+    """Sizes of media, which feature maps do not have."""
 
-    face_size: int = FACE_SIZE
-    voice_seconds: float = 4.0
+    face_size: int = 0
+    voice_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Drawn:
-    """The people of this benchmark and where they are kept."""
+class MappedWorld:
+    """The feature maps of a folder, their world, and the minutes that it took to make them."""
 
-    cache: Path
+    folder: Path
     world: SyntheticSet
-    split: str
-    minutes: ClassVar[float] = 0.0  # of making maps
+    minutes: float
 
     @classmethod
-    def of(cls, cache: Path, takes: int, people: int) -> Drawn:
-        """So many people with so many faces and voices each."""
-        return cls(cache, SyntheticSet(people=people, takes=takes), sides(people))
+    def of(cls, folder: Path) -> MappedWorld:
+        """Read what `benchmarks.quality.synthetic_maps` has written."""
+        facts = json.loads((folder / WORLD).read_text())
+        return cls(folder, parse_synthetic(facts["world"]), facts["minutes"])
 
-    def places(self) -> list[str]:
-        """The people in parts, each of which is drawn by one process."""
-        ends = range(0, self.world.people, PART)
-        return [
-            dataclasses.replace(
-                self.world, first=start, people=min(PART, self.world.people - start)
-            ).spec
-            for start in ends
-        ]
-
-    def read(self, sizes: Any) -> dict[Split, DataSet]:
-        """The people by side."""
-        return split(read_data(self.places(), sizes, self.cache), self.split)
-
-
-Source = Drawn | MappedWorld
+    def read(self, _: object = None) -> dict[Split, DataSet]:
+        """Return the people by split; with fewer than 660 the splits shrink alike."""
+        data = read_data([self.folder / MAPS], NoMedia(), self.folder)
+        whole = TRAINED + VALIDATED + TESTED
+        sizes = (max(2, count * len(data.people) // whole) for count in (VALIDATED, TESTED))
+        return split(data, "last:{},{}".format(*sizes))
 
 
 @click.group()
@@ -134,150 +101,78 @@ def main() -> None:
     """Train the papers' models on the synthetic world and test them on unseen people."""
 
 
-def _of_people(command: Any) -> Any:
-    """The options that say which people are drawn."""
-    for option in (
-        click.option(
-            "--takes", default=8, show_default=True, help="Faces of a person, and voices."
-        ),
-        click.option("--people", default=TRAINED + VALIDATED + TESTED, show_default=True),
-    ):
-        command = option(command)
-    return command
-
-
-@main.command()
-@_of_people
-@click.option("--cache", type=click.Path(path_type=Path), required=True)
-@click.option("--processes", default=2, show_default=True)
-def draw(cache: Path, takes: int, people: int, processes: int) -> None:
-    """Draw and prepare the people, and say how long it took."""
-    drawn = Drawn.of(cache, takes, people)
-    started = time.perf_counter()
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(functools.partial(_draw, cache=cache), drawn.places()))
-    click.echo(
-        f"{people} people with {takes} faces and voices each, drawn in "
-        f"{time.perf_counter() - started:.1f} s by {processes} processes"
-    )
-
-
-def _draw(place: str, cache: Path) -> None:
-    read_data([place], Sizes(), cache)
-
-
 @main.command("train")
-@_of_people
-@click.option("--cache", type=click.Path(path_type=Path), help="Of drawn people.")
-@click.option("--maps", type=click.Path(path_type=Path, exists=True), help="In place of media.")
+@click.option("--maps", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--model", "name", type=click.Choice(list(MODELS)), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder.")
 @click.option("--minutes", default=18.0, show_default=True, help="Of training, at most.")
 @click.option("--threads", default=2, show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--steps", type=int, help="At most; instead of the recipe's.")
-@click.option("--batch", type=int, help="Instead of the recipe's.")
-@click.option("--each", type=int, help="Instead of the recipe's.")
-@click.option("--rate", type=float, help="Instead of the recipe's.")
-@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help="Besides the recipe's.")
+@click.option("--steps", type=int, help="At most; the recipe decides otherwise.")
+@click.option("--batch", type=int, help="Items of each modality; the recipe decides otherwise.")
 def train_one(
-    cache: Path | None,
-    maps: Path | None,
-    takes: int,
-    people: int,
+    maps: Path,
     name: str,
     out: Path,
     minutes: float,
     threads: int,
-    precision: Any,
     seed: int,
-    words: tuple[str, ...],
-    **changes: Any,
+    steps: int | None,
+    batch: int | None,
 ) -> None:
     """Train one model, test it, and write NAME.json."""
     torch.set_num_threads(threads)
-    source = _source(cache, maps, takes, people)
-    recipe = _changed((MAP_RECIPES if maps else RECIPES)[name], changes, words)
-    request = _request(name, recipe, out, seed, precision)
-    step_s = seconds_a_step(request, source)
-    steps = max(1, min(recipe.steps, int(RESERVE * 60 * minutes / step_s)))
-    request = dataclasses.replace(request, steps=steps, every=max(1, steps // VALIDATIONS))
-    started = time.perf_counter()
-    trained = train(request, source.read, lambda _: None)
-    assert trained is not None  # there is one process
-    told = {
-        "threads": threads,
-        "precision": precision,
-        "minutes": (time.perf_counter() - started) / 60,
-        "minutes of maps": source.minutes,
-        "seconds_a_step": step_s,
-        "recipe": dataclasses.asdict(recipe),
-        "takes": source.world.takes,
-        "people": dict(trained.people),
-        "machine": Machine.here(["torch", "numpy"]).described(),
-    }
-    (out / f"{name}.json").write_text(json.dumps(told | _tested(trained, source), indent=1))
-    click.echo(f"{name}: {steps} steps, {told['minutes']:.1f} min, {trained.scores}")
-
-
-def _source(cache: Path | None, maps: Path | None, takes: int, people: int) -> Source:
-    if (cache is None) == (maps is None):
-        raise click.UsageError("give --cache or --maps")
-    return Drawn.of(cache, takes, people) if cache else MappedWorld(cast(Path, maps))
-
-
-def _changed(recipe: Recipe, changes: Mapping[str, Any], words: tuple[str, ...]) -> Recipe:
-    given = {key: value for key, value in changes.items() if value is not None}
-    more = dict(word.split("=", 1) for word in words)
-    return dataclasses.replace(recipe, **given, words={**recipe.words, **more})
-
-
-def _request(name: str, recipe: Recipe, out: Path, seed: int, precision: Any) -> TrainRequest:
-    return TrainRequest(
+    source, recipe = MappedWorld.of(maps), RECIPES[name]
+    request = TrainRequest(
         model=name,
         out=out / f"{name}.safetensors",
         small=True,
-        words={"face_size": str(FACE_SIZE), **recipe.words},
-        batch=recipe.batch,
-        each=recipe.each,
+        words=recipe.words,
+        batch=batch or recipe.batch,
         rate=recipe.rate,
-        clip=recipe.clip,
         seed=seed,
         device="cpu",
-        precision=precision,
     )
+    step_s = _seconds_per_step(request, source.read()["train"])
+    most = min(steps or recipe.steps, int(RESERVE * 60 * minutes / step_s))
+    request = dataclasses.replace(request, steps=max(1, most), every=max(1, most // VALIDATIONS))
+    started = time.perf_counter()
+    trained = train(request, source.read, lambda _: None)
+    assert trained is not None  # there is one process
+    facts = {
+        "threads": threads,
+        "minutes": (time.perf_counter() - started) / 60,
+        "minutes of maps": source.minutes,
+        "people": dict(trained.people),
+        "machine": Machine.here(["torch", "numpy"]).described(),
+    }
+    (out / f"{name}.json").write_text(json.dumps(facts | _tested(trained, source), indent=1))
+    click.echo(f"{name}: {trained.steps} steps, {facts['minutes']:.1f} min, {trained.scores}")
 
 
-def seconds_a_step(request: TrainRequest, source: Source) -> float:
-    """How long a step takes here and now, with data that comes in."""
+def _seconds_per_step(request: TrainRequest, data: DataSet) -> float:
     kind = MODELS[request.model]
     settings = make_settings(kind.Settings, request.words, small=True)
-    data = source.read(settings)["train"]
-    course = TrainConfig(steps=10**6, every=10**6, precision=request.precision)
-    trainer = Trainer(kind(fitted(settings, data)), course)
+    trainer = Trainer(kind(fitted(settings, data)), TrainConfig(steps=10**6, every=10**6))
     assert request.batch is not None
     people = request.batch // request.each
     maker = BatchMaker(data, people, request.each, np.random.default_rng(0))
+    taken = []
     with BatchPrefetcher.of_device(maker, torch.device("cpu")) as batches:
-        took = [_timed(trainer, batches) for _ in range(PROBED)]
-    return float(np.mean(took[PROBED // 4 :]))
+        for _ in range(PROBED):
+            started = time.perf_counter()
+            trainer.turn([batches.next()[1]])
+            taken.append(time.perf_counter() - started)
+    return float(np.mean(taken[PROBED // 4 :]))
 
 
-def _timed(trainer: Trainer, batches: BatchPrefetcher) -> float:
-    started = time.perf_counter()
-    trainer.turn([batches.next()[1]])
-    return time.perf_counter() - started
-
-
-def _tested(trained: TrainResult, source: Source) -> dict[str, Any]:
-    """What the kept checkpoint reaches on the test people, by each way to compare."""
+def _tested(trained: TrainResult, source: MappedWorld) -> dict[str, Any]:
+    """Return the figures of the kept checkpoint on the test people, for each kind of score."""
     model: Any = load_checkpoint(trained.checkpoint, MODELS).network
-    unseen = Unseen.of(source.read(model.settings)["test"], source.world)
-    tables = tables_of(model, unseen.data, torch.device("cpu"))
-    rng = np.random.default_rng(0)
-    tables["chance"] = rng.random(tables["embedding"].shape, np.float32)
-    figures = {way: unseen.judge(table) for way, table in tables.items()}
+    unseen = Unseen.of(source.read()["test"], source.world)
+    scores = tables_of(model, unseen.data, torch.device("cpu"))
+    scores["chance"] = np.random.default_rng(0).random(scores["embedding"].shape, np.float32)
+    figures = {by: unseen.judge(each) for by, each in scores.items()}
     return {
         "model": trained.model,
         "steps": trained.steps,
@@ -285,59 +180,45 @@ def _tested(trained: TrainResult, source: Source) -> dict[str, Any]:
         "validation": dict(trained.scores),
         "parameters": sum(each.numel() for each in model.parameters()),
         "best": unseen.best,
-        "figures": {way: _plain(found) for way, found in figures.items()},
+        "figures": {
+            by: {name: [each.value, each.lower, each.upper] for name, each in found.items()}
+            for by, found in figures.items()
+        },
         "shares": {
-            way: {n: unseen.share(n, f.value) for n, f in found.items() if PRECISION not in n}
-            for way, found in figures.items()
+            by: {n: unseen.share(n, f.value) for n, f in found.items() if PRECISION not in n}
+            for by, found in figures.items()
         },
     }
-
-
-def _plain(figures: Figures) -> dict[str, list[float]]:
-    return {name: [each.value, each.lower, each.upper] for name, each in figures.items()}
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 def table(folder: Path) -> None:
-    """Print what the files of a folder say."""
+    """Print the files of a folder: a row per model and score, then chance and the best possible."""
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    click.echo(described(runs))
-
-
-COLUMNS = (AUC, *(f"{what} {way}" for what in (ACCURACY, PRECISION) for way in ("V-F", "F-V")))
-
-
-def described(runs: list[dict[str, Any]]) -> str:
-    """In Markdown: a row a model and way to compare, then chance and the best possible."""
     first = runs[0]
     heads = ["model", "compared by", *COLUMNS, "least share", "minutes, of maps", "parameters, M"]
     rows = [
-        [run["model"], way, *_cells(run, way), *_costs(run, way)]
+        [run["model"], by, *_cells(run, by), *_costs(run, by)]
         for run in runs
-        for way in run["figures"]
-        if way != "chance"
+        for by in run["figures"]
+        if by != "chance"
     ]
     best = [f"{first['best'][name.split()[0]]:.3f}" for name in COLUMNS]
-    ends = [
-        ["chance", "", *_cells(first, "chance"), "0 %", "", ""],
-        ["best possible", "", *best, "100 %", "", ""],
-    ]
-    return f"{first['machine']}\n\n{tables.table(heads, [*rows, *ends])}"
+    rows.append(["chance", "", *_cells(first, "chance"), "0 %", "", ""])
+    rows.append(["best possible", "", *best, "100 %", "", ""])
+    click.echo(f"{first['machine']}\n\n{tables.table(heads, rows)}")
 
 
-def _cells(run: Mapping[str, Any], way: str) -> list[str]:
-    return [_rounded(Metric(*run["figures"][way][name])) for name in COLUMNS]
+def _cells(run: Mapping[str, Any], by: str) -> list[str]:
+    figures = (Metric(*run["figures"][by][name]) for name in COLUMNS)
+    return [f"{each.value:.3f} [{each.lower:.3f}, {each.upper:.3f}]" for each in figures]
 
 
-def _rounded(figure: Metric) -> str:
-    return f"{figure.value:.3f} [{figure.lower:.3f}, {figure.upper:.3f}]"
-
-
-def _costs(run: Mapping[str, Any], way: str) -> list[str]:
-    """The smallest share of the way to the best; the time and the size of a model, said once."""
-    share = f"{100 * min(run['shares'][way].values()):.0f} %"
-    if way != "embedding":
+def _costs(run: Mapping[str, Any], by: str) -> list[str]:
+    """The smallest share of the way to the best; time and size in a model's first row only."""
+    share = f"{100 * min(run['shares'][by].values()):.0f} %"
+    if by != "embedding":
         return [share, "", ""]
     minutes = f"{run['minutes']:.1f} + {run['minutes of maps']:.1f}"
     return [share, minutes, f"{run['parameters'] / 1e6:.2f}"]

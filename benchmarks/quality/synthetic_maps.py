@@ -1,17 +1,18 @@
-"""Frozen feature maps of the synthetic world, so that a training takes minutes.
+"""Frozen feature maps of the synthetic world, with which a training takes minutes.
 
-``python -m benchmarks.quality.synthetic_maps --out FOLDER --world synthetic:people=700`` writes
+``python -m benchmarks.quality.synthetic_maps --out FOLDER`` writes
 ``FOLDER/features.safetensors`` and ``FOLDER/people.csv``, which ``avsearch train --data`` takes.
 
-The maps are (64, 7, 7) of two small trunks, one a modality. Each is trained alone to tell the
-names, the genders and the countries of a crowd of the same world who are not in the file, faces
-by faces and voices by voices, as networks that recognise people are; neither has seen a pair.
-With ``--steps 0`` they stay as they were drawn.
+The maps are (64, 7, 7) of two small trunks, one per modality. Each is trained alone to classify the
+names, genders and countries of a crowd of other people of the same world; neither has seen a pair.
+With ``--steps 0`` they are not trained.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import time
 from pathlib import Path
 
 import click
@@ -31,10 +32,10 @@ from trainer.data.load import read_data
 from trainer.data.synthetic.dataset import SyntheticSet, parse_synthetic
 from trainer.data.synthetic.world import World, write_people
 
+MAPS, WORLD = "features.safetensors", "world.json"  # the people, and the minutes it took
 CROWD_FIRST = 1_000_000  # the number of the first person of the crowd
 WIDTHS = (8, 24, 48, 64, 64)
 MAP_SIDE = 7
-CROWD, STEPS = 500, 1000  # people, and steps of training on them
 BATCH_PEOPLE, EACH = 32, 2
 GENDERS = 2
 _AT_A_TIME = 64
@@ -43,14 +44,14 @@ _SCALE = 16.0  # of the cosines of the classifier of names
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the trunks take: four halvings leave 7 x 7 of a face and 14 x 7 of a voice."""
+    """Input sizes of the trunks; four halvings leave 7 x 7 of a face and 14 x 7 of a voice."""
 
     face_size: int = 112
     voice_seconds: float = 2.5
 
 
 class Trunk(nn.Module):
-    """Media of one modality to maps, and who the people of a crowd are."""
+    """Network from media of one modality to maps, with classifiers of a crowd."""
 
     def __init__(self, modality: Modality, people: int, nationalities: int) -> None:
         super().__init__()
@@ -62,14 +63,14 @@ class Trunk(nn.Module):
         self.gender, self.nationality = (nn.Linear(width, n) for n in (GENDERS, nationalities))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, 3, size, size) uint8 or (B, samples) to (B, 64, 7, 7)."""
+        """Return maps (B, 64, 7, 7) of (B, 3, size, size) uint8 or (B, samples)."""
         # Convolutions of so few channels take two thirds of the time if these come last.
         scaled = self.scale(inputs).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.maps(scaled)
         return maps.contiguous()
 
     def loss(self, side: BatchSide) -> Tensor:
-        """Cross-entropies of names, genders and countries by the maps' means and deviations."""
+        """Return the cross-entropies of names, genders and countries, summed."""
         pooled = self._pooled(side.inputs)
         names = _SCALE * functional.normalize(pooled) @ functional.normalize(self.people).T
         return (
@@ -79,27 +80,29 @@ class Trunk(nn.Module):
         )
 
     def _pooled(self, inputs: Tensor) -> Tensor:
-        """What a map is over all of its positions: (B, 128)."""
+        """Means and deviations over the positions of a map: (B, 128)."""
         maps = self(inputs).flatten(2)
         return torch.cat([maps.mean(2), (maps.var(2) + 1e-4).sqrt()], 1)
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-@click.option("--world", default="synthetic:people=700", show_default=True)
-@click.option("--crowd", default=CROWD, show_default=True, help="People the trunks learn from.")
-@click.option("--steps", default=STEPS, show_default=True, help="Of training the trunks.")
+@click.option("--world", default="synthetic:people=660,takes=8", show_default=True)
+@click.option("--crowd", default=500, show_default=True, help="People the trunks learn from.")
+@click.option("--steps", default=1000, show_default=True, help="Of training the trunks.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep prepared inputs here.")
 def main(out: Path, world: str, crowd: int, steps: int, cache: Path | None) -> None:
     """Draw people, and write the maps of their faces and voices."""
     out.mkdir(parents=True, exist_ok=True)
-    chosen = parse_synthetic(world)
+    started, chosen = time.perf_counter(), parse_synthetic(world)
     path = write_maps(out, chosen, crowd=crowd, steps=steps, cache=cache or out / "cache")
+    facts = {"world": chosen.spec, "minutes": (time.perf_counter() - started) / 60}
+    (out / WORLD).write_text(json.dumps(facts))
     click.echo(f"{path} holds the maps of {chosen.people} people.")
 
 
 def write_maps(out: Path, chosen: SyntheticSet, *, crowd: int, steps: int, cache: Path) -> Path:
-    """The file of maps of a part of the world; its people's table beside it."""
+    """Write the maps of a part of the world and the table of its people; return the maps' file."""
     others = dataclasses.replace(chosen, first=CROWD_FIRST, people=crowd)
     learnt = labelled_by_person(read_data([others.spec], Sizes(), cache))
     data = read_data([chosen.spec], Sizes(), cache)
@@ -114,12 +117,12 @@ def write_maps(out: Path, chosen: SyntheticSet, *, crowd: int, steps: int, cache
     }
     world = World(chosen.world, chosen.seed)
     write_people(out / "people.csv", [world.person(chosen.first + n) for n in range(chosen.people)])
-    write_feature_file(out / "features.safetensors", tables)
-    return out / "features.safetensors"
+    write_feature_file(out / MAPS, tables)
+    return out / MAPS
 
 
 def train_trunks(trunks: dict[Modality, Trunk], crowd: DataSet, steps: int) -> None:
-    """Teach each trunk who the people of a crowd are, from its own modality alone."""
+    """Train each trunk on the people of a crowd, by its own modality alone."""
     people = min(BATCH_PEOPLE, len(crowd.people))
     batches = BatchMaker(crowd, people, EACH, np.random.default_rng(0))
     parameters = [p for trunk in trunks.values() for p in trunk.parameters()]
@@ -136,7 +139,7 @@ def train_trunks(trunks: dict[Modality, Trunk], crowd: DataSet, steps: int) -> N
 
 @torch.inference_mode()
 def map_side(trunk: Trunk, side: Side, names: tuple[str, ...]) -> FeatureTable:
-    """The maps of every item of a side, (n, 64, 7, 7) float16, and whose they are."""
+    """Return the maps of every item of a side, (n, 64, 7, 7) float16, with their people."""
     trunk.eval()
     rows = np.array_split(np.arange(len(side)), -(-len(side) // _AT_A_TIME))
     parts = [trunk(side.batch(part).inputs).half().numpy() for part in rows]

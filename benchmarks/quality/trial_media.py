@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from avsearch.media import SAMPLE_RATE, MediaExtractor, load_media, read_sound
+from avsearch.media import SAMPLE_RATE, MediaExtractor, load_media, read_audio
 from benchmarks.quality.degrade import WAYS, Samples
 from benchmarks.quality.trial_lists import Named
 from indexer.errors import RefusedFile
@@ -106,7 +106,7 @@ class TrialMedia:
 def whole_recordings(path: Path, modality: Modality) -> Iterator[Media]:
     """Voices as they were recorded, with all silences; faces as an index finds them."""
     if modality == "voice":
-        yield Media(path, modality, data=read_sound(path))
+        yield Media(path, modality, data=read_audio(path))
     else:
         yield from MediaExtractor().extract(path, modality)
 

@@ -1,8 +1,8 @@
-"""How a model fares on people it has never seen, beside chance and the best that is possible.
+"""Figures of a model on people it has never seen, beside chance and the best possible.
 
-Every face of the people is scored with every voice of theirs, once, and all figures are of this
-table: the AUC of all its pairs, 1:2 accuracy over many drawn questions, and the mean average
-precision of retrieval, in both directions.
+Every face of the people is scored once with every voice. All figures come from this table: the
+AUC of all pairs, 1:2 accuracy over many trials, and the mean average precision of retrieval, in
+both directions.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ from indexer.types import MODALITIES, Modality
 from trainer.data.dataset import DataSet
 from trainer.data.synthetic.dataset import SyntheticSet
 from trainer.data.synthetic.world import World
-from trainer.evaluation.metrics import matching_hits
-from trainer.evaluation.retrieval import Ranking
-from trainer.evaluation.score import Metric, Scores, score
+from trainer.evaluation.score import Metric, score
 from trainer.protocols.generate import Generator
 from trainer.protocols.trials import Ints, Items, Matching, Protocol, Register, Verification
 from trainer.training.validation import first_items, forward
 
-EACH = 4  # items of each modality of a person that are tested
-QUESTIONS = 25  # 1:2 questions that every item asks
+EACH = 4  # tested items of each modality of a person
+TRIALS = 25  # 1:2 trials of every item
 CHANCE = 0.5  # of an AUC and of 1:2 accuracy
 AUC, ACCURACY, PRECISION = "AUC", "1:2", "mAP"
 WAYS: dict[str, tuple[Modality, Modality]] = {"V-F": ("voice", "face"), "F-V": ("face", "voice")}
@@ -41,15 +39,15 @@ Figures = dict[str, Metric]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unseen:
-    """People of the synthetic world who are tested, and the questions asked about them."""
+    """Test people of the synthetic world and their trials."""
 
     data: DataSet
     protocols: dict[str, Protocol]
-    best: dict[str, float]  # AUC, 1:2 accuracy and mAP that nothing beats on these people
+    best: dict[str, float]  # best possible AUC, 1:2 accuracy and mAP on these people
 
     @classmethod
     def of(cls, data: DataSet, world: SyntheticSet) -> Unseen:
-        """The first items of every person of a side of ``world``, and all that is asked."""
+        """Return the first items of every person of a split of ``world``, with all trials."""
         data = dataclasses.replace(
             data,
             faces=data.faces.take(first_items(data.faces.people, EACH)),
@@ -62,34 +60,20 @@ class Unseen:
         return cls(data, _protocols(items), {AUC: auc, ACCURACY: accuracy, PRECISION: precision})
 
     def judge(self, table: Table) -> Figures:
-        """The figures of scores of all voices with all faces."""
+        """Return the figures of the scores of all voices with all faces."""
         scorer = _TableScorer(table)
         return {
             name: next(iter(score(protocol, scorer).metrics().figures.values()))
             for name, protocol in self.protocols.items()
         }
 
-    def by_person(self, table: Table) -> dict[str, NDArray[np.float64]]:
-        """Average precision and 1:2 accuracy of every person who is tested, (people,) each.
-
-        Both are the mean over what the person's items ask, in both directions.
-        """
-        scorer, people = _TableScorer(table), len(self.data.people)
-        found: dict[str, NDArray[np.float64]] = {}
-        for figure in (PRECISION, ACCURACY):
-            scored = [score(self.protocols[f"{figure} {way}"], scorer) for way in WAYS]
-            values = np.concatenate([_answers(each) for each in scored])
-            who = np.concatenate([each.probe_people() for each in scored])
-            found[figure] = np.bincount(who, values, people) / np.bincount(who, minlength=people)
-        return found
-
     def share(self, name: str, value: float) -> float:
-        """The share of the way from chance to the best that an AUC or an accuracy has gone."""
+        """Return the share of the way from chance to the best possible AUC or accuracy."""
         return (value - CHANCE) / (self.best[name.split()[0]] - CHANCE)
 
 
 def tables_of(model: nn.Module, data: DataSet, device: torch.device) -> dict[str, Table]:
-    """The scores of all voices with all faces by each way to compare; the paper's way last."""
+    """Return the scores of all voices with all faces, by embedding and by interaction."""
     tables = {"embedding": embedding_table(model, data, device)}
     if isinstance(model, PairNetwork):
         tables["interact"] = interaction_table(model, data, device)
@@ -98,14 +82,14 @@ def tables_of(model: nn.Module, data: DataSet, device: torch.device) -> dict[str
 
 @torch.inference_mode()
 def embedding_table(model: nn.Module, data: DataSet, device: torch.device) -> Table:
-    """Cosines of the embeddings of all voices with those of all faces."""
+    """Return the cosines of the embeddings of all voices with those of all faces."""
     faces, voices = _both(model, "embed", data, device)
     return voices @ faces.T
 
 
 @torch.inference_mode()
 def interaction_table(model: PairNetwork, data: DataSet, device: torch.device) -> Table:
-    """Scores of all voices with all faces as they meet."""
+    """Return the interaction scores of all voices with all faces."""
     made = _both(model, "feature_map", data, device)
     faces, voices = (torch.from_numpy(maps).to(device) for maps in made)
     rows = [model.interact(voices[at : at + 1], faces, "voice") for at in range(len(voices))]
@@ -113,7 +97,7 @@ def interaction_table(model: PairNetwork, data: DataSet, device: torch.device) -
 
 
 def _both(model: Any, function: str, data: DataSet, device: torch.device) -> list[Table]:
-    """What a function of the model gives of all faces, and of all voices."""
+    """Outputs of a function of the model for all faces and for all voices."""
     model.eval()
     return [
         forward(getattr(model, f"{function}_{modality}"), data.side(modality), device)
@@ -122,7 +106,7 @@ def _both(model: Any, function: str, data: DataSet, device: torch.device) -> lis
 
 
 def _items(data: DataSet) -> Items:
-    """Faces and voices by the number of their row in a table."""
+    """Faces and voices, named by their row in a table."""
     register = Register()
     for modality in MODALITIES:
         for row, person in enumerate(data.side(modality).people.tolist()):
@@ -133,7 +117,7 @@ def _items(data: DataSet) -> Items:
 def _protocols(items: Items) -> dict[str, Protocol]:
     protocols: dict[str, Protocol] = {AUC: _all_pairs(items)}
     for way, (asks, answers) in WAYS.items():
-        drawn = [Generator(items, asks, answers, seed=at).matching(2) for at in range(QUESTIONS)]
+        drawn = [Generator(items, asks, answers, seed=at).matching(2) for at in range(TRIALS)]
         protocols[f"{ACCURACY} {way}"] = _joined(drawn)
         protocols[f"{PRECISION} {way}"] = Generator(items, asks, answers).retrieval()
     return protocols
@@ -146,7 +130,7 @@ def _all_pairs(items: Items) -> Verification:
 
 
 def _joined(parts: Sequence[Matching]) -> Matching:
-    """The questions of several protocols over the same items."""
+    """One protocol with the trials of several over the same items."""
     return dataclasses.replace(
         parts[0],
         probes=np.concatenate([part.probes for part in parts]),
@@ -155,33 +139,25 @@ def _joined(parts: Sequence[Matching]) -> Matching:
     )
 
 
-def _answers(scored: Scores) -> NDArray[np.float64]:
-    """How well each question was answered, 0 to 1."""
-    if isinstance(scored.values, Ranking):
-        return scored.values.average_precision
-    assert isinstance(scored.protocol, Matching)
-    return matching_hits(scored.values, scored.protocol.truth)
-
-
 def _of(items: Items, modality: str) -> Ints:
     return np.flatnonzero([each == modality for each in items.modalities])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _TableScorer:
-    """Scores that were all computed before, asked for in either direction."""
+    """Scores of a table, in either direction."""
 
     table: Table
 
     def score(self, probes: Sequence[str], candidates: Sequence[Sequence[str]]) -> Table:
-        """Of (n,) probes and their (n, k) candidates the (n, k) scores."""
+        """Return the (n, k) scores of (n,) probes with their (n, k) candidates."""
         table = self._from(probes)
         rows, columns = _numbers(probes), np.array([_numbers(row) for row in candidates])
         scores: Table = table[rows[:, None], columns]
         return scores
 
     def matrix(self, probes: Sequence[str], gallery: Sequence[str]) -> Table:
-        """Of (n,) probes and (g,) items the (n, g) scores."""
+        """Return the (n, g) scores of (n,) probes with (g,) items."""
         return self._from(probes)[np.ix_(_numbers(probes), _numbers(gallery))]
 
     def _from(self, probes: Sequence[str]) -> Table:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsearch.media import kind_of, read_image, read_sound
+from avsearch.media import kind_of, read_audio, read_image
 from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.onnx_embedder import branch_path
 from avsearch.models.registry import media_checkpoint
@@ -32,7 +32,7 @@ from indexer.types import MODALITIES, Kind, Modality, Vectors
 
 BATCH = 16  # items per core
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-KINDS: dict[Modality, Kind] = {"face": "picture", "voice": "sound"}
+KINDS: dict[Modality, Kind] = {"face": "image", "voice": "audio"}
 
 Runtime = Callable[[NDArray[Any]], Vectors]  # inputs of one modality (B, ...) to (B, dim)
 
@@ -92,7 +92,7 @@ def _files(
 def _input(passes: TorchEmbedder, modality: Modality, file: Path) -> NDArray[Any]:
     if modality == "face":
         return face_pixels(read_image(file), passes.face_size)
-    return voice_windows(read_sound(file), passes.voice_seconds)[:1].squeeze(0)
+    return voice_windows(read_audio(file), passes.voice_seconds)[:1].squeeze(0)
 
 
 def _by_onnx(session: onnx_session.Session, inputs: NDArray[Any]) -> Vectors:

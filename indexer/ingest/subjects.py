@@ -25,7 +25,7 @@ Ratios = NDArray[np.float64]
 
 _MOST: Final = 2000  # people in contested files that are compared with each other, of one folder
 _NOUNS: Final[dict[Modality, tuple[str, str, str]]] = {
-    "face": ("faces", "picture", "the largest"),
+    "face": ("faces", "image", "the largest"),
     "voice": ("voices", "recording", "the one heard longest"),
 }
 

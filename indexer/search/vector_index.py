@@ -12,7 +12,7 @@ that all indexes agree to the last bit, and ties are in the order of their ids.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.types import Ids, Metric, Vectors
 
 Device = Literal["cpu", "cuda"]
-PlanKind = Literal["everything", "gather", "selector", "hnsw", "ivf"]
+PlanKind = Literal["everything", "gather", "selector", "hnsw"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -31,8 +31,8 @@ class Plan:
 
     Attributes:
         kind: ``everything`` scans all vectors; ``gather`` copies the matching ones out and scans
-            those; ``selector`` scans all in place and skips rows that do not match; ``hnsw`` and
-            ``ivf`` search an approximate index.
+            those; ``selector`` scans all in place and skips rows that do not match; ``hnsw``
+            searches the graph of an approximate index.
         matching: number of vectors that match the filter.
         total: number of all vectors.
         scanned_bytes: bytes that the scan for one block of queries reads before ranking; for an
@@ -56,28 +56,6 @@ class Neighbours:
     ids: Ids
     scores: Vectors
     plan: Plan
-
-
-class VectorIndex(Protocol):
-    """Numbered vectors that can be searched."""
-
-    @property
-    def ids(self) -> Ids:
-        """(n,) int64 ids in the order they were added."""
-
-    def __len__(self) -> int: ...
-
-    def add(self, ids: Ids, vectors: Vectors) -> None:
-        """Add (n,) new ids with their (n, dim) finite vectors."""
-
-    def remove(self, ids: Ids) -> None:
-        """Remove vectors; unknown ids are ignored."""
-
-    def search(self, queries: Vectors, k: int, among: Ids | None = None) -> Neighbours:
-        """Return the k nearest of each of the (q, dim) queries, ``among`` these ids only."""
-
-    def vectors_of(self, ids: Ids) -> Vectors:
-        """Return (n, dim) stored vectors of known ids."""
 
 
 def prepared(vectors: Vectors, metric: Metric) -> Vectors:

@@ -108,7 +108,7 @@ def test_text_is_taken_wherever_a_path_is(places):
     found = scan("gallery", FakeExtractor().kind, manifest="list.csv")
     assert [source.path for source in found.sources] == [places / "one/gallery/ann/a.wav"]
     assert RefusedFile("a.wav", "is odd.").path == Path("a.wav")
-    assert kind_of("a.WAV") == "sound"
+    assert kind_of("a.WAV") == "audio"
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"bytes", ["a", "b"]])

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from avsearch.annotation.formats.accepted import FORMATS, TAKEN
+from avsearch.annotation.formats import FORMAT_LIST, FORMATS
 from avsearch.annotation.formats.detect import read_diarization
 from avsearch.annotation.formats.pyannote import to_annotation
-from avsearch.media import read_sound
+from avsearch.media import read_audio
 from tests.helpers.making import encode
 
 RTTM = "SPEAKER meeting 1 {:.3f} {:.3f} <NA> <NA> {} <NA> <NA>\n"
@@ -31,7 +31,7 @@ def meeting(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in (0, 1)
         for actor in ("Actor_01", "Actor_02")
     ]
-    sounds = [read_sound(file) for file in files]
+    sounds = [read_audio(file) for file in files]
     ends = np.cumsum([0, *map(len, sounds)]) / 16_000
     soundfile.write(folder / "meeting.wav", np.concatenate(sounds), 16_000, subtype="FLOAT")
     lines = [
@@ -76,7 +76,7 @@ def test_annotate_as_json_is_what_is_written(run, indexed, meeting, rttm, tmp_pa
     done = run("annotate", meeting, "--rttm", rttm, "--index", indexed, "--out", tmp_path, "--json")
     said = json.loads(done.stdout)
     assert said == json.loads((tmp_path / "meeting.json").read_text())
-    assert said["recording"]["duration_s"] == pytest.approx(len(read_sound(meeting)) / 16_000)
+    assert said["recording"]["duration_s"] == pytest.approx(len(read_audio(meeting)) / 16_000)
     assert {each["speaker"] for each in said["speakers"]} == {"SPEAKER_00", "SPEAKER_01"}
     for speaker in said["speakers"]:
         people = {candidate["person"] for candidate in speaker["candidates"]}
@@ -169,8 +169,8 @@ def test_enrol_makes_an_index_where_there_is_none(run, meeting, rttm, model, tmp
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", f"it is empty. Turns are taken as {TAKEN}."),
-        ("no turns\n", f"it is in no format that is known. Turns are taken as {TAKEN}."),
+        ("", f"it is empty. Turns are taken as {FORMAT_LIST}."),
+        ("no turns\n", f"it is in no format that is known. Turns are taken as {FORMAT_LIST}."),
         ("LEXEME meeting 1 0 1 a lex A <NA>\n", "it has no SPEAKER line"),
         (
             RTTM.format(0, 1, "A").replace("0.000", "-1"),

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 import avsearch
-from avsearch.media import read_sound
+from avsearch.media import read_audio
 from tests.helpers.places import change, everything
 
 RTTM = "SPEAKER talk 1 {} {} <NA> <NA> {} <NA> <NA>\n"
@@ -133,7 +133,7 @@ def test_import(run, dry, indexed, copy_of_index, models, tmp_path):
 @pytest.fixture
 def talk(gallery, tmp_path):
     """A known person, a new one, and one who says nothing alone, in one recording."""
-    sound = read_sound(min((gallery / "Actor_01").glob("*.ogg")))
+    sound = read_audio(min((gallery / "Actor_01").glob("*.ogg")))
     soundfile.write(tmp_path / "talk.wav", sound[:48_000], 16_000)
     turns = [(0.5, 1.0, "Actor_01"), (1.5, 0.6, "zoe"), (2.2, 0.1, "yan"), (2.5, 0.4, "SPEAKER_7")]
     (tmp_path / "talk.rttm").write_text("".join(RTTM.format(*turn) for turn in turns))

@@ -259,9 +259,9 @@ def test_standard_input_is_asked_with_alone(run, indexed, face):
 )
 def test_the_kind_of_a_file_is_told_by_how_it_begins(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
-    if kind_of(path) == "picture":
+    if kind_of(path) == "image":
         Image.new("RGB", (8, 8)).save(path)
-    elif kind_of(path) == "sound":
+    elif kind_of(path) == "audio":
         codec = {".flac": "flac", ".mp3": "libmp3lame", ".ogg": "libopus", ".wav": "pcm_s16le"}
         codec |= {".aiff": "pcm_s16be", ".au": "pcm_s16be"}
         _sound(path, codec.get(suffix, "aac"))

@@ -7,6 +7,8 @@ import sqlite3
 
 import pytest
 
+from indexer import approximate
+
 
 def test_info_says_what_there_is(run, indexed):
     result = run("info", "--index", indexed, "--json")
@@ -151,7 +153,8 @@ def test_a_damaged_cache_harms_no_answer(run, indexed, copy_of_index, caplog):
     assert run("verify", "--index", copy_of_index).exit_code == 0
 
 
-def test_an_approximate_index_is_made_asked_and_measured(run, gallery, copy_of_index):
+def test_an_approximate_index_is_made_asked_and_measured(run, gallery, copy_of_index, monkeypatch):
+    monkeypatch.setattr(approximate, "DEEPEST", 100)  # or so few items are searched exactly
     at = ("--index", copy_of_index)
     for verb in (("info", "--recall"), ("query", "--person", "Actor_01", "--approximate")):
         refused = run(*verb, *at)
@@ -163,10 +166,11 @@ def test_an_approximate_index_is_made_asked_and_measured(run, gallery, copy_of_i
     assert facts["recall"].keys() == {
         *("kind", "asked", "k", "recall", "exact_ms", "approximate_ms"),
     }
-    assert facts["recall"]["recall"] == 1  # so few are looked at exactly
-    assert "recall    1.000 of the 7 nearest by" in run("info", *at, "--recall").stdout
-    query = ("query", "--person", "Actor_01", *at, "--json")
+    assert (facts["recall"]["kind"], facts["recall"]["recall"]) == ("hnsw", 1)
+    assert "recall    1.000 of the 7 nearest by hnsw" in run("info", *at, "--recall").stdout
+    query = ("query", "--person", "Actor_01", "--top", "2", *at, "--json")
     exact, near = (json.loads(run(*query, *how).stdout) for how in ((), ("--approximate",)))
+    assert (exact.pop("plan")["kind"], near.pop("plan")["kind"]) == ("selector", "hnsw")
     assert exact == near
     assert run("index", gallery, *at, "--approximate", "none").exit_code == 0
     assert json.loads(run("info", *at, "--json").stdout)["approximate"] == "none"

@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from avsearch.media import vad
-from avsearch.media.detectors import silero
 from avsearch.runtime import onnx_session
 
 Done = subprocess.CompletedProcess[bytes]
 TORCH = ("torch", "torchaudio", "torchvision", "facenet_pytorch", "silero_vad")
-PROGRAM = f"""
+PROGRAM = """
 import sys
-sys.modules.update(dict.fromkeys({TORCH!r}))  # None there: importing them raises
+sys.modules.update(dict.fromkeys({absent!r}))  # None there: importing them raises
 from avsearch.cli import main
 main()
 """
@@ -31,14 +29,19 @@ NOT_OF_A_QUERY = (*TORCH, "sqlalchemy", "alembic", "faiss", "av", "tqdm", "panda
 ALL = ("--want", "any", "--by", "item")
 
 
-def without_torch(*arguments: Any) -> Done:
-    """Run the command line where torch is not installed."""
+def without(absent: tuple[str, ...], *arguments: Any) -> Done:
+    """Run the command line where some packages are not installed."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        [sys.executable, "-c", PROGRAM.format(absent=absent), *map(str, arguments)],
         capture_output=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def without_torch(*arguments: Any) -> Done:
+    """Run the command line where torch is not installed."""
+    return without(TORCH, *arguments)
 
 
 def answer(*arguments: Any) -> Any:
@@ -50,9 +53,8 @@ def answer(*arguments: Any) -> Any:
 
 @pytest.fixture
 def _by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process torch does what onnxruntime would."""
+    """In this process torch runs the model; onnxruntime still finds faces and speech."""
     monkeypatch.setattr(onnx_session, "can_import", lambda package: package != "onnxruntime")
-    monkeypatch.setattr(vad, "load_silero", silero._load.__wrapped__)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,23 @@ def test_what_needs_torch_says_so_in_a_sentence(verb: str, place: Path, tmp_path
     (line,) = done.stderr.decode().splitlines()
     assert line == (
         "avsearch: this needs torch, which is not installed: pip install 'avsearch[torch]'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "file", "what"),
+    [("query", "voice", "speech"), ("query", "face", "faces"), ("annotate", "voice", "speech")],
+)
+def test_what_needs_onnxruntime_says_so_in_a_sentence(
+    verb: str, file: str, what: str, place: Path, request: pytest.FixtureRequest
+) -> None:
+    """Also beside torch, which finds neither faces nor speech."""
+    done = without(("onnxruntime",), verb, request.getfixturevalue(file), "--index", place)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line) == (
+        2,
+        f"avsearch: Finding {what} needs onnxruntime, which is not installed: "
+        "pip install 'avsearch[search]'.",
     )
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from indexer.ann import hnsw_ivf
+from indexer import approximate
 from indexer.cache import prewrite
 from indexer.exchange import exchange, parquet_reader
 from indexer.exchange.exchange import export_index, import_file
@@ -62,8 +62,8 @@ def index(folder: Path, gallery: str, *, prune: bool = False, kind: str = "none"
 
     ``kind`` is that of its approximate index, which takes in every new item.
     """
-    ingest.COMMIT_FILES, hnsw_ivf.LEFT_OUT = 2, 0
-    notes = {"model": "/m", hnsw_ivf.NOTE: kind}
+    ingest.COMMIT_FILES, approximate.NEW_ITEMS = 2, 0
+    notes = {"model": "/m", approximate.NOTE: kind}
     with Index.open_or_create(folder, SPACE, notes=notes) as opened:
         ingest.ingest(
             opened,

@@ -31,7 +31,7 @@ from indexer.types import (
 
 DIM = 16
 SPACE = Space("fake", "0123456789abcdef", DIM, "cosine")
-KINDS: dict[str, Kind] = {".wav": "sound", ".jpg": "picture", ".mp4": "video"}
+KINDS: dict[str, Kind] = {".wav": "audio", ".jpg": "image", ".mp4": "video"}
 
 
 def fake_vector(text: str, dim: int = DIM) -> Vectors:
@@ -67,7 +67,7 @@ class FakeExtractor:
         with self._lock:
             self.asked.append(path)
         if start_s > 0 or end_s is not None:
-            if modality in (None, "face") and self.kind(path) != "sound":
+            if modality in (None, "face") and self.kind(path) != "audio":
                 yield Media(path, "face", start_s)
             if modality in (None, "voice"):
                 yield Media(path, "voice", start_s, end_s)

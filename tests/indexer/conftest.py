@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(folder: Path, gallery: Path) -> Callable[..., IngestReport]:
-    """Index the gallery, with fresh stand-ins unless others are given."""
+    """Index the gallery, by default with new fakes."""
 
     def go(galleries=gallery, extractor=None, embedder=None, **options) -> IngestReport:
         with Index.open_or_create(folder, SPACE) as index:
@@ -66,17 +66,17 @@ def index(run: Callable[..., IngestReport], folder: Path) -> Iterator[Index]:
 
 @pytest.fixture
 def unprivileged() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
-    """Be somebody who may read a folder and what is in it, and write nothing."""
+    """Run as a user who may read a folder with its files and write nothing."""
     if os.geteuid() and os.access("/", os.W_OK):
-        pytest.skip("this system lets everybody write everywhere")
-    return _as_a_stranger
+        pytest.skip("this system lets every user write everywhere")
+    return _unprivileged
 
 
 @contextlib.contextmanager
-def _as_a_stranger(folder: Path) -> Iterator[None]:
+def _unprivileged(folder: Path) -> Iterator[None]:
     was, modes = os.geteuid(), _closed(folder)
     try:
-        if was == 0:  # whom no permission stops
+        if was == 0:  # root ignores permissions
             os.seteuid(NOBODY)
         yield
     finally:
@@ -87,7 +87,7 @@ def _as_a_stranger(folder: Path) -> Iterator[None]:
 
 
 def _closed(folder: Path) -> dict[Path, int]:
-    """Let everybody read a folder and nobody write to it; the permissions there were."""
+    """Make a folder read-only for all users, and return the old permissions."""
     inside = (folder, *folder.rglob("*"))
     modes = {place: stat.S_IMODE(place.stat().st_mode) for place in (*folder.parents, *inside)}
     for place in inside:

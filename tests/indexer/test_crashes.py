@@ -30,7 +30,7 @@ TRIES = 20  # to kill a process that sometimes is quicker than its executioner
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """Work that is disturbed: from what state, by which steps, and to what state it leads."""
+    """Work to be killed: initial state, steps, and final state."""
 
     before: Path | None
     steps: tuple[tuple[str, dict[str, object]], ...]
@@ -66,7 +66,7 @@ def _story(
     *steps: tuple[str, dict[str, object]],
     forgotten: str | None = None,
 ) -> Story:
-    """Have it done undisturbed once, to know what it leads to and what it passes by."""
+    """Do the work once without a kill, to record the final state and the events on the way."""
     folder = _copied(before, place / f"{name}-after")
     points = tuple(process.do(work, folder, **options).points for work, options in steps)
     return Story(before, steps, points, contents(folder), forgotten)
@@ -89,7 +89,7 @@ def _first(place: Path) -> str:
 
 
 def _update(process: Process, place: Path) -> tuple[Path, tuple[str, dict[str, object]]]:
-    """Files that changed, are new, are gone, were moved, and are refused now."""
+    """Files that changed, are new, missing, moved, and refused now."""
     gallery = place / "update-gallery"
     process.do("index", place / "update-before", gallery=_gallery(gallery), kind="hnsw")
     fill(gallery, {"people.csv": PEOPLE.replace("Bob Baker", "Robert"), "ann/bad.wav": ""})
@@ -191,7 +191,7 @@ def _kill_and_finish(
 
 
 def _killed(story: Story, draw: random.Random, process: Process, place: Path) -> Path:
-    """An index that was left in the middle of the first step."""
+    """An index left in the middle of the first step."""
     for attempt in range(TRIES):
         folder = _copied(story.before, place / str(attempt))
         if _step(story, 0, draw, process, folder):
@@ -201,7 +201,7 @@ def _killed(story: Story, draw: random.Random, process: Process, place: Path) ->
 
 
 def _step(story: Story, at: int, draw: random.Random, process: Process, folder: Path) -> bool:
-    """Do a step and kill it; whether it was killed before its end."""
+    """Do a step and kill it; return True if it was killed before its end."""
     label = draw.choice(sorted(story.points[at]))
     number = draw.randrange(story.points[at][label])
     later_s = draw.choice((0.0, draw.uniform(0.0, LONGEST_S)))
@@ -218,7 +218,7 @@ def _check_whole(folder: Path) -> None:
 
 
 def _check_left(story: Story, folder: Path) -> None:
-    """Whoever was forgotten is in no byte, whenever that was stopped."""
+    """A deleted person is in no byte, whenever the deletion was stopped."""
     if story.forgotten is None or story.before is None:
         return
     with Index.open(story.before) as index:
@@ -230,7 +230,7 @@ def _check_left(story: Story, folder: Path) -> None:
 
 
 def test_what_is_killed_is_killed_in_the_middle(process, stories, tmp_path):
-    """The trials mean something only if the work stops where they say."""
+    """The trials are valid only if the work stops at the drawn events."""
     story = stories["first"]
     assert {"COMMIT", "before fsync", "a step"} < story.points[0].keys()
     kept = [stories[name].before / "cache" / "approximate.json" for name in ("update", "forget")]

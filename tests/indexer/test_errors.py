@@ -27,7 +27,7 @@ RUN_WHEN_IMPORTED = (
 
 
 def all_errors() -> list[type[BaseException]]:
-    """Every exception that a module of the packages defines."""
+    """Return every exception that a module of the packages defines."""
     found = {}
     for package in (indexer, avsearch, trainer):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -41,7 +41,7 @@ def all_errors() -> list[type[BaseException]]:
 
 
 def made(kind: type[BaseException]) -> BaseException:
-    """One of them, made as its own signature asks, with an attribute and a note besides."""
+    """Make an exception by its own signature, with an attribute and a note."""
     if inspect.isfunction(kind.__init__):
         _, *names = inspect.signature(kind.__init__).parameters
         error = kind(**{name: VALUES.get(name, 7) for name in names})
@@ -71,13 +71,13 @@ def test_every_error_can_be_pickled_and_copied():
             assert vars(again) == vars(error)
 
 
-def test_an_error_of_somebody_elses_is_pickled_too():
+def test_an_error_class_of_other_code_is_pickled_too():
     again = pickle.loads(pickle.dumps(TwoReasons("one", "two")))
     assert (str(again), again.second, again.exit_code) == ("one", "two", 2)
 
 
 class TwoReasons(BadRequest):
-    """Made otherwise than by its message alone."""
+    """An error that is not made of a message alone."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first)

@@ -43,9 +43,7 @@ def test_an_index_that_may_only_be_read_answers_and_stays_as_it_is(run, folder, 
         assert everything(folder) == before
 
 
-def test_somebody_without_the_right_to_write_reads_while_another_has_it_open(
-    run, folder, unprivileged
-):
+def test_a_user_without_write_permission_reads_while_another_has_it_open(run, folder, unprivileged):
     run()
     with Index.open(folder) as writer:
         expected = writer.search(QUERY, 20).hits
@@ -64,7 +62,7 @@ def test_a_reader_without_locks_sees_each_newer_revision(run, folder, unprivileg
         index.close()
 
 
-def test_a_reader_without_locks_says_that_somebody_wrote_meanwhile(run, folder, unprivileged):
+def test_a_reader_without_locks_reports_a_write_meanwhile(run, folder, unprivileged):
     run()
     with unprivileged(folder):
         index = Index.open(folder)
@@ -89,7 +87,7 @@ def _touch_as_its_owner(path):
         os.seteuid(stranger)
 
 
-def test_a_log_that_nobody_here_may_take_in_says_who_can(run, folder, tmp_path, unprivileged):
+def test_a_log_that_the_user_may_not_apply_says_who_can(run, folder, tmp_path, unprivileged):
     run()
     stopped = tmp_path / "stopped"
     with Index.open(folder) as index, index.catalog.write("index"):
@@ -107,7 +105,7 @@ def test_a_log_that_nobody_here_may_take_in_says_who_can(run, folder, tmp_path, 
 
 @pytest.fixture(params=["a disk of its own", "a limit of file sizes"])
 def disk(request, tmp_path):
-    """A folder, and what leaves only so many bytes for it while it is entered."""
+    """A folder, and a context in which only so many bytes are left for it."""
     if request.param == "a limit of file sizes":
         yield tmp_path, _no_file_longer
         return
@@ -146,7 +144,7 @@ ROOMS = [0, 4096, 16_384, 40_000, 80_000, 150_000, 1 << 18]
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_disk_that_is_full_is_said_and_loses_nothing(disk, gallery, tmp_path, room):
+def test_a_full_disk_is_reported_and_loses_nothing(disk, gallery, tmp_path, room):
     place, only = disk
     folder, whole = place / "index", tmp_path / "whole"
     small = fill(tmp_path / "small", {"ann/first.wav": "voice: the first\n"})
@@ -168,7 +166,7 @@ def test_a_disk_that_is_full_is_said_and_loses_nothing(disk, gallery, tmp_path, 
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_forgetting_on_a_full_disk_forgets_all_or_says_so(disk, gallery, room):
+def test_a_deletion_on_a_full_disk_deletes_all_or_says_so(disk, gallery, room):
     place, only = disk
     folder = place / "index"
     _index(folder, gallery)
@@ -198,7 +196,7 @@ def _forget(folder):
 
 
 def _done_or_said(work):
-    """Whether it was done; if not, that must have been said in a sentence."""
+    """Return True if it was done; otherwise check that the error is a sentence."""
     try:
         work()
     except BadRequest as error:
@@ -222,7 +220,7 @@ def _lengths(path):
     return sorted({0, 1, size // 3, size // 2, size - 1} - {size})
 
 
-def test_a_cache_file_cut_short_is_made_anew_and_changes_no_answer(run, folder, tmp_path):
+def test_a_cache_file_cut_short_is_rebuilt_and_changes_no_answer(run, folder, tmp_path):
     run()
     with Index.open(folder) as index:
         expected = index.search(QUERY, 20).hits
@@ -255,7 +253,7 @@ def test_a_byte_that_flipped_in_the_cache_changes_no_answer(run, folder, tmp_pat
                 assert index.verify() == []
 
 
-def test_a_catalog_cut_short_is_said_and_kept(run, folder):
+def test_a_catalog_cut_short_is_reported_and_left_unchanged(run, folder):
     run()
     path = folder / "catalog.sqlite"
     content = path.read_bytes()

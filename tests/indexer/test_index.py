@@ -81,7 +81,7 @@ def test_an_unwritable_place_is_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["text", "empty", "short", "foreign", "version", "space"])
-def test_a_damaged_catalog_is_named_and_kept(run, folder, damage):
+def test_a_damaged_catalog_is_named_and_left_unchanged(run, folder, damage):
     run()
     path = folder / "catalog.sqlite"
     if damage == "text":
@@ -158,7 +158,7 @@ def test_modality(index):
     assert len(index.search(QUERY, 50, modality="face").hits[0]) == 3
 
 
-def test_a_column_nobody_has_lists_those_there_are(index):
+def test_an_unknown_column_lists_the_known_ones(index):
     with pytest.raises(BadRequest, match=r"'team'.*person, name, gender, nationality, club"):
         index.search(QUERY, 5, where={"team": "x"})
 
@@ -179,7 +179,7 @@ def test_a_wrong_question(index, query, k, message):
 
 @pytest.fixture
 def years(folder, tmp_path):
-    """An index of people of whom numbers and flags are known, as a table has them."""
+    """An index of people with numbers and flags in their columns."""
     rows = ["ann,1985,2,True,1.5", "bob,1990,2.0,false,1.75", "cid,,x,,"]
     table = "person,year,size,here,height\n" + "".join(f"{row}\n" for row in rows)
     gallery = fill(
@@ -264,7 +264,7 @@ def test_a_filter_that_is_no_mapping_is_refused(years, where):
         ({"vectors": [["a"] * 16]}, "no array of numbers"),
     ],
 )
-def test_what_cannot_be_asked_says_what_can(index, options, words):
+def test_a_wrong_argument_says_what_is_allowed(index, options, words):
     with pytest.raises(BadRequest, match=words):
         index.search(**{"vectors": QUERY, "k": 5, **options})
 
@@ -273,7 +273,7 @@ def test_numbers_of_numpy_are_numbers(index):
     assert len(index.search(QUERY.tolist(), np.int32(3)).hits[0]) == 3
 
 
-def test_items_and_metrics_are_asked_for_by_their_names(index, tmp_path):
+def test_unknown_names_of_groupings_and_metrics_are_rejected(index, tmp_path):
     for ask in (index.vectors_of, index.items_of):
         with pytest.raises(BadRequest, match="modality is 'faces'"):
             ask("ann", "faces")
@@ -336,11 +336,11 @@ def test_vectors_of_a_person_are_those_the_model_made(index):
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "flip", "gone", "no stamp", "stamp", "digit", "list", "behind"]
+    "damage", ["cut", "flip", "gone", "no manifest", "manifest", "digit", "list", "behind"]
 )
-def test_a_cache_that_is_unfit_is_made_anew(run, folder, gallery, damage):
+def test_an_unfit_cache_is_rebuilt(run, folder, gallery, damage):
     run()
-    stamp = folder / "cache/stamp.json"
+    manifest = folder / "cache/stamp.json"
     if damage == "behind":
         old = everything(folder / "cache")
         (gallery / "bob/talk.wav").unlink()
@@ -356,22 +356,22 @@ def test_a_cache_that_is_unfit_is_made_anew(run, folder, gallery, damage):
         vectors.write_bytes(content)
     elif damage == "gone":
         vectors.unlink()
-    elif damage == "no stamp":
-        stamp.unlink()
-    elif damage == "stamp":
-        stamp.write_text(stamp.read_text()[:40])
+    elif damage == "no manifest":
+        manifest.unlink()
+    elif damage == "manifest":
+        manifest.write_text(manifest.read_text()[:40])
     elif damage == "digit":
-        stamp.write_text(re.sub(r'"error": 0\.', '"error": 0.0', stamp.read_text()))
+        manifest.write_text(re.sub(r'"error": 0\.', '"error": 0.0', manifest.read_text()))
     elif damage == "list":
-        stamp.write_text("[]")
+        manifest.write_text("[]")
     else:
         for path, was in old.items():
             path.write_bytes(was)
     assert answers(folder) == expected
-    facts = json.loads(stamp.read_text())
+    fields = json.loads(manifest.read_text())
     with Index.open(folder) as index:
-        assert facts["revision"]["number"] == index.revision
-        assert facts["count"] == 7
+        assert fields["revision"]["number"] == index.revision
+        assert fields["count"] == 7
         assert index.verify() == []
 
 
@@ -441,7 +441,7 @@ def test_a_second_writer_hears_who_the_first_is(index, folder, gallery):
     assert index.forget("ann").clean
 
 
-def test_totals_and_refusals_are_told_without_reading_rows_of_items(folder):
+def test_totals_and_refusals_are_found_without_reading_rows_of_items(folder):
     statements = []
     with Index.create(folder, SPACE) as index, index.catalog.read() as read:
         read._driver.set_trace_callback(statements.append)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.ann import hnsw_ivf
+from indexer import approximate
 from indexer.index import Index
 from indexer.records import FileRecord, NewItem, Person, Stat
 from indexer.search.vector_index import exact_scores, prepared
@@ -41,7 +41,7 @@ State = frozenset[tuple[str, str]]  # the paths there are, and whose each is
 
 
 class World:
-    """An index whose states are known: each is named before it is written."""
+    """An index with known states: each is recorded before it is written."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
@@ -49,7 +49,7 @@ class World:
         self.done = 1
 
     def write(self, add: State, remove: State = frozenset()) -> None:
-        """Add files, each of one item, and remove some."""
+        """Add files of one item each, and remove some."""
         with self.index.writing() as catalog:
             self.begun.append((self.begun[-1] | add) - remove)
             with catalog.write("index") as write:
@@ -70,7 +70,7 @@ def _file(path: str, person: str) -> tuple[FileRecord, list[NewItem]]:
 
 
 def expected(state: State, k: int, modality=None, where=None, by="item"):
-    """The answers a plain loop gives: of each query the paths and scores, best first."""
+    """Return the answers of a plain loop: paths and scores of each query, best first."""
     cells = {who.key: {c: t.casefold() for c, t in who.cells().items()} for who in PEOPLE}
     there = [
         (path, person)
@@ -94,10 +94,10 @@ def expected(state: State, k: int, modality=None, where=None, by="item"):
 
 @pytest.fixture
 def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(hnsw_ivf, "LEFT_OUT", 3)
+    monkeypatch.setattr(approximate, "NEW_ITEMS", 3)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    notes = {hnsw_ivf.NOTE: "hnsw"}
+    notes = {approximate.NOTE: "hnsw"}
     with Index.create(folder, SPACE, notes=notes) as index:
         world = World(index)
         world.write(
@@ -113,7 +113,7 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def together(*works) -> None:
-    """Do them all at once, each in a thread of its own; raises what one of them raises."""
+    """Run functions at once, each in its own thread; raise the exception of any."""
     start = threading.Barrier(len(works))
 
     def begin(work) -> None:
@@ -158,9 +158,9 @@ def test_threads_ask_one_revision_with_different_filters(world):
     together(*[lambda pair=pair: search(*pair) for pair in zip(FILTERS, right, strict=True)])
 
 
-def test_a_filter_keeps_its_answer_when_another_is_asked_in_the_middle(world):
+def test_a_filter_has_its_own_answer_while_another_is_used(world):
     class Interrupted(dict):
-        """Compared, it lets another search go first, as another thread might."""
+        """Runs another search when it is compared, as another thread might."""
 
         def __eq__(self, other: object) -> bool:
             world.index.search(QUERIES, 9, where={"club": "1"})
@@ -175,7 +175,7 @@ def test_a_filter_keeps_its_answer_when_another_is_asked_in_the_middle(world):
         assert [[(str(i.path), score) for i, score in row] for row in hits] == right
 
 
-def test_everything_else_may_be_asked_by_threads_too(world):
+def test_threads_may_call_all_other_methods_too(world):
     writing = threading.Event()
 
     def write() -> None:
@@ -193,7 +193,7 @@ def test_everything_else_may_be_asked_by_threads_too(world):
             assert len(world.index.people()) in (11, 12)
             assert world.index.count_people(modality="face") in (11, 12)
             assert world.index.recall(5).recall > 0.5
-            assert world.index.notes()[hnsw_ivf.NOTE] == "hnsw"
+            assert world.index.notes()[approximate.NOTE] == "hnsw"
 
     together(write, *[ask] * (THREADS - 1))
     assert world.index.verify() == []

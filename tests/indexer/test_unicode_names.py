@@ -26,7 +26,7 @@ QUERY = fake_vector("a question")[None]
 
 @pytest.fixture
 def gallery(tmp_path):
-    """A folder as macOS writes it, and a table as everything else does."""
+    """A folder with names in NFD as on macOS, and a table in NFC."""
     files = {f"{NFD}/one.wav": "voice: zoe\n", "people.csv": f"person,name,Café\n{NFC},{NFC},Ä\n"}
     return fill(tmp_path / "gallery", files)
 
@@ -105,7 +105,7 @@ def test_rows_of_a_parquet_file_in_two_forms_are_one_person(folder, tmp_path, fo
 
 
 def write_as_before(folder, gallery, *keys):
-    """An index with people of these keys, a file each."""
+    """An index with people of these keys, one file each."""
     with (
         Index.create(folder, SPACE) as index,
         index.writing() as catalog,
@@ -159,7 +159,7 @@ def test_a_rerun_over_an_earlier_index_embeds_nothing_again(run, folder, gallery
         assert [who.key for who in index.people()] == [NFC]
 
 
-def test_forgetting_looks_for_every_form(run, folder, gallery):
+def test_a_deletion_searches_every_unicode_form(run, folder, gallery):
     run()
     for at, form in enumerate((NFC, NFD)):
         fill(folder, {f"notes{at}.txt": f"about {form}"})
@@ -172,7 +172,7 @@ def test_forgetting_looks_for_every_form(run, folder, gallery):
     ]
 
 
-def test_forgetting_looks_for_the_form_of_the_folder(run, folder, gallery):
+def test_a_deletion_searches_the_form_of_the_folder(run, folder, gallery):
     (gallery / NFD).rename(gallery / MIXED)
     run()
     fill(folder, {"notes.txt": f"about {MIXED}"})

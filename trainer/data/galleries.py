@@ -19,8 +19,8 @@ from indexer.unicode_names import normalised
 from trainer.data.prepared_cache import Job
 
 _POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
-    "picture": ("face",),
-    "sound": ("voice",),
+    "image": ("face",),
+    "audio": ("voice",),
     "video": MODALITIES,
 }
 

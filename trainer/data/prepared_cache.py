@@ -156,7 +156,7 @@ def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, A
     left_out: dict[int, int] = {}
     samples = 0
     for at, job in enumerate(jobs):
-        is_picture = kind_of(Path(job.origin)) == "picture"
+        is_picture = kind_of(Path(job.origin)) == "image"
         try:
             for media in job.read():
                 data: Any = media.data

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from avsearch.annotation.identification.plda import LEAST_S, PLDA, Floats, Means
+from avsearch.annotation.identification.plda import MIN_SPEECH_S, PLDA, Floats, VoiceVectors
 from avsearch.calibration import Calibration
 from indexer.types import Vectors
 from trainer.evaluation.calibration import costs, fit
@@ -70,7 +70,7 @@ def _compared(centred: Floats, takes: Takes) -> tuple[Floats, Floats, Floats, Fl
         own = np.flatnonzero(takes.people == who)
         means.append(centred[own].mean(0))
         one, other = (own[side] for side in np.triu_indices(len(own), 1))
-        inverse = 1 / np.maximum(takes.seconds, LEAST_S)
+        inverse = 1 / np.maximum(takes.seconds, MIN_SPEECH_S)
         differences.append((centred[one] - centred[other]) / np.sqrt(2))
         shares.append(np.full(len(one), 2 / max(1, len(own) - 1)))
         inverse_s.append((inverse[one] + inverse[other]) / 2)
@@ -113,8 +113,8 @@ def _diagonal(between: Floats, within: Floats) -> tuple[Floats, Floats]:
 class Pairs(NamedTuple):
     """Speakers and people of an index; ``same`` (speakers, people) marks pairs of one person."""
 
-    speakers: Means
-    people: Means
+    speakers: VoiceVectors
+    people: VoiceVectors
     same: Bools
 
 

@@ -17,7 +17,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.annotation.identification.plda import RECORD, Means, as_record
+from avsearch.annotation.identification.plda import RECORD, VoiceVectors, plda_to_record
 from avsearch.annotation.identification.speaker_model import weighted_mean
 from avsearch.media import SAMPLE_RATE, MediaExtractor
 from avsearch.models import MODELS, load_model
@@ -58,7 +58,7 @@ def fit(data: Path, checkpoint: Path) -> None:
     )
     known = calibrated(fit_plda(voices.takes.of_first(len(training))), unseen)
     found = costs_of(known, unseen)
-    put_record(checkpoint, {**record, RECORD: {**as_record(known), **found}})
+    put_record(checkpoint, {**record, RECORD: {**plda_to_record(known), **found}})
     click.echo(f"scale {known.scale:.3f}, offset {known.offset:.3f}")
     click.echo(f"validation people: {found}; training people: {costs_of(known, seen)}")
 
@@ -86,17 +86,17 @@ class Voices:
     """What is fitted on: takes, and speakers with people."""
 
     takes: Takes
-    speakers: Means
+    speakers: VoiceVectors
     whose: NDArray[np.int64]  # (speakers,) rows of people
-    people: Means
+    people: VoiceVectors
 
     def pairs(self, rows: slice) -> Pairs:
         """Some of the people with their speakers."""
         numbers = np.arange(len(self.people.vectors))[rows]
         own = np.isin(self.whose, numbers)
         return Pairs(
-            Means(self.speakers.vectors[own], self.speakers.seconds[own]),
-            Means(self.people.vectors[rows], self.people.seconds[rows]),
+            VoiceVectors(self.speakers.vectors[own], self.speakers.seconds[own]),
+            VoiceVectors(self.people.vectors[rows], self.people.seconds[rows]),
             self.whose[own, None] == numbers,
         )
 
@@ -144,7 +144,7 @@ def _embedded(spoken: Sequence[Sequence[Samples]], embedder: Embedder) -> Takes:
     return Takes(unit, np.array(whose, np.int64), seconds)
 
 
-def _means(takes: Takes) -> Means:
+def _means(takes: Takes) -> VoiceVectors:
     """The mean of the takes of each, by their lengths."""
     vectors: list[Vectors] = []
     seconds: list[float] = []
@@ -152,7 +152,7 @@ def _means(takes: Takes) -> Means:
         own = takes.people == who
         vectors.append(weighted_mean(takes.vectors[own], takes.seconds[own]))
         seconds.append(float(takes.seconds[own].sum()))
-    return Means(np.stack(vectors), np.array(seconds))
+    return VoiceVectors(np.stack(vectors), np.array(seconds))
 
 
 def _both(first: Takes, second: Takes) -> Takes:

@@ -93,7 +93,7 @@ def _items(source: Source, extractor: MediaExtractor) -> Iterator[Media]:
 
 def _one_face(items: list[Media]) -> tuple[list[Media], int]:
     """The items of a file, of a picture the largest face alone, and how many were left out."""
-    if not items or kind_of(items[0].path) != "picture":
+    if not items or kind_of(items[0].path) != "image":
         return items, 0
     return items[:1], len(items) - 1
 

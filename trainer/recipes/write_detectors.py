@@ -1,22 +1,24 @@
 """Write the ONNX files of the detectors: ``python -m trainer.recipes.write_detectors``.
 
-The weights are those of the packages facenet-pytorch and silero-vad, which only this and a run
-without onnxruntime need.
+The weights are those of the packages facenet-pytorch and silero-vad, which only this needs:
+``pip install 'avsearch[recipes]'``.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Final
 
 import click
 import torch
+from facenet_pytorch import MTCNN
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avsearch.media.detectors.mtcnn import SIDES
-from avsearch.media.detectors.mtcnn_torch import TorchMtcnn
 from avsearch.media.detectors.silero import CONTEXT, FILE, FRAME, HIDDEN
-from avsearch.media.detectors.silero_torch import silero_network
-from avsearch.media.faces import SMALLEST_FACE_PX
+from avsearch.media.faces import MIN_FACE_PX
 from avsearch.runtime.weights import WEIGHTS
 from indexer.errors import printable
 from trainer.export_onnx import write_onnx
@@ -24,6 +26,24 @@ from trainer.export_onnx import write_onnx
 _SOURCES = {
     "mtcnn": "facenet-pytorch, Copyright (c) 2019 Timothy Esler, MIT License",
     "silero": "silero-vad, Copyright (c) 2020-present Silero Team, MIT License",
+}
+_FFT: Final = 256
+_BINS: Final = _FFT // 2 + 1
+
+# our name: the package's
+_NAMES: Final = {
+    "basis": "stft.forward_basis_buffer",
+    **{
+        f"encoder.{2 * i}.{part}": f"encoder.{i}.reparam_conv.{part}"
+        for i in range(4)
+        for part in ("weight", "bias")
+    },
+    **{
+        f"memory.{part}_l0": f"decoder.rnn.{part}"
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    },
+    "head.weight": "decoder.decoder.2.weight",
+    "head.bias": "decoder.decoder.2.bias",
 }
 
 
@@ -37,7 +57,7 @@ def main(out: Path) -> None:
 
 def write_mtcnn(folder: Path) -> list[Path]:
     """The three networks of MTCNN."""
-    networks = TorchMtcnn(SMALLEST_FACE_PX).networks
+    networks = MTCNN(keep_all=True, min_face_size=MIN_FACE_PX).eval()
     parts = ((networks.pnet, 40), (networks.rnet, SIDES[0]), (networks.onet, SIDES[1]))
     return [
         _write_judge(folder / f"mtcnn-{name}.onnx", part, side)
@@ -89,6 +109,62 @@ def write_silero(folder: Path) -> Path:
         facts={"source": _SOURCES["silero"]},
     )
     return path
+
+
+class SileroNetwork(nn.Module):
+    """The network: spectrum, four convolutions, an LSTM over the frames, one probability."""
+
+    basis: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("basis", torch.zeros(2 * _BINS, 1, _FFT))
+        self.encoder = nn.Sequential(
+            *(nn.Conv1d(_BINS, 128, 3, padding=1), nn.ReLU()),
+            *(nn.Conv1d(128, 64, 3, stride=2, padding=1), nn.ReLU()),
+            *(nn.Conv1d(64, 64, 3, stride=2, padding=1), nn.ReLU()),
+            *(nn.Conv1d(64, 128, 3, padding=1), nn.ReLU()),
+        )
+        self.memory = nn.LSTM(HIDDEN, HIDDEN)
+        self.head = nn.Conv1d(HIDDEN, 1, 1)
+
+    def forward(
+        self, samples: Tensor, context: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Samples (n * 512,) at 16 kHz to probabilities (n,); the state comes and goes beside."""
+        frames = samples.reshape(-1, FRAME)
+        before = torch.cat([context.unsqueeze(0), frames[:-1, -CONTEXT:]])
+        heard = torch.cat([before, frames], 1).unsqueeze(1)  # (n, 1, 576)
+        features = self.encoder(self._spectrum(heard))  # (n, 128, 1)
+        steps, (hidden, cell) = self.memory(features.transpose(1, 2), (hidden, cell))
+        scores = self.head(steps.relu().transpose(1, 2))  # (n, 1, 1)
+        return scores.sigmoid().flatten(), samples[-CONTEXT:], hidden, cell
+
+    def _spectrum(self, frames: Tensor) -> Tensor:
+        """(n, 1, 576) to magnitudes (n, 129, 4)."""
+        padded = functional.pad(frames, (0, CONTEXT), mode="reflect")
+        waves = functional.conv1d(padded, self.basis, stride=_FFT // 2)
+        return (waves[:, :_BINS].square() + waves[:, _BINS:].square()).sqrt()
+
+
+def silero_network() -> SileroNetwork:
+    """The network with the weights of the installed package."""
+    weights = _packaged_weights()
+    network = SileroNetwork()
+    network.load_state_dict({ours: weights[f"_model.{theirs}"] for ours, theirs in _NAMES.items()})
+    return network.eval()
+
+
+def _packaged_weights() -> dict[str, Tensor]:
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        # The package reads its own file by torch.jit, which torch has deprecated.
+        warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
+        import silero_vad
+
+        weights: dict[str, Tensor] = silero_vad.load_silero_vad().state_dict()
+    torch.set_num_threads(threads)  # importing silero_vad sets it to one for the whole process
+    return weights
 
 
 if __name__ == "__main__":

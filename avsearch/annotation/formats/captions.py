@@ -18,7 +18,7 @@ from webvtt.models import Timestamp
 
 from avsearch.annotation.formats.lines import numbered_lines
 from avsearch.annotation.formats.speaker_marks import Said, speakers_in
-from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.annotation.turns import Diarization, Turn, build_diarization
 from indexer.errors import BadRequest
 
 _HEAD: Final = "WEBVTT"
@@ -88,7 +88,7 @@ def read_captions(text: str) -> Diarization:
         notes.append(f"captions, or parts of them, that name no speaker, left out: {nameless}.")
     if lost:
         notes.append(f"captions without text or readable times, left out: {lost}.")
-    return diarization(turns, notes=notes)
+    return build_diarization(turns, notes=notes)
 
 
 def _captions(text: str) -> tuple[Sequence[Caption], int]:

@@ -17,7 +17,7 @@ _UPLOADED: Final = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts be
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordingChoice:
     """The recording whose turns are wanted.
 
     ``name`` is the stem of its file, ``chosen`` the id that the user gave in its place; either

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.annotation.formats.captions import is_captions, read_captions
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.json_segments import from_values, read_json, rows_of_frame
 from avsearch.annotation.formats.lines import decoded
 from avsearch.annotation.formats.pyannote import annotation_in, from_annotation
@@ -30,14 +30,14 @@ def read_diarization(
 ) -> Diarization:
     """Return the turns of a file, of an ``Annotation`` or a pipeline's output, or of segments.
 
-    A file is in one of :data:`avsearch.annotation.formats.accepted.FORMATS`, told by its content;
+    A file is in one of :data:`avsearch.annotation.formats.FORMATS`, told by its content;
     "-" is standard input, and an open file is read. Segments are (start, end, speaker) or
     WhisperX's, as
     a list, an object with a list in it, or a data frame. Of turns of several recordings those of
     ``recording_id`` are taken, or else those of ``recording``, the stem of its file. Raises
     BadRequest for what is none of these, has no turn, or is of other recordings.
     """
-    wanted = Wanted(recording, recording_id)
+    wanted = RecordingChoice(recording, recording_id)
     said = _read(source, wanted)
     if recording_id is not None:
         if said.recording is None:
@@ -49,7 +49,7 @@ def read_diarization(
     return said
 
 
-def _read(source: Any, wanted: Wanted) -> Diarization:
+def _read(source: Any, wanted: RecordingChoice) -> Diarization:
     if isinstance(source, Diarization):
         return source
     if isinstance(source, str | Path) or hasattr(source, "read"):
@@ -63,7 +63,7 @@ def _read(source: Any, wanted: Wanted) -> Diarization:
     return from_values(source if rows is None else rows, wanted)
 
 
-def _read_file(source: Any, wanted: Wanted) -> Diarization:
+def _read_file(source: Any, wanted: RecordingChoice) -> Diarization:
     name, content = _content(source)
     try:
         return _turns(content, wanted)
@@ -89,7 +89,7 @@ def _content(source: Any) -> tuple[str, bytes]:
     return name, content.encode() if isinstance(content, str) else content
 
 
-def _turns(content: bytes, wanted: Wanted) -> Diarization:
+def _turns(content: bytes, wanted: RecordingChoice) -> Diarization:
     """Return the turns of a file by the reader that knows its format."""
     if is_textgrid(content):
         return read_textgrid(content)
@@ -100,7 +100,7 @@ def _turns(content: bytes, wanted: Wanted) -> Diarization:
         if knows(text):
             return read(text, wanted)
     what = "is in no format that is known" if text.strip() else "is empty"
-    raise BadRequest(f"it {what}. Turns are taken as {TAKEN}.")
+    raise BadRequest(f"it {what}. Turns are taken as {FORMAT_LIST}.")
 
 
 def _is_json(text: str) -> bool:
@@ -109,7 +109,9 @@ def _is_json(text: str) -> bool:
 
 
 # In this order: a header of a table may begin with SPEAKER, and a caption with numbers.
-_READERS: Final[tuple[tuple[Callable[[str], bool], Callable[[str, Wanted], Diarization]], ...]] = (
+_READERS: Final[
+    tuple[tuple[Callable[[str], bool], Callable[[str, RecordingChoice], Diarization]], ...]
+] = (
     (is_captions, lambda text, _: read_captions(text)),
     (_is_json, read_json),
     (is_table, read_table),

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.columns import Columns, Role, columns_of, has_times
 from avsearch.annotation.formats.label_studio import is_task, read_tasks
-from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
+from avsearch.annotation.turns import Diarization, Turn, build_diarization, speaker_text
 from indexer.errors import BadRequest
 
 _LISTS: Final = ("segments", "diarization", "speaker_diarization", "content", "output", "data")
@@ -17,7 +17,7 @@ _INNER: Final = ("segment", "value")  # where some tools put the start and the e
 _NEEDED: Final = "it needs a start and an end in seconds, and a speaker."
 
 
-def read_json(text: str, wanted: Wanted) -> Diarization:
+def read_json(text: str, wanted: RecordingChoice) -> Diarization:
     """Return the turns of a JSON text, or of one with an object a line.
 
     Raises BadRequest for one that is cut short or of no shape that is known.
@@ -32,7 +32,7 @@ def read_json(text: str, wanted: Wanted) -> Diarization:
     return from_values(value, wanted)
 
 
-def from_values(value: Any, wanted: Wanted | None = None) -> Diarization:
+def from_values(value: Any, wanted: RecordingChoice | None = None) -> Diarization:
     """Return the turns of what JSON gives, or Python has.
 
     That is a list, or an object with a list in it; of objects with a start, an end and a speaker,
@@ -40,7 +40,7 @@ def from_values(value: Any, wanted: Wanted | None = None) -> Diarization:
     columns, or of such lists by recording; or tasks of Label Studio. Where the objects, or the
     object around them, name the recording, those of the wanted one are taken.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or RecordingChoice()
     if isinstance(value, Mapping):
         return _from_object(value, wanted)
     if not isinstance(value, Iterable) or isinstance(value, str | bytes):
@@ -65,7 +65,7 @@ def rows_of_frame(value: Any) -> list[Mapping[str, Any]] | None:
     return rows
 
 
-def _from_object(value: Mapping[Any, Any], wanted: Wanted) -> Diarization:
+def _from_object(value: Mapping[Any, Any], wanted: RecordingChoice) -> Diarization:
     if is_task(value):
         return read_tasks([value], wanted)
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
@@ -92,7 +92,7 @@ def _from_object(value: Mapping[Any, Any], wanted: Wanted) -> Diarization:
     return Diarization(said.turns, chosen, (*notes, *said.notes))
 
 
-def _named(said: Diarization, named: Any, wanted: Wanted) -> Diarization:
+def _named(said: Diarization, named: Any, wanted: RecordingChoice) -> Diarization:
     """Return turns with the recording that the object around them names, if they name none."""
     if said.recording is not None or not isinstance(named, str):
         return said
@@ -107,14 +107,14 @@ def _rows(columns: Mapping[Any, Sequence[Any]]) -> list[dict[Any, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _from_elements(elements: Sequence[Any], wanted: Wanted) -> Diarization:
+def _from_elements(elements: Sequence[Any], wanted: RecordingChoice) -> Diarization:
     plain = [_plain(number, each) for number, each in enumerate(elements, 1)]
     recordings = [each.recording for each in plain]
     recording, notes = None, list[str]()
     if any(recordings):
         recording, notes = wanted.among([each for each in recordings if each])
     turns = [each.turn for each in plain if each.recording in ("", recording)]
-    return diarization(turns, recording, notes)
+    return build_diarization(turns, recording, notes)
 
 
 class _Element(NamedTuple):

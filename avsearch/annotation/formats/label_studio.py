@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.times import SECONDS
-from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
+from avsearch.annotation.turns import Diarization, Turn, build_diarization, speaker_text
 from indexer.errors import BadRequest
 
 _ANNOTATIONS: Final = ("annotations", "completions")  # the second before version 1
@@ -58,7 +58,7 @@ def is_task(value: Any) -> bool:
     return whole or any(isinstance(value.get(key), list) for key in _SAID) or _is_short(value)
 
 
-def read_tasks(tasks: Sequence[Mapping[str, Any]], wanted: Wanted) -> Diarization:
+def read_tasks(tasks: Sequence[Mapping[str, Any]], wanted: RecordingChoice) -> Diarization:
     """Return the turns of the task of the wanted recording.
 
     A task names its recording by an address in its data; of several of one recording the last with
@@ -75,7 +75,7 @@ def read_tasks(tasks: Sequence[Mapping[str, Any]], wanted: Wanted) -> Diarizatio
     for at in reversed(mine):
         turns, more = _turns(tasks[at], f"task {at + 1}")
         if turns:
-            return diarization(turns, chosen, [*notes, *more])
+            return build_diarization(turns, chosen, [*notes, *more])
     raise BadRequest(
         f"task {mine[-1] + 1} has no region with a label that somebody marked or predicted."
     )
@@ -93,7 +93,7 @@ def _is_labelled(region: Any) -> bool:
     return isinstance(region, Mapping) and "labels" in region
 
 
-def _address(task: Mapping[str, Any], wanted: Wanted) -> str | None:
+def _address(task: Mapping[str, Any], wanted: RecordingChoice) -> str | None:
     """Return the address of the recording in the data of a task; that of the wanted one, if any."""
     data = task.get("data", task)
     fields = data if isinstance(data, Mapping) else {}

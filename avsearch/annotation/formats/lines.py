@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from avsearch.annotation.formats.accepted import TAKEN
+from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.annotation.formats.times import SECONDS, Unit
 from indexer.errors import BadRequest
 
@@ -50,5 +50,5 @@ def decoded(content: bytes) -> str:
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"it is not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8. "
-            f"Turns are taken as {TAKEN}."
+            f"Turns are taken as {FORMAT_LIST}."
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
+from avsearch.annotation.turns import Diarization, Turn, build_diarization, speaker_text
 from indexer.runtime import optional_libraries
 
 
@@ -22,7 +22,7 @@ def from_annotation(annotation: Any) -> Diarization:
     """The turns of an ``Annotation``."""
     tracks = annotation.itertracks(yield_label=True)
     turns = [Turn(segment.start, segment.end, speaker_text(label)) for segment, _, label in tracks]
-    return diarization(turns, annotation.uri)
+    return build_diarization(turns, annotation.uri)
 
 
 def to_annotation(turns: Iterable[Turn], recording: str) -> Any:

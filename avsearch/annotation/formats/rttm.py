@@ -11,9 +11,9 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.lines import Line, numbered_lines
-from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.annotation.turns import Diarization, Turn, build_diarization
 from indexer.errors import BadRequest
 
 _KIND: Final = "SPEAKER"
@@ -63,7 +63,7 @@ def is_rttm(text: str) -> bool:
     )
 
 
-def read_rttm(text: str, wanted: Wanted) -> Diarization:
+def read_rttm(text: str, wanted: RecordingChoice) -> Diarization:
     """Return the turns of the wanted recording of an RTTM text.
 
     Fields are apart by blanks or tabs; file ids and names may hold blanks where it is certain
@@ -86,7 +86,7 @@ def read_rttm(text: str, wanted: Wanted) -> Diarization:
     confidences = _are_confidences(mine)
     names = [_name(each, confidences=confidences) for each in mine]
     turns = [Turn(*each[2:4], name) for each, name in zip(mine, names, strict=True)]
-    return diarization(turns, chosen, notes)
+    return build_diarization(turns, chosen, notes)
 
 
 def write_rttm(turns: Iterable[Turn], recording: str) -> str:

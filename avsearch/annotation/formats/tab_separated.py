@@ -13,11 +13,11 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.columns import Columns, columns_of, is_time_head
 from avsearch.annotation.formats.lines import Line, numbered_lines
 from avsearch.annotation.formats.tiers import turns_of_tiers
-from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.annotation.turns import Diarization, Turn, build_diarization
 from indexer.errors import BadRequest
 
 ELAN_COLUMNS: Final = ("Tier", "Begin Time - ss.msec", "End Time - ss.msec", "Annotation")
@@ -61,7 +61,7 @@ def read_labels(text: str) -> Diarization:
         said = _WHISPERX.fullmatch(cells[2] or "")
         speaker, words = said.groups() if said else (_text(cells[2] or ""), None)
         turns.append(Turn(*_in_order(line, *times), speaker, words))
-    return diarization(turns)
+    return build_diarization(turns)
 
 
 def write_elan(turns: Iterable[Turn]) -> str:
@@ -84,7 +84,7 @@ def is_table(text: str) -> bool:
     return head is not None and is_time_head(head.names)
 
 
-def read_table(text: str, wanted: Wanted) -> Diarization:
+def read_table(text: str, wanted: RecordingChoice) -> Diarization:
     """Return the turns of a table with a header, its columns in any order.
 
     A row has a start, and an end or a duration, in the units that the header names, and a speaker:
@@ -107,7 +107,7 @@ def read_table(text: str, wanted: Wanted) -> Diarization:
         named = [row.cells[place] for row in rows if row.cells[place]]
         recording, notes = wanted.among(named)
         rows = [row for row in rows if row.cells[place] in ("", recording)]
-    return diarization(_turns(columns, rows), recording, notes)
+    return build_diarization(_turns(columns, rows), recording, notes)
 
 
 class _Head(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Final
 from pympi import Eaf, TextGrid
 
 from avsearch.annotation.formats.lines import decoded
-from avsearch.annotation.turns import Diarization, Turn, diarization
+from avsearch.annotation.turns import Diarization, Turn, build_diarization
 from indexer.errors import BadRequest
 
 Annotations = Sequence[tuple[float, float, str]]  # start and end in seconds, and what is written
@@ -83,7 +83,7 @@ def read_eaf(content: bytes) -> Diarization:
                 continue
             tiers.setdefault(speaker, []).append((start_ms / 1000, end_ms / 1000, text))
     notes = [f"annotations without a time, left out: {untimed}."] if untimed else []
-    return diarization(turns_of_tiers(tiers), notes=notes)
+    return build_diarization(turns_of_tiers(tiers), notes=notes)
 
 
 def _attribute(eaf: Eaf, tier: str, name: str) -> str:
@@ -113,7 +113,7 @@ def read_textgrid(content: bytes) -> Diarization:
             tiers.setdefault(tier.name, []).extend(said)
     points = sum(tier.tier_type != "IntervalTier" for tier in grid.tiers)
     notes = [f"tiers of points, left out: {points}."] if points else []
-    return diarization(turns_of_tiers(tiers), notes=notes)
+    return build_diarization(turns_of_tiers(tiers), notes=notes)
 
 
 def _plain(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Speakers compared with the people of an index, and named."""
+"""Comparison of speakers with the people of an index, and their names."""

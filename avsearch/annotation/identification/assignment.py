@@ -1,4 +1,4 @@
-"""The assignment problem: rows to columns, one to one, for the largest sum."""
+"""The linear assignment problem: rows to columns, one to one, for the largest sum."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 
 def assign(gains: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The column of each row of finite (rows, columns) gains, rows <= columns; exact.
+    """Return the column (rows,) of each row of finite (rows, columns) gains, rows <= columns.
 
-    By shortest augmenting paths over dual variables, rows one after the other, in
-    O(rows^2 columns): Jonker and Volgenant, A shortest augmenting path algorithm for dense and
-    sparse linear assignment problems, Computing 1987.
+    The sum of gains is the largest there is. Shortest augmenting paths over dual variables, row by
+    row, in O(rows^2 columns): Jonker and Volgenant, A shortest augmenting path algorithm for dense
+    and sparse linear assignment problems, Computing 1987.
     """
     rows, columns = gains.shape
     if rows > columns:
@@ -37,14 +37,14 @@ def _augment(
     """Give ``row`` a column, moving others along the cheapest path to a free one (Dijkstra)."""
     columns = costs.shape[1]
     distance = np.full(columns, np.inf)
-    before = np.full(columns, -1)  # the column from which each is reached, -1: from the row
+    previous = np.full(columns, -1)  # the column from which each is reached, -1: from the row
     done = np.zeros(columns, bool)
     current, last, reached = row, -1, 0.0
     visited = [(row, 0.0)]
     while True:
         through = reached + costs[current] - row_prices[current] - column_prices
         shorter = ~done & (through < distance)
-        distance[shorter], before[shorter] = through[shorter], last
+        distance[shorter], previous[shorter] = through[shorter], last
         last = int(np.argmin(np.where(done, np.inf, distance)))
         done[last], reached = True, distance[last]
         if owner[last] < 0:
@@ -55,6 +55,6 @@ def _augment(
         row_prices[other] += reached - at
     column_prices[done] -= reached - distance[done]
     while last >= 0:
-        previous = int(before[last])
-        owner[last] = row if previous < 0 else owner[previous]
-        last = previous
+        before = int(previous[last])
+        owner[last] = row if before < 0 else owner[before]
+        last = before

@@ -1,12 +1,11 @@
-"""What the likeness of two voices is worth, by how much speech either is known from.
+"""Log-likelihood ratios of voices by their vectors and durations.
 
-A voice lies somewhere among those of all people, and what was heard of it lies around it: further
-away in another recording, and the further the less was heard. Both are normal distributions,
-whose variances are independent along the same axes: probabilistic linear discriminant analysis
-(Ioffe, Probabilistic Linear Discriminant Analysis, ECCV 2006), with a variance that falls with the
-duration (Kenny et al., PLDA for speaker verification with utterances of arbitrary duration, ICASSP
-2013). So a little speech that is not much like anybody's is no evidence against anybody.
-:mod:`trainer.evaluation.fit_plda` fits it.
+Voices of people are normally distributed. Recordings of one person are normally distributed around
+the person's voice, more widely the shorter they are. Both have independent variances along the same
+axes: probabilistic linear discriminant analysis (Ioffe, Probabilistic Linear Discriminant Analysis,
+ECCV 2006), with a variance that falls with the duration (Kenny et al., PLDA for speaker
+verification with utterances of arbitrary duration, ICASSP 2013). So a short segment that is unlike
+everybody is no evidence against anybody. :mod:`trainer.evaluation.fit_plda` fits the model.
 """
 
 from __future__ import annotations
@@ -24,13 +23,14 @@ from indexer.types import Vectors
 
 Floats = NDArray[np.float64]
 
-RECORD: Final = "plda"  # where a checkpoint's record has it
-LEAST_S: Final = 0.5  # less speech counts as much
+RECORD: Final = "plda"  # its key in the record of a checkpoint
+MIN_SPEECH_S: Final = 0.5  # shorter speech counts as that long
 _STORED: Final = "<f2"  # numbers in a record
+_ARRAYS: Final = ("mean", "axes", "between", "session", "second")
 
 
-class Means(NamedTuple):
-    """Voices as unit vectors (n, dim), and of how many seconds of speech each is the mean (n,)."""
+class VoiceVectors(NamedTuple):
+    """Unit vectors (n, dim) of voices, and the seconds of speech (n,) of which each is the mean."""
 
     vectors: Vectors
     seconds: Floats
@@ -38,12 +38,16 @@ class Means(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PLDA:
-    """The log-likelihood ratio of two voices being one person's, fitted to a model's vectors.
+    """A PLDA model of a model's vectors.
 
-    Vectors less ``mean`` (dim,) times ``axes`` (dim, k) have along each axis the variance
-    ``between`` (k,) of people, and around each person that of recordings, ``session`` (k,), and
-    ``second`` (k,), which is divided by the seconds of speech. The axes are not as independent as
-    that: ``scale`` and ``offset`` make of the sum over them a ratio that can be relied on.
+    Attributes:
+        mean: The mean vector (dim,).
+        axes: The axes (dim, k).
+        between: The variance (k,) of people along each axis.
+        session: The variance (k,) of recordings around a person.
+        second: A further variance (k,), which is divided by the seconds of speech.
+        scale: The factor of the sum over the axes, which are not quite independent.
+        offset: The offset of the sum.
     """
 
     mean: Floats
@@ -54,59 +58,53 @@ class PLDA:
     scale: float = 1.0
     offset: float = 0.0
 
-    def __call__(self, speakers: Means, people: Means) -> Floats:
-        """(speakers, people) natural log-likelihood ratios."""
+    def __call__(self, speakers: VoiceVectors, people: VoiceVectors) -> Floats:
+        """Return natural log-likelihood ratios (speakers, people) of being one person.
+
+        That is the logarithm of N([x, y]; 0, [[v, b], [b, w]]) less those of N(x; 0, v) and
+        N(y; 0, w), summed over the axes.
+        """
         ratios = np.empty((len(speakers.vectors), len(people.vectors)))
-        theirs, their_variance = self._placed(people)
-        for row, (one, variance) in enumerate(zip(*self._placed(speakers), strict=True)):
-            ratios[row] = self._compared(one, variance, theirs, their_variance).sum(1)
+        y, w = self._project(people)
+        b = self.between
+        for row, (x, v) in enumerate(zip(*self._project(speakers), strict=True)):
+            apart = v * w
+            together = apart - b**2
+            shared = (w * x**2 - 2 * b * x * y + v * y**2) / together
+            ratios[row] = ((np.log(apart / together) - shared + x**2 / v + y**2 / w) / 2).sum(1)
         return self.scale * ratios + self.offset
 
-    def _placed(self, heard: Means) -> tuple[Floats, Floats]:
-        """Where voices lie (n, k), and the variance around zero of what was heard of anybody."""
-        places = (heard.vectors - self.mean) @ self.axes
-        around = self.session + self.second / np.maximum(heard.seconds, LEAST_S)[:, None]
-        return places, self.between + around
-
-    def _compared(self, x: Floats, v: Floats, y: Floats, w: Floats) -> Floats:
-        """By axis (n, k): x (k,) and y (n, k) share what varies between people, or share nothing.
-
-        The logarithm of N([x, y]; 0, [[v, b], [b, w]]) less those of N(x; 0, v) and N(y; 0, w).
-        """
-        b, apart = self.between, v * w
-        together = apart - b**2
-        shared = (w * x**2 - 2 * b * x * y + v * y**2) / together
-        ratios: Floats = (np.log(apart / together) - shared + x**2 / v + y**2 / w) / 2
-        return ratios
+    def _project(self, voices: VoiceVectors) -> tuple[Floats, Floats]:
+        """Return voices (n, k) along the axes, and their variance (n, k) around zero."""
+        projected = (voices.vectors - self.mean) @ self.axes
+        around = self.session + self.second / np.maximum(voices.seconds, MIN_SPEECH_S)[:, None]
+        return projected, self.between + around
 
 
-def plda_of(record: Mapping[str, Any], dim: int) -> PLDA | None:
-    """What a checkpoint's record has for vectors of this size; None where it has nothing."""
+def plda_from_record(record: Mapping[str, Any], dim: int) -> PLDA | None:
+    """Return the model in a checkpoint's record for vectors of this size; None without one."""
     found = record.get(RECORD)
     if not isinstance(found, Mapping):
         return None
     try:
-        arrays = {name: _unpacked(found[name]) for name in _ARRAYS}
+        arrays = {
+            name: np.frombuffer(base64.b64decode(found[name], validate=True), _STORED)
+            for name in _ARRAYS
+        }
+        arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
         arrays["axes"] = arrays["axes"].reshape(dim, -1)
-        known = PLDA(**arrays, scale=float(found["scale"]), offset=float(found["offset"]))
-        known(*[Means(np.zeros((1, dim), np.float32), np.ones(1))] * 2)  # sizes that do not fit
+        plda = PLDA(**arrays, scale=float(found["scale"]), offset=float(found["offset"]))
+        silent = VoiceVectors(np.zeros((1, dim), np.float32), np.ones(1))
+        plda(silent, silent)  # raises ValueError for arrays that do not fit
     except (KeyError, TypeError, ValueError, binascii.Error):
         return None
-    return known
+    return plda
 
 
-def as_record(known: PLDA) -> dict[str, Any]:
-    """The same as :func:`plda_of` reads it: arrays as float16 in base64, row by row."""
-    arrays = {name: _packed(getattr(known, name)) for name in _ARRAYS}
-    return {**arrays, "scale": known.scale, "offset": known.offset}
-
-
-_ARRAYS: Final = ("mean", "axes", "between", "session", "second")
-
-
-def _packed(array: Floats) -> str:
-    return base64.b64encode(array.astype(_STORED).tobytes()).decode("ascii")
-
-
-def _unpacked(text: str) -> Floats:
-    return np.frombuffer(base64.b64decode(text, validate=True), _STORED).astype(np.float64)
+def plda_to_record(plda: PLDA) -> dict[str, Any]:
+    """Return a model for a checkpoint's record: arrays as float16 in base64, row by row."""
+    arrays = {
+        name: base64.b64encode(getattr(plda, name).astype(_STORED).tobytes()).decode("ascii")
+        for name in _ARRAYS
+    }
+    return {**arrays, "scale": plda.scale, "offset": plda.offset}

@@ -1,4 +1,4 @@
-"""One vector a speaker, from that speaker's clean speech."""
+"""One vector per speaker, from segments in which nobody else speaks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from avsearch.media.speech_segments import Span
 from indexer.types import Vectors
 
-LEAST_SPEECH_S: Final = 0.5  # of a speaker alone; less says nothing about a voice
-_FEWEST: Final = 4  # stretches among which an outlier can be told
-_DEVIATIONS: Final = 3.0  # from the median, beyond which a stretch is one
-_LARGEST_SHARE: Final = 0.25  # of a speaker's speech: if more is odd, nothing is
+MIN_SPEECH_S: Final = 0.5  # of a speaker alone; less says nothing about a voice
+_MIN_SEGMENTS: Final = 4  # among which an outlier can be told
+_DEVIATIONS: Final = 3.0  # from the median, beyond which a segment is an outlier
+_MAX_SHARE: Final = 0.25  # of a speaker's speech that may be outliers
 _MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of a speaker's clean speech and its unit vector (dim,)."""
+class SpeechSegment:
+    """A segment of a speaker's speech and its unit vector (dim,)."""
 
     speaker: str
     span: Span
@@ -29,54 +29,60 @@ class Stretch:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Voice:
-    """The voice of one speaker: a unit vector (dim,), the seconds it was made of.
+class SpeakerModel:
+    """The voice of one speaker.
 
-    ``stretches`` are those it was made of, ``dropped`` is how many were left out as outliers.
+    Attributes:
+        vector: A unit vector (dim,), the mean of the segments by their lengths.
+        speech_s: The seconds of the segments.
+        segments: The segments without outliers.
+        dropped: The number of outliers.
     """
 
     vector: Vectors
     speech_s: float
-    stretches: tuple[Stretch, ...]
+    segments: tuple[SpeechSegment, ...]
     dropped: int
 
 
-def voices(stretches: Sequence[Stretch]) -> dict[str, Voice]:
-    """The voice of each speaker who has a stretch."""
-    by_speaker: dict[str, list[Stretch]] = {}
-    for stretch in stretches:
-        by_speaker.setdefault(stretch.speaker, []).append(stretch)
-    return {speaker: _voice(theirs) for speaker, theirs in by_speaker.items()}
+def speaker_models(segments: Sequence[SpeechSegment]) -> dict[str, SpeakerModel]:
+    """Return the model of each speaker who has a segment."""
+    by_speaker: dict[str, list[SpeechSegment]] = {}
+    for segment in segments:
+        by_speaker.setdefault(segment.speaker, []).append(segment)
+    models: dict[str, SpeakerModel] = {}
+    for speaker, own in by_speaker.items():
+        vectors = np.stack([segment.vector for segment in own])
+        lengths_s = np.array([segment.span.duration_s for segment in own])
+        kept = inliers(vectors, lengths_s)
+        models[speaker] = SpeakerModel(
+            weighted_mean(vectors[kept], lengths_s[kept]),
+            float(lengths_s[kept].sum()),
+            tuple(each for each, keep in zip(own, kept, strict=True) if keep),
+            int((~kept).sum()),
+        )
+    return models
 
 
-def _voice(stretches: Sequence[Stretch]) -> Voice:
-    vectors = np.stack([stretch.vector for stretch in stretches])
-    lengths_s = np.array([stretch.span.duration_s for stretch in stretches])
-    kept = typical(vectors, lengths_s)
-    used = tuple(each for each, keep in zip(stretches, kept, strict=True) if keep)
-    mean = weighted_mean(vectors[kept], lengths_s[kept])
-    return Voice(mean, float(lengths_s[kept].sum()), used, int((~kept).sum()))
+def inliers(vectors: Vectors, weights: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the (n, dim) unit vectors that are no outliers.
 
-
-def typical(vectors: Vectors, weights: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of (n, dim) unit vectors lie with the others, (n,).
-
-    An outlier is less like the weighted mean of all than the median of them is, by more than
-    three deviations, told from the median absolute deviation. Fewer than four have none, and
-    where over a quarter of the weight would go, nothing does: what is odd is then the rule.
+    The cosine of an outlier with the weighted mean of all is below the median by more than three
+    deviations, estimated from the median absolute deviation. Fewer than four vectors have no
+    outliers. If they would have over a quarter of the weight, there are none either.
     """
     everything = np.ones(len(vectors), bool)
-    if len(vectors) < _FEWEST:
+    if len(vectors) < _MIN_SEGMENTS:
         return everything
-    likeness = vectors @ weighted_mean(vectors, weights)
-    middle = np.median(likeness)
-    spread = _MAD_TO_SIGMA * np.median(np.abs(likeness - middle))
-    kept: NDArray[np.bool_] = likeness >= middle - _DEVIATIONS * spread
+    cosines = vectors @ weighted_mean(vectors, weights)
+    median = np.median(cosines)
+    sigma = _MAD_TO_SIGMA * np.median(np.abs(cosines - median))
+    kept: NDArray[np.bool_] = cosines >= median - _DEVIATIONS * sigma
     lost = weights[~kept].sum() / weights.sum()
-    return kept if lost <= _LARGEST_SHARE else everything
+    return kept if lost <= _MAX_SHARE else everything
 
 
 def weighted_mean(vectors: Vectors, weights: NDArray[np.float64]) -> Vectors:
-    """The unit vector (dim,) in the direction of the weighted sum of (n, dim)."""
+    """Return the unit vector (dim,) in the direction of the weighted sum of (n, dim)."""
     total = weights @ vectors.astype(np.float64)
     return np.asarray(total / (np.linalg.norm(total) or 1.0), np.float32)

@@ -1,1 +1,1 @@
-"""Files that hold several tracks, read by FFmpeg."""
+"""Media containers: their tracks, read by FFmpeg, their clock, and files joined in one."""

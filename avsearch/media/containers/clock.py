@@ -1,4 +1,4 @@
-"""One clock for the sound and the pictures of a file, from the time stamps of its packets.
+"""One clock for the audio and the video of a file, from the time stamps of its packets.
 
 Time stamps jump back where recordings are joined, and far ahead where a stamp is wrong. The clock
 continues there, for all streams alike, so that they stay in sync.
@@ -12,9 +12,9 @@ from typing import Final
 NEAR_S: Final = 0.05  # about a frame; smaller differences count as the same time
 # A longer gap counts as a wrong time stamp, unless another stream continues meanwhile. So do gaps
 # beyond an hour in all.
-LONGEST_GAP_S: Final = 600.0
-_ALL_GAPS_S: Final = 3600.0
-_COUNTED_GAP_S: Final = 5.0  # a slide may be shown for as long, which is no gap
+MAX_GAP_S: Final = 600.0
+_MAX_GAPS_S: Final = 3600.0
+_MIN_GAP_S: Final = 5.0  # a slide may be shown for as long, which is no gap
 _BACK_S: Final = 0.1  # a stamp may go back so far without a jump
 _ASIDE_S: Final = 1.0  # the distance in a file of streams that are played together
 _STRAY_S: Final = 1.0  # a stamp further off is ignored if the next one returns
@@ -80,9 +80,7 @@ class Clock:
         if own.due_s is not None and time_s < own.due_s - back_s:
             return False
         gap_s = time_s - self.end_s
-        return gap_s <= LONGEST_GAP_S and (
-            gap_s <= _COUNTED_GAP_S or self._gaps_s + gap_s <= _ALL_GAPS_S
-        )
+        return gap_s <= MAX_GAP_S and (gap_s <= _MIN_GAP_S or self._gaps_s + gap_s <= _MAX_GAPS_S)
 
     def _shift_behind_jump(self, own: _Stream, start_s: float) -> float:
         """Return the new shift of a stream whose stamps jump.
@@ -118,7 +116,7 @@ class Clock:
 
     def _go_to(self, own: _Stream, time_s: float, length_s: float) -> None:
         gap_s = time_s - self.end_s
-        if gap_s > _COUNTED_GAP_S:
+        if gap_s > _MIN_GAP_S:
             self._gaps_s += gap_s
         own.due_s = time_s + length_s
         self.end_s = max(self.end_s, own.due_s)

@@ -15,8 +15,8 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from avsearch.media.containers.clock import LONGEST_GAP_S, NEAR_S, Clock
-from avsearch.media.containers.joined_files import View, header_behind_junk, videos
+from avsearch.media.containers.clock import MAX_GAP_S, NEAR_S, Clock
+from avsearch.media.containers.joined_files import FileSlice, header_behind_junk, split_video
 from avsearch.media.open_file import opened
 from indexer.errors import RefusedFile
 from indexer.types import OnNote, ignore_note
@@ -32,8 +32,8 @@ _HELD_BYTES: Final = 1 << 26  # of packets since the last keyframe that are kept
 _TIMES_JUMP: Final = 0x200  # AVFMT_TS_DISCONT: formats in which recordings can be joined
 _COUNTED: Final = 0x100  # AVFMT_GENERIC_INDEX: formats of one stream that has no time stamps
 _FRAME_S: Final = 0.04  # of a video that has no time stamps and no rate
-_LONG_PACKET_S: Final = 0.5  # no codec puts more sound into a packet
-_LONGEST_PACKET_S: Final = 1.0  # a longer duration is often wrong
+_MAX_AUDIO_PACKET_S: Final = 0.5  # no codec puts more audio into a packet
+_MAX_PACKET_S: Final = 1.0  # a longer duration is often wrong
 _EARLY: Final = (1.0, 0.05)  # a file that lacks more seconds, and a larger share, ends early
 _ORDINARY_LOSS: Final = 5  # packets that a broadcast may have before the first keyframe
 
@@ -71,7 +71,7 @@ Choose = Callable[[Sequence[Track]], Track]
 
 
 class Resampler:
-    """Mono sound of one rate to another, block by block, band-limited.
+    """Resamples mono audio, block by block, band-limited.
 
     The output does not depend on where the blocks are cut, and stays aligned with the input.
     """
@@ -81,7 +81,7 @@ class Resampler:
         self._resampler = av.AudioResampler(format="flt", layout="mono", rate=to_hz)
 
     def push(self, samples: Samples) -> Samples:
-        """What is ready after ``samples`` (n,) went in; some is held back for the next."""
+        """Return the samples that are ready after ``samples`` (n,); some are held back."""
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples[None]), format="flt", layout="mono"
         )
@@ -89,34 +89,35 @@ class Resampler:
         return _joined(self._resampler.resample(frame))
 
     def finish(self) -> Samples:
-        """What was held back."""
+        """Return the samples that were held back."""
         return _joined(self._resampler.resample(None))
 
 
 def duration_s(path: Path) -> float | None:
-    """How long a video says it lasts; None where it does not say."""
+    """Return the length in the header of a video in seconds; None without one."""
     with _container(path) as container:
         return None if container.duration is None else container.duration / av.time_base
 
 
-def readings(
-    path: Path, kind: Kind, choose: Choose, part: View | None, on_note: OnNote
-) -> Iterator[Reading]:
+def open_tracks(
+    path: Path, kind: Kind, choose: Choose, part: FileSlice | None, on_note: OnNote
+) -> Iterator[TrackReader]:
     """Yield the chosen track of a file, or of each of the files that are joined in it."""
     with opened(path) as file:
-        views = None if part is not None else videos(file)
-    for view in [part] if views is None else views:
-        with _container(path, view, on_note) as container:
-            reading = Reading(path, container, _chosen(path, container, kind, choose), on_note)
-            reading.goes_on = views is not None and view is not views[-1]
-            yield reading
+        slices = None if part is not None else split_video(file)
+    for each in [part] if slices is None else slices:
+        with _container(path, each, on_note) as container:
+            stream = _choose_stream(path, container, kind, choose)
+            reader = TrackReader(path, container, stream, on_note)
+            reader.goes_on = slices is not None and each is not slices[-1]
+            yield reader
 
 
 @contextmanager
 def _container(
-    path: Path, part: View | None = None, on_note: OnNote = ignore_note
+    path: Path, part: FileSlice | None = None, on_note: OnNote = ignore_note
 ) -> Iterator[InputContainer]:
-    """A file open in FFmpeg; its errors in here become refusals."""
+    """Open a file in FFmpeg, and turn its errors inside the block into refusals."""
     with opened(path) as file:  # says in our words why a file cannot be opened
         try:
             with _opened(path, file, part, on_note) as container:
@@ -129,7 +130,7 @@ def _container(
             ) from error
 
 
-def _opened(path: Path, file: BinaryIO, part: View | None, on_note: OnNote) -> InputContainer:
+def _opened(path: Path, file: BinaryIO, part: FileSlice | None, on_note: OnNote) -> InputContainer:
     """Return a file, or a part of it, open in FFmpeg, without what precedes its header."""
     if part is not None:
         return _open(part)
@@ -153,7 +154,7 @@ def _open_behind_junk(file: BinaryIO, on_note: OnNote) -> InputContainer | None:
     if begins is None:
         return None
     with suppress(av.error.FFmpegError):
-        container = _open(View(file, begins))
+        container = _open(FileSlice(file, begins))
         on_note(f"{begins} bytes before its header were left out.")
         return container
     return None
@@ -166,7 +167,7 @@ def _open(source: Any) -> InputContainer:
     return container
 
 
-def _chosen(path: Path, container: InputContainer, kind: Kind, choose: Choose) -> Any:
+def _choose_stream(path: Path, container: InputContainer, kind: Kind, choose: Choose) -> Any:
     """Return the stream of a kind to read."""
     streams = _streams(container, kind)
     if not streams:
@@ -182,7 +183,7 @@ def _chosen(path: Path, container: InputContainer, kind: Kind, choose: Choose) -
             tuple(mark.name for mark in _Disposition if stream.disposition & mark and mark.name),
             stream.codec_context is not None,
         )
-        for stream in sorted(streams, key=_unlikeliness)
+        for stream in sorted(streams, key=_preference)
     ]
     chosen = choose(tracks).stream
     return next((stream for stream in streams if stream.index == chosen), streams[0])
@@ -194,7 +195,7 @@ def _streams(container: InputContainer, kind: Kind) -> list[Any]:
     return [stream for stream in found if kind == "audio" or not stream.disposition & _NO_VIDEO]
 
 
-def _unlikeliness(stream: Any) -> tuple[Any, ...]:
+def _preference(stream: Any) -> tuple[Any, ...]:
     """Return a sort key that puts the likeliest track of a kind first.
 
     It can be decoded, is the recording itself, belongs to the first program of a broadcast, and is
@@ -217,10 +218,10 @@ def _program(stream: Any) -> int:
     return -1 if beside is None else int(beside.index)
 
 
-class Reading:
+class TrackReader:
     """The frames of one stream, in order, on the clock of the file.
 
-    ``begins_s`` is the start of the file on that clock; None for a sound without pictures, which
+    ``begins_s`` is the start of the file on that clock; None for audio without video, which
     starts at its first frame. ``is_timed`` is False for formats without time stamps. ``goes_on`` is
     True if another file is joined to this one.
     """
@@ -231,10 +232,10 @@ class Reading:
         self._good = 0
         self._clock = Clock(0.0)
         self.goes_on = False
-        sounds, videos = _streams(container, "audio"), _streams(container, "video")
+        audio, videos = _streams(container, "audio"), _streams(container, "video")
         program = _program(stream)
         # The time stamps of all streams of a program jump together, so all are followed.
-        self._followed = [each for each in (*videos, *sounds) if _program(each) == program]
+        self._followed = [each for each in (*videos, *audio) if _program(each) == program]
         self._tick_s = {each.index: float(each.time_base) for each in self._followed}
         starts = {
             each.index: each.start_time * self._tick_s[each.index]
@@ -298,7 +299,7 @@ class Reading:
                 if self.is_timed and start_s - (start_s if end_s is None else end_s) > least_s:
                     return True
                 # In MP4 the packet before a gap has a duration that spans it.
-                length_s = min((packet.duration or 0) * tick_s, _LONG_PACKET_S)
+                length_s = min((packet.duration or 0) * tick_s, _MAX_AUDIO_PACKET_S)
                 end_s = max(end_s or start_s, start_s + length_s)
         return False
 
@@ -346,7 +347,7 @@ class Reading:
     def _leaps_before(self, to_s: float) -> bool:
         """Return True if the index has a gap before a time that the clock leaves out."""
         index: Any = getattr(self.stream, "index_entries", ())
-        step, ticks = LONGEST_GAP_S / 2, self._tick_s[self.stream.index]
+        step, ticks = MAX_GAP_S / 2, self._tick_s[self.stream.index]
         times = np.arange(self._start_s, to_s, step) if len(index) else ()
         entries = [index.search_timestamp(int(time_s / ticks)) for time_s in times]
         return any(0 <= one == other for one, other in itertools.pairwise(entries))
@@ -379,7 +380,7 @@ class Reading:
         index, clock = packet.stream.index, self._clock
         tick_s = self._tick_s[index]
         length_s = (packet.duration or 0) * tick_s
-        if length_s > _LONGEST_PACKET_S:
+        if length_s > _MAX_PACKET_S:
             length_s = 0.0
         if packet.dts is not None:
             next_s = None if next_dts is None else next_dts * tick_s
@@ -391,11 +392,11 @@ class Reading:
             length_s = length_s or float(1 / rate if rate else _FRAME_S)
             packet.pts = packet.dts = round(clock.next_time(index, length_s) / tick_s)
             return
-        else:  # the samples of a sound tell its time
+        else:  # the samples of audio tell its time
             return
         if packet.pts is not None and packet.dts is not None:
             # A frame may be shown behind a jump that the next packets make.
-            if (packet.pts - packet.dts) * tick_s > LONGEST_GAP_S:
+            if (packet.pts - packet.dts) * tick_s > MAX_GAP_S:
                 packet.pts = packet.dts
             packet.dts += round(shift_s / tick_s)
         if packet.pts is not None:

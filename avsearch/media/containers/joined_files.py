@@ -1,4 +1,4 @@
-"""Files that are joined in one file, and headers that are wrong about the length."""
+"""Files that are joined in one file, and headers with a wrong length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from avsearch.media.containers import ogg
 from indexer.types import OnNote, ignore_note
 
 _SEARCHED: Final = 1 << 20  # bytes in which a header is searched
-_HEADERS: Final = re.compile(  # the first bytes of sounds and videos
+_HEADERS: Final = re.compile(  # the first bytes of audio and videos
     rb"RIFF(?=....(?:WAVE|AVI ))|RF64(?=....WAVE)|FORM(?=....AIF[FC])|fLaC[\x00\x80]\x00\x00\x22"
     rb"|OggS\x00\x02|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|....ftyp|caff\x00\x01\x00"
     rb"|\.snd\x00\x00\x00|FLV\x01.\x00\x00\x00\x09",
@@ -30,7 +30,7 @@ _OVERHANG: Final = 16  # stray bytes at the end of a file
 _PADDING: Final = 1 << 16  # zeros at the end of a file
 
 
-class View(io.RawIOBase):
+class FileSlice(io.RawIOBase):
     """A part of an open file as a file of its own, with some bytes replaced."""
 
     def __init__(
@@ -79,10 +79,10 @@ def header_behind_junk(file: BinaryIO) -> int | None:
     return found.start() or None if found is not None else None
 
 
-def parts(file: BinaryIO, on_note: OnNote = ignore_note) -> list[View] | None:
-    """Return the sound files that are joined in a file, with headers that have the true length.
+def split_audio(file: BinaryIO, on_note: OnNote = ignore_note) -> list[FileSlice] | None:
+    """Return the audio files that are joined in a file, with the true lengths in their headers.
 
-    None for a file that is one sound with a valid header, as most are.
+    None for a single file with a valid header, as most are.
     """
     head = os.pread(file.fileno(), 12, 0)
     if head.startswith(ogg.FIRST_PAGE):
@@ -95,7 +95,7 @@ def parts(file: BinaryIO, on_note: OnNote = ignore_note) -> list[View] | None:
     return _chunked(file, on_note)
 
 
-def videos(file: BinaryIO) -> list[View] | None:
+def split_video(file: BinaryIO) -> list[FileSlice] | None:
     """Return the Matroska, MP4 or Ogg files that are joined in a file; None for one file.
 
     FFmpeg itself reads only the first one or two of them.
@@ -138,12 +138,12 @@ def _mp4s(file: BinaryIO) -> Iterator[int]:
         at += length
 
 
-def head(file: BinaryIO | View) -> bytes:
+def read_head(file: BinaryIO | FileSlice) -> bytes:
     """Return the first bytes of a file or of a part of one; its position is 0 afterwards."""
-    view = file if isinstance(file, View) else View(file)
-    view.seek(0)
-    found = view.read(_HEAD) or b""
-    view.seek(0)
+    source = file if isinstance(file, FileSlice) else FileSlice(file)
+    source.seek(0)
+    found = source.read(_HEAD) or b""
+    source.seek(0)
     return found
 
 
@@ -158,12 +158,12 @@ def _size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _apart(file: BinaryIO, starts: list[int]) -> list[View] | None:
+def _apart(file: BinaryIO, starts: list[int]) -> list[FileSlice] | None:
     """Return the parts of a file that start at these offsets, of which 0 is the first."""
     if len(starts) == 1:
         return None
     ends = [*starts[1:], _size(file)]
-    return [View(file, *limits) for limits in zip(starts, ends, strict=True)]
+    return [FileSlice(file, *limits) for limits in zip(starts, ends, strict=True)]
 
 
 def _flac_starts(file: BinaryIO) -> list[int]:
@@ -173,13 +173,13 @@ def _flac_starts(file: BinaryIO) -> list[int]:
         return [0, *(at for at in found if at)]
 
 
-def _au(file: BinaryIO, head: bytes, on_note: OnNote) -> list[View] | None:
+def _au(file: BinaryIO, head: bytes, on_note: OnNote) -> list[FileSlice] | None:
     """Return an AU file without a length, where that is wrong."""
     start, length = struct.unpack(">II" if head[:1] == b"." else "<II", head[4:12])
     rest = _size(file) - start
     _note_if_short(length, rest, on_note)
     right = head[8:] == _UNKNOWN or abs(length - rest) <= _OVERHANG
-    return None if right else [View(file, replaced={8: _UNKNOWN})]
+    return None if right else [FileSlice(file, replaced={8: _UNKNOWN})]
 
 
 class _Form(NamedTuple):
@@ -213,14 +213,14 @@ def _form(file: BinaryIO, begin: int) -> _Form | None:
     return _Form(8, ">4sq", b"data", 1) if head[:4] == b"caff" else None
 
 
-def _chunked(file: BinaryIO, on_note: OnNote) -> list[View] | None:
+def _chunked(file: BinaryIO, on_note: OnNote) -> list[FileSlice] | None:
     """Return the joined WAV, AIFF or CAF files with true lengths; None if all is in order."""
-    views, begin, whole, wrong = list[View](), 0, _size(file), False
+    slices, begin, whole, wrong = list[FileSlice](), 0, _size(file), False
     while begin < whole and (form := _form(file, begin)) is not None:
         end, replaced = _extent(file, begin, form, on_note)
-        views.append(View(file, begin, end, replaced))
+        slices.append(FileSlice(file, begin, end, replaced))
         begin, wrong = end, wrong or bool(replaced)
-    return views if wrong or len(views) > 1 else None
+    return slices if wrong or len(slices) > 1 else None
 
 
 def _extent(

@@ -16,12 +16,12 @@ from avsearch.media.containers import decoding, ffmpeg
 from avsearch.media.containers.ffmpeg import Track
 from avsearch.media.face_tracks import is_clear
 from avsearch.media.faces import FaceDetector
-from avsearch.media.vad import evened, speech_s
+from avsearch.media.vad import even_level, speech_duration
 from indexer.errors import RefusedFile
 from indexer.types import OnNote
 
 _ENOUGH_S: Final = 1.0  # of speech, at which the search ends
-_LEAST_S: Final = 0.25  # of speech in any track; else speech is sought at an even level
+_MIN_SPEECH_S: Final = 0.25  # in any track; else speech is searched for at an even level
 _FRAMES: Final = 32  # of a track that are searched for faces, over its whole length
 
 
@@ -30,20 +30,20 @@ class _Choice(NamedTuple):
     note: str
 
 
-def choose_sound(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
-    """Return the first of some sound tracks with speech, else the first."""
-    return _remembered(_heard, path, tracks, on_note)
+def choose_audio(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
+    """Return the first audio track with speech, else the first."""
+    return _cached(_compare_audio, path, tracks, on_note)
 
 
-def choose_pictures(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
-    """Return the first of some video tracks with a clear face, else the first."""
-    return _remembered(_seen, path, tracks, on_note)
+def choose_video(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
+    """Return the first video track with a clear face, else the first."""
+    return _cached(_compare_video, path, tracks, on_note)
 
 
-def _remembered(
+def _cached(
     find: Callable[..., _Choice], path: Path, tracks: Sequence[Track], on_note: OnNote
 ) -> Track:
-    """Return the choice, which is remembered while the file does not change."""
+    """Return the choice, which is cached while the file does not change."""
     stat = path.stat()
     choice = find(path, tuple(tracks), stat.st_size, stat.st_mtime_ns)
     on_note(choice.note)
@@ -51,26 +51,26 @@ def _remembered(
 
 
 @functools.lru_cache(maxsize=1024)
-def _heard(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
+def _compare_audio(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
     def as_it_is(track: Track) -> float:
-        return speech_s(stream_track(path, lambda _: track), _ENOUGH_S)
+        return speech_duration(stream_track(path, lambda _: track), _ENOUGH_S)
 
     def at_even_level(track: Track) -> float:
-        return speech_s(evened(stream_track(path, lambda _: track)), _ENOUGH_S)
+        return speech_duration(even_level(stream_track(path, lambda _: track)), _ENOUGH_S)
 
     for measure in (as_it_is, at_even_level):
         scores = _scores(tracks, measure, _ENOUGH_S)
-        if max(scores.values(), default=0.0) >= _LEAST_S:
+        if max(scores.values(), default=0.0) >= _MIN_SPEECH_S:
             break
     return _best("sound", "no speech", tracks, scores)
 
 
 @functools.lru_cache(maxsize=1024)
-def _seen(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
+def _compare_video(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
     detector, step_s = FaceDetector(), (ffmpeg.duration_s(path) or 0.0) / _FRAMES
 
     def faces(track: Track) -> float:
-        frames = decoding.pictures(
+        frames = decoding.read_frames(
             path, 0.0, lambda s: s + step_s, choose=lambda _: track, keyframes=True
         )
         some = itertools.islice(frames, _FRAMES)

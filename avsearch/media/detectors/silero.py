@@ -1,25 +1,25 @@
-"""Silero VAD: how likely each 32 ms of a sound are speech, by onnxruntime or by torch.
+"""Silero VAD, run by onnxruntime: the probability of speech in each 32 ms of audio.
 
-The network and weights of silero-vad (MIT). The state between blocks is handed from call to call,
-so that threads can share one network.
+The network and weights of silero-vad (MIT License). The caller holds the state between blocks, so
+that threads can share one network.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.runtime import onnx_session
+from avsearch.runtime.onnx_session import Session
 from avsearch.runtime.weights import WEIGHTS
-from indexer.errors import BadRequest
+from indexer.runtime import optional_libraries
 
-FRAME: Final = 512  # samples, 32 ms; the network knows no other
-CONTEXT: Final = 64  # samples of the frame before that each frame sees
-HIDDEN: Final = 128  # values of its memory
+FRAME: Final = 512  # samples, 32 ms; the only frame length of the network
+CONTEXT: Final = 64  # samples of the previous frame that the network sees with each frame
+HIDDEN: Final = 128  # values of the LSTM's state
 FILE: Final = WEIGHTS / "silero.onnx"
 
 Floats = NDArray[np.float32]
@@ -27,7 +27,7 @@ _loading = threading.Lock()
 
 
 class State(NamedTuple):
-    """What the network carries from one block to the next."""
+    """The state that the network carries from one block to the next."""
 
     context: Floats  # (64,) the last samples
     hidden: Floats  # (1, 1, 128)
@@ -35,45 +35,32 @@ class State(NamedTuple):
 
     @classmethod
     def start(cls) -> State:
-        """The state before the first block."""
-        silence = np.zeros((1, 1, HIDDEN), np.float32)
-        return cls(np.zeros(CONTEXT, np.float32), silence, silence)
+        """Return the state before the first block."""
+        zeros = np.zeros((1, 1, HIDDEN), np.float32)
+        return cls(np.zeros(CONTEXT, np.float32), zeros, zeros)
 
 
-class Silero(Protocol):
-    """The network, whoever runs it."""
-
-    def __call__(self, samples: Floats, state: State) -> tuple[Floats, State]:
-        """Samples (n * 512,) at 16 kHz to probabilities (n,), and the state to go on with."""
-
-
-class OnnxSilero:
-    """The network run by onnxruntime, on the core of the thread that asks."""
+class Silero:
+    """The voice activity network; threads may share it."""
 
     def __init__(self) -> None:
-        self._session = onnx_session.Session(FILE)
+        optional_libraries.load("onnxruntime", "Finding speech", "search")
+        self._session = Session(FILE, gpu=True)
 
     def __call__(self, samples: Floats, state: State) -> tuple[Floats, State]:
-        """As :class:`Silero` says."""
+        """Return probabilities (n,) of (n * 512,) samples at 16 kHz, and the next state."""
         probabilities, *carried = self._session.run(samples, *state)
         return probabilities, State(*carried)
 
 
 def load_silero() -> Silero:
-    """The network, loaded once; BadRequest where nothing that could run it is installed."""
+    """Return the network, loaded once.
+
+    Raises:
+        LibraryUnusable: onnxruntime is not installed or does not load.
+    """
     with _loading:
         return _load()
 
 
-@functools.cache
-def _load() -> Silero:
-    if onnx_session.is_installed():
-        return OnnxSilero()
-    if not (onnx_session.can_import("torch") and onnx_session.can_import("silero_vad")):
-        raise BadRequest(
-            "Finding speech needs onnxruntime, which is not installed: "
-            "pip install 'avsearch[search]'."
-        )
-    from avsearch.media.detectors.silero_torch import TorchSilero
-
-    return TorchSilero()
+_load = functools.cache(Silero)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,8 +40,12 @@ class BatchSide:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> BatchSide:
         """Return the side with every tensor changed."""
-        tensors = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return BatchSide(*(None if each is None else change(each) for each in tensors))
+        changed: dict[str, Any] = {
+            field.name: None if value is None else change(value)
+            for field in dataclasses.fields(self)
+            for value in (getattr(self, field.name),)
+        }
+        return BatchSide(**changed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Attention(nn.Module):
             self.inter_filter = Threshold(height * width, settings.correction)
 
     def intra(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the masked attention of maps (B, C, h, w) to themselves, and masks (B, C, 1, 1)."""
+        """Return masked attention of maps (B, C, h, w) to themselves, and masks (B, C, 1, 1)."""
         own = _deviations(maps)
         correlations = self.intra_filter(own @ own.transpose(1, 2))  # Eq. 3
         attended = attend(torch.softmax(self.delta * correlations, 2), maps)  # Eq. 11

@@ -353,7 +353,7 @@ class DSANet(nn.Module):
         }
 
     def _centre_loss(self, faces: list[Tensor], voices: list[Tensor], batch: Batch) -> Tensor:
-        """Return the other terms of Eq. 27: a class has one centre a stream, for both modalities."""
+        """Return the other terms of Eq. 27: both modalities of a class share a centre a stream."""
         labels = torch.cat([batch.faces.labels, batch.voices.labels])
         losses = [
             centres(torch.cat(sides), labels)

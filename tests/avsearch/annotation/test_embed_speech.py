@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from avsearch.annotation.audio_source import open_recording
-from avsearch.annotation.embed_speech import Listener
-from avsearch.annotation.resume import KeptVectors
+from avsearch.annotation.embed_speech import SpeechEmbedder
+from avsearch.annotation.resume import SavedVectors
 from avsearch.annotation.turns import Turn
 from avsearch.media.speech_segments import Span
 from indexer.errors import BadRequest, RefusedFile
@@ -24,8 +24,8 @@ def test_what_is_heard_is_each_stretch_whole(tmp_path: Path) -> None:
     recording = open_recording({"waveform": samples, "sample_rate": 16_000})
     wanted = [("a", Span(0.5, 2)), ("b", Span(3, 4)), ("a", Span(4.5, 14.5)), ("a", Span(45, 46))]
     told: list[float] = []
-    listener = Listener(recording, Ear(), heard=told.append)
-    heard = list(listener.listen(wanted))
+    listener = SpeechEmbedder(recording, Ear(), on_progress=told.append)
+    heard = list(listener.embed(wanted))
     assert [(each.speaker, each.span) for each in heard] == wanted[:3]
     assert listener.duration_s == pytest.approx(41, abs=1e-3)
     assert told == sorted(told)
@@ -89,18 +89,18 @@ SPACE = Space("ear", "feed", 3, "cosine")
 
 def test_kept_vectors_are_there_again_after_a_stop(tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    with suppress(KeyboardInterrupt), KeptVectors(path, SPACE, "a") as kept:
-        assert kept.known == {}
+    with suppress(KeyboardInterrupt), SavedVectors(path, SPACE, "a") as kept:
+        assert kept.vectors == {}
         for at in range(3):
             kept.add(Span(at, at + 1), AXES[at])
         raise KeyboardInterrupt
-    with suppress(KeyboardInterrupt), KeptVectors(path, SPACE, "a") as kept:
-        assert list(kept.known) == [Span(0, 1), Span(1, 2), Span(2, 3)]
-        np.testing.assert_array_equal(kept.known[Span(1, 2)], AXES[1])
+    with suppress(KeyboardInterrupt), SavedVectors(path, SPACE, "a") as kept:
+        assert list(kept.vectors) == [Span(0, 1), Span(1, 2), Span(2, 3)]
+        np.testing.assert_array_equal(kept.vectors[Span(1, 2)], AXES[1])
         kept.add(Span(5, 6), AXES[0])
         raise KeyboardInterrupt
-    with KeptVectors(path, SPACE, "a") as kept:
-        assert len(kept.known) == 4
+    with SavedVectors(path, SPACE, "a") as kept:
+        assert len(kept.vectors) == 4
     assert not path.exists()
 
 
@@ -109,7 +109,7 @@ def test_a_record_that_is_damaged_is_dropped_with_all_behind_it(
     tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "kept"
-    with suppress(KeyboardInterrupt), KeptVectors(path, SPACE, "a") as kept:
+    with suppress(KeyboardInterrupt), SavedVectors(path, SPACE, "a") as kept:
         for at in range(3):
             kept.add(Span(at, at + 1), AXES[at])
         raise KeyboardInterrupt
@@ -119,18 +119,18 @@ def test_a_record_that_is_damaged_is_dropped_with_all_behind_it(
     else:
         content[-5] ^= 1
     path.write_bytes(content)
-    with suppress(KeyboardInterrupt), KeptVectors(path, SPACE, "a") as kept:
-        assert list(kept.known) == [Span(0, 1), Span(1, 2)]
+    with suppress(KeyboardInterrupt), SavedVectors(path, SPACE, "a") as kept:
+        assert list(kept.vectors) == [Span(0, 1), Span(1, 2)]
         kept.add(Span(7, 8), AXES[2])
         raise KeyboardInterrupt
-    with KeptVectors(path, SPACE, "a") as kept:
-        assert list(kept.known) == [Span(0, 1), Span(1, 2), Span(7, 8)]
+    with SavedVectors(path, SPACE, "a") as kept:
+        assert list(kept.vectors) == [Span(0, 1), Span(1, 2), Span(7, 8)]
 
 
 def test_vectors_of_another_recording_or_model_are_not_used(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     for space, about in ((SPACE, "a"), (SPACE, "b"), (Space("ear", "beef", 3, "cosine"), "b")):
-        with suppress(KeyboardInterrupt), KeptVectors(path, space, about) as kept:
-            assert kept.known == {}
+        with suppress(KeyboardInterrupt), SavedVectors(path, space, about) as kept:
+            assert kept.vectors == {}
             kept.add(Span(0, 1), AXES[0])
             raise KeyboardInterrupt

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avsearch.annotation.contact_sheet import contact_sheet
-from avsearch.annotation.face_association import embed_tracks, sights
-from avsearch.annotation.resume import KeptTracks
+from avsearch.annotation.face_association import embed_tracks, match_faces
+from avsearch.annotation.render import render_contact_sheet
+from avsearch.annotation.resume import SavedTracks
 from avsearch.annotation.turns import Turn
-from avsearch.media.face_tracks import Track, View, follow
+from avsearch.media.face_tracks import FaceTrack, FaceView, track_faces
 from avsearch.media.faces import Face
 from avsearch.media.speech_segments import Span
 from avsearch.media.video import Frame
@@ -26,12 +26,13 @@ AXES = np.eye(4, dtype=np.float32)
 STEP_S = 0.5
 
 
-def track(times_s: Sequence[float], grey: int = 100) -> Track:
+def track(times_s: Sequence[float], grey: int = 100) -> FaceTrack:
     crop = np.full((64, 64, 3), grey, np.uint8)
     views = [
-        View(Media(NOWHERE, "face", t, box=Box(0, 0, 64, 64), data=crop), 1.0) for t in times_s[:2]
+        FaceView(Media(NOWHERE, "face", t, box=Box(0, 0, 64, 64), data=crop), 1.0)
+        for t in times_s[:2]
     ]
-    return Track(list(times_s), views)
+    return FaceTrack(list(times_s), views)
 
 
 def times(start_s: float, end_s: float) -> list[float]:
@@ -41,50 +42,50 @@ def times(start_s: float, end_s: float) -> list[float]:
 def test_the_face_that_is_seen_alone_with_a_speaker_is_theirs() -> None:
     turns = [Turn(0, 5, "a"), Turn(5, 10, "b")]
     tracks = [track(times(0, 5)), track(times(5, 9))]
-    found = sights(turns, tracks, AXES[:2], STEP_S, 0.5)
+    found = match_faces(turns, tracks, AXES[:2], STEP_S, 0.5)
     assert found["a"].seconds == 5
     assert found["b"].seconds == 4
     np.testing.assert_array_equal(found["b"].vector, AXES[1])
-    assert [each.span for each in found["b"].appearances] == [Span(5, 9)]
+    assert [each.span for each in found["b"].tracks] == [Span(5, 9)]
 
 
 def test_tracks_that_look_alike_are_one_face() -> None:
     turns = [Turn(0, 4, "a"), Turn(4, 8, "b"), Turn(8, 12, "a")]
     tracks = [track(times(0, 4)), track(times(4, 8)), track(times(8, 12))]
-    found = sights(turns, tracks, AXES[[0, 1, 0]], STEP_S, 0.5)
+    found = match_faces(turns, tracks, AXES[[0, 1, 0]], STEP_S, 0.5)
     assert found["a"].seconds == 8
-    assert [each.span for each in found["a"].appearances] == [Span(0, 4), Span(8, 12)]
+    assert [each.span for each in found["a"].tracks] == [Span(0, 4), Span(8, 12)]
     assert [view.start_s for view in found["a"].views] == [0, 8, 0.5, 8.5]
 
 
 def test_a_listener_who_is_shown_now_and_then_does_not_become_the_speaker() -> None:
     turns = [Turn(0, 10, "a"), Turn(10, 20, "b")]
     tracks = [track(times(0, 7)), track(times(7, 10)), track(times(10, 18)), track(times(18, 20))]
-    found = sights(turns, tracks, AXES[[0, 1, 1, 0]], STEP_S, 0.5)
+    found = match_faces(turns, tracks, AXES[[0, 1, 1, 0]], STEP_S, 0.5)
     np.testing.assert_array_equal(found["a"].vector, AXES[0])
     np.testing.assert_array_equal(found["b"].vector, AXES[1])
 
 
 def test_faces_seen_together_say_nothing() -> None:
     turns = [Turn(0, 5, "a")]
-    assert sights(turns, [track(times(0, 5)), track(times(0, 5))], AXES[:2], STEP_S, 0.5) == {}
+    assert match_faces(turns, [track(times(0, 5)), track(times(0, 5))], AXES[:2], STEP_S, 0.5) == {}
 
 
 def test_speech_of_two_at_once_says_nothing() -> None:
     turns = [Turn(0, 5, "a"), Turn(0, 5, "b")]
-    assert sights(turns, [track(times(0, 5))], AXES[:1], STEP_S, 0.5) == {}
+    assert match_faces(turns, [track(times(0, 5))], AXES[:1], STEP_S, 0.5) == {}
 
 
 def test_a_glimpse_is_not_enough_nor_a_face_among_many() -> None:
-    assert sights([Turn(0, 5, "a")], [track([1.0])], AXES[:1], STEP_S, 0.5) == {}
+    assert match_faces([Turn(0, 5, "a")], [track([1.0])], AXES[:1], STEP_S, 0.5) == {}
     three = [track(times(0, 2)), track(times(2, 4)), track(times(4, 6))]
-    assert sights([Turn(0, 6, "a")], three, AXES[:3], STEP_S, 0.5) == {}
-    assert sights([Turn(0, 6, "a")], [], AXES[:0], STEP_S, 0.5) == {}
+    assert match_faces([Turn(0, 6, "a")], three, AXES[:3], STEP_S, 0.5) == {}
+    assert match_faces([Turn(0, 6, "a")], [], AXES[:0], STEP_S, 0.5) == {}
 
 
 def test_a_face_belongs_to_one_speaker() -> None:
     turns = [Turn(0, 5, "a"), Turn(5, 12, "off")]
-    found = sights(turns, [track(times(0, 12))], AXES[:1], STEP_S, 0.5)
+    found = match_faces(turns, [track(times(0, 12))], AXES[:1], STEP_S, 0.5)
     assert list(found) == ["off"]
 
 
@@ -103,7 +104,7 @@ def frames(greys: Sequence[int]) -> list[Frame]:
 
 
 def followed(greys: Sequence[int], boxes: Sequence[Sequence[Box]]) -> list[list[float]]:
-    found = follow(NOWHERE, frames(greys), Detector(boxes))
+    found = track_faces(NOWHERE, frames(greys), Detector(boxes))
     return sorted(each.times_s for each in found)
 
 
@@ -136,7 +137,7 @@ def test_a_face_is_followed_while_it_stays_and_looks_the_same(
 
 def test_the_largest_views_of_a_track_are_kept_with_where_they_are() -> None:
     boxes = [[Box(10, 10, 60 + 5 * n, 60 + 5 * n)] for n in range(9)]
-    (found,) = follow(NOWHERE, frames([90] * 9), Detector(boxes))
+    (found,) = track_faces(NOWHERE, frames([90] * 9), Detector(boxes))
     assert [view.media.start_s for view in found.views] == [4.0, 3.5, 3.0, 2.5, 2.0]
     assert found.views[0].media.box == boxes[-1][0]
     assert (found.start_s, found.end_s) == (0, 4.0)
@@ -166,13 +167,13 @@ def test_a_stopped_look_goes_on_where_it_was(tmp_path: Path) -> None:
     expected = list(embed_tracks(video, Ear(), whole(130)))
     assert [len(track.times_s) for track, _ in expected] == [60, 10, 50, 10]
     kept = tmp_path / "kept"
-    with suppress(KeyboardInterrupt), KeptTracks(kept, video, EAR, "a") as keeper:
+    with suppress(KeyboardInterrupt), SavedTracks(kept, video, EAR, "a") as keeper:
         for track, _ in embed_tracks(video, Ear(), whole(130), keeper):
             if track.start_s >= 60:
                 raise KeyboardInterrupt
     with kept.open("a") as file:
         file.write('{"until": 180.0, "tra')  # what a stop in the middle of a line leaves
-    with KeptTracks(kept, video, EAR, "a") as keeper:
+    with SavedTracks(kept, video, EAR, "a") as keeper:
         assert keeper.until_s == 120
         found = list(embed_tracks(video, Ear(), whole(10), keeper))
     assert [track.times_s for track, _ in found] == [track.times_s for track, _ in expected]
@@ -184,8 +185,8 @@ def test_a_stopped_look_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_faces_of_another_video_are_not_used(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     for about in ("a", "b"):
-        with suppress(KeyboardInterrupt), KeptTracks(kept, NOWHERE, EAR, about) as keeper:
-            assert (keeper.known, keeper.until_s) == ([], 0.0)
+        with suppress(KeyboardInterrupt), SavedTracks(kept, NOWHERE, EAR, about) as keeper:
+            assert (keeper.tracks, keeper.until_s) == ([], 0.0)
             keeper.add(60.0, [(track([1.0]), AXES[0])])
             raise KeyboardInterrupt
 
@@ -202,6 +203,6 @@ def test_a_contact_sheet_shows_the_views_by_time(count: int, shape: tuple[int, i
         Media(NOWHERE, "face", 30.0 - n, data=np.full((50, 50, 3), 7 * n, np.uint8))
         for n in range(count)
     ]
-    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(views))))
+    sheet = np.asarray(Image.open(io.BytesIO(render_contact_sheet(views))))
     assert sheet.shape[:2] == shape
     assert sheet[64, 64, 0] == 7 * (min(count, 24) - 1)  # the earliest comes first

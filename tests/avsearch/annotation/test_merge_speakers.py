@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.identification.speaker_llr import even_score
-from avsearch.annotation.merge_speakers import BySpeaker
+from avsearch.annotation.identification.clustering import equal_odds_score
+from avsearch.annotation.merge_speakers import MergeBySpeaker
 from avsearch.calibration import calibrations_of
-from avsearch.media import MediaExtractor, read_sound
-from avsearch.media.speech_segments import LONGEST_S
+from avsearch.media import MediaExtractor, read_audio
+from avsearch.media.speech_segments import MAX_SEGMENT_S
 from avsearch.models import load_model
 from avsearch.runtime.weights import find_weights, model_record
 from indexer.records import NewItem
@@ -19,7 +19,7 @@ from tests.helpers.making import encode
 
 AXES = np.eye(3, dtype=np.float32)
 VIDEO = Path("a.mp4")
-JOIN = BySpeaker(0.5)
+JOIN = MergeBySpeaker(0.5)
 
 
 def window(at: float, seconds: float, vector: np.ndarray, person: str = "ann") -> NewItem:
@@ -60,7 +60,7 @@ def test_a_cough_is_no_speaker_where_somebody_speaks() -> None:
 def test_a_long_speech_is_shown_by_its_first_seconds() -> None:
     windows = [window(3.0 * at, 3.0, AXES[0]) for at in range(9)]
     (item,) = JOIN(VIDEO, windows)
-    assert (item.start_s, item.end_s) == (0.0, LONGEST_S)
+    assert (item.start_s, item.end_s) == (0.0, MAX_SEGMENT_S)
 
 
 def test_faces_and_the_only_window_stay_what_they_are() -> None:
@@ -82,7 +82,7 @@ def test_a_sound_keeps_its_stretches() -> None:
 def test_a_real_video_of_two_actors_has_an_item_each(test_data: Path, tmp_path: Path) -> None:
     """A woman and a man of RAVDESS in turns; the default model tells them apart."""
     sounds = {
-        who: [read_sound(path) for path in sorted((test_data / "ravdess" / who).glob("*.ogg"))[:3]]
+        who: [read_audio(path) for path in sorted((test_data / "ravdess" / who).glob("*.ogg"))[:3]]
         for who in ("Actor_09", "Actor_10")
     }
     turns = [sound for pair in zip(*sounds.values(), strict=True) for sound in pair]
@@ -90,7 +90,9 @@ def test_a_real_video_of_two_actors_has_an_item_each(test_data: Path, tmp_path: 
     video = encode(tmp_path / "a.mp4", frames=blank, sound=np.concatenate(turns), rate=16_000)
     media = list(MediaExtractor(speakers=True).extract(video, "voice"))
     vectors = load_model(None, "cpu").embed(media).vectors
-    one, other = BySpeaker(even_score(calibrations_of(model_record(find_weights(None))), "V-V"))(
+    one, other = MergeBySpeaker(
+        equal_odds_score(calibrations_of(model_record(find_weights(None))), "V-V")
+    )(
         video,
         [
             NewItem("both", "voice", each.start_s, each.end_s, None, vector)

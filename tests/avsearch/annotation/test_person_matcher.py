@@ -14,8 +14,8 @@ import avsearch
 from avsearch.annotation.identification.plda import PLDA
 from avsearch.annotation.person_matcher import PersonMatcher
 from avsearch.calibration import Calibration
-from avsearch.media import SAMPLE_RATE, read_image, read_sound
-from avsearch.media.speech_segments import Span, joined_windows, stretches
+from avsearch.media import SAMPLE_RATE, read_audio, read_image
+from avsearch.media.speech_segments import Span, group_turns, merged_windows
 from indexer.ingest.ingest import IngestReport
 from indexer.records import NewItem
 from indexer.types import Box, Vectors
@@ -111,9 +111,9 @@ def test_voices_are_two_only_where_scores_and_lengths_both_say_so() -> None:
     ],
 )
 def test_one_speaker_has_the_stretches_that_other_extractors_give(matcher, turns) -> None:
-    windows = [voice(*(span[0], span.duration_s), AXES[0]) for span in joined_windows(turns)]
+    windows = [voice(*(span[0], span.duration_s), AXES[0]) for span in merged_windows(turns)]
     (one,) = matcher.separate(SOUND, windows)
-    expected = [span for span in stretches(turns) if span.duration_s > 0.25] or stretches(turns)
+    expected = [span for span in group_turns(turns) if span.duration_s > 0.25] or group_turns(turns)
     found = [Span(item.start_s, item.end_s) for item in one]
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
@@ -193,7 +193,7 @@ def test_a_guest_is_found_in_an_interview(test_data: Path, tmp_path: Path) -> No
     files = sorted(
         (test_data / "librispeech").glob("*/*.ogg"), key=lambda path: -path.stat().st_size
     )
-    host, guest = read_sound(files[0]), read_sound(files[1])
+    host, guest = read_audio(files[0]), read_audio(files[1])
     half = len(guest) // 2
     turn, pause = 3 * SAMPLE_RATE, np.zeros(SAMPLE_RATE // 2, np.float32)
     home = tmp_path / "gallery" / "guest"
@@ -230,7 +230,7 @@ def test_of_a_video_that_shows_two_people_in_turn_the_right_one_is_taken(
     encode(home / "film.mp4", frames=[shot for shot in shots for _ in range(8)], fps=4)
     _, report = indexed(tmp_path)
     (note,) = [note for path, note in report.notes if note[:1].isdigit()]
-    assert note.startswith("2 faces; the one that agrees with the person's other pictures")
+    assert note.startswith("2 faces; the one that agrees with the person's other images")
     with avsearch.open(tmp_path / "index") as index:
         items = index.store.items_of("guest")[0]
     times_s = [item.start_s for item in items if item.path.name == "film.mp4"]
@@ -258,7 +258,7 @@ def test_one_sentence_after_the_other_of_an_actor_is_one_voice(
         every = sorted((test_data / "ravdess" / who).glob("*.ogg"))[::6]
         home = tmp_path / "gallery" / who
         home.mkdir(parents=True)
-        said = np.concatenate([read_sound(path) for path in every])
+        said = np.concatenate([read_audio(path) for path in every])
         soundfile.write(home / "all.wav", said, SAMPLE_RATE)
         blank = [np.full((96, 128, 3), 90, np.uint8)] * 4
         encode(home / "all.mp4", frames=blank, sound=said, rate=SAMPLE_RATE)
@@ -268,7 +268,7 @@ def test_one_sentence_after_the_other_of_an_actor_is_one_voice(
 
 def test_joined_windows_are_short_and_cover_the_turns() -> None:
     turns = [Span(0, 0.4), Span(0.6, 1.2), Span(1.4, 4.2), Span(4.9, 5.1), Span(8, 16)]
-    windows = joined_windows(turns)
+    windows = merged_windows(turns)
     assert windows[:3] == [Span(0, 1.2), Span(1.4, 4.2), Span(4.9, 5.1)]
     assert all(window.duration_s <= 3 for window in windows)
     assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(windows))

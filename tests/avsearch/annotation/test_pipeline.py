@@ -13,13 +13,13 @@ import pytest
 import soundfile
 
 from avsearch.annotation import embed_speech, pipeline
-from avsearch.annotation.enrol import enrol_with
+from avsearch.annotation.enrol import enrol_recording
 from avsearch.annotation.formats.detect import read_diarization
 from avsearch.annotation.formats.rttm import write_rttm
-from avsearch.annotation.pipeline import How, annotate_with
-from avsearch.annotation.result import Annotated, nearest_shown
+from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
+from avsearch.annotation.result import Annotated, nearest_text
 from avsearch.annotation.turns import Diarization, Turn
-from avsearch.media.audio import read_sound
+from avsearch.media.audio import read_audio
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech
 from indexer.errors import BadRequest, ForeignSpace, RefusedFile
@@ -39,12 +39,14 @@ SAID = [turn._replace(speaker=LABELS[turn.speaker]) for turn in SPOKEN]
 SECONDS = 9.5
 
 
-def how_to(**settings: Any) -> How:
-    return How(calibrations=CALIBRATIONS, **settings)
+def how_to(**settings: Any) -> AnnotateOptions:
+    return AnnotateOptions(calibrations=CALIBRATIONS, **settings)
 
 
-def named(source: Any, said: Any, index: Index, embedder: Ear, how: How | None = None) -> Annotated:
-    return annotate_with(source, said, index, embedder, how or how_to())
+def named(
+    source: Any, said: Any, index: Index, embedder: Ear, how: AnnotateOptions | None = None
+) -> Annotated:
+    return annotate_recording(source, said, index, embedder, how or how_to())
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +177,13 @@ def test_a_speaker_whom_the_diarizer_split_is_told(talk: Path, index: Index) -> 
 
 
 def test_a_name_must_be_as_likely_as_is_asked(talk: Path, index: Index) -> None:
-    found = named(talk, SAID, index, Ear(), how_to(least_probability=0.99))
+    found = named(talk, SAID, index, Ear(), how_to(min_probability=0.99))
     assert [each.person for each in found.speakers] == [None] * 4
     assert found.speakers[0].reason.endswith("and 0.99 is asked for.")
 
 
 def test_a_model_without_calibration_names_nobody_and_says_so(talk: Path, index: Index) -> None:
-    found = annotate_with(talk, SAID, index, Ear())
+    found = annotate_recording(talk, SAID, index, Ear())
     assert [each.person for each in found.speakers] == [None] * 4
     assert "carries no calibration" in found.notes[-1]
 
@@ -213,7 +215,7 @@ def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
     found = named(talk, [*SAID, Turn(9.0, 20.0, "S1")], index, Ear())
     assert found.turns[-1] == Turn(9.0, 9.5, "S1")
     assert "beyond the end of the sound at 9.50 s" in found.notes[0]
-    how = how_to(kept=talk.parent / "kept")
+    how = how_to(resume_folder=talk.parent / "kept")
     with pytest.raises(BadRequest, match="check that the turns are of this recording"):
         named(talk, [Turn(99.0, 100.0, "S1")], index, Ear(), how)
     assert list((talk.parent / "kept").iterdir()) == []
@@ -222,7 +224,7 @@ def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
 def test_a_stopped_run_goes_on_and_comes_to_the_same(
     talk: Path, index: Index, annotated: Annotated, tmp_path: Path
 ) -> None:
-    how = how_to(kept=tmp_path / "out")
+    how = how_to(resume_folder=tmp_path / "out")
 
     class Breaking(Ear):
         def embed(self, media: list) -> object:
@@ -231,7 +233,7 @@ def test_a_stopped_run_goes_on_and_comes_to_the_same(
             return super().embed(media[:2]) if len(media) > 2 else super().embed(media)
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("avsearch.annotation.embed_speech._AT_ONCE", 2)
+    monkey.setattr("avsearch.annotation.embed_speech._BATCH", 2)
     with monkey.context(), pytest.raises(KeyboardInterrupt):
         named(talk, SAID, index, Breaking(), how)
     ear = Ear()
@@ -256,7 +258,7 @@ def test_without_a_diarization_speech_is_found_and_grouped(
     )
     assert [each.person for each in found.speakers] == ["ann", "bob", None]
     assert "a diarizer's file is better" in found.notes[0]
-    two = named(talk, None, index, Ear(), how_to(speakers=2))
+    two = named(talk, None, index, Ear(), how_to(speaker_count=2))
     assert len(two.speakers) == 2
     monkeypatch.setattr(pipeline, "find_speech_in_stream", lambda stream: [])
     with pytest.raises(RefusedFile, match="no speech found"):
@@ -265,7 +267,7 @@ def test_without_a_diarization_speech_is_found_and_grouped(
 
 def test_enrolling_and_then_annotating_knows_the_new_person(talk: Path, index: Index) -> None:
     known = [turn._replace(speaker="dan") if turn.speaker == "S3" else turn for turn in SAID]
-    enrolled = enrol_with(talk, known, index, Ear())
+    enrolled = enrol_recording(talk, known, index, Ear())
     assert enrolled.voices == {"dan": (1, pytest.approx(2.5))}
     assert enrolled.new == ("dan",)
     assert enrolled.passed_over.keys() == {"S1", "S2", "S4"}
@@ -276,8 +278,8 @@ def test_enrolling_and_then_annotating_knows_the_new_person(talk: Path, index: I
 
 
 def test_a_correction_replaces_what_was_enrolled(talk: Path, index: Index) -> None:
-    enrol_with(talk, SAID, index, Ear(), {"S1": "zoe", "S2": "bob"})
-    again = enrol_with(talk, SAID, index, Ear(), {"S1": "ann"})
+    enrol_recording(talk, SAID, index, Ear(), {"S1": "zoe", "S2": "bob"})
+    again = enrol_recording(talk, SAID, index, Ear(), {"S1": "ann"})
     assert again.notes[-1].endswith("of bob, zoe, was replaced.")
     assert [who.key for who in index.people()] == ["ann", "bob", "cyn"]
     ids, _ = index.vectors_of("ann", "voice")
@@ -288,17 +290,17 @@ def test_a_correction_replaces_what_was_enrolled(talk: Path, index: Index) -> No
 
 def test_a_label_is_a_key_or_the_name_that_the_index_has(talk: Path, index: Index) -> None:
     names = {"S1": "ANN a.", "S2": "bob", "S3": "Dan D."}
-    enrolled = enrol_with(talk, SAID, index, Ear(), names)
+    enrolled = enrol_recording(talk, SAID, index, Ear(), names)
     assert enrolled.voices.keys() == {"ann", "bob", "Dan D."}
     assert enrolled.new == ("Dan D.",)
     assert enrolled.passed_over.keys() == {"S4"}
 
 
 def test_who_speaks_too_little_is_passed_over(talk: Path, index: Index) -> None:
-    enrolled = enrol_with(talk, SAID, index, Ear(), {"S1": "ann", "S4": "cyn"})
+    enrolled = enrol_recording(talk, SAID, index, Ear(), {"S1": "ann", "S4": "cyn"})
     assert enrolled.passed_over["S4"] == "speaks alone for less than 0.5 s."
     with pytest.raises(BadRequest, match="everybody who is named speaks alone for less than"):
-        enrol_with(talk, SAID, index, Ear(), {"S4": "cyn"})
+        enrol_recording(talk, SAID, index, Ear(), {"S4": "cyn"})
 
 
 def test_a_diarization_of_nobody_named_enrols_nobody(talk: Path, index: Index) -> None:
@@ -310,9 +312,9 @@ def test_a_diarization_of_nobody_named_enrols_nobody(talk: Path, index: Index) -
     ]
     revision = index.revision
     with pytest.raises(BadRequest, match="No speaker has a name"):
-        enrol_with(talk, anonymous, index, Ear())
+        enrol_recording(talk, anonymous, index, Ear())
     with pytest.raises(BadRequest, match="Nobody is called 'S9'"):
-        enrol_with(talk, SAID, index, Ear(), {"S9": "ann"})
+        enrol_recording(talk, SAID, index, Ear(), {"S9": "ann"})
     assert index.revision == revision
 
 
@@ -321,7 +323,7 @@ def test_a_name_of_two_people_must_be_a_key(talk: Path, tmp_path: Path) -> None:
         index_of(tmp_path / "twins", ["ann", "bob"], ["Kim", "Kim"]) as index,
         pytest.raises(BadRequest, match="'kim' is the name of ann and of bob"),
     ):
-        enrol_with(talk, SAID, index, Ear(), {"S1": "kim"})
+        enrol_recording(talk, SAID, index, Ear(), {"S1": "kim"})
 
 
 def test_what_was_enrolled_is_read_by_its_range_as_it_was_heard(talk: Path, index: Index) -> None:
@@ -329,7 +331,7 @@ def test_what_was_enrolled_is_read_by_its_range_as_it_was_heard(talk: Path, inde
     from avsearch.media import load_media
     from indexer.types import Media
 
-    enrol_with(talk, SAID, index, Ear(), {"S3": "dan"})
+    enrol_recording(talk, SAID, index, Ear(), {"S3": "dan"})
     ids, vectors = index.vectors_of("dan", "voice")
     with index.catalog.read() as read:
         item = read.items(ids)[int(ids[0])]
@@ -347,7 +349,7 @@ def test_names_survive_a_way_through_a_file_and_back(
         t._replace(speaker="Dan the man") if t.speaker == "S3" else t for t in annotated.named_turns
     ]
     file.write_text(write_rttm(corrected, "talk"))
-    enrolled = enrol_with(talk, file, index, Ear())
+    enrolled = enrol_recording(talk, file, index, Ear())
     assert enrolled.voices.keys() == {"ann", "bob", "Dan the man"}
 
 
@@ -362,10 +364,10 @@ def test_the_nearest_person_is_told_of_everybody_named_or_not(
     assert {each["speaker"]: each["person"] for each in said}["S4"] is None
     with index_of(tmp_path / "one", ["ann"], ["Ann A."]) as one:
         found = named(talk, SAID, one, Ear())
-    assert [nearest_shown(each.decision)[:8] for each in found.speakers] == ["ann (V-V"] * 4
+    assert [nearest_text(each.decision)[:8] for each in found.speakers] == ["ann (V-V"] * 4
     with Index.create(tmp_path / "empty", EAR) as empty:
         found = named(talk, SAID, empty, Ear())
-    assert [nearest_shown(each.decision) for each in found.speakers] == ["-"] * 4
+    assert [nearest_text(each.decision) for each in found.speakers] == ["-"] * 4
     assert found.to_dict()["speakers"][0]["nearest"] is None
 
 
@@ -387,7 +389,7 @@ def test_silence_in_turns_is_not_compared(
     assert cut.person == "ann"
     assert (cut.speech_s, cut.clean_s) == (pytest.approx(9.0), pytest.approx(3.0))
     assert found.turns == (Turn(0.0, 9.0, "S1"),)
-    enrolled = enrol_with(talk, marked_by_hand(), index, Ear(), {"S1": "zoe"})
+    enrolled = enrol_recording(talk, marked_by_hand(), index, Ear(), {"S1": "zoe"})
     assert enrolled.voices == {"zoe": (2, pytest.approx(3.0))}
 
 
@@ -398,7 +400,7 @@ def test_turns_in_which_no_speech_is_found_are_compared_whole_with_a_note(
     found = named(talk, SAID, index, Ear())
     assert found.labels == {"S1": "ann", "S2": "bob", "S3": "S3", "S4": "S4"}
     assert "speakers in whose turns no speech was found: S2, S3, S4." in found.notes
-    enrolled = enrol_with(talk, SAID, index, Ear(), {"S2": "bob"})
+    enrolled = enrol_recording(talk, SAID, index, Ear(), {"S2": "bob"})
     assert enrolled.voices == {"bob": (1, pytest.approx(2.5))}  # where ann is silent too
 
 
@@ -407,7 +409,7 @@ def test_of_a_turn_marked_around_a_real_sentence_only_the_sentence_is_embedded(
 ) -> None:
     """Recordings of RAVDESS begin and end with a second of silence."""
     path = min((test_data / "ravdess" / "Actor_01").glob("*.ogg"))
-    samples = np.pad(read_sound(path), 3 * RATE)
+    samples = np.pad(read_audio(path), 3 * RATE)
     speech = find_speech(samples)
     source = {"waveform": samples, "sample_rate": RATE}
     (speaker,) = named(source, [(0, len(samples) / RATE, "S1")], index, Ear()).speakers
@@ -421,17 +423,17 @@ def test_of_a_turn_marked_around_a_real_sentence_only_the_sentence_is_embedded(
 def test_who_the_user_names_counts_whatever_it_looks_like(
     talk: Path, index: Index, person: str
 ) -> None:
-    enrolled = enrol_with(talk, SAID, index, Ear(), {"S1": person})
+    enrolled = enrol_recording(talk, SAID, index, Ear(), {"S1": person})
     assert enrolled.new == (person.strip(),)
     assert enrolled.voices.keys() == {person.strip()}
     assert enrolled.passed_over.keys() == {"S2", "S3", "S4"}
-    again = enrol_with(talk, SAID, index, Ear(), {"S1": person})
+    again = enrol_recording(talk, SAID, index, Ear(), {"S1": person})
     assert again.new == ()
 
 
 def test_names_may_be_numbers_and_of_any_normal_form(talk: Path, index: Index) -> None:
     said = [turn._replace(speaker="Zoe\u0308" if turn.speaker == "S1" else "S2") for turn in SAID]
-    enrolled = enrol_with(talk, said, index, Ear(), {"Zo\u00eb": 1034, "S2": "bob"})  # type: ignore[dict-item]
+    enrolled = enrol_recording(talk, said, index, Ear(), {"Zo\u00eb": 1034, "S2": "bob"})  # type: ignore[dict-item]
     assert enrolled.voices.keys() == {"1034", "bob"}
 
 
@@ -442,14 +444,14 @@ def test_labels_of_diarizers_in_a_file_are_nobodys_names(
     talk: Path, index: Index, label: str
 ) -> None:
     said = [Turn(0.0, 2.0, label), Turn(4.5, 7.0, "Jo")]
-    enrolled = enrol_with(talk, said, index, Ear())
+    enrolled = enrol_recording(talk, said, index, Ear())
     assert enrolled.voices.keys() == {"Jo"}
     assert enrolled.passed_over.keys() == {label}
 
 
 def test_a_label_that_is_named_nobody_is_refused(talk: Path, index: Index) -> None:
     with pytest.raises(BadRequest, match="'S1' is named nobody"):
-        enrol_with(talk, SAID, index, Ear(), {"S1": " "})
+        enrol_recording(talk, SAID, index, Ear(), {"S1": " "})
 
 
 def test_a_diarization_made_before_is_taken_as_it_is() -> None:

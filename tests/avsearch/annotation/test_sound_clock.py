@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from avsearch.annotation import embed_speech, face_association, sound_clock
-from avsearch.annotation.enrol import enrol_with
-from avsearch.annotation.pipeline import How, annotate_with
+from avsearch.annotation.enrol import enrol_recording
+from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 from avsearch.annotation.sound_clock import Gap, SoundClock
 from avsearch.annotation.turns import Turn
 from avsearch.media import load_media
@@ -23,7 +23,7 @@ from tests.avsearch.annotation.test_face_association import Detector
 from tests.helpers.ears import CALIBRATIONS, RATE, Ear, conversation, index_of
 from tests.helpers.making import record
 
-HOW = How(calibrations=CALIBRATIONS)
+HOW = AnnotateOptions(calibrations=CALIBRATIONS)
 SPOKEN = [Turn(0.5, 2.5, "ann"), Turn(3.0, 5.0, "bob"), Turn(6.0, 8.0, "ann")]
 LATE_S, GAP_S, GAP_AT_S = 8.0, 5.0, 5.5
 ON_FILE = [
@@ -93,7 +93,7 @@ def test_a_sound_without_gaps_has_the_clock_of_the_file() -> None:
 @pytest.mark.parametrize(("turns", "ours"), [(SPOKEN, True), (ON_FILE, False)])
 def test_turns_are_on_the_clock_on_which_they_hold_speech(turns: list[Turn], ours: bool) -> None:
     speech = [Span(turn.start_s, turn.end_s) for turn in ON_FILE]
-    assert CLOCK.has(turns, speech) is ours
+    assert CLOCK.fits(turns, speech) is ours
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_turns_are_on_the_clock_on_which_they_hold_speech(turns: list[Turn], our
 def test_voices_are_named_by_turns_of_either_clock(
     video: Path, index: Index, turns: list[Turn], clock: str
 ) -> None:
-    named = annotate_with(video, labelled(turns), index, Ear(), HOW)
+    named = annotate_recording(video, labelled(turns), index, Ear(), HOW)
     assert named.labels == {"S1": "ann", "S2": "bob"}
     assert named.turns == tuple(labelled(turns))  # on the clock on which they were given
     assert sum(clock in note for note in named.notes) == 1
@@ -117,17 +117,17 @@ def test_the_faces_are_those_that_are_seen_meanwhile(
     """A face is seen from the fourth second on, half a second being a frame."""
     shown = [[] if number < 22 else [Box(10, 10, 80, 80)] for number in range(60)]
     monkeypatch.setattr(face_association, "FaceDetector", lambda: Detector(shown))
-    named = annotate_with(video, labelled([turns[1]]), index, Ear(), HOW)
+    named = annotate_recording(video, labelled([turns[1]]), index, Ear(), HOW)
     (bob,) = named.speakers
-    assert bob.sight is not None
-    assert bob.sight.seconds == pytest.approx(2, abs=0.6)
+    assert bob.face is not None
+    assert bob.face.seconds == pytest.approx(2, abs=0.6)
 
 
 @pytest.mark.parametrize("turns", [SPOKEN, ON_FILE])
 def test_what_is_enrolled_lies_where_it_is_in_the_file(
     video: Path, index: Index, turns: list[Turn]
 ) -> None:
-    enrol_with(video, labelled(turns), index, Ear(), {"S2": "zoe"})
+    enrol_recording(video, labelled(turns), index, Ear(), {"S2": "zoe"})
     ids, vectors = index.vectors_of("zoe", "voice")
     with index.catalog.read() as read:
         item = read.items(ids)[int(ids[0])]
@@ -144,6 +144,6 @@ def test_an_ordinary_recording_is_heard_once(
     sound = conversation(SPOKEN, 8.5)
     path = record(tmp_path / "a.mka", sounds=[sound], codecs=("", "flac"), rate=RATE)
     ear = Ear()
-    named = annotate_with(path, labelled(SPOKEN), index, ear, HOW)
+    named = annotate_recording(path, labelled(SPOKEN), index, ear, HOW)
     assert ear.embedded == 3
     assert named.notes == ()

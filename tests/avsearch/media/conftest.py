@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from avsearch.media import MediaExtractor, read_image, read_sound
+from avsearch.media import MediaExtractor, read_audio, read_image
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,4 +32,4 @@ def portrait(test_data: Path) -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def sentence(test_data: Path) -> NDArray[np.float32]:
     """About 3 s of real speech at 16 kHz."""
-    return read_sound(min((test_data / "ravdess" / "Actor_01").glob("*.ogg")))
+    return read_audio(min((test_data / "ravdess" / "Actor_01").glob("*.ogg")))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avsearch.media import MediaExtractor, load_media, read_sound, stream_sound
+from avsearch.media import MediaExtractor, load_media, read_audio, stream_audio
 from avsearch.media.audio import SAMPLE_RATE, stream_waveform
-from avsearch.media.channels import may_hide_a_voice, one_channel
+from avsearch.media.channels import mean_hides_voice, mix_channels
 from tests.helpers.making import tone, write_wav
 
 Samples = NDArray[np.float32]
@@ -91,10 +91,10 @@ def test_an_ordinary_recording_is_averaged(tmp_path: Path, voice: Samples, name:
     samples = ordinary(voice)[name]
     notes: list[str] = []
     path = write_wav(tmp_path / "a.wav", samples)
-    heard = np.concatenate(list(stream_sound(path, on_note=notes.append)))
+    heard = np.concatenate(list(stream_audio(path, on_note=notes.append)))
     np.testing.assert_array_equal(heard, samples.mean(axis=1, dtype=np.float64).astype(np.float32))
     assert notes == []
-    assert not may_hide_a_voice(SAMPLE_RATE, samples[: 10 * SAMPLE_RATE])  # and costs nothing
+    assert not mean_hides_voice(SAMPLE_RATE, samples[: 10 * SAMPLE_RATE])  # and costs nothing
 
 
 def test_who_speaks_left_and_who_speaks_right_are_both_heard(
@@ -103,7 +103,7 @@ def test_who_speaks_left_and_who_speaks_right_are_both_heard(
     """Two speakers in turn, each with a microphone that has some noise."""
     left_speaks = np.arange(len(voice)) // (3 * SAMPLE_RATE) % 2 == 0
     both = [np.where(left_speaks == left, voice, 0) + noise(3e-4) for left in (True, False)]
-    heard = read_sound(write_wav(tmp_path / "a.wav", stereo(*both)))
+    heard = read_audio(write_wav(tmp_path / "a.wav", stereo(*both)))
     assert likeness(heard, voice) > 0.97
 
 
@@ -112,7 +112,7 @@ def test_a_voice_is_heard_that_the_mean_hides(tmp_path: Path, voice: Samples, na
     samples = hidden(voice)[name]
     notes: list[str] = []
     path = write_wav(tmp_path / "a.wav", samples)
-    heard = np.concatenate(list(stream_sound(path, on_note=notes.append)))
+    heard = np.concatenate(list(stream_audio(path, on_note=notes.append)))
     assert likeness(heard, voice) > 0.95
     assert len(notes) == 1
     assert "the mean of its channels would hide a voice" in notes[0]
@@ -133,7 +133,7 @@ def test_what_was_heard_is_heard_again(
 def test_a_change_between_two_ways_is_not_heard_as_a_click(voice: Samples) -> None:
     silent, hum = 0 * voice, 0.3 * tone(100, SAMPLE_RATE, 12)
     sound = np.concatenate([stereo(hum, silent), stereo(hum, voice)])
-    (before, *_), *rest = [(block,) for _, block in one_channel([(SAMPLE_RATE, sound)])]
+    (before, *_), *rest = [(block,) for _, block in mix_channels([(SAMPLE_RATE, sound)])]
     heard = np.concatenate([before, *(block for (block,) in rest)])
     assert np.abs(np.diff(heard)).max() < 1.5 * np.abs(np.diff(sound, axis=0)).max()
 
@@ -141,14 +141,14 @@ def test_a_change_between_two_ways_is_not_heard_as_a_click(voice: Samples) -> No
 @pytest.mark.parametrize("size", [1000, 16_000, 1_000_000])
 def test_the_cuts_of_the_blocks_change_nothing(voice: Samples, size: int) -> None:
     sound = stereo(0.3 * music(), voice)
-    whole = np.concatenate([block for _, block in one_channel([(SAMPLE_RATE, sound)])])
+    whole = np.concatenate([block for _, block in mix_channels([(SAMPLE_RATE, sound)])])
     cut = [(SAMPLE_RATE, sound[at : at + size]) for at in range(0, len(sound), size)]
-    np.testing.assert_array_equal(np.concatenate([block for _, block in one_channel(cut)]), whole)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in mix_channels(cut)]), whole)
 
 
 def test_samples_in_memory_are_heard_as_those_of_a_file(tmp_path: Path, voice: Samples) -> None:
     sound = stereo(voice, -voice)
     blocks = stream_waveform(Path("a"), sound.T, SAMPLE_RATE)
     np.testing.assert_array_equal(
-        np.concatenate(list(blocks)), read_sound(write_wav(tmp_path / "a.wav", sound))
+        np.concatenate(list(blocks)), read_audio(write_wav(tmp_path / "a.wav", sound))
     )

@@ -14,7 +14,7 @@ from avsearch.media import MediaExtractor, load_media, vad
 from avsearch.media.speech_segments import WINDOW_S
 from indexer.errors import RefusedFile
 from indexer.types import Modality
-from tests.avsearch.media.pictures.test_images import png_bomb
+from tests.avsearch.media.images.test_read import png_bomb
 from tests.helpers.making import encode, garble, record, tone, write_wav
 
 
@@ -44,11 +44,11 @@ def test_whole_pictures_need_no_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("a.jpg", "picture"),
-        ("A.JPEG", "picture"),
-        ("a.b.Png", "picture"),
-        ("a.wav", "sound"),
-        ("a.OPUS", "sound"),
+        ("a.jpg", "image"),
+        ("A.JPEG", "image"),
+        ("a.b.Png", "image"),
+        ("a.wav", "audio"),
+        ("a.OPUS", "audio"),
         ("a.mp4", "video"),
         ("a.ts", "video"),
         ("people.csv", None),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avsearch.media.faces import MARGIN, UPWARD_SHIFT, FaceDetector, crop_face
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from avsearch.media.video import sample_frames
 from indexer.types import Box
 

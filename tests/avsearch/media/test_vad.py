@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,17 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from avsearch.media.audio import SAMPLE_RATE, read_sound
-from avsearch.media.detectors import silero, silero_torch
-from avsearch.media.detectors.silero import FRAME, OnnxSilero, Silero, State
-from avsearch.media.detectors.silero_torch import TorchSilero
+from avsearch.media.audio import SAMPLE_RATE, read_audio
+from avsearch.media.detectors.silero import FRAME, Silero, State
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech, find_speech_in_blocks, find_speech_in_stream
-from avsearch.runtime import onnx_session
-from indexer.errors import BadRequest
+from indexer.errors import LibraryUnusable
 from tests.helpers.making import tone
-
-RUNTIMES: list[Silero] = [OnnxSilero(), TorchSilero()]
 
 
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.5])
@@ -101,57 +97,30 @@ def test_speech_is_found_in_every_voice(test_data: Path) -> None:
     for folder in ("ravdess", "librispeech", "fsdd", "urdu", "nemo"):
         paths = [p for p in (test_data / folder).glob("*/*") if p.suffix in (".ogg", ".wav")]
         for path in sorted(paths)[:: len(paths) // 4]:
-            assert find_speech(read_sound(path)), path
+            assert find_speech(read_audio(path)), path
 
 
-@pytest.mark.parametrize("ours", RUNTIMES, ids=["onnx", "torch"])
-def test_the_probabilities_are_the_packages_own(ours: Silero, sentence: np.ndarray) -> None:
-    samples = torch.from_numpy(sentence[: len(sentence) // FRAME * FRAME])
+def test_the_probabilities_are_those_of_the_package(sentence: np.ndarray) -> None:
+    """Also where the state is carried from block to block."""
+    samples = sentence[: len(sentence) // (5 * FRAME) * 5 * FRAME]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        import silero_vad
-
-        theirs = silero_vad.load_silero_vad().audio_forward(samples[None], SAMPLE_RATE)[0]
-    found, _ = ours(samples.numpy(), State.start())
-    np.testing.assert_allclose(found, theirs, atol=1e-4)
-
-
-def test_both_carry_the_same_state_from_block_to_block(sentence: np.ndarray) -> None:
-    blocks = sentence[: len(sentence) // (5 * FRAME) * 5 * FRAME].reshape(5, -1)
-    states = [State.start(), State.start()]
-    for block in blocks[:, : blocks.shape[1] // FRAME * FRAME]:
-        found = [one(block, state) for one, state in zip(RUNTIMES, states, strict=True)]
-        states = [state for _, state in found]
-        np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
-        for one, other in zip(*states, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-3)
+        silero_vad = pytest.importorskip("silero_vad")
+        model = silero_vad.load_silero_vad()
+    theirs = model.audio_forward(torch.from_numpy(samples)[None], SAMPLE_RATE)[0]
+    found, state = [], State.start()
+    for block in samples.reshape(5, -1):
+        probabilities, state = Silero()(block, state)
+        found.append(probabilities)
+    np.testing.assert_allclose(np.concatenate(found), theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("missing", "kind"),
-    [((), OnnxSilero), (("torch", "silero_vad"), OnnxSilero), (("onnxruntime",), TorchSilero)],
-)
-def test_onnxruntime_is_preferred_and_torch_does_without(
-    missing: tuple[str, ...], kind: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onnx_session, "can_import", lambda package: package not in missing)
-    assert isinstance(silero._load.__wrapped__(), kind)
-
-
-def test_where_neither_is_installed_it_is_said_what_to_install(
+def test_where_onnxruntime_is_missing_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(onnx_session, "can_import", lambda package: package == "torch")
-    with pytest.raises(BadRequest, match=r"pip install 'avsearch\[search\]'"):
-        silero._load.__wrapped__()
-
-
-def test_loading_leaves_torch_as_it_was() -> None:
-    torch.set_num_threads(2)
-    silero_torch._packaged_weights()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert threads == 2
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(LibraryUnusable, match=r"speech .*pip install 'avsearch\[search\]'"):
+        Silero()
 
 
 def test_threads_share_the_network(sentence: np.ndarray) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from avsearch.runtime import onnx_session
 from indexer.errors import BadRequest
 
 texts = st.text(max_size=300)
+GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def model(facts: dict[str, str], doc: str = "") -> bytes:
@@ -91,7 +94,7 @@ def test_what_was_begun_is_for_one_run(tmp_path: Path, monkeypatch: pytest.Monke
         session.run(np.float32([0]))
     session.begin()  # it is there, optimised
     session.run(np.float32([0]))
-    assert opened == [{"optimised": False}, {}]
+    assert opened == [{"optimised": False}, {"gpu": False}]
 
 
 def test_a_file_that_cannot_be_loaded_is_an_error_of_the_run(tmp_path: Path):
@@ -100,3 +103,26 @@ def test_a_file_that_cannot_be_loaded_is_an_error_of_the_run(tmp_path: Path):
     for _ in range(2):
         with pytest.raises(BadRequest, match=r"none\.onnx cannot be read: No such"):
             session.run()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "has_driver", "used"),
+    [(True, True, [GPU, CPU]), (True, False, [CPU]), (False, True, [CPU])],
+)
+def test_a_gpu_is_used_where_it_is_wanted_and_there(
+    gpu: bool, has_driver: bool, used: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model({}))
+    really = onnxruntime.InferenceSession
+
+    def on_the_cpu(*given: Any, providers: list[str]) -> Any:
+        asked.append(providers)
+        return really(*given, providers=[CPU])
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [GPU, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_the_cpu)
+    monkeypatch.setattr(onnx_session, "has_gpu_driver", lambda: has_driver)
+    onnx_session.Session(path, gpu=gpu).run(np.float32([1]))
+    assert asked == [used]

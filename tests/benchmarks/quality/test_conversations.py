@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.turns import Turn, diarization
+from avsearch.annotation.turns import Turn, build_diarization
 from benchmarks.quality.conversations import PADDING_S, padded
 
 TURNS = st.lists(
@@ -17,7 +17,7 @@ TURNS = st.lists(
 
 @given(TURNS)
 def test_turns_marked_by_hand_hold_the_true_ones_and_silence_beside_them(turns: list[Turn]) -> None:
-    truth = diarization(turns)
+    truth = build_diarization(turns)
     wide = padded(truth)
     for turn in truth.turns:
         assert any(
@@ -32,5 +32,5 @@ def test_turns_marked_by_hand_hold_the_true_ones_and_silence_beside_them(turns: 
 
 
 def test_a_pause_goes_to_both_neighbours_up_to_two_seconds() -> None:
-    wide = padded(diarization([Turn(1, 2, "a"), Turn(3, 4, "b"), Turn(10, 11, "b")]))
+    wide = padded(build_diarization([Turn(1, 2, "a"), Turn(3, 4, "b"), Turn(10, 11, "b")]))
     assert wide.turns == (Turn(0, 3, "a"), Turn(2, 13, "b"))

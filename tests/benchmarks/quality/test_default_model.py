@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from avsearch.media import kind_of, read_image, read_sound
+from avsearch.media import kind_of, read_audio, read_image
 from avsearch.models.checkpoint import save_checkpoint
 from benchmarks.quality.default_model import people_and_others, prepare, shown, write
 from benchmarks.quality.held_out import people_of_side
@@ -33,7 +33,7 @@ def extract(path, modality):
         rng = np.random.default_rng(0)
         data = face_noise(rng) if modality == "face" else voice_noise(rng)
     else:
-        data = read_image(path) if modality == "face" else read_sound(path)
+        data = read_image(path) if modality == "face" else read_audio(path)
     yield Media(path, modality, data=data)
 
 
@@ -152,8 +152,8 @@ def test_halves_of_a_recording_do_not_overlap_and_leave_nothing_out(data, tmp_pa
     whole = {key: media.voices(key, sorted((data / "librispeech" / key).iterdir()))}
     first, second = (media.halves(whole, part)[key][0] for part in (1, 2))
     assert (first, second) == (f"{key}/{key}-0_1.flac", f"{key}/{key}-0_2.flac")
-    parts = [read_sound(tmp_path / name) for name in (first, second)]
-    np.testing.assert_array_equal(np.concatenate(parts), read_sound(tmp_path / whole[key][0]))
+    parts = [read_audio(tmp_path / name) for name in (first, second)]
+    np.testing.assert_array_equal(np.concatenate(parts), read_audio(tmp_path / whole[key][0]))
 
 
 def test_halves_of_one_recording_are_known_as_such(exam):
@@ -180,9 +180,9 @@ def test_nobody_babbles_behind_their_own_voice(tmp_path):
     poor = media.degraded(voices, "in noise", voices)
     alone = media.degraded({"ann": voices["ann"]}, "in noise", {"bob": voices["bob"]})
     assert poor["ann"] == alone["ann"] == ["ann/ann-in-noise.flac"]
-    heard = read_sound(tmp_path / "ann" / "ann-in-noise.flac")
+    heard = read_audio(tmp_path / "ann" / "ann-in-noise.flac")
     media.degraded({"ann": voices["ann"]}, "in noise", {**voices, "bob": voices["bob"]})
-    np.testing.assert_array_equal(read_sound(tmp_path / "ann" / "ann-in-noise.flac"), heard)
+    np.testing.assert_array_equal(read_audio(tmp_path / "ann" / "ann-in-noise.flac"), heard)
 
 
 def test_the_same_seed_makes_the_same_lists_and_media(exam, data, checkpoint, tmp_path):

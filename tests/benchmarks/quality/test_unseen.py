@@ -84,12 +84,3 @@ def test_every_pair_of_a_table_is_what_the_pair_alone_gives(unseen):
             assert met[voice, face] == pytest.approx(wanted.item(), abs=1e-4)
             cosine = model.embed_face(other) @ model.embed_voice(one).T
             assert apart[voice, face] == pytest.approx(cosine.item(), abs=1e-5)
-
-
-def test_what_people_reach_adds_up_to_the_figures(unseen):
-    table = np.random.default_rng(1).standard_normal((14, 14)).astype(np.float32)
-    figures, by_person = unseen.judge(table), unseen.by_person(table)
-    for name, values in by_person.items():
-        assert len(values) == 7
-        both = (figures[f"{name} V-F"].value + figures[f"{name} F-V"].value) / 2
-        assert values.mean() == pytest.approx(both)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import indexer
-from indexer.ann.hnsw_ivf import NOTE as NOTE_OF_APPROXIMATE
+from indexer.approximate import NOTE as NOTE_OF_APPROXIMATE
 from indexer.errors import BadRequest, IndexBusy, NoIndex
 from indexer.exchange.exchange import export_index, import_file
 from indexer.index import Index
@@ -45,7 +45,7 @@ for number in range(int(sys.argv[2])):
 
 @contextlib.contextmanager
 def another_writer(folder: Path, rounds: int):
-    """A process that opens, notes something and closes so often; what it has committed so far."""
+    """A process that opens, writes a note and closes repeatedly, with its commits so far."""
     told: list[str] = []
     command = [sys.executable, "-c", OTHER, str(folder), str(rounds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -66,7 +66,7 @@ def another_writer(folder: Path, rounds: int):
 
 
 def until_done(work):
-    """Do something that the other process may be in the way of."""
+    """Run something that the other process may block."""
     while True:
         try:
             return work()
@@ -105,7 +105,7 @@ def test_two_openings_in_a_process_lose_nothing_that_another_commits(run, folder
 
 
 def test_no_catalog_is_opened_but_by_sqlite(index, folder, tmp_path, gallery):
-    """What a fixture asserts after every test, here with all that an index can do."""
+    """A fixture asserts it after every test; this test uses all methods of an index."""
     fill(gallery, {"ann/new.wav": "voice: new\n"})
     with Index.open_or_create(folder, SPACE, notes={NOTE_OF_APPROXIMATE: "hnsw"}) as other:
         ingest(other, gallery, FakeExtractor(), FakeEmbedder(), prune=True)

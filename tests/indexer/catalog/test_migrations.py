@@ -29,7 +29,7 @@ def rows(path, table):
 
 
 def described(path):
-    """The columns, indexes and references of every table."""
+    """Return the columns, indexes and references of every table."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {
@@ -42,7 +42,7 @@ def described(path):
         }
 
 
-def test_an_index_of_version_1_is_brought_forward_with_every_row(folder):
+def test_an_index_of_version_1_is_migrated_with_every_row(folder):
     path = version1.make(folder)
     before = {table: rows(path, table) for table in migrations.FIRST_TABLES}
     with Index.open(folder) as index:
@@ -64,7 +64,7 @@ def test_an_index_of_version_1_is_brought_forward_with_every_row(folder):
     assert after == expected
 
 
-def test_a_catalog_brought_forward_has_the_tables_of_a_new_one(folder, tmp_path):
+def test_a_migrated_catalog_has_the_tables_of_a_new_one(folder, tmp_path):
     path = version1.make(folder)
     Index.open(folder).close()
     Index.create(tmp_path / "new", SPACE).close()
@@ -127,7 +127,7 @@ def contents_of_version_1(path):
         return list(connection.iterdump())
 
 
-def test_a_later_version_is_refused_with_a_sentence_and_kept(folder):
+def test_a_later_version_is_refused_with_a_sentence_and_left_unchanged(folder):
     Index.create(folder, SPACE).close()
     change(folder, "UPDATE alembic_version SET version_num = '99'")
     before = everything(folder)

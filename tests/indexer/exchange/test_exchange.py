@@ -50,7 +50,7 @@ QUESTIONS = {
 
 
 def content(folder: Path) -> dict[str, object]:
-    """All that a catalog holds, numbers of rows aside; items in their order."""
+    """Return the content of a catalog without row numbers; items in their order."""
     with contextlib.closing(sqlite3.connect(folder / "catalog.sqlite")) as connection:
         held = {name: connection.execute(asked).fetchall() for name, asked in QUESTIONS.items()}
     held["sources"] = Counter(held["sources"])
@@ -246,7 +246,7 @@ def test_an_export_leaves_other_files_and_links_as_they_are(index, folder, tmp_p
     assert (path.read_bytes(), mine.read_text()) == (first, "mine")
 
 
-def test_a_name_that_pyarrow_cannot_open_is_said(index, folder, tmp_path):
+def test_a_name_that_pyarrow_cannot_open_is_rejected(index, folder, tmp_path):
     path = tmp_path / "e\udcff.parquet"
     with pytest.raises(BadRequest, match="not UTF-8; rename it"):
         exported(folder, path)
@@ -322,7 +322,7 @@ def test_paths_times_boxes_and_people_of_another_tool(tmp_path):
 
 
 def of_pandas(columns: dict[str, object], *index: str | dict[str, object]) -> object:
-    """A table with what pandas notes of its index."""
+    """A table with pandas' metadata of its index."""
     table = pa.table(columns)
     said = {"index_columns": list(index), "columns": [], "pandas_version": "3.0.0"}
     return table.replace_schema_metadata({b"pandas": json.dumps(said).encode()})
@@ -467,7 +467,9 @@ def test_an_export_through_pandas_has_its_whole_numbers_back(run, folder, tmp_pa
     assert [row[:3] for row in now] == [row[:3] for row in before]
 
 
-def test_a_file_that_is_there_is_replaced_and_people_are_said_anew(run, gallery, folder, tmp_path):
+def test_an_existing_file_is_replaced_and_metadata_of_people_updated(
+    run, gallery, folder, tmp_path
+):
     run()
     before = content(folder)
     ann, cid = str(gallery / "ann/one.wav"), str(gallery / "cid/face.jpg")
@@ -494,7 +496,7 @@ def test_a_file_that_is_there_is_replaced_and_people_are_said_anew(run, gallery,
     ]
 
 
-def test_whom_nothing_is_left_of_is_dropped(run, gallery, folder, tmp_path):
+def test_people_without_files_are_dropped(run, gallery, folder, tmp_path):
     run()
     rows = {**rows_of(["zoe"]), "path": [str(gallery / "cid/face.jpg")]}
     import_file(write(tmp_path / "v.parquet", **rows), folder, space=SPACE)
@@ -545,7 +547,7 @@ def changed(at: int, column: str, value: object) -> dict[str, list]:
         (rows_of([]), "'vector' is of type null"),
     ],
 )
-def test_what_is_wrong_is_said_and_changes_nothing(run, folder, tmp_path, rows, words):
+def test_a_wrong_row_is_reported_and_changes_nothing(run, folder, tmp_path, rows, words):
     run()
     before = content(folder)
     with pytest.raises(BadRequest, match=words):
@@ -555,7 +557,9 @@ def test_what_is_wrong_is_said_and_changes_nothing(run, folder, tmp_path, rows, 
         assert index.verify() == []
 
 
-def test_what_is_not_parquet_or_cut_short_is_said_and_changes_nothing(run, folder, tmp_path):
+def test_a_file_that_is_not_parquet_or_cut_short_is_reported_and_changes_nothing(
+    run, folder, tmp_path
+):
     run()
     before = content(folder)
     whole = exported(folder, tmp_path / "out.parquet").read_bytes()
@@ -571,7 +575,7 @@ def test_what_is_not_parquet_or_cut_short_is_said_and_changes_nothing(run, folde
     assert content(folder) == before
 
 
-def test_a_damaged_page_is_said_or_read_as_it_was(run, folder, tmp_path):
+def test_a_damaged_page_is_reported_or_read_as_it_was(run, folder, tmp_path):
     run()
     whole = exported(folder, tmp_path / "out.parquet").read_bytes()
     held = content(folder)
@@ -602,7 +606,7 @@ def test_vectors_of_another_space_are_refused(run, folder, tmp_path):
     assert content(folder) == before
 
 
-def test_a_file_of_a_later_version_is_said(index, folder, tmp_path):
+def test_a_file_of_a_later_version_is_rejected(index, folder, tmp_path):
     path = exported(folder, tmp_path / "out.parquet")
     table = pq.read_table(path)
     for said, words in (
@@ -616,7 +620,7 @@ def test_a_file_of_a_later_version_is_said(index, folder, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_without_pyarrow_it_is_said_how_to_install_it(index, tmp_path, monkeypatch):
+def test_without_pyarrow_the_message_says_how_to_install_it(index, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for call in (
         lambda: export_index(index, tmp_path / "out.parquet"),
@@ -626,7 +630,7 @@ def test_without_pyarrow_it_is_said_how_to_install_it(index, tmp_path, monkeypat
             call()
 
 
-def test_progress_is_told_to_the_end(index, tmp_path):
+def test_progress_is_reported_to_the_end(index, tmp_path):
     told: list[tuple[int, int]] = []
     export_index(index, tmp_path / "out.parquet", lambda *at: told.append(at))
     assert told[-1] == (7, 7)

@@ -22,7 +22,7 @@ def touch(path, ns=7):
 
 
 def items(folder):
-    """Every item as (id, path, person)."""
+    """Return every item as (id, path, person)."""
     with Index.open(folder) as index:
         hits = index.search(fake_vector("any")[None], 1000).hits[0]
     return {(item.id, item.path.name, item.person.key) for item, _ in hits}
@@ -70,7 +70,7 @@ def test_same_bytes_with_another_time_are_only_hashed_once(run, gallery, monkeyp
     assert run().unchanged == 5
 
 
-def test_a_changed_file_is_taken_anew_under_new_numbers(run, folder, gallery):
+def test_a_changed_file_is_read_again_and_gets_new_ids(run, folder, gallery):
     run()
     before = items(folder)
     fill(gallery, {"ann/one.wav": "voice: ann has changed\n"})
@@ -100,7 +100,7 @@ def test_other_settings_make_every_file_new(run):
     assert (report.updated, report.unchanged) == (5, 0)
 
 
-def test_what_is_gone_is_listed_and_pruned_on_request(run, folder, gallery):
+def test_missing_files_are_listed_and_pruned_on_request(run, folder, gallery):
     run()
     (gallery / "cid/face.jpg").unlink()
     (gallery / "bob/talk.wav").unlink()
@@ -113,7 +113,7 @@ def test_what_is_gone_is_listed_and_pruned_on_request(run, folder, gallery):
         assert [who.key for who in index.people()] == ["ann", "bob"]
 
 
-def test_a_file_that_is_hidden_now_is_not_gone(run, gallery, tmp_path):
+def test_a_file_that_is_hidden_now_is_not_missing(run, gallery, tmp_path):
     run()
     (tmp_path / "list.csv").write_text("path,person\nbob/talk.wav,bob\n")
     part = scan(gallery, FakeExtractor().kind, manifest=tmp_path / "list.csv")
@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_read_for_now_keeps_its_items(run, folder, gallery
     assert items(folder) == before
 
 
-def test_a_file_of_a_manifest_that_is_gone_stays_until_it_is_pruned(run, folder, gallery, tmp_path):
+def test_a_missing_file_of_a_manifest_stays_until_it_is_pruned(run, folder, gallery, tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("path,person\nann/one.wav,ann\nbob/talk.wav,bob\n")
     kind = FakeExtractor().kind
@@ -259,7 +259,7 @@ def test_a_refusal_of_what_is_no_longer_there_is_forgotten(run, folder, gallery)
         assert index.refused() == []
 
 
-def test_what_people_csv_says_is_brought_up_to_date_without_embedding(run, folder, gallery):
+def test_metadata_of_people_csv_are_updated_without_embedding(run, folder, gallery):
     run()
     (gallery / "people.csv").write_text(PEOPLE.replace("Bob Baker,M,France", "Robert,m,Spain"))
     embedder = FakeEmbedder()
@@ -359,7 +359,7 @@ def test_an_interrupted_embedder_leaves_no_half_file_and_no_thread(run, folder, 
     assert run(gallery).voices == 1001
 
 
-def test_no_more_is_read_ahead_than_asked():
+def test_prefetching_is_bounded():
     made = []
 
     def read(job):
@@ -434,14 +434,14 @@ def test_ranges_of_a_manifest_are_not_joined(run, gallery, tmp_path):
     assert (report.voices, report.refused) == (2, [])
 
 
-def test_notes_on_files_that_were_taken_are_kept_and_told_again(run, folder, gallery):
+def test_notes_on_taken_files_are_stored_and_reported_again(run, folder, gallery):
     fill(gallery, {"ann/one.wav": "note: the second track was taken\nvoice: ann\nnote: and more\n"})
     said = [
         (gallery / "ann/one.wav", "and more"),
         (gallery / "ann/one.wav", "the second track was taken"),
     ]
     assert run().notes == said
-    assert run().notes == said  # nothing was looked into
+    assert run().notes == said  # no file was read
     with Index.open(folder) as index:
         assert sorted(index.file_notes()) == said
     (gallery / "ann/one.wav").rename(gallery / "bob/one.wav")
@@ -450,7 +450,7 @@ def test_notes_on_files_that_were_taken_are_kept_and_told_again(run, folder, gal
     assert run().notes == []
 
 
-def test_notes_on_a_refused_file_are_not_told(run, gallery):
+def test_notes_on_a_refused_file_are_not_reported(run, gallery):
     fill(gallery, {"ann/one.wav": "note: the second track was taken\nrefuse: nothing in it\n"})
     report = run()
     assert report.notes == []

@@ -1,4 +1,4 @@
-"""Files that were moved, files that are there twice, and parts of files that come to nothing."""
+"""Moved files, duplicates, and sources of files that give no item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers.places import fill
 
 
 def items(folder):
-    """Every item by its number: its path, its person."""
+    """Return path and person of every item, by id."""
     with Index.open(folder) as index:
         hits = index.search(fake_vector("any")[None], 1000).hits[0]
         assert index.verify() == []
@@ -43,7 +43,7 @@ def test_a_renamed_file_keeps_its_items_and_is_not_looked_into(run, folder, gall
     assert run().unchanged == 5
 
 
-def test_a_file_moved_to_somebody_else_is_theirs(run, folder, gallery):
+def test_a_file_moved_to_another_person_is_theirs(run, folder, gallery):
     run()
     before = items(folder)
     (gallery / "bob/film.mp4").rename(gallery / "cid/film.mp4")
@@ -99,7 +99,7 @@ def test_a_copy_is_no_move_and_only_one_of_two_files_is_what_a_third_was(run, fo
     assert len(items(folder)) == 10
 
 
-def test_other_settings_or_another_kind_of_file_are_looked_into_anew(run, gallery):
+def test_files_with_other_settings_or_suffixes_are_read_again(run, gallery):
     run()
     (gallery / "ann/one.wav").rename(gallery / "ann/one.mp4")
     assert (run().moved, run().added) == (0, 0)
@@ -128,11 +128,11 @@ ASKED = st.frozensets(
 
 
 @given(before=ASKED, now=ASKED)
-def test_people_are_renamed_only_where_what_was_asked_becomes_what_is_asked(before, now):
-    whom = map_people(before, now)
-    if whom is not None:
-        assert whom.keys() == {who for who, *_ in before}
-        assert {(whom[who], *rest) for who, *rest in before} == now
+def test_people_are_mapped_only_if_the_sources_are_otherwise_the_same(before, now):
+    new_keys = map_people(before, now)
+    if new_keys is not None:
+        assert new_keys.keys() == {who for who, *_ in before}
+        assert {(new_keys[who], *rest) for who, *rest in before} == now
 
 
 @settings(max_examples=25)
@@ -186,7 +186,7 @@ def test_the_same_bytes_under_two_people_are_reported_each_time(run, gallery):
     assert run(prune=True).duplicates == []
 
 
-# Parts that come to nothing
+# Sources without items
 
 
 def test_rows_of_a_manifest_that_come_to_nothing_are_reported_each_time(
@@ -215,7 +215,7 @@ def test_rows_of_a_manifest_that_come_to_nothing_are_reported_each_time(
 
 
 class Interrupted(FakeExtractor):
-    """Finds that a file cannot be read further, in its middle."""
+    """Refuses a file in its middle."""
 
     def extract(self, path, modality=None, **_):
         from indexer.errors import RefusedFile
@@ -225,7 +225,7 @@ class Interrupted(FakeExtractor):
             raise RefusedFile(path, "the disk slept; try again.", permanent=False)
 
 
-def test_a_file_that_could_not_be_read_to_its_end_is_said_and_tried_again(run, gallery):
+def test_a_file_not_read_to_its_end_is_reported_and_tried_again(run, gallery):
     report = run(extractor=Interrupted())
     path = gallery / "ann/one.wav"
     assert report.refused == [(path, "face and voice of ann from 0 s: the disk slept; try again.")]
@@ -236,7 +236,7 @@ def test_a_file_that_could_not_be_read_to_its_end_is_said_and_tried_again(run, g
 
 
 @pytest.mark.parametrize("what", [NOTHING])
-def test_a_source_that_yields_nothing_without_a_word_is_said(run, gallery, tmp_path, what):
+def test_a_source_without_items_is_reported(run, gallery, tmp_path, what):
     class Silent(FakeExtractor):
         def extract(self, path, modality=None, **_):
             if modality != "voice":

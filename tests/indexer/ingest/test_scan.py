@@ -56,7 +56,7 @@ def test_people_and_their_attributes(gallery):
         *(".stversions", "FOUND.000", "Network Trash Folder", ".Trash-1000", "a.jpg.download"),
     ],
 )
-def test_folders_of_systems_are_nobody_at_any_depth(gallery, name):
+def test_folders_of_systems_are_skipped_at_any_depth(gallery, name):
     before = names(scan(gallery, KIND), gallery)
     fill(gallery, {f"{name}/ann/x.wav": "voice: x", f"ann/deep/{name}/x.jpg/y.jpg": "face: x"})
     found = scan(gallery, KIND)

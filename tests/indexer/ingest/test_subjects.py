@@ -1,4 +1,4 @@
-"""Of several people in a file the one is taken whom its folder is about."""
+"""The choice of the person of the folder in a file that shows several people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def says(*people: str) -> str:
 
 @pytest.fixture
 def index_it(folder: Path):
-    """Index a gallery with a matcher; the report, and the names of what was looked into."""
+    """Index a gallery with a matcher; return the report and the names of the files read."""
 
     def go(gallery, into: Path = folder, **options) -> tuple[IngestReport, list[str]]:
         extractor = FakeExtractor()
@@ -42,7 +42,7 @@ def index_it(folder: Path):
 
 
 def taken(folder: Path, person: str) -> set[tuple[str, str]]:
-    """The lines of a person's items, by file."""
+    """Return the lines of a person's items, by file."""
     with Index.open(folder) as index:
         items, vectors = index.items_of(person)
     names = ["ann", "bob", "cid", "dan", "eve"]
@@ -75,14 +75,14 @@ def test_the_one_who_agrees_with_the_other_files_is_taken(index_it, tmp_path, fo
     }
     agreeing = "the one that agrees with the person's other"
     assert paths(report.notes) == {
-        "wedding.jpg": f"3 faces; {agreeing} pictures was taken, 2 were left out.",
+        "wedding.jpg": f"3 faces; {agreeing} images was taken, 2 were left out.",
         "talk.wav": f"2 voices; {agreeing} recordings was taken, 1 was left out.",
     }
     with Index.open(folder) as index:
         assert sorted(index.file_notes()) == report.notes
 
 
-def test_without_a_matcher_everybody_is_taken(index_it, tmp_path, folder):
+def test_without_a_matcher_all_people_are_taken(index_it, tmp_path, folder):
     gallery = fill(tmp_path / "g", {"ann/a.jpg": shows("bob", "ann"), "ann/b.jpg": shows("ann")})
     report, _ = index_it(gallery, matcher=None)
     assert (report.faces, report.notes) == (3, [])
@@ -94,31 +94,29 @@ def test_files_that_show_one_person_are_never_questioned(index_it, tmp_path, fol
     assert (report.faces, report.refused, report.notes) == (3, [], [])
 
 
-def test_who_appears_in_most_of_the_files_where_all_are_contested(index_it, tmp_path, folder):
+def test_the_person_in_most_files_is_taken_if_all_are_contested(index_it, tmp_path, folder):
     gallery = fill(
         tmp_path / "g",
         {
             "ann/1.jpg": shows("bob", "ann"),
-            "ann/2.jpg": shows("bob", "cid", "ann"),
+            "ann/2.jpg": shows("cid", "ann"),
             "ann/3.jpg": shows("dan", "ann"),
             "ann/4.jpg": shows("eve", "bob"),
         },
     )
     report, _ = index_it(gallery)
-    assert taken(folder, "ann") == {(f"{n}.jpg", "face: ann") for n in (1, 2, 3)} or taken(
-        folder, "ann"
-    ) == {(f"{n}.jpg", "face: bob") for n in (1, 2, 4)}
-    assert [path.name for path, _ in report.refused] in (["4.jpg"], ["3.jpg"])
+    assert taken(folder, "ann") == {(f"{n}.jpg", "face: ann") for n in (1, 2, 3)}
+    assert [path.name for path, _ in report.refused] == ["4.jpg"]
 
 
-def test_of_two_who_appear_as_often_the_larger_is_taken(index_it, tmp_path, folder):
+def test_the_larger_of_two_equally_frequent_people_is_taken(index_it, tmp_path, folder):
     files = {f"ann/{n}.jpg": shows("ann", "bob") for n in range(3)}
     index_it(fill(tmp_path / "g", files))
     assert {line for _, line in taken(folder, "ann")} == {"face: ann"}
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_the_largest_is_taken_where_nothing_tells_them_apart(
+def test_the_largest_is_taken_if_nothing_distinguishes_them(
     index_it, tmp_path, folder, several
 ) -> None:
     files = {"ann/1.jpg": shows("ann", "bob")} | (
@@ -131,12 +129,12 @@ def test_the_largest_is_taken_where_nothing_tells_them_apart(
     assert len(report.notes) == len(files)
 
 
-def test_a_file_in_which_nobody_agrees_is_refused_until_other_files_change(
+def test_a_file_without_an_agreeing_person_is_refused_until_others_change(
     index_it, tmp_path, folder
 ):
     gallery = fill(tmp_path / "g", {"ann/1.jpg": shows("ann"), "ann/2.jpg": shows("bob", "cid")})
     reason = (
-        "2 faces, and none of them agrees with the person's other pictures; check whose folder it"
+        "2 faces, and none of them agrees with the person's other images; check whose folder it"
         " is in."
     )
     report, _ = index_it(gallery)
@@ -238,9 +236,7 @@ def test_a_rerun_finds_nothing_to_do(index_it, tmp_path, folder):
         assert index.revision == before + 1  # the new time of a file
 
 
-def test_only_the_contested_files_of_whom_something_changed_are_looked_into(
-    index_it, tmp_path, folder
-):
+def test_only_contested_files_of_changed_people_are_read_again(index_it, tmp_path, folder):
     gallery = fill(tmp_path / "g", GALLERY)
     index_it(gallery)
     fill(gallery, {"ann/5.jpg": shows("ann")})
@@ -329,7 +325,7 @@ def test_batches_and_workers_do_not_matter(index_it, tmp_path, folder, options, 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_an_update_equals_a_new_index(index_it, tmp_path, seed):
-    """Whatever is added, changed, removed or moved, in several runs."""
+    """Files are added, changed, removed and moved at random, in several runs."""
     draw = random.Random(seed)
     gallery = fill(tmp_path / "g", {"ann/0.jpg": shows("ann")})
     for number in range(6):

@@ -53,7 +53,7 @@ def test_forget_finds_what_is_left(index, folder):
     assert any("part.bin still holds a part of a vector" in said for said in receipt.leftovers)
 
 
-def test_a_short_name_that_bytes_of_kept_vectors_spell_is_no_trace(run, folder, gallery):
+def test_a_short_name_spelled_by_bytes_of_other_vectors_is_no_trace(run, folder, gallery):
     texts = [f"voice: {number}" for number in range(100)]
     content = b"".join(fake_vector(text).astype("<f4").tobytes() for text in texts)
     found = re.search(rb"[b-z][k-z]", content)  # two letters that no text of the catalog has
@@ -64,7 +64,7 @@ def test_a_short_name_that_bytes_of_kept_vectors_spell_is_no_trace(run, folder, 
         receipt = index.forget(key)
         assert (receipt.clean, receipt.skipped) == (True, [])
     assert key.encode() in (folder / "catalog.sqlite").read_bytes()
-    fill(folder, {"notes.txt": f"about {key}, of whom nothing else is left"})
+    fill(folder, {"notes.txt": f"about {key}, of which nothing else is left"})
     run()
     with Index.open(folder) as index:
         assert not index.forget(key).clean
@@ -102,9 +102,9 @@ def test_forget_a_person_whose_files_were_all_refused(run, folder, gallery):
 # Verifying
 
 
-def plant_cache(folder, **facts):
+def plant_cache(folder, **fields):
     path = folder / "cache/stamp.json"
-    manifest = dataclasses.replace(Manifest.from_json(path.read_text()), **facts)
+    manifest = dataclasses.replace(Manifest.from_json(path.read_text()), **fields)
     path.write_text(manifest.to_json())
 
 
@@ -223,9 +223,7 @@ def test_forget_deletes_the_backups_that_hold_the_person_too(index, folder):
     assert "Backups of the catalog that held them were deleted: 1." in receipt.sentence()
 
 
-def test_a_forgetting_that_was_stopped_is_finished_by_the_next_run(
-    run, folder, gallery, monkeypatch
-):
+def test_a_stopped_deletion_is_finished_by_the_next_run(run, folder, gallery, monkeypatch):
     run()
     with Index.open(folder) as index:
         backup = migrations.back_up(folder / "catalog.sqlite", "1")

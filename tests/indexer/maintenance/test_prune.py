@@ -1,4 +1,4 @@
-"""What a run with prune removes, and what it does not, since a disk may not be mounted."""
+"""Pruning: which files a run removes, and which it keeps, as a disk may not be mounted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers.places import fill
 
 
 def emptied(gallery):
-    """As the folder of a disk is that is not mounted."""
+    """Empty a folder, as that of a disk that is not mounted."""
     shutil.rmtree(gallery)
     gallery.mkdir()
 
@@ -104,7 +104,7 @@ def test_galleries_are_counted_each_by_itself(run, gallery, tmp_path):
         run([gallery, other], prune=True)
 
 
-def test_files_that_were_moved_are_not_gone(run, folder, gallery, tmp_path):
+def test_moved_files_are_not_missing(run, folder, gallery, tmp_path):
     run()
     for who in ("ann", "bob", "cid"):
         (gallery / who).rename(gallery / f"{who} moved")
@@ -115,9 +115,7 @@ def test_files_that_were_moved_are_not_gone(run, folder, gallery, tmp_path):
     assert run([gallery, moved], prune=True, confirm=refused).moved == 5
 
 
-def test_new_files_that_are_as_long_as_those_that_are_gone_are_no_reason_to_remove_them(
-    run, folder, gallery
-):
+def test_new_files_of_the_size_of_missing_ones_do_not_remove_them(run, folder, gallery):
     run()
     for n, path in enumerate(
         [gallery / "ann/one.wav", gallery / "bob/talk.wav", gallery / "cid/face.jpg"]
@@ -134,7 +132,7 @@ def test_new_files_that_are_as_long_as_those_that_are_gone_are_no_reason_to_remo
     assert run(prune=True).removed == 3  # of 8 that are known by now
 
 
-def test_what_is_behind_a_link_that_leads_nowhere_is_not_gone(run, folder, gallery, tmp_path):
+def test_files_behind_a_broken_link_are_not_missing(run, folder, gallery, tmp_path):
     disk = tmp_path / "disk"
     (gallery / "ann").rename(disk)
     (gallery / "ann").symlink_to(disk)
@@ -204,7 +202,7 @@ def test_a_manifest_of_which_nothing_is_there_removes_nothing(run, folder, galle
 
 
 def test_what_comes_back_during_a_run_is_not_removed(run, folder, gallery):
-    """The disk is mounted again while other files are read."""
+    """Mounts the disk again while other files are read."""
     run()
     path = gallery / "cid/face.jpg"
     content = path.read_text()

@@ -1,4 +1,4 @@
-"""What is said of libraries that are missing or do not load."""
+"""Messages on libraries that are missing or do not load."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(name):
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of libraries, where each test installs its ``sound`` beside ``partner-lib`` 2.0."""
+    """A folder of libraries: each test installs its ``sound`` beside ``partner-lib`` 2.0."""
     monkeypatch.syspath_prepend(tmp_path)
     install(tmp_path, "Partner_Lib", "2.0", {"partner/__init__.py": PARTNER})
     return tmp_path
@@ -117,7 +117,7 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(place: Path) -> N
     ("module", "how"),
     [("cv2", "'avsearch[torch]'"), ("faiss", "'avsearch[search]'"), ("click", "click")],
 )
-def test_what_we_lack_is_told_by_what_brings_it(
+def test_a_missing_module_names_what_installs_it(
     module: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -1,4 +1,4 @@
-"""What is said where the system refuses a file: its reason, and no other."""
+"""Messages on files that the system refuses: its reason, and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from avsearch.annotation.formats.detect import read_diarization
-from avsearch.annotation.identification.speaker_llr import read_calibrations
+from avsearch.annotation.identification.evidence_matrix import read_calibrations
 from avsearch.media.open_file import opened
 from avsearch.models.checkpoint import load_checkpoint
 from avsearch.models.pretrained import read_face_trunk
@@ -96,7 +96,7 @@ def test_advice_follows_from_the_number_of_the_error(number: int) -> None:
     assert ("room" in reason) == (number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
+def test_an_error_without_a_number_has_its_own_words() -> None:
     assert os_reason(OSError("Could not load this library: x")) == "Could not load this library: x"
     assert os_reason(OSError("odd"), "name another") == "odd; name another"
     full = OSError(errno.ENOSPC, "No space left on device")

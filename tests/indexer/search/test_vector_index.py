@@ -19,7 +19,7 @@ METRICS = ("cosine", "l2")
 
 @st.composite
 def cases(draw):
-    """A few vectors, often equal or nearly so, what is deleted, a filter of any size, a k."""
+    """A few vectors, often equal or nearly so, deletions, a filter of any size, a k."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     dim, n = draw(st.sampled_from([1, 2, 7, 64])), draw(st.integers(0, 150))
     pool = rng.standard_normal((draw(st.integers(1, max(1, n))), dim)).astype(np.float32)
@@ -36,7 +36,7 @@ def cases(draw):
 
 @contextlib.contextmanager
 def small_steps(by_faiss, few_vectors):
-    """Every stage of a search at work on a handful of vectors; so many queries by FAISS."""
+    """Every stage of a search at work on few vectors; ``by_faiss`` queries go to FAISS."""
     with pytest.MonkeyPatch.context() as patch:
         for where, name, value in [
             (brute_force, "MAX_ROWS", few_vectors),
@@ -125,7 +125,7 @@ def test_near_ties_that_float32_confuses_are_ranked_exactly():
         ([7], [[1, 2]]),
     ],
 )
-def test_what_cannot_be_kept_is_not(kind, ids, vectors):
+def test_invalid_ids_and_vectors_are_rejected(kind, ids, vectors):
     index = kind(2, "l2")
     index.add(np.array([7]), np.float32([[0, 0]]))
     with pytest.raises(ValueError, match=r"not finite|shape|there already"):
@@ -159,7 +159,7 @@ def test_the_plan_follows_the_filter():
 
 
 class DeafGpuIndex:
-    """As FAISS's GPU index does, drops the selector without a word and stops at 2048."""
+    """Silently drops the selector and stops at 2048, as FAISS's GPU index does."""
 
     def __init__(self, flat):
         self.flat = flat
@@ -171,7 +171,7 @@ class DeafGpuIndex:
 
 
 class Options:
-    """What is asked of the copies."""
+    """The options of GPU copies."""
 
     def __init__(self):
         self.useFloat16 = self.shard = False
@@ -179,7 +179,7 @@ class Options:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A faiss with GPUs, of which the copies handed out are counted, with rounded vectors."""
+    """A faiss with fake GPUs: copies are counted, and their vectors rounded."""
     made = []
 
     def to_gpus(flat, options):

@@ -26,7 +26,7 @@ def table(mark: str = ",", tail: str = "", end: str = "\r\n", rows=ROWS) -> str:
 
 @pytest.fixture
 def read(tmp_path):
-    """Read bytes as people.csv; what they say of people, and the notes."""
+    """Read bytes as people.csv; return the people and the notes."""
 
     def read(content: bytes | str):
         path = tmp_path / "people.csv"
@@ -119,7 +119,7 @@ def test_a_table_with_tabs_that_never_quotes(read):
     assert [who.name for who in people.values()] == ['"Ada" Müller', '5" Bob']
 
 
-def test_all_that_is_wrong_is_said_together(read):
+def test_all_faults_are_reported_together(read):
     rows = [ROWS[0], ("", "A", "f"), ROWS[1], ("ada", "Eve", "m"), ("x", "y", "f", "z")]
     with pytest.raises(BadRequest) as caught:
         read(table(rows=rows))
@@ -132,7 +132,7 @@ def test_all_that_is_wrong_is_said_together(read):
     assert "\n" not in words
 
 
-def test_of_many_faults_some_are_said_and_the_others_counted(read):
+def test_some_of_many_faults_are_reported_and_the_others_counted(read):
     with pytest.raises(BadRequest, match=r"Line 21: .*\. And 5 more\.$"):
         read("person,name\n" + ",x\n" * 25)
 
@@ -146,7 +146,7 @@ def test_of_many_faults_some_are_said_and_the_others_counted(read):
         (b"name;gender\nada;f\n", "no column 'person'"),
     ],
 )
-def test_what_is_no_table_is_said(read, content, words):
+def test_a_file_that_is_no_table_is_rejected(read, content, words):
     with pytest.raises(BadRequest, match=words):
         read(content)
 
@@ -207,7 +207,7 @@ def test_a_comma_that_may_stand_for_thousands_is_refused(tmp_path):
         read_manifest(path, tmp_path)
 
 
-def test_a_table_of_another_case_is_found_and_its_notes_are_told(tmp_path):
+def test_a_table_in_another_case_is_found_and_its_notes_reported(tmp_path):
     fill(tmp_path, {"ada/x.wav": "voice: x"})
     (tmp_path / "People.CSV").write_bytes(table(";").encode("cp1252"))
     found = scan(tmp_path, FakeExtractor().kind)

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from avsearch.annotation.enrol import _people
-from avsearch.annotation.turns import Turn, diarization
+from avsearch.annotation.turns import Turn, build_diarization
 from avsearch.media import MediaExtractor
 from avsearch.runtime.weights import people_of
 from indexer.errors import BadRequest
@@ -119,13 +119,13 @@ def test_people_of_a_training_are_known_in_any_form():
 
 @FORMS
 def test_labels_of_turns_are_people_in_any_form(form):
-    said = diarization([Turn(0, 1, NFD), Turn(1, 2, NFC), Turn(2, 3, "SPEAKER_00")])
+    said = build_diarization([Turn(0, 1, NFD), Turn(1, 2, NFC), Turn(2, 3, "SPEAKER_00")])
     assert said.speakers == [NFC, "SPEAKER_00"]
     known = [Person(form, NFD.replace("_", " "))]
     assert _people(said, known, {})[0] == {NFC: form}
     people, _ = _people(said, known, {"SPEAKER_00": form, NFD: "ann"})
     assert people == {NFC: "ann", "SPEAKER_00": form}
-    named = diarization([Turn(0, 1, NFC.replace("_", " ").upper())])
+    named = build_diarization([Turn(0, 1, NFC.replace("_", " ").upper())])
     assert _people(named, known, {})[0] == {named.speakers[0]: form}
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from avsearch.annotation.identification.plda import PLDA, Means
+from avsearch.annotation.identification.plda import PLDA, VoiceVectors
 from trainer.evaluation.fit_plda import REFERENCE_S, Pairs, Takes, calibrated, costs_of, fit_plda
 
 DIM = 4
@@ -37,7 +37,9 @@ def test_the_fit_finds_the_distributions_that_voices_were_drawn_from(monkeypatch
 def pairs(takes: Takes, people: int) -> Pairs:
     """The first two takes of everybody, one as a speaker and one as of an index."""
     first = np.searchsorted(takes.people, np.arange(people))
-    speakers, held = (Means(takes.vectors[at], takes.seconds[at]) for at in (first, first + 1))
+    speakers, held = (
+        VoiceVectors(takes.vectors[at], takes.seconds[at]) for at in (first, first + 1)
+    )
     return Pairs(speakers, held, np.eye(people, dtype=bool))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from indexer.errors import BadRequest
 
 IDS = ["talk", "other"]
 
 
 def test_the_recording_is_found_by_the_name_of_its_file() -> None:
-    assert Wanted("other").among(IDS) == ("other", [])
+    assert RecordingChoice("other").among(IDS) == ("other", [])
 
 
 @pytest.mark.parametrize(
@@ -28,44 +28,46 @@ def test_the_recording_is_found_by_the_name_of_its_file() -> None:
     ],
 )
 def test_paths_and_addresses_of_a_file_are_called_as_it_is(found: str) -> None:
-    assert Wanted("my meeting").among(["other", found, "third"]) == (found, [])
+    assert RecordingChoice("my meeting").among(["other", found, "third"]) == (found, [])
 
 
 def test_names_are_compared_in_one_normal_form() -> None:
-    assert Wanted("Zoe\u0308").among(["Zo\u00eb", "x"]) == ("Zo\u00eb", [])
+    assert RecordingChoice("Zoe\u0308").among(["Zo\u00eb", "x"]) == ("Zo\u00eb", [])
 
 
 def test_the_exact_name_goes_before_those_that_are_alike() -> None:
-    assert Wanted("a.b").among(["a.b", "a.b.wav"]) == ("a.b", [])
+    assert RecordingChoice("a.b").among(["a.b", "a.b.wav"]) == ("a.b", [])
 
 
 def test_one_recording_is_taken_whatever_it_is_called_and_a_note_says_so() -> None:
-    chosen, notes = Wanted("mine").among(["talk", "talk"])
+    chosen, notes = RecordingChoice("mine").among(["talk", "talk"])
     assert chosen == "talk"
     assert notes == ["The turns say that they are of 'talk'; they were taken for 'mine'."]
-    assert Wanted().among(["talk"]) == ("talk", [])
+    assert RecordingChoice().among(["talk"]) == ("talk", [])
 
 
 def test_the_id_that_the_user_gives_counts() -> None:
-    assert Wanted("talk", "other").among(IDS) == ("other", [])
+    assert RecordingChoice("talk", "other").among(IDS) == ("other", [])
     with pytest.raises(BadRequest, match="has no recording 'third'; it is of talk, other"):
-        Wanted("talk", "third").among(IDS)
+        RecordingChoice("talk", "third").among(IDS)
     with pytest.raises(BadRequest, match="has no recording 'third'"):
-        Wanted("talk", "third").among(["talk"])
+        RecordingChoice("talk", "third").among(["talk"])
 
 
 def test_several_others_are_named_and_refused() -> None:
     with pytest.raises(
         BadRequest, match=r"is of talk, other and not of mine; choose .*--recording"
     ):
-        Wanted("mine").among(IDS)
+        RecordingChoice("mine").among(IDS)
     with pytest.raises(BadRequest, match="is of 2 recordings; say which with --recording"):
-        Wanted().among(IDS)
+        RecordingChoice().among(IDS)
     with pytest.raises(BadRequest, match="id9 and 15 more"):
-        Wanted("mine").among([f"id{n}" for n in range(25)])
+        RecordingChoice("mine").among([f"id{n}" for n in range(25)])
 
 
 def test_two_that_could_be_the_recording_are_refused() -> None:
     with pytest.raises(BadRequest, match=r"a/talk.wav, b/talk.wav are all called 'talk'"):
-        Wanted("talk").among(["a/talk.wav", "b/talk.wav"])
-    assert Wanted("talk", "b/talk.wav").among(["a/talk.wav", "b/talk.wav"])[0] == "b/talk.wav"
+        RecordingChoice("talk").among(["a/talk.wav", "b/talk.wav"])
+    assert (
+        RecordingChoice("talk", "b/talk.wav").among(["a/talk.wav", "b/talk.wav"])[0] == "b/talk.wav"
+    )

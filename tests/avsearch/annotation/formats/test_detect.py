@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.formats.accepted import FORMATS
+from avsearch.annotation.formats import FORMATS
 from avsearch.annotation.formats.captions import read_captions, write_webvtt
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.detect import read_diarization
 from avsearch.annotation.formats.json_segments import read_json
 from avsearch.annotation.formats.label_studio import write_label_studio
@@ -26,7 +26,7 @@ from avsearch.annotation.formats.tab_separated import (
     write_audacity,
     write_elan,
 )
-from avsearch.annotation.turns import Diarization, Turn, diarization, speaker_text
+from avsearch.annotation.turns import Diarization, Turn, build_diarization, speaker_text
 from indexer.errors import BadRequest
 
 with warnings.catch_warnings():
@@ -37,30 +37,32 @@ NAMES = st.text(min_size=1, max_size=8).filter(
     lambda text: bool(speaker_text(text)) and (text < "\ud800" or text.isprintable())
 )
 WORDS = st.lists(st.text("aä<&>'\"é", min_size=1, max_size=5), min_size=1, max_size=3).map(" ".join)
-ANY = Wanted()
+ANY = RecordingChoice()
 
 
-def turns_of(names: st.SearchStrategy[str], unit_s: float) -> st.SearchStrategy[Diarization]:
+def segments_to_turns(
+    names: st.SearchStrategy[str], unit_s: float
+) -> st.SearchStrategy[Diarization]:
     ends = st.tuples(st.integers(0, 10**8), st.integers(1, 10**6))
     one = st.tuples(ends, names).map(
         lambda it: Turn(it[0][0] * unit_s, (it[0][0] + it[0][1]) * unit_s, it[1])
     )
-    return st.lists(one, min_size=1, max_size=6).map(diarization)
+    return st.lists(one, min_size=1, max_size=6).map(build_diarization)
 
 
-@given(turns_of(NAMES, 1e-6), st.text("a b%;", min_size=1))
+@given(segments_to_turns(NAMES, 1e-6), st.text("a b%;", min_size=1))
 def test_rttm_gives_back_any_name_and_every_microsecond(said: Diarization, name: str) -> None:
     read = read_rttm(write_rttm(said.turns, name), ANY)
     assert read.turns == said.turns
     assert read.recording == name
 
 
-@given(turns_of(NAMES, 1e-6))
+@given(segments_to_turns(NAMES, 1e-6))
 def test_audacity_gives_back_any_name_and_every_microsecond(said: Diarization) -> None:
     assert read_labels(write_audacity(said.turns)).turns == said.turns
 
 
-@given(turns_of(NAMES, 1e-6), WORDS)
+@given(segments_to_turns(NAMES, 1e-6), WORDS)
 def test_elan_gives_back_any_name_and_text(said: Diarization, words: str) -> None:
     turns = (said.turns[0]._replace(text=words), *said.turns[1:])
     found = read_table(write_elan(turns), ANY).turns
@@ -68,29 +70,29 @@ def test_elan_gives_back_any_name_and_text(said: Diarization, words: str) -> Non
     assert {turn.text for turn in found} <= {None, words}
 
 
-@given(turns_of(WORDS, 1e-3), WORDS)
+@given(segments_to_turns(WORDS, 1e-3), WORDS)
 def test_webvtt_gives_back_names_texts_and_milliseconds(said: Diarization, words: str) -> None:
-    turns = diarization(turn._replace(text=words + "!") for turn in said.turns).turns
+    turns = build_diarization(turn._replace(text=words + "!") for turn in said.turns).turns
     assert read_captions(write_webvtt(turns)).turns == turns
     assert read_captions(write_webvtt(said.turns)).turns == said.turns
 
 
-@given(turns_of(NAMES, 1e-4))  # to pyannote a microsecond is no length
+@given(segments_to_turns(NAMES, 1e-4))  # to pyannote a microsecond is no length
 def test_annotations_of_pyannote_give_back_what_they_were_made_of(said: Diarization) -> None:
     annotation = to_annotation(said.turns, "talk")
     assert annotation.uri == "talk"
     assert from_annotation(annotation).turns == said.turns
 
 
-@given(turns_of(NAMES, 1e-6))
+@given(segments_to_turns(NAMES, 1e-6))
 def test_label_studio_gives_back_its_predictions(said: Diarization) -> None:
     text = write_label_studio(said.turns, "a.wav", "adsm", 200.0)
-    assert read_json(text, Wanted("a")) == Diarization(said.turns, "a.wav")
+    assert read_json(text, RecordingChoice("a")) == Diarization(said.turns, "a.wav")
 
 
 def test_pyannote_reads_our_rttm(tmp_path: Path) -> None:
     """As its database does: fields apart by spaces, the second, fourth, fifth and eighth."""
-    said = diarization([Turn(0.25, 1.5, "ann b"), Turn(1.0, 2.0, "bob")])
+    said = build_diarization([Turn(0.25, 1.5, "ann b"), Turn(1.0, 2.0, "bob")])
     annotation = Annotation(uri="talk")
     for number, line in enumerate(write_rttm(said.turns, "talk").splitlines()):
         fields = line.split()

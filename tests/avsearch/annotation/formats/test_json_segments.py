@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.detect import read_diarization
 from avsearch.annotation.formats.json_segments import from_values, read_json
 from avsearch.annotation.turns import Turn
@@ -65,7 +65,7 @@ def test_segments_of_many_tools_are_taken(value: object, tmp_path: Path) -> None
 
 def test_an_object_a_line_is_taken() -> None:
     text = "\n".join(json.dumps(each) for each in OBJECTS)
-    assert read_json(text, Wanted()).turns == EXPECTED
+    assert read_json(text, RecordingChoice()).turns == EXPECTED
 
 
 def test_annotations_as_json_are_taken() -> None:
@@ -91,14 +91,14 @@ def test_a_transcript_of_whisperx_keeps_its_words_and_leaves_out_who_has_no_name
 
 def test_of_json_of_several_recordings_one_is_taken() -> None:
     by_name = {"talk": [[0, 1, "A"]], "other": [["x", 1, "B"]]}
-    assert from_values(by_name, Wanted("talk")).turns == (Turn(0, 1, "A"),)
+    assert from_values(by_name, RecordingChoice("talk")).turns == (Turn(0, 1, "A"),)
     with pytest.raises(BadRequest, match="is of talk, other and not of mine"):
-        from_values(by_name, Wanted("mine"))
+        from_values(by_name, RecordingChoice("mine"))
     with pytest.raises(BadRequest, match=r"is of 2 recordings; .*: talk, other"):
         from_values([{**OBJECTS[0], "uri": name} for name in by_name] + OBJECTS)
     each = [{**OBJECTS[0], "file": "talk.wav"}, {**OBJECTS[1], "file": "other.wav"}]
-    assert from_values(each, Wanted("other")).turns == (EXPECTED[1],)
-    assert from_values(each, Wanted("x", "talk.wav")).turns == (EXPECTED[0],)
+    assert from_values(each, RecordingChoice("other")).turns == (EXPECTED[1],)
+    assert from_values(each, RecordingChoice("x", "talk.wav")).turns == (EXPECTED[0],)
 
 
 def whisperx_frame() -> Any:
@@ -247,4 +247,4 @@ def test_what_is_no_diarization_is_refused_in_a_sentence(value: object, match: s
 )
 def test_a_faulty_json_is_refused(text: str, match: str) -> None:
     with pytest.raises(BadRequest, match=match):
-        read_json(text, Wanted())
+        read_json(text, RecordingChoice())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.rttm import read_rttm
 from avsearch.annotation.turns import Turn
 from indexer.errors import BadRequest
@@ -17,7 +17,7 @@ def line(name: str, start: float = 0.5, length: float = 1.0, file: str = "talk")
 
 
 def turns(text: str, recording: str | None = None) -> tuple[Turn, ...]:
-    return read_rttm(text, Wanted(recording)).turns
+    return read_rttm(text, RecordingChoice(recording)).turns
 
 
 def speakers(text: str) -> list[str]:
@@ -30,7 +30,7 @@ def speakers(text: str) -> list[str]:
 )
 def test_a_file_id_may_hold_spaces_whatever_is_between_fields(gap: str, file: str) -> None:
     fields = ["SPEAKER", file, "1", "12.250", "4.000", "<NA>", "<NA>", "speaker_1", "<NA>", "<NA>"]
-    said = read_rttm(gap.join(fields) + "\n", Wanted())
+    said = read_rttm(gap.join(fields) + "\n", RecordingChoice())
     assert said.turns == (Turn(12.25, 16.25, "speaker_1"),)
     assert said.recording == file
 
@@ -80,14 +80,14 @@ def test_other_kinds_of_lines_and_comments_may_stand_anywhere() -> None:
         "\n",
     )
     said = read_rttm(
-        others[2] + line("Ann") + "".join(others) + line("Bob", 3) + others[0], Wanted()
+        others[2] + line("Ann") + "".join(others) + line("Bob", 3) + others[0], RecordingChoice()
     )
     assert said.turns == (Turn(0.5, 1.5, "Ann"), Turn(3, 4, "Bob"))
     assert said.notes == ()
 
 
 def test_a_line_of_no_kind_of_rttm_is_passed_over_with_a_note() -> None:
-    said = read_rttm(line("Ann") + "SPEKER talk 1 2 1 <NA> <NA> Bob <NA> <NA>\n", Wanted())
+    said = read_rttm(line("Ann") + "SPEKER talk 1 2 1 <NA> <NA> Bob <NA> <NA>\n", RecordingChoice())
     assert said.notes == ("lines of no kind of RTTM, passed over: 1 (line 2).",)
 
 
@@ -103,7 +103,7 @@ def test_empty_cells_between_tabs_are_fields() -> None:
 
 
 def test_a_line_without_a_speaker_is_left_out_with_a_note() -> None:
-    said = read_rttm(line("<NA>") + line("Ann", 2), Wanted())
+    said = read_rttm(line("<NA>") + line("Ann", 2), RecordingChoice())
     assert said.turns == (Turn(2, 3, "Ann"),)
     assert said.notes == ("turns that name no speaker, left out: 1.",)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avsearch.annotation.formats.choose_recording import Wanted
+from avsearch.annotation.formats.choose_recording import RecordingChoice
 from avsearch.annotation.formats.detect import read_diarization
 from avsearch.annotation.formats.tab_separated import read_labels, read_table, write_elan
 from avsearch.annotation.turns import Diarization, Turn
@@ -18,7 +18,7 @@ EXPECTED = (Turn(0.5, 1.5, "Ann"), Turn(2, 3.25, "Bob"))
 
 
 def table(text: str, recording: str | None = None) -> Diarization:
-    return read_table(text, Wanted(recording))
+    return read_table(text, RecordingChoice(recording))
 
 
 def rows(names: list[str], *values: list[object], delimiter: str = ",") -> str:

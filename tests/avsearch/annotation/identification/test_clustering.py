@@ -4,20 +4,24 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.identification.clustering import cluster, grouped, turns_of
-from avsearch.annotation.identification.speaker_model import Stretch
+from avsearch.annotation.identification.clustering import (
+    cluster,
+    label_speakers,
+    segments_to_turns,
+)
+from avsearch.annotation.identification.speaker_model import SpeechSegment
 from avsearch.annotation.turns import Turn
-from avsearch.media.speech_segments import Span, windows
+from avsearch.media.speech_segments import Span, cut_windows
 
 AXES = np.eye(3, dtype=np.float32)
 
 
-def stretch(who: str, start_s: float, end_s: float, vector: np.ndarray) -> Stretch:
-    return Stretch(who, Span(start_s, end_s), vector / np.linalg.norm(vector))
+def stretch(who: str, start_s: float, end_s: float, vector: np.ndarray) -> SpeechSegment:
+    return SpeechSegment(who, Span(start_s, end_s), vector / np.linalg.norm(vector))
 
 
 def test_windows_are_short_and_cover_the_turns() -> None:
-    found = windows([Span(0, 7), Span(8, 9)])
+    found = cut_windows([Span(0, 7), Span(8, 9)])
     assert found == [Span(0, 7 / 3), Span(7 / 3, 14 / 3), Span(14 / 3, 7), Span(8, 9)]
 
 
@@ -74,9 +78,9 @@ def same_groups(a: list[int], b: list[int]) -> bool:
 
 def test_groups_are_numbered_as_they_first_speak_and_neighbours_are_joined() -> None:
     said = [stretch("", n, n + 1, AXES[axis]) for n, axis in enumerate((1, 1, 0, 1))]
-    assert turns_of(grouped(said, 0.5)) == [
+    assert segments_to_turns(label_speakers(said, 0.5)) == [
         Turn(0, 2, "SPEAKER_00"),
         Turn(2, 3, "SPEAKER_01"),
         Turn(3, 4, "SPEAKER_00"),
     ]
-    assert grouped([], 0.5) == []
+    assert label_speakers([], 0.5) == []

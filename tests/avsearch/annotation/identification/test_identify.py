@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from avsearch.annotation.identification.assignment import assign
-from avsearch.annotation.identification.evidence_matrix import Evidence
-from avsearch.annotation.identification.identify import decide, unnamed
+from avsearch.annotation.identification.evidence_matrix import EvidenceMatrix
+from avsearch.annotation.identification.identify import decide, find_nearest
 from indexer.records import Person
 
 SHAPES = st.tuples(st.integers(0, 5), st.integers(0, 2)).map(lambda it: (it[0], it[0] + it[1]))
@@ -22,14 +22,14 @@ RATIOS = st.tuples(st.integers(1, 4), st.integers(0, 4)).flatmap(
 )
 
 
-def evidence(ratios: object, size: int | None = None) -> Evidence:
+def evidence(ratios: object, size: int | None = None) -> EvidenceMatrix:
     matrix = np.array(ratios, float)
     speakers = [f"S{row}" for row in range(matrix.shape[0])]
     people = [Person(f"p{column}", f"P {column}") for column in range(matrix.shape[1])]
     nothing = np.full(matrix.shape, np.nan)
     scores = {(mine, theirs): nothing for mine in ("voice", "face") for theirs in ("voice", "face")}
     scores["voice", "voice"] = matrix / 10
-    return Evidence(speakers, people, matrix, scores, len(people) if size is None else size)
+    return EvidenceMatrix(speakers, people, matrix, scores, len(people) if size is None else size)
 
 
 @given(GAINS)
@@ -139,7 +139,7 @@ def test_without_evidence_the_nearest_and_the_candidates_are_by_their_scores() -
 
 
 def test_those_of_whom_there_is_too_little_have_somebody_nearest_and_no_name() -> None:
-    decisions = unnamed(evidence([[9.0, 0.0], [0.0, 8.0]]))
+    decisions = find_nearest(evidence([[9.0, 0.0], [0.0, 8.0]]))
     assert [each.person for each in decisions.values()] == [None, None]
     assert [each.candidates for each in decisions.values()] == [(), ()]
     assert [each.nearest and each.nearest.person for each in decisions.values()] == ["p0", "p1"]

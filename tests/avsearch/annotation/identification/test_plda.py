@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsearch.annotation.identification.plda import LEAST_S, PLDA, RECORD, Means, as_record, plda_of
+from avsearch.annotation.identification.plda import (
+    MIN_SPEECH_S,
+    PLDA,
+    RECORD,
+    VoiceVectors,
+    plda_from_record,
+    plda_to_record,
+)
 
 DIM, AXES = 5, 3
 RNG = np.random.default_rng(1)
@@ -22,10 +29,10 @@ KNOWN = PLDA(
 )
 
 
-def means(seed: int, count: int) -> Means:
+def means(seed: int, count: int) -> VoiceVectors:
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((count, DIM)).astype(np.float32)
-    return Means(rows / np.linalg.norm(rows, axis=1)[:, None], rng.uniform(0.2, 30, count))
+    return VoiceVectors(rows / np.linalg.norm(rows, axis=1)[:, None], rng.uniform(0.2, 30, count))
 
 
 def normal(values: list[float], covariance: list[list[float]]) -> float:
@@ -47,7 +54,7 @@ def test_a_ratio_is_that_of_two_densities_summed_over_the_axes(seed: int) -> Non
             for axis in range(AXES):
                 b = KNOWN.between[axis]
                 v, w = (
-                    b + KNOWN.session[axis] + KNOWN.second[axis] / max(seconds, LEAST_S)
+                    b + KNOWN.session[axis] + KNOWN.second[axis] / max(seconds, MIN_SPEECH_S)
                     for seconds in (speakers.seconds[row], people.seconds[column])
                 )
                 together = normal([x[axis], y[axis]], [[v, b], [b, w]])
@@ -61,7 +68,10 @@ def test_a_ratio_is_the_same_either_way_round_and_in_any_company(seed: int) -> N
     speakers, people = means(seed, 3), means(seed + 1, 4)
     found = KNOWN(speakers, people)
     np.testing.assert_allclose(found, KNOWN(people, speakers).T, atol=1e-9)
-    alone = KNOWN(Means(*(each[:1] for each in speakers)), Means(*(each[2:3] for each in people)))
+    alone = KNOWN(
+        VoiceVectors(*(each[:1] for each in speakers)),
+        VoiceVectors(*(each[2:3] for each in people)),
+    )
     assert found[0, 2] == pytest.approx(alone[0, 0], abs=1e-9)
 
 
@@ -69,14 +79,17 @@ def test_the_less_was_heard_the_less_it_says_either_way() -> None:
     one, other = means(2, 1).vectors, -means(2, 1).vectors
     for two in (one, other):
         strength = [
-            abs(KNOWN(Means(one, np.array([s])), Means(two, np.array([s])))[0, 0] - KNOWN.offset)
+            abs(
+                KNOWN(VoiceVectors(one, np.array([s])), VoiceVectors(two, np.array([s])))[0, 0]
+                - KNOWN.offset
+            )
             for s in (30.0, 3.0, 0.5)
         ]
         assert strength == sorted(strength, reverse=True)
 
 
 def test_a_record_keeps_what_it_says() -> None:
-    kept = plda_of({RECORD: as_record(KNOWN)}, DIM)
+    kept = plda_from_record({RECORD: plda_to_record(KNOWN)}, DIM)
     assert kept is not None
     speakers, people = means(3, 4), means(4, 5)
     np.testing.assert_allclose(kept(speakers, people), KNOWN(speakers, people), atol=0.05)
@@ -84,10 +97,10 @@ def test_a_record_keeps_what_it_says() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"axes": "AAAA"}, {"between": as_record(KNOWN)["mean"]}, {"scale": "x"}, {"mean": "?"}],
+    [{"axes": "AAAA"}, {"between": plda_to_record(KNOWN)["mean"]}, {"scale": "x"}, {"mean": "?"}],
 )
 def test_a_record_of_something_else_says_nothing(change: dict[str, str]) -> None:
-    assert plda_of({}, DIM) is None
-    assert plda_of({RECORD: "no"}, DIM) is None
-    assert plda_of({RECORD: as_record(KNOWN)}, DIM + 1) is None
-    assert plda_of({RECORD: {**as_record(KNOWN), **change}}, DIM) is None
+    assert plda_from_record({}, DIM) is None
+    assert plda_from_record({RECORD: "no"}, DIM) is None
+    assert plda_from_record({RECORD: plda_to_record(KNOWN)}, DIM + 1) is None
+    assert plda_from_record({RECORD: {**plda_to_record(KNOWN), **change}}, DIM) is None

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from avsearch.media.audio import SAMPLE_RATE, cut_sound, read_sound, stream_sound
+from avsearch.media.audio import SAMPLE_RATE, cut_audio, read_audio, stream_audio
 from avsearch.media.speech_segments import Span
 from indexer.errors import RefusedFile
 from tests.helpers.making import encode, tone
@@ -28,7 +28,7 @@ def noise() -> NDArray[np.int16]:
 
 def heard(path: Path) -> tuple[NDArray[np.float32], list[str]]:
     notes: list[str] = []
-    return np.concatenate(list(stream_sound(path, on_note=notes.append))), notes
+    return np.concatenate(list(stream_audio(path, on_note=notes.append))), notes
 
 
 def put(content: bytes, name: bytes, offset: int, form: str, value: int) -> bytes:
@@ -132,9 +132,9 @@ def test_a_part_of_a_damaged_flac_is_what_the_whole_has_there(
     path = tmp_path / "a.flac"
     soundfile.write(path, noise, SAMPLE_RATE)
     path.write_bytes(flac_total(path.read_bytes(), 5000)[:-20_000])
-    whole = read_sound(path)
+    whole = read_audio(path)
     for start_s, end_s in [(0, 1), (2.5, 7), (9, 10)]:
-        (part,) = cut_sound(path, [Span(start_s, end_s)])
+        (part,) = cut_audio(path, [Span(start_s, end_s)])
         np.testing.assert_array_equal(
             part, whole[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
         )
@@ -150,9 +150,9 @@ def test_what_stands_before_a_header_is_passed_over(
     else:
         subtype = {"ogg": "VORBIS", "opus": "OPUS"}.get(suffix)
         soundfile.write(path, noise, SAMPLE_RATE, subtype, format="OGG" if subtype else None)
-    expected = read_sound(path)
+    expected = read_audio(path)
     path.write_bytes(b"HTTP/1.1 200 OK\r\nContent-Type: audio\r\n\r\n" + path.read_bytes())
-    assert len(read_sound(path)) == pytest.approx(len(expected), rel=0.01)
+    assert len(read_audio(path)) == pytest.approx(len(expected), rel=0.01)
 
 
 def parts(folder: Path, suffix: str, rates: list[int]) -> list[Path]:
@@ -245,7 +245,7 @@ def test_of_nothing_that_can_be_decoded_the_reason_is_said(tmp_path: Path) -> No
     content = path.read_bytes()
     path.write_bytes(content[:42] + bytes(len(content) - 42))
     with pytest.raises(RefusedFile, match="damaged or cut short"):
-        read_sound(path)
+        read_audio(path)
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg", "aiff", "mp3", "m4a", "opus"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avsearch.media.audio import SAMPLE_RATE, read_sound, sound_has_gaps, stream_sound
+from avsearch.media.audio import SAMPLE_RATE, audio_has_gaps, read_audio, stream_audio
 from avsearch.media.containers import ffmpeg
 from avsearch.media.video import read_frame, sample_frames
 from tests.helpers.making import record, tone
@@ -66,7 +66,7 @@ def later(kind: str, seconds: float) -> Callable[[str, float], float]:
 @pytest.mark.parametrize("suffix", CODECS)
 def test_sound_and_picture_that_begin_together_begin_at_0(tmp_path: Path, suffix: str) -> None:
     path = made(tmp_path / f"a.{suffix}")
-    assert heard(read_sound(path)) == [pytest.approx(1, abs=A_FRAME_S)]
+    assert heard(read_audio(path)) == [pytest.approx(1, abs=A_FRAME_S)]
     assert next(sample_frames(path)).time_s == pytest.approx(0, abs=A_FRAME_S)
 
 
@@ -75,7 +75,7 @@ def test_sound_that_begins_after_the_picture_is_heard_when_it_is_played(
     tmp_path: Path, suffix: str
 ) -> None:
     path = made(tmp_path / f"a.{suffix}", stamp=later("audio", 3))
-    assert heard(read_sound(path)) == [pytest.approx(4, abs=A_FRAME_S)]
+    assert heard(read_audio(path)) == [pytest.approx(4, abs=A_FRAME_S)]
     assert next(sample_frames(path)).time_s == pytest.approx(0, abs=A_FRAME_S)
 
 
@@ -84,7 +84,7 @@ def test_pictures_that_begin_after_the_sound_are_seen_when_they_are_shown(
     tmp_path: Path, suffix: str
 ) -> None:
     path = made(tmp_path / f"a.{suffix}", stamp=later("video", 3))
-    assert heard(read_sound(path)) == [pytest.approx(1, abs=A_FRAME_S)]
+    assert heard(read_audio(path)) == [pytest.approx(1, abs=A_FRAME_S)]
     first, *_ = times = [frame.time_s for frame in sample_frames(path)]
     assert first == pytest.approx(3, abs=A_FRAME_S)
     assert times[-1] <= 7 + A_FRAME_S
@@ -101,7 +101,7 @@ def test_where_a_file_has_nothing_its_sound_is_silent_for_as_long(
 ) -> None:
     path = made(tmp_path / f"a.{suffix}", 6, [1, 4], stamp=with_gap(3, 20))
     notes: list[str] = []
-    samples = np.concatenate(list(stream_sound(path, on_note=notes.append)))
+    samples = np.concatenate(list(stream_audio(path, on_note=notes.append)))
     assert heard(samples) == pytest.approx([1, 24], abs=A_FRAME_S)
     assert len(samples) == pytest.approx(26 * SAMPLE_RATE, rel=0.01)
     assert any("no sound for 20" in note for note in notes)
@@ -120,7 +120,7 @@ def test_packets_that_were_not_sent_or_got_lost_move_nothing(tmp_path: Path, suf
         return None if kind == "audio" and lost else time_s
 
     path = made(tmp_path / f"a.{suffix}", 8, [1, 5, 7], stamp=lossy)
-    assert heard(read_sound(path)) == pytest.approx([1, 5, 7], abs=A_FRAME_S)
+    assert heard(read_audio(path)) == pytest.approx([1, 5, 7], abs=A_FRAME_S)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_sound_alone_begins_with_its_first_sample_and_keeps_its_gaps(
         codecs=("", codec),
         stamp=lambda _, time_s: time_s + 5 + 7 * (time_s >= 3),
     )
-    assert heard(read_sound(path)) == pytest.approx([1, 11], abs=A_FRAME_S)
+    assert heard(read_audio(path)) == pytest.approx([1, 11], abs=A_FRAME_S)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
@@ -143,7 +143,7 @@ def test_a_sound_alone_begins_with_its_first_sample_and_keeps_its_gaps(
 def test_a_jump_of_hours_is_a_wrong_stamp(tmp_path: Path, suffix: str, kind: str | None) -> None:
     path = made(tmp_path / f"a.{suffix}", 6, [1, 4], stamp=with_gap(3, 5 * 3600, kind))
     notes: list[str] = []
-    blocks = list(stream_sound(path, on_note=notes.append))
+    blocks = list(stream_audio(path, on_note=notes.append))
     assert max(map(len, blocks)) < 20 * SAMPLE_RATE
     assert sum(map(len, blocks)) < 12 * SAMPLE_RATE
     assert len(heard(np.concatenate(blocks))) == 2
@@ -155,7 +155,7 @@ def test_gaps_of_minutes_do_not_add_up_to_hours(tmp_path: Path) -> None:
     path = made(
         tmp_path / "a.mkv", 30, [1, 29], stamp=lambda _, time_s: time_s + 500 * round(time_s // 1)
     )
-    length_s = sum(len(block) for block in stream_sound(path)) / SAMPLE_RATE
+    length_s = sum(len(block) for block in stream_audio(path)) / SAMPLE_RATE
     assert 1000 < length_s < 3600 + 60
 
 
@@ -170,7 +170,7 @@ def test_joined_recordings_go_on_together(tmp_path: Path, suffix: str) -> None:
     )
     joined = tmp_path / f"a.{suffix}"
     joined.write_bytes(part.read_bytes() * 3)
-    starts = heard(read_sound(joined))
+    starts = heard(read_audio(joined))
     assert starts == pytest.approx([1, 5, 9], abs=0.15)
     frames = list(sample_frames(joined, 0.5))
     assert frames[-1].time_s == pytest.approx(11.5, abs=0.5)
@@ -188,7 +188,7 @@ def test_a_hundred_joined_recordings_stay_together(tmp_path: Path) -> None:
     )
     joined = tmp_path / "a.ts"
     joined.write_bytes(part.read_bytes() * 100)
-    starts, frames = heard(read_sound(joined)), list(sample_frames(joined, 0.2))
+    starts, frames = heard(read_audio(joined)), list(sample_frames(joined, 0.2))
     dark = [
         now.time_s
         for before, now in itertools.pairwise(frames)
@@ -203,7 +203,7 @@ def test_what_begins_in_the_middle_of_a_broadcast_is_taken(tmp_path: Path) -> No
     whole = made(tmp_path / "whole.ts", 12, [1, 9])
     path = tmp_path / "a.ts"
     path.write_bytes(whole.read_bytes()[188 * 1000 :])
-    (start,) = heard(read_sound(path))
+    (start,) = heard(read_audio(path))
     bright = min(
         frame.time_s for frame in sample_frames(path, 0.1) if frame.rgb.mean() > 20 + 20 * 9
     )
@@ -214,7 +214,7 @@ def test_stamps_that_begin_again_from_0_by_their_size_go_on(tmp_path: Path) -> N
     """The stamps of an MPEG stream have 33 bits at 90 kHz: a day and two and a half hours."""
     wrap_s = 2**33 / 90_000
     path = made(tmp_path / "a.ts", 6, [1, 5], stamp=lambda _, time_s: time_s + wrap_s - 4.4)
-    assert heard(read_sound(path)) == pytest.approx([1, 5], abs=A_FRAME_S)
+    assert heard(read_audio(path)) == pytest.approx([1, 5], abs=A_FRAME_S)
     assert max(frame.time_s for frame in sample_frames(path)) == pytest.approx(5, abs=0.2)
 
 
@@ -227,8 +227,8 @@ def test_frames_and_parts_behind_a_join_are_found_again(tmp_path: Path, suffix: 
     assert len(frames) > 6
     for frame in frames:
         np.testing.assert_array_equal(read_frame(joined, frame.time_s), frame.rgb)
-    whole = read_sound(joined)
-    again = read_sound(joined, 12.5, 14)
+    whole = read_audio(joined)
+    again = read_audio(joined, 12.5, 14)
     np.testing.assert_array_equal(again, whole[round(12.5 * SAMPLE_RATE) : 14 * SAMPLE_RATE])
 
 
@@ -260,7 +260,7 @@ def test_a_gap_is_told_where_it_is_not_to_be_silent(tmp_path: Path) -> None:
         stamp=lambda of, time_s: time_s + 2 * (of == "audio") + 5 * (of == "audio" and time_s >= 3),
     )
     gaps: list[tuple[float, float]] = []
-    blocks = list(stream_sound(path, on_gap=lambda *gap: gaps.append(gap)))
+    blocks = list(stream_audio(path, on_gap=lambda *gap: gaps.append(gap)))
     assert heard(np.concatenate(blocks)) == pytest.approx([1, 4], abs=A_FRAME_S)
     assert gaps == [pytest.approx((0, 2), abs=0.1), pytest.approx((3, 5), abs=0.1)]
 
@@ -271,6 +271,6 @@ def test_whether_a_sound_has_gaps_is_known_by_its_stamps(tmp_path: Path, suffix:
     paths = {
         name: made(tmp_path / f"{name}.{suffix}", 6, stamp=stamp) for name, stamp in stamps.items()
     }
-    assert not sound_has_gaps(paths["none"])
-    assert sound_has_gaps(paths["late"])
-    assert sound_has_gaps(paths["gap"])
+    assert not audio_has_gaps(paths["none"])
+    assert audio_has_gaps(paths["late"])
+    assert audio_has_gaps(paths["gap"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avsearch.media import MediaExtractor, load_media, read_sound, stream_sound
+from avsearch.media import MediaExtractor, load_media, read_audio, stream_audio
 from avsearch.media.vad import find_speech
 from avsearch.media.video import read_frame, sample_frames
 from tests.helpers.making import garble, record, tone
@@ -29,12 +29,12 @@ def voice(sentence: Samples) -> Samples:
 @pytest.fixture
 def other(test_data: Path) -> Samples:
     """Somebody else, about as long."""
-    return read_sound(min((test_data / "ravdess" / "Actor_02").glob("*.ogg"))).repeat(3)
+    return read_audio(min((test_data / "ravdess" / "Actor_02").glob("*.ogg"))).repeat(3)
 
 
 def taken(path: Path) -> tuple[Samples, list[str]]:
     notes: list[str] = []
-    return np.concatenate(list(stream_sound(path, on_note=notes.append))), notes
+    return np.concatenate(list(stream_audio(path, on_note=notes.append))), notes
 
 
 def is_of(samples: Samples, voice: Samples) -> bool:

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFile
 
+from avsearch.media.images import strip_metadata
+from avsearch.media.images.bit_depth import deep_to_8_bits, is_shallow, shown, to_8_bits
+from avsearch.media.images.tiff import Tiff
 from avsearch.media.open_file import opened
-from avsearch.media.pictures import strip_metadata
-from avsearch.media.pictures.bit_depth import deep_to_8_bits, is_shallow, shown, to_8_bits
-from avsearch.media.pictures.tiff import Tiff
 from indexer.errors import LibraryUnusable, RefusedFile
 from indexer.runtime import optional_libraries
 from indexer.types import OnNote, ignore_note
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Reader = Callable[[BinaryIO], ImageFile.ImageFile]
 
 MAX_PIXELS: Final = 200_000_000  # 600 MB decoded; the largest cameras stay below
@@ -106,12 +106,12 @@ class _File(NamedTuple):
         return self.reader(self.data)
 
 
-def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Picture:
+def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Pixels:
     """Return the picture in a file as uint8 (height, width, 3) RGB.
 
     Turned upright as its EXIF says. Transparent parts are laid on white, the ground that
     cut-out portraits are made for. Of more than 8 bits those are taken that the picture uses:
-    :mod:`avsearch.media.pictures.bit_depth`. Of an animation the first frame is taken. Metadata
+    :mod:`avsearch.media.images.bit_depth`. Of an animation the first frame is taken. Metadata
     that are large or damaged do no harm. Of a picture that is cut short or damaged the rows that
     can be decoded
     are taken where they are at least three quarters of it, the others repeat their neighbours, and
@@ -138,7 +138,7 @@ def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Picture:
         return _turned(shown(_decoded(source, convert, on_note), coding), orientation)
 
 
-def shrink(picture: Picture, longest_px: int = ITEM_SIDE_PX) -> Picture:
+def shrink(picture: Pixels, longest_px: int = ITEM_SIDE_PX) -> Pixels:
     """The picture scaled down, shape kept, to ``longest_px`` on its longer side.
 
     One that is small enough already is returned as it is; nothing is ever scaled up.
@@ -151,7 +151,7 @@ def shrink(picture: Picture, longest_px: int = ITEM_SIDE_PX) -> Picture:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def captioned(picture: Picture, side_px: int, text: str) -> Picture:
+def with_caption(picture: Pixels, side_px: int, text: str) -> Pixels:
     """A picture as a tile (side_px + 16, side_px, 3), on white, with a line of text below it."""
     tile = Image.new("RGB", (side_px, side_px + CAPTION_PX), "white")
     fitted = Image.fromarray(shrink(picture, side_px))
@@ -160,7 +160,7 @@ def captioned(picture: Picture, side_px: int, text: str) -> Picture:
     return np.array(tile)
 
 
-def as_png(picture: Picture) -> bytes:
+def to_png(picture: Pixels) -> bytes:
     """A picture as the bytes of a PNG file."""
     stored = io.BytesIO()
     Image.fromarray(picture).save(stored, "PNG")
@@ -189,7 +189,7 @@ def _read_heif(data: BinaryIO) -> ImageFile.ImageFile:
     return image
 
 
-def _read_boxes(path: Path, file: BinaryIO) -> Picture:
+def _read_boxes(path: Path, file: BinaryIO) -> Pixels:
     """Return the picture of a HEIF or AVIF file: the still one, or the first of a sequence."""
     boxes = strip_metadata.read_boxes(file)
     readers: list[Reader] = [functools.partial(_read_with, "Avif"), _read_heif]
@@ -215,13 +215,13 @@ def _read_boxes(path: Path, file: BinaryIO) -> Picture:
     raise _unknown(path, first) from first
 
 
-def _first_frame(path: Path) -> Picture:
+def _first_frame(path: Path) -> Pixels:
     from avsearch.media.video import read_frame  # it imports this module
 
     return read_frame(path, 0.0)
 
 
-def _read_tiff(path: Path, tiff: Tiff, on_note: OnNote) -> Picture:
+def _read_tiff(path: Path, tiff: Tiff, on_note: OnNote) -> Pixels:
     """Return the first picture of a TIFF file."""
     reader, dtype = functools.partial(_read_with, "Tiff"), tiff.dtype()
     if dtype is None:
@@ -230,14 +230,14 @@ def _read_tiff(path: Path, tiff: Tiff, on_note: OnNote) -> Picture:
         return _turned(_decoded(source, convert, on_note), tiff.orientation)
     _require_sane_size(path, tiff.size())
 
-    def from_bytes(image: Image.Image) -> Picture:
+    def from_bytes(image: Image.Image) -> Pixels:
         return deep_to_8_bits(tiff.numbers(np.asarray(image), dtype))
 
     source = _File(path, tiff.as_bytes(dtype), reader, is_bytes=True)
     return _turned(_decoded(source, from_bytes, on_note), tiff.orientation)
 
 
-def _decoded(source: _File, convert: Callable[[Image.Image], Picture], on_note: OnNote) -> Picture:
+def _decoded(source: _File, convert: Callable[[Image.Image], Pixels], on_note: OnNote) -> Pixels:
     """Return what ``convert`` makes of the decoded picture, or of what can be decoded of it."""
     image = _identified(source)
     if image.format == "TIFF":  # whose reader would hold the size to a limit of Pillow's own
@@ -273,7 +273,7 @@ def _identified(source: _File) -> ImageFile.ImageFile:
     return image
 
 
-def _rescued(source: _File, convert: Callable[[Image.Image], Picture]) -> tuple[Picture, str]:
+def _rescued(source: _File, convert: Callable[[Image.Image], Pixels]) -> tuple[Pixels, str]:
     """Return what can be decoded of a damaged picture, and what is to be said of it.
 
     It is decoded over noise, so that a row that still is noise was not decoded. Raises ValueError
@@ -307,8 +307,8 @@ def _noise_row(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _rescued_progressive(
-    source: _File, convert: Callable[[Image.Image], Picture]
-) -> tuple[Picture, str]:
+    source: _File, convert: Callable[[Image.Image], Pixels]
+) -> tuple[Pixels, str]:
     """Return a progressive JPEG as far as its scans go, each of which refines all of it."""
     if not strip_metadata.has_whole_scans(source.data):
         raise ValueError("its scans give less than a coarse picture")
@@ -349,7 +349,7 @@ def _require_sane_size(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _turned(picture: Picture, orientation: int) -> Picture:
+def _turned(picture: Pixels, orientation: int) -> Pixels:
     """Return a picture upright that is stored as an EXIF orientation (1 to 8) says."""
     if orientation in _SIDEWAYS:
         picture = picture.transpose(1, 0, 2)
@@ -357,7 +357,7 @@ def _turned(picture: Picture, orientation: int) -> Picture:
     return np.ascontiguousarray(picture[::down, ::across])
 
 
-def _rgb(image: Image.Image, *, negative: bool = False) -> Picture:
+def _rgb(image: Image.Image, *, negative: bool = False) -> Pixels:
     """Return a decoded picture of any mode; of numbers, ``negative`` says that low is white."""
     if image.mode in _NUMERIC_MODES:
         grey = to_8_bits(np.asarray(image)[:, :, None])
@@ -371,7 +371,7 @@ def _rgb(image: Image.Image, *, negative: bool = False) -> Picture:
     return np.array(image.convert("RGB"))
 
 
-def _png_rgb(source: _File, image: Image.Image) -> Picture:
+def _png_rgb(source: _File, image: Image.Image) -> Pixels:
     """Return a decoded PNG.
 
     Of colours of 16 bits Pillow gives the upper 8. Where they hold next to nothing the lower ones

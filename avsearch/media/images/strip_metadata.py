@@ -1,4 +1,4 @@
-"""Picture files without what lies beside the picture: text, profiles, comments, previews.
+"""Image files without what lies beside the picture: text, profiles, comments, previews.
 
 A decoder may refuse a file for metadata that are large or damaged, though every pixel is there. So
 it is given a view of the file from which these parts are left out. The orientation is read from

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.pictures.strip_metadata import Coding
-from avsearch.media.pictures.tiff import Deep
+from avsearch.media.images.strip_metadata import Coding
+from avsearch.media.images.tiff import Deep
 
 _IGNORED_PERCENT: Final = 0.5  # of the pixels at either end of the range
 _SAMPLE: Final = 1_000_000  # pixels that the range is told from

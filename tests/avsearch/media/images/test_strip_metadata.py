@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from tests.helpers.pictures import (
     jpeg_with,
     png_chunk,
@@ -176,7 +176,7 @@ READ = """
 import hashlib, json, sys
 from pathlib import Path
 from PIL import Image
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from indexer.errors import RefusedFile
 answers = {}
 for name in sys.argv[1:]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from tests.helpers.pictures import Pixels, png_chunk, png_of, png_with, saved, smooth, tiff_of
 
 GREY = np.linspace(0, 1, 48 * 64).reshape(48, 64, 1)

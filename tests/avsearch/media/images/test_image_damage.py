@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from indexer.errors import RefusedFile
 from tests.helpers.pictures import png_of, saved, smooth
 

@@ -11,7 +11,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from avsearch.media.pictures.images import read_image
+from avsearch.media.images.read import read_image
 from indexer.errors import RefusedFile
 from tests.helpers.pictures import saved, smooth
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import numpy as np
 import pytest
 
-from indexer.ann import search
-from indexer.ann.hnsw_ivf import Approximate, ApproximateFile, brought_up
-from indexer.ann.search import Nearly
+from indexer import approximate
+from indexer.approximate import ApproximateIndex, GraphFile, HnswGraph
 from indexer.cache.segment_file import UnfitCacheError
 from indexer.errors import BadRequest
 from indexer.index import Index
@@ -18,7 +18,6 @@ from indexer.search.vector_index import Neighbours
 from tests.helpers.fakes import DIM, SPACE
 from tests.helpers.places import everything
 
-KINDS = ["hnsw", "ivf"]
 COUNT = 600
 
 
@@ -68,9 +67,9 @@ def put(index, ids):
         )
 
 
-@pytest.fixture(params=KINDS)
-def index(request, tmp_path):
-    with Index.create(tmp_path / "index", SPACE, notes={"approximate": request.param}) as made:
+@pytest.fixture
+def index(tmp_path):
+    with Index.create(tmp_path / "index", SPACE, notes={"approximate": "hnsw"}) as made:
         put(made, range(COUNT))
         yield made
 
@@ -79,13 +78,12 @@ def files(index):
     return sorted(path.name for path in (index.folder / "cache").glob("approximate*"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_most_of_the_nearest_are_found_and_their_scores_are_exact(kind):
+def test_most_of_the_nearest_are_found_and_their_scores_are_exact():
     segments = [segment(range(400)), segment(range(400, 600)).without(np.arange(200) < 20)]
     vectors = vector_index(segments)
-    way = Nearly(vectors, Approximate.of(kind, "cosine", segments))
+    way = ApproximateIndex(vectors, HnswGraph.build("cosine", segments))
     found, right = way.nearest(QUERIES, 10), vectors.nearest(QUERIES, 10)
-    assert found.plan.kind == kind
+    assert found.plan.kind == "hnsw"
     assert share_found(found, right) > 0.8
     scores = [dict(zip(*row, strict=True)) for row in zip(right.ids, right.scores, strict=True)]
     for ids, near, true in zip(found.ids, found.scores, scores, strict=True):
@@ -93,40 +91,40 @@ def test_most_of_the_nearest_are_found_and_their_scores_are_exact(kind):
         assert not np.isin(ids, np.arange(400, 420)).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_came_since_is_found_and_what_went_is_not(kind):
+def test_what_came_since_is_found_and_what_went_is_not():
     before = segment(range(500))
-    made = Approximate.of(kind, "cosine", [before])
+    made = HnswGraph.build("cosine", [before])
     gone = np.isin(before.ids, vector_index([before]).nearest(QUERIES[:1], 5).ids)
     segments = [before.without(gone), segment(range(2000, 2010))]
-    found = Nearly(vector_index(segments), made).nearest(QUERIES[:10], 4)
-    assert found.plan.kind == kind
+    found = ApproximateIndex(vector_index(segments), made).nearest(QUERIES[:10], 4)
+    assert found.plan.kind == "hnsw"
     assert found.ids[:, 0].tolist() == list(range(2000, 2010))
     assert not np.isin(found.ids, before.ids[gone]).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("k", "matching"),
     [(3, 100), (3, 0), (200, 600), (600, 600)],
     ids=["few match", "none match", "a deep answer", "all that there are"],
 )
-def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(kind, k, matching):
+def test_the_exact_way_is_gone_where_an_approximate_one_would_not_do(k, matching):
     segments = [segment(range(COUNT))]
     vectors = vector_index(segments)
     wanted = vectors.row_filter(np.arange(COUNT) < matching)
-    found = Nearly(vectors, Approximate.of(kind, "cosine", segments)).nearest(QUERIES, k, wanted)
+    found = ApproximateIndex(vectors, HnswGraph.build("cosine", segments)).nearest(
+        QUERIES, k, wanted
+    )
     right = vectors.nearest(QUERIES, k, wanted)
     np.testing.assert_array_equal(found.ids, right.ids)
     assert found.plan == right.plan
 
 
 def test_too_few_proposed_is_answered_exactly(monkeypatch):
-    monkeypatch.setattr(search, "SPARE", 0)
+    monkeypatch.setattr(approximate, "SPARE", 0)
     segments = [segment(range(COUNT))]
-    vectors, made = vector_index(segments), Approximate.of("hnsw", "cosine", segments)
+    vectors, made = vector_index(segments), HnswGraph.build("cosine", segments)
     wanted = vectors.row_filter(~np.isin(segments[0].ids, vectors.nearest(QUERIES, 10).ids))
-    found = Nearly(vectors, made).nearest(QUERIES, 5, wanted)
+    found = ApproximateIndex(vectors, made).nearest(QUERIES, 5, wanted)
     assert found.plan.kind == "selector"
     np.testing.assert_array_equal(found.ids, vectors.nearest(QUERIES, 5, wanted).ids)
 
@@ -135,29 +133,37 @@ def test_an_unselective_filter_is_kept():
     segments = [segment(range(COUNT))]
     vectors = vector_index(segments)
     wanted = vectors.row_filter(segments[0].faces)
-    found = Nearly(vectors, Approximate.of("hnsw", "cosine", segments)).nearest(QUERIES, 5, wanted)
+    found = ApproximateIndex(vectors, HnswGraph.build("cosine", segments)).nearest(
+        QUERIES, 5, wanted
+    )
     assert found.plan.matching == COUNT // 2
     assert (found.ids % 2 == 0).all()
 
 
-def test_an_approximate_index_is_brought_up_by_what_changed(monkeypatch):
+def test_a_graph_is_kept_extended_or_built_again_as_its_items_change(monkeypatch):
     old = segment(range(500))
-    made = Approximate.of("hnsw", "cosine", [old])
-    assert brought_up(made, "hnsw", "cosine", [old, segment(range(500, 510))]) is None
-    monkeypatch.setattr("indexer.ann.hnsw_ivf.LEFT_OUT", 5)
-    grown = brought_up(made, "hnsw", "cosine", [old, segment(range(500, 510))])
-    assert grown.ids.tolist() == list(range(510))
-    assert made.ids.tolist() == list(range(500))  # which another thread may be asking
-    anew = brought_up(made, "hnsw", "cosine", [old.without(old.ids < 200)])
-    assert anew.ids.tolist() == list(range(200, 500))
-    assert brought_up(made, "ivf", "cosine", [old]).kind == "ivf"
-    assert brought_up(made, "hnsw", "cosine", [segment(range(2000))]) is not made
+    made = HnswGraph.build("cosine", [old])
+    assert made.updated("cosine", [old, segment(range(500, 510))]) is made
+    monkeypatch.setattr(approximate, "NEW_ITEMS", 5)
+    extended = made.updated("cosine", [old, segment(range(500, 510))])
+    assert extended.ids.tolist() == list(range(510))
+    assert made.ids.tolist() == list(range(500))  # another thread may be searching it
+    again = made.updated("cosine", [old.without(old.ids < 200)])
+    assert again.ids.tolist() == list(range(200, 500))
+    doubled = made.updated("cosine", [segment(range(100)), segment(range(1000, 3000))])
+    assert doubled.ids.tolist() == [*range(100), *range(1000, 3000)]  # without deleted ones
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "stamp", "lost"])
+def holding(index, segments):
+    """Return the files of the index that contain one of these byte strings."""
+    content = everything(index.folder)
+    return [path for path, held in content.items() if any(part in held for part in segments)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "manifest", "lost"])
 def test_a_damaged_file_is_seen(tmp_path, damage):
-    kept = ApproximateFile(tmp_path, SPACE)
-    kept.store(Approximate.of("hnsw", "cosine", [segment(range(50))]), Revision(1, "now"))
+    stored = GraphFile(tmp_path, SPACE)
+    stored.write(HnswGraph.build("cosine", [segment(range(50))]), Revision(1, "now"))
     (path,) = tmp_path.glob("approximate-*")
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -168,25 +174,25 @@ def test_a_damaged_file_is_seen(tmp_path, damage):
     elif damage == "lost":
         path.unlink()
     else:
-        stamp = tmp_path / "approximate.json"
-        facts = json.loads(stamp.read_text())
-        stamp.write_text(json.dumps({**facts, "revision": {"number": 9, "at": "now"}}))
-    assert len(kept.problems()) == 1
+        manifest = tmp_path / "approximate.json"
+        facts = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**facts, "revision": {"number": 9, "at": "now"}}))
+    assert len(stored.problems()) == 1
     with pytest.raises(UnfitCacheError):
-        ApproximateFile(tmp_path, SPACE).load()
+        GraphFile(tmp_path, SPACE).read()
 
 
 # As segment of an index
 
 
 def test_an_index_is_asked_exactly_unless_told_otherwise(index):
-    kind = index.notes()["approximate"]
     assert index.search(QUERIES, 5).plan.kind == "everything"
     near = index.search(QUERIES, 5, approximate=True)
-    assert near.plan.kind == kind
+    assert near.plan.kind == "hnsw"
     few = {"modality": "face", "where": {"person": "person-1"}}
     assert index.search(QUERIES, 5, **few, approximate=True).plan.kind == "gather"
     people = index.search(QUERIES, 3, by="person", approximate=True)
+    assert people.plan.kind == "hnsw"
     assert all(len({item.person.key for item, _ in hits}) == 3 for hits in people.hits)
 
 
@@ -199,11 +205,39 @@ def test_no_approximate_index_is_said(tmp_path):
                 ask()
 
 
+def test_a_note_of_a_kind_that_is_no_longer_made_is_ignored(tmp_path):
+    with Index.create(tmp_path / "index", SPACE, notes={"approximate": "ivf"}) as index:
+        put(index, range(10))
+        for name in ("approximate.json", "approximate-1"):
+            (index.folder / "cache" / name).write_bytes(b"of an earlier version")
+        put(index, range(10, 20))
+        assert files(index) == []
+        assert index.search(QUERIES, 5).plan.kind == "everything"
+        with pytest.raises(BadRequest, match=r"no approximate one; make it with"):
+            index.search(QUERIES, 5, approximate=True)
+        index.note({"approximate": "hnsw"})
+        assert index.search(QUERIES, 1, approximate=True).hits
+
+
+def test_a_stored_index_of_another_kind_is_replaced(index):
+    manifest = index.folder / "cache" / "approximate.json"
+    facts = json.loads(manifest.read_text())
+    del facts["sum"]
+    facts["kind"] = "ivf"
+    text = json.dumps(facts, sort_keys=True)
+    manifest.write_text(json.dumps({**facts, "sum": zlib.crc32(text.encode())}))
+    with Index.open(index.folder) as opened:
+        assert opened.verify() == []
+        assert opened.search(QUERIES, 5, approximate=True).plan.kind == "everything"
+        put(opened, [COUNT])
+        assert opened.search(QUERIES, 5, approximate=True).plan.kind == "hnsw"
+
+
 def test_it_survives_updates_and_goes_when_it_is_not_wanted(index):
     put(index, range(COUNT, COUNT + 30))
     with Index.open(index.folder) as reader:
         found = reader.search(vectors_of([COUNT + 7]), 1, approximate=True)
-        assert found.plan.kind == index.notes()["approximate"]
+        assert found.plan.kind == "hnsw"
         assert found.hits[0][0][0].path.name == f"{COUNT + 7}.jpg"
     index.note({"approximate": "none"})
     assert files(index) == []
@@ -219,18 +253,20 @@ def test_a_damaged_one_is_not_used_and_made_anew(index, caplog):
     with Index.open(index.folder) as writer:
         put(writer, [COUNT])
         assert writer.verify() == []
-        assert writer.search(QUERIES, 5, approximate=True).plan.kind in KINDS
+        assert writer.search(QUERIES, 5, approximate=True).plan.kind == "hnsw"
 
 
-def test_forgetting_makes_it_anew_without_the_person(index):
+def test_forgetting_builds_it_again_without_the_person(index):
     before = files(index)
+    theirs = [vector.tobytes() for vector in vectors_of(range(0, COUNT, 3))]
+    assert holding(index, theirs) != []
     receipt = index.forget("person-0")
     assert receipt.clean
     assert not set(before) & set(files(index)) - {"approximate.json"}
-    _, made = ApproximateFile(index.folder / "cache", SPACE).load()
+    _, made = GraphFile(index.folder / "cache", SPACE).read()
     assert len(made.ids) == COUNT * 2 // 3
     assert index.verify() == []
-    assert everything(index.folder)
+    assert holding(index, theirs) == []
 
 
 class NothingFound:
@@ -246,9 +282,9 @@ class NothingFound:
 
 def test_recall_is_measured_against_the_exact_answer(index, monkeypatch):
     result = index.recall(40, 5)
-    assert (result.kind, result.asked, result.k) == (index.notes()["approximate"], 40, 5)
+    assert (result.kind, result.asked, result.k) == ("hnsw", 40, 5)
     assert 0.7 < result.recall <= 1
     assert min(result.exact_ms, result.approximate_ms) > 0
     nothing = NothingFound(index.search(QUERIES, 1).plan)
-    monkeypatch.setattr(Nearly, "nearest", nothing.nearest)
+    monkeypatch.setattr(ApproximateIndex, "nearest", nothing.nearest)
     assert index.recall(40, 5).recall == 0

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.pictures.strip_metadata import file_size, read_range, spliced
+from avsearch.media.images.strip_metadata import file_size, read_range, spliced
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _FILL_ORDER, _ORIENTATION, _SAMPLES, _PLANES, _PREDICTOR = 266, 274, 277, 284, 317

@@ -1,1 +1,0 @@
-"""Approximate indexes: HNSW and IVF."""
