@@ -83,7 +83,7 @@ class _Verbs(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does; without arguments print the help and exit with 2."""
-        if not args:
+        if not args and not ctx.resilient_parsing:  # completion parses without arguments
             click.echo(ctx.get_help(), err=True)
             ctx.exit(BadRequest.exit_code)
         return super().parse_args(ctx, args)

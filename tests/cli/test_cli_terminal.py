@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import avsearch
+
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 
 
@@ -90,3 +92,36 @@ def test_rich_is_loaded_on_a_terminal_only(indexed):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["i"], {"index", "info", "import"}),
+        (["query", "--ra"], set()),
+        (["query", "--re"], {"--rerank"}),
+        (["query", "--want", ""], {"face", "voice", "any"}),
+    ],
+    ids=str,
+)
+def test_a_shell_completes_verbs_options_and_values(spawn, words, expected):
+    environment = {
+        "_AVSEARCH_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["avsearch", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = spawn(env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().split()
+    assert {line.partition(",")[2] for line in lines} == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_is_printed(spawn, shell):
+    done = spawn(env={"_AVSEARCH_COMPLETE": f"{shell}_source"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"_AVSEARCH_COMPLETE" in done.stdout
+
+
+def test_the_version_is_printed(run):
+    assert run("--version").stdout == f"avsearch, version {avsearch.__version__}\n"
