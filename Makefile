@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 # The versions that are tested together, of what builds this package too.
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-crash check docs bench constraints format clean
+.PHONY: demo test test-bench test-crash check docs bench constraints format clean
 
 demo: $(VENV)/ready
 	$(BIN)/avsearch demo
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
+
+# The tests of the benchmarks, which take minutes; not a measurement.
+test-bench: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -m bench
 
 # Kills a few hundred processes; CRASH='--crash-seed N' draws the same moments again.
 test-crash: $(VENV)/ready-dev

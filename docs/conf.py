@@ -36,6 +36,7 @@ html_theme_options = {
 }
 
 myst_enable_extensions = ["colon_fence"]
+smartquotes_action = "qe"  # two hyphens of an option stay
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # the model card begins below its title
 copybutton_prompt_text = "$ "
@@ -43,7 +44,7 @@ copybutton_only_copy_prompt_lines = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 add_module_names = False
 python_use_unqualified_type_names = True
 
@@ -64,6 +65,15 @@ def _joined(figure):
     return figure[0].replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def _without_common_options(app, context, lines):
+    """Drop the options that all commands share; the page lists them once, at the top."""
+    if context.parent is not None:
+        text = "\n".join(lines)
+        common = r"^\.\. option:: (?:-v|-q|--version)\b.*\n(?:(?!\.\. option).*\n)*"
+        lines[:] = re.sub(common, "", text, flags=re.MULTILINE).splitlines()
+
+
 def setup(app):
     """Register what happens to a page before it is read."""
     app.connect("source-read", _prepare)
+    app.connect("sphinx-click-process-options", _without_common_options)

@@ -64,6 +64,16 @@ def test_the_files_that_a_page_links_to_exist(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("package", ["indexer", "avsearch", "trainer"])
+def test_the_architecture_names_the_rooms_of_a_package(package):
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    table = page.partition(f"### {package}:")[2].partition("### ")[0]
+    named = re.findall(r"`([\w/]+(?:/|\.py))`", table)
+    assert [each for each in named if not (ROOT / package / each).exists()] == []
+    folders = {f"{each.parent.name}/" for each in (ROOT / package).glob("*/__init__.py")}
+    assert folders <= set(named)
+
+
 @pytest.mark.parametrize("page", CURRENT, ids=name)
 def test_the_modules_that_a_page_runs_exist(page):
     modules = set(re.findall(r"python -m ([\w.]+)", page.read_text("utf-8"))) - {"venv", "pip"}
