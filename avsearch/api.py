@@ -390,7 +390,9 @@ class MediaIndex:
 
         Args:
             files: Pictures, recordings and videos.
-            ask, rerank, options: As in :meth:`query`.
+            ask: As in :meth:`query`.
+            rerank: As in :meth:`query`.
+            options: The other arguments of :meth:`query`.
 
         Returns:
             The answers in the order of the files; a :class:`RefusedFile` in place of the answer
@@ -482,7 +484,8 @@ class MediaIndex:
                 names speakers itself.
             names: People, by key or by name, for speakers that the turns do not name or name
                 wrongly: ``{"SPEAKER_00": "ada"}``.
-            turns, recording_id: The speakers' turns, as in :meth:`annotate`.
+            turns: The speakers' turns, as in :meth:`annotate`.
+            recording_id: As in :meth:`annotate`.
             dry_run: Write nothing, and return what follows from the turns and names alone.
             on_progress: Receives the seconds read, and 0.
 

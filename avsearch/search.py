@@ -151,7 +151,7 @@ class HitKeywords(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HitOptions:
-    """Which hits a search returns.
+    """The selection of hits that a search returns.
 
     Attributes:
         top: The largest number of hits; 1 or more.

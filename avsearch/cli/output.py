@@ -1,4 +1,4 @@
-"""What the command line prints: sentences, tables, JSON, and progress."""
+"""Output of the command line: sentences, tables, JSON, and progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_DONE, _LEAST_S = 5, 5.0  # after the first item, before the time left is 
 
 
 def one_line(text: str) -> str:
-    """Return the text with line breaks and other control characters escaped, as ``\\n``.
+    """Return the text with line breaks and other control characters escaped.
 
     So a name neither breaks a table nor sends commands to a terminal.
     """

@@ -74,7 +74,8 @@ class Interaction(nn.Module):
 
         Args:
             maps: (p, C, h, w).
-            own, other: Keys of the maps and of the other modality's, (p, h * w, keys).
+            own: Keys of the maps, (p, h * w, keys).
+            other: Keys of the other modality's maps, (p, h * w, keys).
             similarities: (p,).
         """
         weights = torch.softmax(own @ other.transpose(1, 2), 2)

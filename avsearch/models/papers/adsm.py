@@ -40,6 +40,7 @@ Decisions that the paper leaves open, and departures from it:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal, Self
 
 import torch
@@ -253,77 +254,36 @@ class ADSM(nn.Module):
 
         In a settled ``stage`` the centres replace the triplets, Eq. 6.
         """
+        settings = self.settings
+        triplet = functools.partial(weighted_triplet, alpha=settings.alpha, margin=settings.margin)
         faces, voices = encoded
-        terms = {"adversary": -self.settings.eta * self._modality_loss(faces, voices)}
-        if self.settings.identity_weight:
-            terms["identity"] = self.settings.identity_weight * (
-                self._identity_loss(faces, batch.faces.people)
-                + self._identity_loss(voices, batch.voices.people)
+        terms = {"adversary": -settings.eta * self._modality_loss(faces, voices)}
+        if settings.identity_weight:
+            sides = ((faces, batch.faces.people), (voices, batch.voices.people))
+            costs = [triplet(x, x, people, people, same=True) for x, people in sides]
+            terms["identity"] = settings.identity_weight * torch.stack(costs).sum()
+        faces, face_labels = _of_known_class(faces, batch.faces)
+        voices, voice_labels = _of_known_class(voices, batch.voices)
+        if stage.settled:  # Eq. 5, after the centres have moved by Eq. 2
+            known = ((FACE, faces, face_labels), (VOICE, voices, voice_labels))
+            for modality, vectors, labels in known:
+                self.centres.update(modality, vectors, labels)
+            costs = [self.centres(*side) if len(side[1]) else side[1].sum() for side in known]
+            terms["centres"] = torch.stack(costs).sum()
+        else:  # Eq. 1 in both directions
+            terms["triplet"] = triplet(voices, faces, voice_labels, face_labels) + triplet(
+                faces, voices, face_labels, voice_labels
             )
-        known_faces, face_labels = _of_known_class(faces, batch.faces)
-        known_voices, voice_labels = _of_known_class(voices, batch.voices)
-        shared = (known_faces, face_labels, known_voices, voice_labels)
-        if stage.settled:
-            terms["centres"] = self._centre_loss(*shared)
-        else:
-            terms["triplet"] = self._matching_loss(*shared)
-        if self.settings.attribute_weight:
-            terms["attribute"] = self.settings.attribute_weight * self._attribute_loss(*shared)
+        if settings.attribute_weight:
+            pairs = ((faces, face_labels), (voices, voice_labels))
+            costs = [self.attribute(*side) if len(side[0]) else side[0].sum() for side in pairs]
+            terms["attribute"] = settings.attribute_weight * torch.stack(costs).sum()
         return terms
 
     def _modality_loss(self, faces: Tensor, voices: Tensor) -> Tensor:
         return modality_cross_entropy(self.classifier(faces), FACE) + modality_cross_entropy(
             self.classifier(voices), VOICE
         )
-
-    def _triplet(
-        self,
-        anchors: Tensor,
-        anchor_labels: Tensor,
-        others: Tensor,
-        other_labels: Tensor,
-        *,
-        same: bool = False,
-    ) -> Tensor:
-        """Return Eq. 1."""
-        return weighted_triplet(
-            anchors,
-            others,
-            anchor_labels,
-            other_labels,
-            alpha=self.settings.alpha,
-            margin=self.settings.margin,
-            same=same,
-        )
-
-    def _matching_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        """Return Eq. 1 in both directions: voices as anchors among faces, and the reverse."""
-        return self._triplet(voices, voice_labels, faces, face_labels) + self._triplet(
-            faces, face_labels, voices, voice_labels
-        )
-
-    def _identity_loss(self, vectors: Tensor, people: Tensor) -> Tensor:
-        return self._triplet(vectors, people, vectors, people, same=True)
-
-    def _centre_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        """Return Eq. 5, after the centres have moved by Eq. 2."""
-        sides = ((FACE, faces, face_labels), (VOICE, voices, voice_labels))
-        for modality, vectors, labels in sides:
-            self.centres.update(modality, vectors, labels)
-        losses = [self.centres(*side) if len(side[1]) else side[1].sum() for side in sides]
-        return torch.stack(losses).sum()
-
-    def _attribute_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        sides = ((faces, face_labels), (voices, voice_labels))
-        return torch.stack(
-            [self.attribute(*side) if len(side[0]) else side[0].sum() for side in sides]
-        ).sum()
 
 
 def _of_known_class(vectors: Tensor, side: BatchSide) -> tuple[Tensor, Tensor]:
