@@ -74,6 +74,11 @@ def test_the_architecture_names_the_rooms_of_a_package(package):
     assert folders <= set(named)
 
 
+def test_the_python_reference_has_every_public_name():
+    page = (DOCS / "api.md").read_text("utf-8")
+    assert [each for each in avsearch.__all__ if f":: avsearch.{each}\n" not in page] == []
+
+
 @pytest.mark.parametrize("page", CURRENT, ids=name)
 def test_the_modules_that_a_page_runs_exist(page):
     modules = set(re.findall(r"python -m ([\w.]+)", page.read_text("utf-8"))) - {"venv", "pip"}

@@ -1,4 +1,4 @@
-"""The parts of a turn among the columns of a table or the keys of an object of JSON."""
+"""The fields of a turn among the columns of a table or the keys of a JSON object."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NAMES: Final[dict[Role, tuple[str, ...]]] = {
 }
 _ROLES: Final = {name: role for role, names in _NAMES.items() for name in names}
 _TIMES: Final = ("start", "end", "duration")
-# A name of a time with a unit behind it, which may be one that is not known.
+# The name of a time with a unit behind it, known or not.
 _WITH_UNIT: Final = re.compile(
     r"(\w+?)((?:milli|micro|nano)?(?:second|sec|s)s?|msecs?|ms|us|ns|mins?|minutes?"
     r"|frames?|samples?|ticks?)"
@@ -52,7 +52,7 @@ _WITH_UNIT: Final = re.compile(
 
 
 class Column(NamedTuple):
-    """A column or key: where it stands, its plain name, and the unit behind it, or ""."""
+    """A column or key: its position, its plain name, and the unit in its name, or ""."""
 
     at: int
     name: str
@@ -60,49 +60,47 @@ class Column(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The places of the parts of a turn among names, and the units of its times."""
+    """The positions of the fields of a turn among names, and the units of its times."""
 
     names: tuple[str, ...]
     at: dict[Role, int]
     units: dict[Role, Unit]
-    others: tuple[int, ...]  # those that are no part
-
-    def place(self, role: Role) -> int | None:
-        """Return where a part stands; None where there is none."""
-        return self.at.get(role)
+    others: tuple[int, ...]  # columns that are no field
 
     @property
     def ending(self) -> Role:
-        """The part that says where a turn ends."""
+        """The field that gives the end of a turn."""
         return "end" if "end" in self.at else "duration"
 
     @property
-    def names_speakers(self) -> bool:
+    def has_speakers(self) -> bool:
         """True if a column names the speaker, or the columns are tiers as ELAN writes them."""
         if {"speaker", "participant", "tier"} & set(self.at):
             return True
         return " - " in self.names[self.at["start"]] and bool(self.others)
 
 
-def is_time_head(names: Sequence[str]) -> bool:
-    """Return whether names are a header with a column of beginnings or of tiers."""
+def is_header(names: Sequence[str]) -> bool:
+    """Return True for a header with a column of starts or of tiers."""
     roles = {_ROLES.get(_split(name)[0]) for name in names}
     return len(names) > 1 and bool(roles & {"start", "tier"})
 
 
 def has_times(names: Sequence[str]) -> bool:
-    """Return whether names say where a turn starts, and where it ends or how long it is."""
+    """Return True if names have the start of a turn, and its end or duration."""
     columns = [Column(at, *_split(name)) for at, name in enumerate(names)]
     return _missing({role for each in columns if (role := _role(each, columns))}) is None
 
 
 @functools.lru_cache(maxsize=64)
-def columns_of(names: tuple[str, ...], rate: float | None = None) -> Columns:
-    """Return what columns of these names say.
+def find_columns(names: tuple[str, ...], rate: float | None = None) -> Columns:
+    """Return the columns of the fields.
 
-    ``rate`` is the number of frames a second, where something else than the header says it. Of
-    several columns of one time that in seconds is taken before one in frames. Raises BadRequest
-    where a start or an end is missing, or is in a unit that is not known.
+    Of several columns of one time, one in seconds is preferred to one in frames. ``rate`` is the
+    number of frames a second, where the file gives it elsewhere.
+
+    Raises:
+        BadRequest: There is no start or end, or it is in an unknown unit.
     """
     columns = [Column(at, *_split(name)) for at, name in enumerate(names)]
     found: dict[Role, list[Column]] = {}
@@ -119,11 +117,10 @@ def columns_of(names: tuple[str, ...], rate: float | None = None) -> Columns:
     at: dict[Role, int] = {}
     units: dict[Role, Unit] = {}
     for role, those in found.items():
-        if role in _TIMES:
-            if role != "duration" or "end" not in found:
-                at[role], units[role] = _known(names, those, rate)
-        else:
+        if role not in _TIMES:
             at[role] = min(those, key=lambda one: _NAMES[role].index(one.name)).at
+        elif role != "duration" or "end" not in found:
+            at[role], units[role] = _best_time(names, those, rate)
     known = {column.at for those in found.values() for column in those}
     others = tuple(c.at for c in columns if c.at not in known and names[c.at])
     return Columns(names, at, units, others)
@@ -160,8 +157,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _known(names: Sequence[str], columns: Sequence[Column], rate: float | None) -> tuple[int, Unit]:
-    """Return the best of the columns of one time: one in seconds, else one in frames."""
+def _best_time(
+    names: Sequence[str], columns: Sequence[Column], rate: float | None
+) -> tuple[int, Unit]:
+    """Return the position and unit of a time: in seconds if possible, else in frames."""
     units = [SECONDS if not each.unit else unit_named(each.unit, rate) for each in columns]
     pairs = [(each.at, unit) for each, unit in zip(columns, units, strict=True) if unit is not None]
     if pairs:

@@ -1,10 +1,10 @@
-"""Tasks of Label Studio: the turns that somebody marked in one, or that were predicted for it."""
+"""Tasks of Label Studio: turns that were annotated or predicted."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from avsearch.annotation.formats.choose_recording import RecordingChoice
@@ -14,7 +14,6 @@ from indexer.errors import BadRequest
 
 _ANNOTATIONS: Final = ("annotations", "completions")  # the second before version 1
 _PREDICTIONS: Final = ("predictions",)
-_SAID: Final = (*_ANNOTATIONS, *_PREDICTIONS)
 _MEDIA: Final = ("audio", "video", "sound", "media", "url", "file_upload")  # usual keys of data
 _MEDIA_FILE: Final = re.compile(
     r"\.(?:wav|mp[34]|m4a|ogg|opus|flac|webm|mkv|mov|aac)\b", re.IGNORECASE
@@ -24,8 +23,8 @@ _MEDIA_FILE: Final = re.compile(
 def write_label_studio(turns: Iterable[Turn], address: str, model: str, duration_s: float) -> str:
     """Return turns as a task of Label Studio with predictions, to be imported as JSON.
 
-    For a labelling set-up of ``<Labels name="speaker" toName="audio">`` beside
-    ``<Audio name="audio" value="$audio">``; ``address`` is where it finds the recording.
+    The labelling configuration has ``<Labels name="speaker" toName="audio">`` and
+    ``<Audio name="audio" value="$audio">``; ``address`` is that of the recording.
     """
     regions = [
         {
@@ -51,92 +50,91 @@ def write_label_studio(turns: Iterable[Turn], address: str, model: str, duration
 
 
 def is_task(value: Any) -> bool:
-    """Return whether a value of JSON is a task, in the whole form or in the short one."""
+    """Return True for a task, in the full form or in the short one (JSON_MIN)."""
     if not isinstance(value, Mapping):
         return False
-    whole = isinstance(value.get("data"), Mapping)
-    return whole or any(isinstance(value.get(key), list) for key in _SAID) or _is_short(value)
-
-
-def read_tasks(tasks: Sequence[Mapping[str, Any]], wanted: RecordingChoice) -> Diarization:
-    """Return the turns of the task of the wanted recording.
-
-    A task names its recording by an address in its data; of several of one recording the last with
-    regions is taken. Of its annotations the last is taken that was not cancelled and has a region;
-    where all were cancelled or there is none, the last prediction. The notes say what was chosen.
-    Raises BadRequest for a task that lacks a field, which it names, and where tasks are of several
-    recordings, none of which is wanted.
-    """
-    addresses = [_address(task, wanted) or f"task {at}" for at, task in enumerate(tasks, 1)]
-    chosen, notes = wanted.among(addresses)
-    mine = [at for at, address in enumerate(addresses) if address == chosen]
-    if len(mine) > 1:
-        notes.append(f"tasks of this recording: {len(mine)}; the last one with regions was taken.")
-    for at in reversed(mine):
-        turns, more = _turns(tasks[at], f"task {at + 1}")
-        if turns:
-            return build_diarization(turns, chosen, [*notes, *more])
-    raise BadRequest(
-        f"task {mine[-1] + 1} has no region with a label that somebody marked or predicted."
-    )
-
-
-def _is_short(value: Mapping[str, Any]) -> bool:
-    """Return True if a task holds its regions directly, as the short form (JSON_MIN) does."""
+    if isinstance(value.get("data"), Mapping):
+        return True
+    if any(isinstance(value.get(key), list) for key in (*_ANNOTATIONS, *_PREDICTIONS)):
+        return True
     return any(
-        isinstance(each, list) and each and all(_is_labelled(one) for one in each)
+        isinstance(each, list) and each and all(_has_labels(one) for one in each)
         for each in value.values()
     )
 
 
-def _is_labelled(region: Any) -> bool:
+def read_tasks(tasks: Sequence[Mapping[str, Any]], choice: RecordingChoice) -> Diarization:
+    """Return the turns of the task of the chosen recording.
+
+    A task names its recording by an address in its data; of several tasks of one recording the last
+    with regions is taken. Of its annotations the last is taken that was not cancelled and has a
+    region; if all were cancelled or there are none, the last prediction. The notes name the choice.
+
+    Raises:
+        BadRequest: A task lacks a field, or no task is of the recording.
+    """
+    addresses = [_address(task, choice) or f"task {at}" for at, task in enumerate(tasks, 1)]
+    chosen, notes = choice.select(addresses)
+    own = [at for at, address in enumerate(addresses) if address == chosen]
+    if len(own) > 1:
+        notes.append(f"tasks of this recording: {len(own)}; the last one with regions was taken.")
+    for at in reversed(own):
+        turns, more = _turns(tasks[at], f"task {at + 1}")
+        if turns:
+            return build_diarization(turns, chosen, [*notes, *more])
+    raise BadRequest(
+        f"task {own[-1] + 1} has no region with a label that somebody marked or predicted."
+    )
+
+
+def _has_labels(region: Any) -> bool:
     return isinstance(region, Mapping) and "labels" in region
 
 
-def _address(task: Mapping[str, Any], wanted: RecordingChoice) -> str | None:
-    """Return the address of the recording in the data of a task; that of the wanted one, if any."""
+def _address(task: Mapping[str, Any], choice: RecordingChoice) -> str | None:
+    """Return the address of the recording in the data of a task, the chosen one if it is there."""
     data = task.get("data", task)
     fields = data if isinstance(data, Mapping) else {}
     texts = {key: each for key, each in fields.items() if isinstance(each, str) and each}
     if isinstance(task.get("file_upload"), str):
         texts.setdefault("file_upload", task["file_upload"])
-    called = [each for each in texts.values() if wanted.is_called(each)]
+    matching = [each for each in texts.values() if choice.matches(each)]
     media = [each for key, each in texts.items() if key in _MEDIA or _MEDIA_FILE.search(each)]
-    return next(iter([*called, *media, *texts.values()]), None)
+    return next(iter([*matching, *media, *texts.values()]), None)
 
 
 def _turns(task: Mapping[str, Any], where: str) -> tuple[list[Turn], list[str]]:
-    """Return the turns of a task, and notes on what was chosen."""
+    """Return the turns of a task, and notes on the choice among its annotations."""
+    annotations, predictions = (
+        [
+            (f"{where}, {kind} {at}", each)
+            for at, each in enumerate((each for key in keys for each in task.get(key) or []), 1)
+        ]
+        for kind, keys in (("annotation", _ANNOTATIONS), ("prediction", _PREDICTIONS))
+    )
     notes = []
-    said = [(f"{where}, annotation {at}", each) for at, each in _numbered(task, _ANNOTATIONS)]
-    valid = _by_date([(at, each) for at, each in said if not _is_cancelled(at, each)])
-    if len(valid) < len(said):
-        notes.append(f"annotations that were cancelled, left out: {len(said) - len(valid)}.")
-    if said and not valid:
+    valid = _by_date([pair for pair in annotations if not _is_cancelled(*pair)])
+    if len(valid) < len(annotations):
+        notes.append(f"annotations that were cancelled, left out: {len(annotations) - len(valid)}.")
+    if annotations and not valid:
         notes.append("every annotation was cancelled; the last prediction was taken.")
-    if not valid:
-        valid = [(f"{where}, prediction {at}", each) for at, each in _numbered(task, _PREDICTIONS)]
-    found = [_regions(at, _field(at, each, "result", list)) for at, each in valid]
-    if not said and not valid:
+    used = valid or predictions
+    found = [_regions(at, _field(at, each, "result", list)) for at, each in used]
+    if not annotations and not used:
         short = [each for each in task.values() if isinstance(each, list)]
-        found = [_regions(where, each) for each in short if each and _is_labelled(each[0])]
+        found = [_regions(where, each) for each in short if each and _has_labels(each[0])]
     turns = [each for each in found if each]
     if len(turns) > 1:
         notes.append(f"annotations or predictions: {len(turns)}; the last one was taken.")
     return (turns[-1] if turns else []), notes
 
 
-def _numbered(task: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
-    every = [each for key in keys for each in task.get(key) or []]
-    return enumerate(every, 1)
-
-
-def _by_date(said: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return annotations by the time of their last change, where all have one; else as they are."""
-    dates = [each.get("updated_at") or each.get("created_at") for _, each in said]
+def _by_date(annotations: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return annotations by the time of their last change, if all have one; else as they are."""
+    dates = [each.get("updated_at") or each.get("created_at") for _, each in annotations]
     if not all(isinstance(date, str) for date in dates):
-        return said
-    return [each for _, each in sorted(zip(dates, said, strict=True), key=lambda it: it[0])]
+        return annotations
+    return [each for _, each in sorted(zip(dates, annotations, strict=True), key=lambda it: it[0])]
 
 
 def _is_cancelled(where: str, annotation: Any) -> bool:
@@ -147,32 +145,28 @@ def _is_cancelled(where: str, annotation: Any) -> bool:
 
 def _regions(where: str, result: Sequence[Any]) -> list[Turn]:
     """Return the turns of the regions of an annotation, one for each label."""
-    words = {
-        each["id"]: " ".join(each["value"]["text"])
-        for each in result
-        if isinstance(each, Mapping) and each.get("type") == "textarea" and _is_text(each)
-    }
+    transcripts = {}
+    for each in result:
+        if isinstance(each, Mapping) and each.get("type") == "textarea" and "id" in each:
+            value = each.get("value")
+            text = value.get("text") if isinstance(value, Mapping) else None
+            if isinstance(text, list) and all(isinstance(line, str) for line in text):
+                transcripts[each["id"]] = " ".join(text)
     turns = []
     for at, region in enumerate(result, 1):
         here = f"{where}, region {at}"
-        value = _labelled(here, region)
+        value = _label_value(here, region)
         if value is None:
             continue
         start_s, end_s = (_seconds(here, value, key) for key in ("start", "end"))
         labels = value.get("labels") or [""]
         for label in [labels] if isinstance(labels, str) else labels:
-            text = words.get(region.get("id"))
+            text = transcripts.get(region.get("id"))
             turns.append(Turn(start_s, end_s, speaker_text(label), text))
     return turns
 
 
-def _is_text(result: Mapping[str, Any]) -> bool:
-    value = result.get("value")
-    text = value.get("text") if isinstance(value, Mapping) else None
-    return "id" in result and isinstance(text, list) and all(isinstance(each, str) for each in text)
-
-
-def _labelled(where: str, region: Any) -> Mapping[str, Any] | None:
+def _label_value(where: str, region: Any) -> Mapping[str, Any] | None:
     """Return the part of a region with its times and labels; None for any other result."""
     if not isinstance(region, Mapping):
         raise BadRequest(f"{where} is {region!r} and no object.")

@@ -1,4 +1,4 @@
-"""The text of a file of turns, and its lines, each knowing its number for messages."""
+"""The text of a file of turns, and its lines with their numbers for messages."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 class Line:
     """One line without its end, and its number counted from 1."""
 
-    at: int
+    number: int
     text: str
 
-    def wrong(self, what: str) -> BadRequest:
+    def error(self, message: str) -> BadRequest:
         """Return an error that names the line."""
-        return BadRequest(f"line {self.at}: {what}")
+        return BadRequest(f"line {self.number}: {message}")
 
     def time(self, text: str, what: str, unit: Unit = SECONDS) -> float:
-        """Return the seconds of a time of this line; BadRequest for a text that is none."""
+        """Return the seconds of a time of this line; BadRequest for another text."""
         try:
             return unit.seconds(text)
         except ValueError as error:
-            raise self.wrong(f"{what} is {text.strip()!r}, which {error}.") from error
+            raise self.error(f"{what} is {text.strip()!r}, which {error}.") from error
 
 
 def numbered_lines(text: str) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""Annotations of pyannote.core, in and out. Its only importer, and only to make one."""
+"""Annotations of pyannote.core, in and out. Its only importer, and only to create one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from avsearch.annotation.turns import Diarization, Turn, build_diarization, spea
 from indexer.runtime import optional_libraries
 
 
-def annotation_in(value: Any) -> Any | None:
-    """The ``Annotation`` that a value is, or that a diarization pipeline's output holds.
-
-    None where there is none.
-    """
+def find_annotation(value: Any) -> Any | None:
+    """Return the ``Annotation`` that a value is, or that a pipeline's output holds, or None."""
     held = getattr(value, "speaker_diarization", value)
     return held if hasattr(held, "itertracks") else None
 
 
 def from_annotation(annotation: Any) -> Diarization:
-    """The turns of an ``Annotation``."""
+    """Return the turns of an ``Annotation``."""
     tracks = annotation.itertracks(yield_label=True)
     turns = [Turn(segment.start, segment.end, speaker_text(label)) for segment, _, label in tracks]
     return build_diarization(turns, annotation.uri)
 
 
 def to_annotation(turns: Iterable[Turn], recording: str) -> Any:
-    """Turns as an ``Annotation``, a track each; BadRequest without pyannote.core."""
+    """Return turns as an ``Annotation``, one track each.
+
+    Raises:
+        LibraryUnusable: pyannote.core is not installed.
+    """
     core = optional_libraries.load("pyannote.core", "An Annotation", "annotate")
     annotation = core.Annotation(uri=recording)
     for track, turn in enumerate(turns):

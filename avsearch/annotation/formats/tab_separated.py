@@ -1,7 +1,7 @@
-"""Tables of turns: any with a header, such as CSV; ELAN's tab-delimited text; Audacity's labels.
+"""Tables of turns with a header, such as CSV; ELAN's tab-delimited text; Audacity's labels.
 
-In what is written for ELAN and Audacity a tab or the end of a line inside a label is ``%09`` and
-the like, and ``%`` is ``%25``.
+In output for ELAN and Audacity a tab or a line break inside a label is ``%09`` and the like, and
+``%`` is ``%25``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from avsearch.annotation.formats.choose_recording import RecordingChoice
-from avsearch.annotation.formats.columns import Columns, columns_of, is_time_head
+from avsearch.annotation.formats.columns import Columns, find_columns, is_header
 from avsearch.annotation.formats.lines import Line, numbered_lines
 from avsearch.annotation.formats.tiers import turns_of_tiers
 from avsearch.annotation.turns import Diarization, Turn, build_diarization
@@ -30,24 +30,26 @@ _LABEL: Final = re.compile(r"\s*([-\d.,:]+)\s+([-\d.,:]+)(?:\s+(.*))?", re.DOTAL
 
 
 def write_audacity(turns: Iterable[Turn]) -> str:
-    """Return turns as a label track: start, end, speaker. What was said has no place in it."""
+    """Return turns as a label track: start, end, speaker, without the transcript."""
     return "".join(
-        f"{turn.start_s:.6f}\t{turn.end_s:.6f}\t{_cell(turn.speaker)}\n" for turn in turns
+        f"{turn.start_s:.6f}\t{turn.end_s:.6f}\t{_encode(turn.speaker)}\n" for turn in turns
     )
 
 
 def is_labels(text: str) -> bool:
-    """Return whether the first line of a text that is no comment begins with two cells."""
+    """Return True if the first line of a text that is no comment begins with two times."""
     first = next((each.text for each in numbered_lines(text) if each.text[0] not in "\\#"), "")
     return bool(re.match(r"\s*-?\d[\d.,:]*(?: *\t\s*\S| +-?\d)", first))
 
 
 def read_labels(text: str) -> Diarization:
-    """Return the turns of a label track: a start, an end and a speaker, apart by tabs or blanks.
+    """Return the turns of a label track: start, end and speaker, separated by tabs or blanks.
 
-    Lines that begin with a backslash, the frequencies of a spectral selection, are passed over.
-    A label of WhisperX, ``[[SPEAKER_00]]what was said``, is both. BadRequest, with the line, for
-    a text that is none.
+    Lines that begin with a backslash, the frequencies of a spectral selection, are ignored. A label
+    of WhisperX, ``[[SPEAKER_00]]what was said``, has the transcript too.
+
+    Raises:
+        BadRequest: A line is no label; names the line.
     """
     turns = []
     for line in numbered_lines(text):
@@ -56,22 +58,22 @@ def read_labels(text: str) -> Diarization:
         found = _LABEL.fullmatch(line.text)
         cells = line.text.split("\t", 2) if "\t" in line.text else found and found.groups()
         if not cells or len(cells) < 3:
-            raise line.wrong("a label has a start, an end and a name, with tabs between them.")
+            raise line.error("a label has a start, an end and a name, with tabs between them.")
         times = [line.time(cell, "the time") for cell in cells[:2]]
-        said = _WHISPERX.fullmatch(cells[2] or "")
-        speaker, words = said.groups() if said else (_text(cells[2] or ""), None)
-        turns.append(Turn(*_in_order(line, *times), speaker, words))
+        marked = _WHISPERX.fullmatch(cells[2] or "")
+        speaker, words = marked.groups() if marked else (_decode(cells[2] or ""), None)
+        turns.append(Turn(*_require_order(line, *times), speaker, words))
     return build_diarization(turns)
 
 
 def write_elan(turns: Iterable[Turn]) -> str:
-    """Return turns as ELAN imports them, with a header: a tier a speaker, and what they say."""
+    """Return turns as text with a header for ELAN: one tier per speaker, and the transcript."""
     rows = [ELAN_COLUMNS] + [
         (
-            _cell(turn.speaker),
+            _encode(turn.speaker),
             f"{turn.start_s:.6f}",
             f"{turn.end_s:.6f}",
-            _cell(turn.speaker if turn.text is None else turn.text),
+            _encode(turn.speaker if turn.text is None else turn.text),
         )
         for turn in turns
     ]
@@ -79,42 +81,43 @@ def write_elan(turns: Iterable[Turn]) -> str:
 
 
 def is_table(text: str) -> bool:
-    """Return whether a text begins with a header that names a column of beginnings or of tiers."""
-    head = _head(text)
-    return head is not None and is_time_head(head.names)
+    """Return True if a text begins with a header that names a column of starts or of tiers."""
+    header = _header(text)
+    return header is not None and is_header(header.names)
 
 
-def read_table(text: str, wanted: RecordingChoice) -> Diarization:
+def read_table(text: str, choice: RecordingChoice) -> Diarization:
     """Return the turns of a table with a header, its columns in any order.
 
     A row has a start, and an end or a duration, in the units that the header names, and a speaker:
     by name, by the participant or the tier of ELAN, or by the column of a tier in which it has a
-    text. Where a column names the recording, those of the wanted one are read. BadRequest, with
-    the line, for a table that is none.
+    text. If a column names the recording, the rows of the chosen one are read.
+
+    Raises:
+        BadRequest: The table lacks a column, or a row is wrong; names the line.
     """
-    head = _head(text)
-    if head is None:
+    header = _header(text)
+    if header is None:
         raise BadRequest("it is empty.")
-    columns = columns_of(tuple(head.names), head.rate)
-    if not columns.names_speakers:
+    columns = find_columns(tuple(header.names), header.rate)
+    if not columns.has_speakers:
         raise BadRequest(
-            f"no column is called speaker; there are {', '.join(map(repr, head.names[:10]))}."
+            f"no column is called speaker; there are {', '.join(map(repr, header.names[:10]))}."
         )
-    rows = list(_rows(text, head))
+    rows = list(_rows(text, header))
     recording, notes = None, list[str]()
-    place = columns.place("recording")
+    place = columns.at.get("recording")
     if place is not None and any(row.cells[place] for row in rows):
-        named = [row.cells[place] for row in rows if row.cells[place]]
-        recording, notes = wanted.among(named)
+        recording, notes = choice.select([row.cells[place] for row in rows if row.cells[place]])
         rows = [row for row in rows if row.cells[place] in ("", recording)]
     return build_diarization(_turns(columns, rows), recording, notes)
 
 
-class _Head(NamedTuple):
-    """The header of a table: its line, its names, and how its rows are written.
+class _Header(NamedTuple):
+    """The header of a table.
 
-    ``rate`` is the number of frames a second of the media, where the lines above say it.
-    ``bare`` rows have no quotes around cells, as ELAN's text has none.
+    ``rate`` is the number of frames a second of the media, if the lines above give it. The rows of
+    a ``bare`` table have no quotes around cells, as in ELAN's text.
     """
 
     line: Line
@@ -129,8 +132,8 @@ class _Row(NamedTuple):
     cells: list[str]
 
 
-def _head(text: str) -> _Head | None:
-    """Return the first line that is no comment; None where there is none."""
+def _header(text: str) -> _Header | None:
+    """Return the first line that is no comment; None if there is none."""
     rate = None
     for line in numbered_lines(text):
         found = _FRAME_MS.search(line.text)
@@ -142,59 +145,60 @@ def _head(text: str) -> _Head | None:
         names = [name.strip() for name in next(csv.reader([line.text], delimiter=delimiter))]
         of_elan = "Tier" in names or any(" - " in name for name in names)
         bare = delimiter == "\t" and '"' not in line.text and of_elan
-        return _Head(line, names, delimiter, rate, bare)
+        return _Header(line, names, delimiter, rate, bare)
     return None
 
 
-def _rows(text: str, head: _Head) -> Iterator[_Row]:
-    """Yield the rows below a header that are neither blank nor a comment, with as many cells."""
-    count = len(head.names)
-    for at, cells in _cells(text, head):
-        row = _Row(Line(at, ""), cells)
-        if not any(row.cells) or (row.cells[0].startswith("#") and not any(row.cells[1:])):
+def _rows(text: str, header: _Header) -> Iterator[_Row]:
+    """Yield the rows below a header that are neither blank nor a comment."""
+    count = len(header.names)
+    for number, cells in _cells(text, header):
+        row = _Row(Line(number, ""), cells)
+        if not any(cells) or (cells[0].startswith("#") and not any(cells[1:])):
             continue
         if len(cells) < count:
-            raise row.line.wrong(f"it has {len(cells)} cells where the header has {count}.")
-        if any(row.cells[count:]):
-            raise row.line.wrong(
+            raise row.line.error(f"it has {len(cells)} cells where the header has {count}.")
+        if any(cells[count:]):
+            raise row.line.error(
                 f"it has {len(cells)} cells where the header has {count}; put a text that holds "
-                f"{head.delimiter!r} in quotes."
+                f"{header.delimiter!r} in quotes."
             )
         yield row
 
 
-def _cells(text: str, head: _Head) -> Iterator[tuple[int, list[str]]]:
+def _cells(text: str, header: _Header) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each line below a header."""
-    if head.bare:
+    first = header.line.number
+    if header.bare:
         for line in numbered_lines(text):
-            if line.at > head.line.at:
-                yield line.at, [_text(cell) for cell in line.text.split("\t")]
+            if line.number > first:
+                yield line.number, [_decode(cell) for cell in line.text.split("\t")]
         return
     below = io.StringIO(text, newline="")
-    for _ in range(head.line.at):
+    for _ in range(first):
         below.readline()
-    reader = csv.reader(below, delimiter=head.delimiter, skipinitialspace=True)
+    reader = csv.reader(below, delimiter=header.delimiter, skipinitialspace=True)
     try:
         for cells in reader:
-            yield head.line.at + reader.line_num, [cell.strip() for cell in cells]
+            yield first + reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
-        at = head.line.at + reader.line_num
-        raise BadRequest(f"line {at}: it is no row of a table ({error}).") from error
+        line = Line(first + reader.line_num, "")
+        raise line.error(f"it is no row of a table ({error}).") from error
 
 
 def _turns(columns: Columns, rows: Sequence[_Row]) -> list[Turn]:
     """Return the turns of rows; a row of a wide table of ELAN has one for each tier with a text."""
-    speaker, text = columns.place("speaker"), columns.place("text")
-    if speaker is not None:
-        return [
-            Turn(*_times(columns, row), row.cells[speaker], _words(row, text, speaker))
-            for row in rows
-        ]
+    speaker, text = columns.at.get("speaker"), columns.at.get("text")
+    turns: list[Turn] = []
     tiers: dict[str, list[tuple[float, float, str]]] = {}
     for row in rows:
-        for tier, said in _tiers_of(columns, row):
-            tiers.setdefault(tier, []).append((*_times(columns, row), said))
-    return turns_of_tiers(tiers)
+        if speaker is None:
+            for tier, words in _tiers(columns, row):
+                tiers.setdefault(tier, []).append((*_times(columns, row), words))
+            continue
+        words, name = "" if text is None else row.cells[text], row.cells[speaker]
+        turns.append(Turn(*_times(columns, row), name, None if words == name else words))
+    return turns if speaker is not None else turns_of_tiers(tiers)
 
 
 def _times(columns: Columns, row: _Row) -> tuple[float, float]:
@@ -204,37 +208,31 @@ def _times(columns: Columns, row: _Row) -> tuple[float, float]:
     end_s = row.line.time(row.cells[other], f"the {columns.ending}", columns.units[columns.ending])
     if columns.ending == "duration":
         end_s += start_s
-    return _in_order(row.line, start_s, end_s)
+    return _require_order(row.line, start_s, end_s)
 
 
-def _in_order(line: Line, start_s: float, end_s: float) -> tuple[float, float]:
+def _require_order(line: Line, start_s: float, end_s: float) -> tuple[float, float]:
     if not 0 <= start_s <= end_s:
-        raise line.wrong(f"{start_s:g} s to {end_s:g} s is no range of time.")
+        raise line.error(f"{start_s:g} s to {end_s:g} s is no range of time.")
     return start_s, end_s
 
 
-def _words(row: _Row, text: int | None, speaker: int) -> str | None:
-    """Return the words of a row; None where they are the name of the speaker."""
-    said = "" if text is None else row.cells[text]
-    return None if said == row.cells[speaker] else said
-
-
-def _tiers_of(columns: Columns, row: _Row) -> Iterator[tuple[str, str]]:
-    """Yield the speakers that have an annotation in a row, and the annotation."""
-    names = [columns.place(role) for role in ("participant", "tier")]
-    if any(place is not None for place in names):
-        called = [row.cells[place] for place in names if place is not None and row.cells[place]]
-        text = columns.place("text")
-        yield next(iter(called), ""), "" if text is None else row.cells[text]
+def _tiers(columns: Columns, row: _Row) -> Iterator[tuple[str, str]]:
+    """Yield the speakers that have an annotation in a row, with the annotation."""
+    places = [columns.at[role] for role in ("participant", "tier") if role in columns.at]
+    if places:
+        names = [row.cells[place] for place in places if row.cells[place]]
+        text = columns.at.get("text")
+        yield next(iter(names), ""), "" if text is None else row.cells[text]
         return
     for at in columns.others:
         if row.cells[at]:
             yield columns.names[at], row.cells[at]
 
 
-def _cell(text: str) -> str:
+def _encode(text: str) -> str:
     return _ESCAPED.sub(lambda found: urllib.parse.quote(found[0], safe=""), text)
 
 
-def _text(cell: str) -> str:
+def _decode(cell: str) -> str:
     return urllib.parse.unquote(cell.strip())

@@ -1,4 +1,4 @@
-"""Times of turns as files write them, and the units that headers of columns name, to seconds."""
+"""Times of turns as text, and the units in the headers of columns, to seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCALES: Final = {
     60.0: ("min", "mins", "minute", "minutes"),
 }
 _NTSC_RATE: Final = 29.97
-_DROPPED: Final = 2  # frame numbers that NTSC's clock leaves out each minute but every tenth
+_DROPPED: Final = 2  # frame numbers that NTSC's clock skips each minute but every tenth
 
 KNOWN_UNITS: Final = (
     "seconds (s, ss.msec), milliseconds (ms, msec), hh:mm:ss.ms, and frames (hh:mm:ss:ff) of "
@@ -31,12 +31,12 @@ class Unit(Protocol):
     """The unit of a column of times."""
 
     def seconds(self, value: Any) -> float:
-        """Return the seconds of a text or a number; ValueError, with the reason, for others."""
+        """Return the seconds of a text or a number; ValueError with the reason for others."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scaled:
-    """Numbers of some unit, ``scale`` seconds each; or a clock, ``hh:mm:ss.ms`` or ``mm:ss.ms``."""
+    """Numbers of ``scale`` seconds each; or a clock, ``hh:mm:ss.ms`` or ``mm:ss.ms``."""
 
     scale: float = 1.0
 
@@ -58,15 +58,15 @@ class Scaled:
 class Frames:
     """Frames, as a number or ``hh:mm:ss:ff``, of ``rate`` a second.
 
-    With ``dropping`` the clock leaves out the first two frame numbers of each minute that is no
-    tenth one, as NTSC's does.
+    With ``drop_frames`` the clock skips the first two frame numbers of each minute but every tenth,
+    as NTSC's does.
     """
 
     rate: float
-    dropping: bool = False
+    drop_frames: bool = False
 
     def seconds(self, value: Any) -> float:
-        """Return the seconds at which a frame begins."""
+        """Return the start of a frame in seconds."""
         clock = _FRAMES.fullmatch(str(value).strip())
         if clock is None:
             return _finite(_number(str(value)) / self.rate)
@@ -76,7 +76,7 @@ class Frames:
             raise ValueError(f"is no frame of {self.rate:g} a second")
         minutes += 60 * hours
         frames = (60 * minutes + seconds) * whole + frame
-        if self.dropping:
+        if self.drop_frames:
             frames -= _DROPPED * (minutes - minutes // 10)
         return frames / self.rate
 
@@ -85,9 +85,9 @@ SECONDS: Final = Scaled()
 
 
 def unit_named(name: str, rate: float | None = None) -> Unit | None:
-    """Return the unit that the header of a column names; None for one that is not known.
+    """Return the unit with a name; None for an unknown one.
 
-    ``rate`` is the number of frames a second, where the file says it elsewhere.
+    ``rate`` is the number of frames a second, if the file gives it elsewhere.
     """
     text = name.strip().lower()
     for scale, names in _SCALES.items():
@@ -95,18 +95,18 @@ def unit_named(name: str, rate: float | None = None) -> Unit | None:
             return Scaled(scale)
     if _CLOCK_UNIT.fullmatch(text):
         return SECONDS
-    said = _RATE.search(text.replace("-", " "))
-    if said is not None:
-        return Frames(float(said[1]))
+    stated = _RATE.search(text.replace("-", " "))
+    if stated is not None:
+        return Frames(float(stated[1]))
     if "ntsc" in text:
-        return Frames(_NTSC_RATE, dropping=True)
+        return Frames(_NTSC_RATE, drop_frames=True)
     if re.search(r"\bpal\b", text):
         return Frames(50.0 if "50" in text else 25.0)
     return Frames(rate) if rate is not None and counts_frames(text) else None
 
 
 def counts_frames(unit: str) -> bool:
-    """Return whether a unit is one of frames, of whatever rate."""
+    """Return True for a unit of frames, of any rate."""
     return bool(re.search(r"frame|:ff\b|smpte", unit.lower()))
 
 

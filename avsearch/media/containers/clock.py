@@ -32,9 +32,14 @@ class _Stream:
 class Clock:
     """Shifts the time stamps of packets so that they continue over jumps.
 
-    ``start_s`` is the start of the file by its own stamps. ``jumps`` lists the times, on the
-    shifted clock, of the jumps. ``end_s`` is the latest time of any stream. A stream is identified
-    by any number.
+    A stream is identified by any number.
+
+    Args:
+        start_s: The start of the file by its own stamps.
+
+    Attributes:
+        jumps: The times of the jumps on the shifted clock.
+        end_s: The latest time of any stream.
     """
 
     def __init__(self, start_s: float) -> None:
@@ -51,8 +56,11 @@ class Clock:
     def shift(self, stream: int, start_s: float, length_s: float, next_s: float | None) -> float:
         """Return the seconds to add to the stamps of a packet.
 
-        ``start_s`` and ``length_s`` are the packet's. ``next_s`` is the start of the next packet
-        of its stream, if there is one.
+        Args:
+            stream: The packet's stream.
+            start_s: The packet's own stamp.
+            length_s: The packet's length.
+            next_s: The stamp of the next packet of the stream, if there is one.
         """
         own = self._stream(stream)
         if self._is_stray(own, start_s, length_s, next_s):

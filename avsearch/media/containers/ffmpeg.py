@@ -25,7 +25,7 @@ Samples = NDArray[np.float32]
 Kind = Literal["audio", "video"]
 
 KINDS: Final[dict[Kind, str]] = {"audio": "sound", "video": "video"}
-# A file may be a play list in disguise; whatever it names is not followed.
+# A file may be a play list; the files and addresses in it are not opened.
 _NO_NETWORK: Final = {"protocol_whitelist": "file"}
 _SEEK_MARGIN_S: Final = 10.0  # a seek may land late in MPEG streams; start well before
 _HELD_BYTES: Final = 1 << 26  # of packets since the last keyframe that are kept
@@ -57,8 +57,11 @@ _ASIDE_TITLE: Final = re.compile(r"[ck]omm?ent|des[ck]ri[bp]|karaoke", re.IGNORE
 class Track(NamedTuple):
     """A track of a file.
 
-    ``stream`` is its index among all streams, ``number`` its number among those of its kind, from
-    1. ``marks`` are its dispositions, such as default or comment.
+    Attributes:
+        stream: Its index among all streams.
+        number: Its number among those of its kind, from 1.
+        marks: Its dispositions, such as default or comment.
+        decodable: True if there is a decoder.
     """
 
     stream: int
@@ -131,7 +134,7 @@ def _container(
 
 
 def _opened(path: Path, file: BinaryIO, part: FileSlice | None, on_note: OnNote) -> InputContainer:
-    """Return a file, or a part of it, open in FFmpeg, without what precedes its header."""
+    """Return a file, or a part of it, open in FFmpeg from its header on."""
     if part is not None:
         return _open(part)
     try:
@@ -196,10 +199,10 @@ def _streams(container: InputContainer, kind: Kind) -> list[Any]:
 
 
 def _preference(stream: Any) -> tuple[Any, ...]:
-    """Return a sort key that puts the likeliest track of a kind first.
+    """Return a sort key that puts the preferred track of a kind first.
 
-    It can be decoded, is the recording itself, belongs to the first program of a broadcast, and is
-    no dub, which has another voice.
+    That one can be decoded, is the recording itself, belongs to the first program of a broadcast,
+    and is no dub, which has another voice.
     """
     title = " ".join(stream.metadata.get(key, "") for key in ("title", "handler_name"))
     return (
@@ -219,11 +222,14 @@ def _program(stream: Any) -> int:
 
 
 class TrackReader:
-    """The frames of one stream, in order, on the clock of the file.
+    """Reads the frames of one stream, in order, on the clock of the file.
 
-    ``begins_s`` is the start of the file on that clock; None for audio without video, which
-    starts at its first frame. ``is_timed`` is False for formats without time stamps. ``goes_on`` is
-    True if another file is joined to this one.
+    Attributes:
+        stream: The stream of PyAV.
+        begins_s: The start of the file on that clock; None for audio without video, which starts
+            at its first frame.
+        is_timed: False for formats without time stamps.
+        goes_on: True if another file is joined to this one.
     """
 
     def __init__(self, path: Path, container: InputContainer, stream: Any, on_note: OnNote) -> None:
@@ -373,7 +379,9 @@ class TrackReader:
             times = f"{len(jumps)} times, first " if len(jumps) > 1 else ""
             at_s = jumps[0] - self._start_s
             self._on_note(f"its time stamps jump {times}at {at_s:.1f} s; times continue there.")
-        yield _last_packet(self.stream)
+        last = av.Packet()  # an empty one, at which the decoder finishes
+        last.stream, last.time_base = self.stream, self.stream.time_base
+        yield last
 
     def _place(self, packet: Any, next_dts: int | None) -> None:
         """Shift the time stamps of a packet, or add them to a frame without any."""
@@ -427,13 +435,6 @@ class TrackReader:
                 break
         yield from held
         yield from packets
-
-
-def _last_packet(stream: Any) -> Any:
-    """Return an empty packet, at which a decoder finishes."""
-    packet = av.Packet()
-    packet.stream, packet.time_base = stream, stream.time_base
-    return packet
 
 
 def _joined(frames: list[Any]) -> Samples:

@@ -169,7 +169,9 @@ def _apart(file: BinaryIO, starts: list[int]) -> list[FileSlice] | None:
 def _flac_starts(file: BinaryIO) -> list[int]:
     """Return the offsets of joined FLAC files."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = (at for at in ogg.places(content, _FLAC) if content[at + 4 : at + 8] in _STREAMINFO)
+        found = (
+            at for at in ogg.find_all(content, _FLAC) if content[at + 4 : at + 8] in _STREAMINFO
+        )
         return [0, *(at for at in found if at)]
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO, Final, NamedTuple
 FIRST_PAGE: Final = b"OggS\0\2"  # of a stream
 _PAGE: Final = b"OggS\0"
 _HEAD: Final = struct.Struct("<4sBBqIIIB")
-_KEPT: Final = 32  # bytes of a packet that are read
-_WHOLE: Final = 255  # the size of a piece of a packet that is continued
+_HEAD_BYTES: Final = 32  # bytes of a packet that are read
+_WHOLE: Final = 255  # the size of a piece of a packet that continues
 _OPUS_SAMPLES: Final = (  # of a frame at 48 kHz, by the first five bits of a packet (RFC 6716, 3.1)
     *(480, 960, 1920, 2880) * 3,
     *(480, 960) * 2,
@@ -28,9 +28,9 @@ class _Page(NamedTuple):
 
 
 def starts(file: BinaryIO) -> tuple[list[int], bool]:
-    """Return the offsets of joined files, and True if a file has several streams."""
+    """Return the offsets of joined files, and True if one of them has several streams."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        firsts = list(places(content, FIRST_PAGE))
+        firsts = list(find_all(content, FIRST_PAGE))
         ends = {_page(content, first, b"")[0].end for first in firsts}
     behind = [first for first in firsts if first not in ends]
     return behind, len(behind) < len(firsts)
@@ -83,9 +83,9 @@ def _pages(content: mmap.mmap) -> Iterator[_Page]:
 
 
 def _page(content: mmap.mmap, start: int, begun: bytes) -> tuple[_Page, bytes]:
-    """Return a page, and the first bytes of a packet that is continued on the next page.
+    """Return a page, and the first bytes of a packet that continues on the next page.
 
-    ``begun`` are those of the page before.
+    ``begun`` are those from the previous page.
     """
     head = content[start : start + _HEAD.size].ljust(_HEAD.size, b"\0")
     samples, count = _HEAD.unpack(head)[3], head[-1]
@@ -94,7 +94,7 @@ def _page(content: mmap.mmap, start: int, begun: bytes) -> tuple[_Page, bytes]:
     at += count
     packets, packet = list[bytes](), begun
     for size in sizes:
-        packet = packet or content[at : at + min(size, _KEPT)]
+        packet = packet or content[at : at + min(size, _HEAD_BYTES)]
         at += size
         if size < _WHOLE:
             packets.append(packet)
@@ -102,9 +102,9 @@ def _page(content: mmap.mmap, start: int, begun: bytes) -> tuple[_Page, bytes]:
     return _Page(start, at, samples, packets), packet
 
 
-def places(content: mmap.mmap, what: bytes) -> Iterator[int]:
+def find_all(content: mmap.mmap, pattern: bytes) -> Iterator[int]:
     """Yield the offsets of some bytes in a file."""
-    at = content.find(what)
+    at = content.find(pattern)
     while at >= 0:
         yield at
-        at = content.find(what, at + 1)
+        at = content.find(pattern, at + 1)

@@ -1,1 +1,1 @@
-"""Pictures to arrays."""
+"""Image files to arrays."""

@@ -1,8 +1,8 @@
-"""Image files without what lies beside the picture: text, profiles, comments, previews.
+"""Image files without metadata: text, profiles, comments, previews.
 
-A decoder may refuse a file for metadata that are large or damaged, though every pixel is there. So
-it is given a view of the file from which these parts are left out. The orientation is read from
-them first. No byte of the picture itself is changed.
+A decoder may reject a file with large or damaged metadata, though every pixel is there. So it is
+given a view of the file without them. The orientation is read from them first. No byte of the image
+itself is changed.
 """
 
 from __future__ import annotations
@@ -21,36 +21,40 @@ Piece = bytes | range  # bytes as they are, or a range of the file
 _ORIENTATION_TAG: Final = 0x0112
 _SHORT: Final = 3  # the type of a TIFF value of two bytes
 _XMP_ORIENTATION: Final = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])")
-_MOST_TEXT: Final = 1 << 20  # bytes of metadata that are searched for an orientation
-_SHORTEST_JFIF: Final = 14
-_SHORTEST_ADOBE: Final = 12
-_SHORTEST_TRANSPARENCY: Final = {0: 2, 2: 6}  # bytes in a tRNS chunk, by the colour type of a PNG
-_WEBP_PICTURE: Final = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
+_MAX_TEXT: Final = 1 << 20  # bytes of metadata that are searched for an orientation
+_MIN_JFIF: Final = 14
+_MIN_ADOBE: Final = 12
+_MIN_TRANSPARENCY: Final = {0: 2, 2: 6}  # bytes in a tRNS chunk, by the colour type of a PNG
+_WEBP_IMAGE: Final = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 _SEQUENCES: Final = frozenset({b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis"})  # of brands
 _WEBP_FLAGS_KEPT: Final = 0x12  # of VP8X: alpha and animation, not profile, EXIF and XMP
 
 
 class Coding(NamedTuple):
-    """How numbers stand for light: primaries and transfer function by their numbers in H.273."""
+    """Colour primaries and transfer function by their numbers in ITU-T H.273."""
 
-    primaries: int = 2  # 2: not told
+    primaries: int = 2  # 2: unspecified
     transfer: int = 2
 
 
 class Stripped(NamedTuple):
-    """A view of a picture file, and the EXIF orientation (1 to 8) that its metadata give.
+    """An image file without metadata.
 
-    ``is_sound`` is False where a checksum says that pixels are damaged.
+    Attributes:
+        data: The file.
+        orientation: The EXIF orientation (1 to 8) in its metadata.
+        coding: The colour coding in its metadata.
+        is_intact: False if a checksum shows that pixels are damaged.
     """
 
     data: BinaryIO
     orientation: int
     coding: Coding = Coding()
-    is_sound: bool = True
+    is_intact: bool = True
 
 
 class _Spliced(io.RawIOBase):
-    """Pieces of a file, one after the other, as a file of its own without a descriptor."""
+    """Pieces of a file, one after the other, as a file without a descriptor."""
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
         self._file, self._pieces = file, [piece for piece in pieces if len(piece)]
@@ -96,7 +100,7 @@ def file_size(file: BinaryIO) -> int:
 
 
 def strip_jpeg(file: BinaryIO) -> Stripped:
-    """Return a JPEG without comments and application segments, but those about its colours."""
+    """Return a JPEG without comments and application segments, except those on its colours."""
     pieces: list[Piece] = [b"\xff\xd8"]
     exif = xmp = b""
     end = 2
@@ -107,16 +111,16 @@ def strip_jpeg(file: BinaryIO) -> Stripped:
             exif = exif or body
         elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             xmp = xmp or body
-        colours = (
-            marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= _SHORTEST_JFIF
-        ) or (marker == 0xEE and body.startswith(b"Adobe") and len(body) >= _SHORTEST_ADOBE)
+        colours = (marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= _MIN_JFIF) or (
+            marker == 0xEE and body.startswith(b"Adobe") and len(body) >= _MIN_ADOBE
+        )
         if colours or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             pieces.append(segment)
-    return Stripped(spliced(file, [*pieces, range(end, file_size(file))]), _turn(exif, xmp))
+    return Stripped(spliced(file, [*pieces, range(end, file_size(file))]), _orientation(exif, xmp))
 
 
 def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, range]]:
-    """Yield the markers before the first scan, each with where its segment lies."""
+    """Yield the markers before the first scan, each with the range of its segment."""
     size, at = file_size(file), 2
     while at < size:
         head = read_range(file, range(at, at + 4))
@@ -132,10 +136,10 @@ def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, range]]:
 
 
 def has_whole_scans(file: BinaryIO) -> bool:
-    """Return whether a progressive JPEG that is cut short has all of its brightness, if coarsely.
+    """Return True if a progressive JPEG that is cut short has a coarse image.
 
-    That is: every coefficient of the first component was sent at least once, in scans that are
-    whole. What is missing then refines the picture.
+    Then complete scans have every coefficient of the first component at least once. Missing scans
+    only refine the image.
     """
     head_end = max((segment.stop for _, segment in _jpeg_segments(file)), default=2)
     data = read_range(file, range(head_end, file_size(file)))
@@ -155,9 +159,9 @@ def has_whole_scans(file: BinaryIO) -> bool:
 
 
 def strip_png(file: BinaryIO) -> Stripped:
-    """Return a PNG with the chunks that make its picture; of an animation, the first."""
+    """Return a PNG with the chunks of its image; of an animation, the first."""
     pieces: list[Piece] = [b"\x89PNG\r\n\x1a\n"]
-    colour_type, coding, is_sound = -1, Coding(), True
+    colour_type, coding, is_intact = -1, Coding(), True
     exif = xmp = b""
     for name, chunk in _png_chunks(file):
         body = chunk[8:-4]
@@ -165,27 +169,27 @@ def strip_png(file: BinaryIO) -> Stripped:
             colour_type = int.from_bytes(read_range(file, body[9:10]))
         if name in (b"IHDR", b"PLTE", b"IDAT") or (
             name == b"tRNS"
-            and len(body) >= _SHORTEST_TRANSPARENCY.get(colour_type, 0)
-            and _is_sound(file, chunk)
+            and len(body) >= _MIN_TRANSPARENCY.get(colour_type, 0)
+            and _is_intact(file, chunk)
         ):
             pieces.append(chunk)
-            is_sound = is_sound and (name != b"IDAT" or _is_sound(file, chunk))
+            is_intact = is_intact and (name != b"IDAT" or _is_intact(file, chunk))
         elif name == b"cICP" and len(body) == 4:
             coding = Coding(*read_range(file, body[:2]))
         elif name == b"eXIf":
-            exif = read_range(file, body[:_MOST_TEXT])
+            exif = read_range(file, body[:_MAX_TEXT])
         elif name in (b"iTXt", b"zTXt", b"tEXt"):
-            key, text = _png_text(name, read_range(file, body[:_MOST_TEXT]))
+            key, text = _png_text(name, read_range(file, body[:_MAX_TEXT]))
             if key == b"XML:com.adobe.xmp":
                 xmp = text
             elif key in (b"Raw profile type exif", b"Raw profile type APP1"):
                 exif = exif or _from_hexadecimal(text)
     end = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
-    return Stripped(spliced(file, [*pieces, end]), _turn(exif, xmp), coding, is_sound)
+    return Stripped(spliced(file, [*pieces, end]), _orientation(exif, xmp), coding, is_intact)
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
-    """Yield the chunks of a PNG by name, each with where it lies, its length and sum included."""
+    """Yield the chunks of a PNG by name, each with its range, with its length and checksum."""
     size, at = file_size(file), 8
     while at + 8 <= size:
         length, name = struct.unpack(">I4s", read_range(file, range(at, at + 8)))
@@ -195,8 +199,8 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
         at += 12 + length
 
 
-def _is_sound(file: BinaryIO, chunk: range) -> bool:
-    """Return whether a chunk of a PNG has the checksum that it should have."""
+def _is_intact(file: BinaryIO, chunk: range) -> bool:
+    """Return True if the checksum of a PNG chunk is right."""
     data = read_range(file, chunk)
     return zlib.crc32(data[4:-4]) == int.from_bytes(data[-4:], "big")
 
@@ -211,14 +215,14 @@ def _png_text(name: bytes, body: bytes) -> tuple[bytes, bytes]:
         text = text[1:]
     if packed:
         try:
-            text = zlib.decompressobj().decompress(text, _MOST_TEXT)
+            text = zlib.decompressobj().decompress(text, _MAX_TEXT)
         except zlib.error:
             text = b""
     return key, text
 
 
 def _from_hexadecimal(text: bytes) -> bytes:
-    """Return the EXIF block that ImageMagick writes as text: a name, a length, then digits."""
+    """Return the EXIF block in ImageMagick's text: a name, a length, then digits."""
     digits = b"".join(text.split()[2:])
     try:
         return bytes.fromhex(digits.decode("ascii"))
@@ -227,7 +231,7 @@ def _from_hexadecimal(text: bytes) -> bytes:
 
 
 def strip_webp(file: BinaryIO) -> Stripped:
-    """Return a WebP with the chunks that make its picture; of an animation, the first."""
+    """Return a WebP with the chunks of its image; of an animation, the first."""
     size, at = file_size(file), 12
     pieces: list[Piece] = []
     exif = xmp = b""
@@ -239,19 +243,19 @@ def strip_webp(file: BinaryIO) -> Stripped:
             head = bytearray(read_range(file, chunk))
             head[8:9] = bytes(flag & _WEBP_FLAGS_KEPT for flag in head[8:9])
             pieces.append(bytes(head))
-        elif name in _WEBP_PICTURE and not animated:
+        elif name in _WEBP_IMAGE and not animated:
             pieces.append(chunk)
             animated = name == b"ANMF"
         elif name in (b"EXIF", b"XMP "):
-            text = read_range(file, chunk[8 : 8 + _MOST_TEXT])
+            text = read_range(file, chunk[8 : 8 + _MAX_TEXT])
             exif, xmp = (text, xmp) if name == b"EXIF" else (exif, text)
         at = chunk.stop
     head_of_file = struct.pack("<4sI4s", b"RIFF", 4 + sum(map(len, pieces)), b"WEBP")
-    return Stripped(spliced(file, [head_of_file, *pieces]), _turn(exif, xmp))
+    return Stripped(spliced(file, [head_of_file, *pieces]), _orientation(exif, xmp))
 
 
 def strip_psd(file: BinaryIO) -> Stripped:
-    """Return a Photoshop file with its flat picture, without resources and layers."""
+    """Return a Photoshop file with its flat image, without resources and layers."""
     sections: list[range] = []
     at = 26
     for _ in range(3):  # the palette, resources and layers, each behind its length
@@ -263,11 +267,15 @@ def strip_psd(file: BinaryIO) -> Stripped:
 
 
 class Boxes(NamedTuple):
-    """What a HEIF or AVIF file is, by its boxes and not by its first brand.
+    """A HEIF or AVIF file, by its boxes and not by its first brand.
 
-    ``codec`` is AV1 or HEVC. ``has_still`` says that there is a still picture, and ``is_sequence``
-    that a brand promises a sequence. ``data`` is a view of the file that has neither EXIF nor XMP
-    (their orientation does not count in these formats), and calls a still picture by its brand.
+    Attributes:
+        codec: AV1 or HEVC.
+        has_still: True if there is a still image.
+        is_sequence: True if a brand promises a sequence.
+        coding: Its colour coding.
+        data: The file without EXIF and XMP, whose orientation does not count in these formats,
+            with the brand of a still image if it has one.
     """
 
     codec: str
@@ -278,7 +286,7 @@ class Boxes(NamedTuple):
 
 
 def read_boxes(file: BinaryIO) -> Boxes:
-    """Return what a HEIF or AVIF file is."""
+    """Return the boxes of a HEIF or AVIF file."""
     pieces: list[Piece] = []
     held = {b"ftyp": b"", b"meta": b"", b"moov": b""}
     for name, box in _boxes(file):
@@ -300,7 +308,7 @@ def read_boxes(file: BinaryIO) -> Boxes:
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
-    """Yield the outermost boxes by name, each with where it lies; the last may be cut short."""
+    """Yield the outermost boxes by name, each with its range; the last may be cut short."""
     size, at = file_size(file), 0
     while at + 8 <= size:
         head = read_range(file, range(at, at + 16))
@@ -314,20 +322,20 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
 
 
 def _without_metadata(box: bytes) -> bytes:
-    """Return a meta box of the same length in which EXIF and XMP have a type that nobody knows."""
+    """Return a meta box of the same length in which EXIF and XMP have unknown types."""
     return box.replace(b"Exif", b"skip").replace(b"application/rdf+xml", b"application/skipped")
 
 
-def _turn(exif: bytes, xmp: bytes) -> int:
-    """Return the orientation that EXIF gives, or else XMP; 1, upright, where none does."""
+def _orientation(exif: bytes, xmp: bytes) -> int:
+    """Return the orientation in EXIF, or else in XMP; 1, upright, without one."""
     found = _exif_orientation(exif) or 0
-    if not found and (written := _XMP_ORIENTATION.search(xmp[:_MOST_TEXT])):
+    if not found and (written := _XMP_ORIENTATION.search(xmp[:_MAX_TEXT])):
         found = int(written[1])
     return found if 1 <= found <= 8 else 1
 
 
 def _exif_orientation(block: bytes) -> int | None:
-    """Return the orientation in the first directory of an EXIF block; None if there is none."""
+    """Return the orientation in the first directory of an EXIF block, or None."""
     block = re.sub(rb"^(?:Exif\0\0)+", b"", block)
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:

@@ -1,9 +1,8 @@
-"""The first directory of a TIFF file: rewritten without metadata, and deep pixels from raw bytes.
+"""The first directory of a TIFF file: without metadata, and deep pixels from raw bytes.
 
-Pillow knows some pairs of a sample's size and its meaning and refuses others, or takes them for
-something else: a negative of 16 bits, numbers beyond 31 bits, halves and doubles, colours of more
-than 8 bits. So a directory can be shown to it that calls every byte a grey pixel, whatever
-compresses them, and the bytes become numbers here.
+Pillow rejects or misreads some pixel formats: negatives of 16 bits, numbers beyond 31 bits, floats
+of 16 and 64 bits, colours of more than 8 bits. For these it is given a directory in which every
+byte is a grey pixel, so that it only decompresses, and the bytes become numbers here.
 TIFF Revision 6.0, Adobe 1992; Adobe Photoshop TIFF Technical Note 3, 2005 (prediction of floats).
 """
 
@@ -22,7 +21,7 @@ from avsearch.media.images.strip_metadata import file_size, read_range, spliced
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _FILL_ORDER, _ORIENTATION, _SAMPLES, _PLANES, _PREDICTOR = 266, 274, 277, 284, 317
 _TILE_WIDTH, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 338, 339
-# What a decoder needs; strips, tiles, the tables of fax, JPEG and YCbCr among them.
+# The tags that a decoder needs; strips, tiles, the tables of fax, JPEG and YCbCr among them.
 _NEEDED: Final = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, 273, _SAMPLES, 278, 279}
     | {_PLANES, 292, 293, _PREDICTOR, 320, _TILE_WIDTH, 323, 324, 325, 332, _EXTRA_SAMPLES}
@@ -33,19 +32,22 @@ _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 }  # fmt: skip
 _CODES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the types of whole numbers
 _LONG: Final = 4
-# None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard: what they pack are bytes.
+# None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard: they compress bytes.
 _OF_BYTES: Final = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
 _KINDS: Final = {1: "u", 2: "i", 3: "f", 4: "u"}  # of numbers, by the sample format
 _DEEP: Final = frozenset({"i1", "u2", "i2", "f2", "u4", "i4", "f4", "u8", "i8", "f8"})
-_MOST_ENTRIES: Final = 4096  # of a directory; more is damage
+_MAX_ENTRIES: Final = 4096  # of a directory; more is damage
 
 
 class Deep(NamedTuple):
-    """Pixels that are numbers (height, width, samples) of any type.
+    """Pixels of any number type.
 
-    The first ``colours`` samples, 1 or 3, are the picture. ``alpha`` is None, or says whether the
-    sample behind them is an alpha that the colours are multiplied by already. ``negative`` says
-    that the lowest value is white.
+    Attributes:
+        values: The samples (height, width, samples).
+        colours: The number of colour samples, 1 or 3, which come first.
+        alpha: True if the next sample is an alpha by which the colours are multiplied already,
+            False for another alpha, None without one.
+        negative: True if the lowest value is white.
     """
 
     values: NDArray[Any]
@@ -66,7 +68,7 @@ class Tiff:
 
     @classmethod
     def read(cls, file: BinaryIO) -> Self | None:
-        """Return the first directory of a file, None where it cannot be read."""
+        """Return the first directory of a file; None if it cannot be read."""
         head = read_range(file, range(16))
         order = "<" if head[:2] == b"II" else ">"
         big = 43 in head[2:4]
@@ -76,7 +78,7 @@ class Tiff:
             length = struct.calcsize(order + count)
             (number,) = struct.unpack(order + count, read_range(file, range(at, at + length)))
             size = struct.calcsize(order + entry)
-            number = min(number, _MOST_ENTRIES)
+            number = min(number, _MAX_ENTRIES)
             rows = read_range(file, range(at + length, at + length + number * size))
         except (struct.error, OverflowError):
             return None
@@ -86,22 +88,22 @@ class Tiff:
 
     @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 where none is given."""
+        """The EXIF orientation, 1 to 8; 1 without one."""
         found = self._value(_ORIENTATION, 1)
         return found if 1 <= found <= 8 else 1
 
     @property
     def negative(self) -> bool:
-        """Whether the lowest grey is white."""
+        """True if the lowest grey is white."""
         return self._value(_PHOTOMETRIC, 0) == 0
 
     def positive(self) -> BinaryIO:
-        """Return a view of the file without metadata, in which deep greys are not a negative."""
+        """Return the file without metadata, in which deep greys are not a negative."""
         deep = max(self._values(_BITS, (1,))) > 8
         return self._view({_PHOTOMETRIC: 1} if self.negative and deep else {})
 
     def dtype(self) -> np.dtype[Any] | None:
-        """Return the type of deep pixels whose bytes can be read as such, None for others."""
+        """Return the type of deep pixels that can be read as bytes; None for others."""
         all_bits, formats = self._values(_BITS, (1,)), self._values(_SAMPLE_FORMAT, (1,))
         if len({*all_bits}) > 1 or len({*formats}) > 1:
             return None
@@ -126,7 +128,7 @@ class Tiff:
         return self._value(_WIDTH, 0), self._value(_HEIGHT, 0)
 
     def as_bytes(self, dtype: np.dtype[Any]) -> BinaryIO:
-        """Return a view of the file in which every byte of a pixel is a grey pixel of its own."""
+        """Return the file with a directory in which every byte is a grey pixel."""
         stride = self._value(_SAMPLES, 1) * dtype.itemsize
         changes: dict[int, int | None] = {
             _WIDTH: stride * self._value(_WIDTH, 0),
@@ -139,7 +141,7 @@ class Tiff:
         return self._view(changes)
 
     def numbers(self, pixels: NDArray[np.uint8], dtype: np.dtype[Any]) -> Deep:
-        """Return what the bytes (height, width * bytes a pixel) of deep pixels mean."""
+        """Return the deep pixels of bytes (height, width * bytes a pixel)."""
         samples = self._value(_SAMPLES, 1)
         if self._value(_PREDICTOR, 1) == 3:
             values = _sum_floats(pixels, samples, dtype.itemsize)
@@ -175,10 +177,10 @@ class Tiff:
             return default
 
     def _view(self, changes: Mapping[int, int | None]) -> BinaryIO:
-        """Return the file with a directory of what is needed; numbers take the place of entries.
+        """Return the file with a new directory of the needed entries, some of them changed.
 
-        It stands where the other one stood, if there is room: behind the file it would be taken
-        for pixels, where these are cut short.
+        It replaces the old directory if there is room: behind the file it would be taken for
+        pixels, if these are cut short.
         """
         offset, count, entry = ("Q", "Q", "HHQ8s") if self.big else ("I", "H", "HHI4s")
         kept = {tag: each for tag, each in self.entries.items() if tag in _NEEDED}
@@ -202,7 +204,7 @@ class Tiff:
 
 
 def _sum_differences(values: NDArray[Any], tile_width: int) -> NDArray[Any]:
-    """Undo predictor 2: a number is the difference to its left neighbour, modulo its size."""
+    """Undo predictor 2: a number is the difference from its left neighbour, modulo its size."""
     whole = values.astype(values.dtype.newbyteorder("=")).view(f"u{values.itemsize}")
     for left in range(0, whole.shape[1], tile_width):
         tile = whole[:, left : left + tile_width]
@@ -211,7 +213,7 @@ def _sum_differences(values: NDArray[Any], tile_width: int) -> NDArray[Any]:
 
 
 def _sum_floats(pixels: NDArray[np.uint8], samples: int, size: int) -> NDArray[Any]:
-    """Undo predictor 3: differences of bytes, of which the highest of a row stand first."""
+    """Undo predictor 3: differences of bytes, the highest bytes of a row first."""
     rows = pixels.reshape(len(pixels), -1, samples)
     summed = np.cumsum(rows, axis=1, dtype=np.uint8).reshape(len(pixels), size, -1)
     return np.ascontiguousarray(summed.transpose(0, 2, 1)).view(f">f{size}")

@@ -11,7 +11,7 @@ IDS = ["talk", "other"]
 
 
 def test_the_recording_is_found_by_the_name_of_its_file() -> None:
-    assert RecordingChoice("other").among(IDS) == ("other", [])
+    assert RecordingChoice("other").select(IDS) == ("other", [])
 
 
 @pytest.mark.parametrize(
@@ -28,46 +28,47 @@ def test_the_recording_is_found_by_the_name_of_its_file() -> None:
     ],
 )
 def test_paths_and_addresses_of_a_file_are_called_as_it_is(found: str) -> None:
-    assert RecordingChoice("my meeting").among(["other", found, "third"]) == (found, [])
+    assert RecordingChoice("my meeting").select(["other", found, "third"]) == (found, [])
 
 
 def test_names_are_compared_in_one_normal_form() -> None:
-    assert RecordingChoice("Zoe\u0308").among(["Zo\u00eb", "x"]) == ("Zo\u00eb", [])
+    assert RecordingChoice("Zoe\u0308").select(["Zo\u00eb", "x"]) == ("Zo\u00eb", [])
 
 
 def test_the_exact_name_goes_before_those_that_are_alike() -> None:
-    assert RecordingChoice("a.b").among(["a.b", "a.b.wav"]) == ("a.b", [])
+    assert RecordingChoice("a.b").select(["a.b", "a.b.wav"]) == ("a.b", [])
 
 
 def test_one_recording_is_taken_whatever_it_is_called_and_a_note_says_so() -> None:
-    chosen, notes = RecordingChoice("mine").among(["talk", "talk"])
+    chosen, notes = RecordingChoice("mine").select(["talk", "talk"])
     assert chosen == "talk"
     assert notes == ["The turns say that they are of 'talk'; they were taken for 'mine'."]
-    assert RecordingChoice().among(["talk"]) == ("talk", [])
+    assert RecordingChoice().select(["talk"]) == ("talk", [])
 
 
 def test_the_id_that_the_user_gives_counts() -> None:
-    assert RecordingChoice("talk", "other").among(IDS) == ("other", [])
+    assert RecordingChoice("talk", "other").select(IDS) == ("other", [])
     with pytest.raises(BadRequest, match="has no recording 'third'; it is of talk, other"):
-        RecordingChoice("talk", "third").among(IDS)
+        RecordingChoice("talk", "third").select(IDS)
     with pytest.raises(BadRequest, match="has no recording 'third'"):
-        RecordingChoice("talk", "third").among(["talk"])
+        RecordingChoice("talk", "third").select(["talk"])
 
 
 def test_several_others_are_named_and_refused() -> None:
     with pytest.raises(
         BadRequest, match=r"is of talk, other and not of mine; choose .*--recording"
     ):
-        RecordingChoice("mine").among(IDS)
+        RecordingChoice("mine").select(IDS)
     with pytest.raises(BadRequest, match="is of 2 recordings; say which with --recording"):
-        RecordingChoice().among(IDS)
+        RecordingChoice().select(IDS)
     with pytest.raises(BadRequest, match="id9 and 15 more"):
-        RecordingChoice("mine").among([f"id{n}" for n in range(25)])
+        RecordingChoice("mine").select([f"id{n}" for n in range(25)])
 
 
 def test_two_that_could_be_the_recording_are_refused() -> None:
     with pytest.raises(BadRequest, match=r"a/talk.wav, b/talk.wav are all called 'talk'"):
-        RecordingChoice("talk").among(["a/talk.wav", "b/talk.wav"])
+        RecordingChoice("talk").select(["a/talk.wav", "b/talk.wav"])
     assert (
-        RecordingChoice("talk", "b/talk.wav").among(["a/talk.wav", "b/talk.wav"])[0] == "b/talk.wav"
+        RecordingChoice("talk", "b/talk.wav").select(["a/talk.wav", "b/talk.wav"])[0]
+        == "b/talk.wav"
     )
