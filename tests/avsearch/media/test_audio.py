@@ -248,7 +248,7 @@ def test_refuses_rates_no_speech_has(tmp_path: Path) -> None:
 )
 def test_refuses_what_is_no_sound(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(RefusedFile, match="not a sound"):
+    with pytest.raises(RefusedFile, match="not audio"):
         read_audio(tmp_path / "a.wav")
 
 
