@@ -36,7 +36,6 @@ html_theme_options = {
 }
 
 myst_enable_extensions = ["colon_fence"]
-smartquotes_action = "qe"  # two hyphens of an option stay
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # the model card begins below its title
 copybutton_prompt_text = "$ "
@@ -65,15 +64,28 @@ def _joined(figure):
     return figure[0].replace(" ", "\N{NO-BREAK SPACE}")
 
 
+_COMMON = re.compile(
+    r"^\.\. option:: (?:-v|-q|--version)\b.*\n(?:(?!\.\. option).*\n)*", re.MULTILINE
+)
+_OPTION = re.compile(r"(?<![\w`-])--[a-z][\w-]*")
+
+
+def _mark_options(app, context, lines):
+    """Show options that help texts name as code."""
+    for at, line in enumerate(lines):
+        if not line.startswith(".. option::"):
+            lines[at] = _OPTION.sub(r"``\g<0>``", line)
+
+
 def _without_common_options(app, context, lines):
     """Drop the options that all commands share; the page lists them once, at the top."""
     if context.parent is not None:
-        text = "\n".join(lines)
-        common = r"^\.\. option:: (?:-v|-q|--version)\b.*\n(?:(?!\.\. option).*\n)*"
-        lines[:] = re.sub(common, "", text, flags=re.MULTILINE).splitlines()
+        lines[:] = _COMMON.sub("", "\n".join(lines)).splitlines()
+    _mark_options(app, context, lines)
 
 
 def setup(app):
     """Register what happens to a page before it is read."""
     app.connect("source-read", _prepare)
+    app.connect("sphinx-click-process-description", _mark_options)
     app.connect("sphinx-click-process-options", _without_common_options)

@@ -6,6 +6,8 @@ import configparser
 import importlib.util
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -74,6 +76,11 @@ def test_the_architecture_names_the_rooms_of_a_package(package):
     assert folders <= set(named)
 
 
+def test_the_python_reference_has_every_public_name():
+    page = (DOCS / "api.md").read_text("utf-8")
+    assert [each for each in avsearch.__all__ if f":: avsearch.{each}\n" not in page] == []
+
+
 @pytest.mark.parametrize("page", CURRENT, ids=name)
 def test_the_modules_that_a_page_runs_exist(page):
     modules = set(re.findall(r"python -m ([\w.]+)", page.read_text("utf-8"))) - {"venv", "pip"}
@@ -107,6 +114,10 @@ def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
     meeting = speech.conversation(folder / "meeting.wav", ["slt", "rms", "awb"])
     (folder / "meeting.rttm").write_text("".join(meeting))
     _compare(ROOT / "README.md", folder, environment)
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, check=True)
 
 
 def _compare(page: Path, folder: Path, environment: dict[str, str]) -> None:

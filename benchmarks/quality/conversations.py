@@ -1,4 +1,4 @@
-"""Scripted conversations: real recordings of people in turns, and who speaks when."""
+"""Scripted conversations: real recordings of people in turns, with the true turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PADDING_S = 2.0  # of silence at most, that a turn marked by hand has at either 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Talker:
-    """Somebody who speaks: recordings to know them by, and others to take part with."""
+    """A speaker: recordings to enrol, and others for conversations."""
 
     key: str
     enrolled: tuple[Samples, ...]
@@ -36,17 +36,17 @@ class Talker:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conversation:
-    """A sound and its true turns, by the keys of the people; the times are exact."""
+    """Audio and its true turns, by the keys of the people; the times are exact."""
 
     samples: Samples
     turns: Diarization
 
 
 def read_talker(data: Path, key: str, most: int = 24) -> Talker | None:
-    """A person of a gallery ``data / key``; None for one with too little speech to be split.
+    """Return a person of a gallery ``data / key``; None with too little speech to split.
 
-    Every other recording is for knowing them. The only recording of somebody is cut into halves
-    at a pause, which makes them easier to know: it is the same room and day.
+    Every other recording is enrolled. A single recording is cut into halves at a pause, which makes
+    the person easier to recognise: the room and the day are the same.
     """
     files = sorted(path for path in (data / key).iterdir() if path.suffix in SOUNDS)[:most]
     sounds = [read_audio(path) for path in files]
@@ -73,7 +73,7 @@ def converse(
     most_turns: int,
     longest_gap_s: float = GAP_S[1],
 ) -> Conversation:
-    """The cast in turns, drawn among those who have something left to say, with noise."""
+    """Return the cast in turns, drawn among those with recordings left, with noise."""
     left = {who.key: list(rng.permutation(len(who.said))) for who in cast}
     level = {who.key: rng.uniform(*LEVELS_DB) for who in cast}
     by_key = {who.key: who for who in cast}
@@ -100,7 +100,7 @@ def _levelled(samples: Samples, level_db: float) -> Samples:
 
 
 def _turns(key: str, start_s: float, samples: Samples) -> list[Turn]:
-    """Where somebody really speaks in a recording that begins at a time."""
+    """Turns with speech in a recording that begins at a time."""
     joined: list[Span] = []
     for span in find_speech(samples):
         if joined and span.start_s - joined[-1].end_s <= PAUSE_S:
@@ -123,10 +123,10 @@ def _mixed(rng: np.random.Generator, placed: Sequence[tuple[str, float, Samples]
 
 
 def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
-    """The turns as a diarizer may give them.
+    """Return turns with the errors of a diarizer.
 
-    Ends are off by a quarter of a second (standard deviation), one turn in twenty goes to
-    another speaker, turns under half a second are missed, and one speaker in five is split in two.
+    Ends are off by a quarter of a second (standard deviation), one turn in twenty has another
+    speaker, turns under half a second are missed, and one speaker in five is split in two.
     """
     speakers = truth.speakers
     split = {who for who in speakers if rng.random() < 0.2}
@@ -142,7 +142,7 @@ def damaged(rng: np.random.Generator, truth: Diarization) -> Diarization:
 
 
 def padded(truth: Diarization) -> Diarization:
-    """Return the turns as somebody marks them by hand, with the silence around them.
+    """Return turns as marked by hand, with the silence around them.
 
     A turn begins where the turn before it ended and ends where the next one begins, at most two
     seconds away. Turns that follow each other with the same speaker are one turn.
@@ -162,7 +162,7 @@ def padded(truth: Diarization) -> Diarization:
 
 
 def anonymous(turns: Diarization) -> tuple[Diarization, Mapping[str, str]]:
-    """The turns with a diarizer's labels, and whose each label is."""
+    """Return the turns with a diarizer's labels, and the person of each label."""
     labels = {who: f"SPEAKER_{number:02d}" for number, who in enumerate(turns.speakers)}
     said = tuple(turn._replace(speaker=labels[turn.speaker]) for turn in turns.turns)
     return Diarization(said, turns.recording), {label: who for who, label in labels.items()}

@@ -53,7 +53,7 @@ AUDITED = 12  # media of each list that are embedded again
 def main(
     checkpoint: Path, data: Path, side: Split, out: Path, seed: int, *, compared: bool, whole: bool
 ) -> None:
-    """Print the table of a checkpoint's figures on the people of a side."""
+    """Print the table of a checkpoint's figures on the people of a split."""
     click.echo(Machine.here(["torch", "numpy"]).described())
     people, others = people_and_others(checkpoint, data, side)
     exam = prepare(out, people, others, seed, whole_recordings if whole else None)
@@ -68,7 +68,7 @@ def main(
 def people_and_others(
     checkpoint: Path, data: Path, side: Split
 ) -> tuple[list[Person], list[Person]]:
-    """The people of a side, and people with faces to choose a threshold on."""
+    """Return the people of a split, and other people whose faces set the threshold."""
     people = people_of_side(checkpoint, data, side)
     if side == "test":
         return people, _with_faces(people_of_side(checkpoint, data, "validation"))
@@ -88,16 +88,16 @@ def prepare(
     seed: int = 0,
     extract: Extract | None = None,
 ) -> Exam:
-    """Write media, lists and the table of people into a folder, and read them."""
+    """Write media, lists and the table of people to a folder, and read them."""
     out.mkdir(parents=True, exist_ok=True)
     rows = TrialFolder(out, people, seed, extract).rows()
-    chosen = TrialFolder(out, others, seed, extract).to_choose_on()
+    threshold_rows = TrialFolder(out, others, seed, extract).threshold_rows()
     write_people(out / "people.tsv", [*people, *others])
-    return read_exam(out, rows, chosen)
+    return read_exam(out, rows, threshold_rows)
 
 
 def beside(exam: Exam, folder: Path) -> Reaches:
-    """What the teachers reach on the rows that ask within their modality."""
+    """Return the results of the other encoders on the rows of their modality."""
     found: Reaches = {}
     for modality, name in other_encoders.OF.items():
         media = exam.media_within(modality)
@@ -110,7 +110,7 @@ def beside(exam: Exam, folder: Path) -> Reaches:
 
 
 def write(out: Path, name: str, exam: Exam, ours: Reaches, theirs: Reaches) -> None:
-    """Write the page and the figures in full."""
+    """Write the report page and all figures."""
     lists = tuple(found.row.list for found in ours.values())
     request = EvalRequest(lists=lists, tables=(exam.table,), media=exam.media, model=name)
     reached = SystemResult(name, [found.section for found in ours.values()], {})
@@ -136,7 +136,7 @@ def _plain(reaches: Reaches) -> dict[str, object]:
 
 
 def _numbers(figure: Metric) -> list[float | None]:
-    """A figure and the ends of its interval; None for what there is not."""
+    """The value and the ends of its interval; None for missing values."""
     values = dataclasses.astuple(figure)
     return [value if math.isfinite(value) else None for value in values]
 

@@ -1,7 +1,7 @@
-"""Voices as poor recordings have them: in noise, short, through a telephone.
+"""Degraded voices: in noise, cut short, sent by telephone.
 
-Every function takes float32 (n,) samples at 16 kHz and changes nothing of what it is given. What
-is random is drawn from the generator it is given.
+Every function takes float32 (n,) samples at 16 kHz, which it does not change, and draws from the
+generator it is given.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ _PEAK = 0.5  # at which a telephone's quantiser is driven
 
 
 def in_noise(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:
-    """In noise at 10 dB below the voice: coloured noise, or as often a babble of ``others``.
-
-    Where there are no others it is coloured noise.
-    """
+    """Return the voice with noise 10 dB below it: coloured noise, or a babble of ``others``."""
     length = len(samples)
     if len(others) and rng.random() < 0.5:
         return with_noise(samples, babble(length, others, rng))
@@ -39,14 +36,14 @@ def in_noise(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:
 
 
 def shortened(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:  # noqa: ARG001
-    """Three seconds from a random sample on; a shorter voice as it is."""
+    """Return three seconds from a random start; a shorter voice as it is."""
     length = round(SHORT_S * SAMPLE_RATE)
     start = int(rng.integers(max(0, len(samples) - length) + 1))
     return samples[start : start + length].copy()
 
 
 def by_telephone(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:  # noqa: ARG001
-    """Between 300 and 3,400 Hz, at 8 kHz in the 8 bits of the mu-law, and back at 16 kHz."""
+    """Return the band of 300 to 3,400 Hz, sent at 8 kHz in 8-bit mu-law, at 16 kHz again."""
     samples = samples[: len(samples) // 2 * 2]
     spectrum = np.fft.rfft(samples)
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
@@ -59,7 +56,7 @@ def by_telephone(samples: Samples, others: Sequence[Samples], rng: Rng) -> Sampl
 
 
 def poorly(samples: Samples, others: Sequence[Samples], rng: Rng) -> Samples:
-    """All three: three seconds, in noise, by telephone."""
+    """Return three seconds, in noise, by telephone."""
     for way in (shortened, in_noise, by_telephone):
         samples = way(samples, others, rng)
     return samples
@@ -74,13 +71,13 @@ WAYS: dict[str, Way] = {
 
 
 def with_noise(samples: Samples, noise: Samples, ratio_db: float = SNR_DB) -> Samples:
-    """A voice and noise (n,) so many decibels below it."""
+    """Return a voice with noise (n,) that many decibels below it."""
     level = 10 ** (-ratio_db / 20) * _loudness(samples) / _loudness(noise)
     return samples + np.float32(level) * noise
 
 
 def coloured(length: int, rng: Rng) -> Samples:
-    """Noise (length,) whose spectrum is between that of white and that of brown noise."""
+    """Return noise (length,) with a spectrum between those of white and of brown noise."""
     hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(_LOWEST_HZ)
     spectrum = np.fft.rfft(rng.standard_normal(length)) * hertz ** -rng.uniform(0, 1)
     spectrum[0] = 0
@@ -88,7 +85,7 @@ def coloured(length: int, rng: Rng) -> Samples:
 
 
 def babble(length: int, voices: Sequence[Samples], rng: Rng) -> Samples:
-    """Several of these voices (length,), equally loud, each from a random sample on."""
+    """Return several of these voices (length,), equally loud, each from a random start."""
     chosen = rng.choice(len(voices), min(TALKERS, len(voices)), replace=False)
     talking = [
         np.resize(np.roll(voices[at], -int(rng.integers(len(voices[at])))), length)
@@ -100,12 +97,12 @@ def babble(length: int, voices: Sequence[Samples], rng: Rng) -> Samples:
 
 
 def _loudness(samples: Samples) -> np.float32:
-    """Root of the mean square, no less than what silence is told from."""
+    """Root mean square, at least that of silence."""
     return np.float32(max(np.sqrt(np.mean(np.square(samples))), 1e-6))
 
 
 def _quantised(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Samples in [-1, 1] as eight bits of the mu-law tell them."""
+    """Samples in [-1, 1] after 8-bit mu-law quantization."""
     squeezed = np.log1p(_MU * np.abs(samples)) / np.log1p(_MU)
     steps = np.round(_LEVELS * squeezed) / _LEVELS
     told: NDArray[np.float64] = np.sign(samples) * np.expm1(steps * np.log1p(_MU)) / _MU

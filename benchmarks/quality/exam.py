@@ -1,4 +1,4 @@
-"""Rows of trials asked of several contenders, in the same draws of people."""
+"""Rows of trials scored by several systems, on the same bootstrap samples of people."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from trainer.protocols.voxceleb_people import read_people
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Found:
-    """What somebody reached on a row's list: its figure, of all who ask and of each gender."""
+class RowResult:
+    """The result of a system on a row's list, for all probes and for each gender."""
 
     row: Row
     section: Section
@@ -33,77 +33,79 @@ class Found:
 
     @property
     def figure(self) -> Metric:
-        """The row's figure, of all who ask."""
+        """The row's figure over all probes."""
         return self.reached.with_interval()
 
     @property
     def gap(self) -> Metric:
-        """The figure of women who ask less that of men."""
+        """The figure of female probes less that of male probes."""
         return difference_of(self.women, self.men)
 
-    def less(self, other: Found) -> Metric:
-        """The figure less another's; ValueError where other people were asked about."""
+    def less(self, other: RowResult) -> Metric:
+        """Return the figure less another's; ValueError for lists of other people."""
         if self.people != other.people:
-            raise ValueError("figures of other people cannot be drawn together")
+            raise ValueError("the lists are of other people")
         return difference_of(self.reached, other.reached)
 
 
-Reaches = dict[str, Found]  # by the row's title
+Reaches = dict[str, RowResult]  # by the row's title
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exam:
-    """The rows of a folder, read once, with what they ask.
+    """The rows of a folder with their trials.
 
-    ``chosen`` are pairs of other people's faces, of which thresholds come, where there are any.
+    ``threshold_pairs`` are pairs of faces of other people, which set thresholds.
     """
 
     media: Path
     table: Path
-    asked: Sequence[tuple[Row, Task]]
-    chosen: Task | None
+    tasks: Sequence[tuple[Row, Task]]
+    threshold_pairs: Task | None
     genders: Mapping[str, str]
 
-    def take(self, contender: System, within: Modality | None = None) -> Reaches:
-        """What a contender reaches, by title, on all rows or those within one modality."""
-        rows = [(row, asked) for row, asked in self.asked if within in (None, row.within)]
-        found = (self._ask(contender, *each) for each in tqdm(rows, contender.name, disable=None))
+    def take(self, system: System, within: Modality | None = None) -> Reaches:
+        """Return the results of a system by title, on all rows or those within one modality."""
+        rows = [(row, task) for row, task in self.tasks if within in (None, row.within)]
+        found = (self._score(system, *each) for each in tqdm(rows, system.name, disable=None))
         return {each.row.title: each for each in found}
 
     def media_within(self, modality: Modality) -> dict[str, Path]:
-        """The files by name that are asked about within a modality, or choose its threshold."""
-        asked = [asked for row, asked in self.asked if row.within == modality]
-        if asked and modality == "face" and self.chosen is not None:
-            asked.append(self.chosen)
-        return {name: media.path for each in asked for name, media in each.media.items()}
+        """Return the files by name of the lists within a modality and of its threshold."""
+        tasks = [task for row, task in self.tasks if row.within == modality]
+        if tasks and modality == "face" and self.threshold_pairs is not None:
+            tasks.append(self.threshold_pairs)
+        return {name: media.path for each in tasks for name, media in each.media.items()}
 
-    def _ask(self, contender: System, row: Row, asked: Task) -> Found:
-        subject = contender.score(asked)
-        if row.within == "face" and self.chosen is not None:
-            threshold = choose_threshold(contender, self.chosen, [asked])
+    def _score(self, system: System, row: Row, task: Task) -> RowResult:
+        subject = system.score(task)
+        if row.within == "face" and self.threshold_pairs is not None:
+            threshold = choose_threshold(system, self.threshold_pairs, [task])
             subject = dataclasses.replace(subject, threshold=threshold)
-        section, scored = evaluate_protocol(asked.protocol, subject)
-        names = asked.protocol.items.names
+        section, scored = evaluate_protocol(task.protocol, subject)
+        names = task.protocol.items.names
         genders = np.array([self.genders[name] for name in names])[scored.probe_people()]
         reached, women, men = (
             scored.bootstrap(own).figures[row.figure]
             for own in (None, genders == "f", genders == "m")
         )
-        return Found(row, section, names, reached, women, men)
+        return RowResult(row, section, names, reached, women, men)
 
 
-def read_exam(folder: Path, rows: Sequence[Row], chosen: Sequence[Row] = ()) -> Exam:
-    """The rows of a folder with ``media`` and the table ``people.tsv``.
+def read_exam(folder: Path, rows: Sequence[Row], threshold_rows: Sequence[Row] = ()) -> Exam:
+    """Read the rows of a folder with ``media`` and the table ``people.tsv``.
 
-    The first of ``chosen`` gives thresholds; without one, rows of faces are left out.
+    The first of ``threshold_rows`` sets thresholds; without one, rows of faces are left out.
     """
     media, table = folder / "media", folder / "people.tsv"
-    asked = [(row, _read(row, table, media)) for row in rows if chosen or row.within != "face"]
-    others = next((_read(row, table, media) for row in chosen), None)
+    tasks = [
+        (row, _read(row, table, media)) for row in rows if threshold_rows or row.within != "face"
+    ]
+    others = next((_read(row, table, media) for row in threshold_rows), None)
     genders = {who.name: who.gender for who in read_people([table])}
-    return Exam(media, table, asked, others, genders)
+    return Exam(media, table, tasks, others, genders)
 
 
 def _read(row: Row, table: Path, media: Path) -> Task:
-    (asked,) = TrialLists((row.list,), (table,), media, (row.answer,)).tasks()
-    return asked
+    (task,) = TrialLists((row.list,), (table,), media, (row.answer,)).tasks()
+    return task

@@ -1,9 +1,9 @@
-"""What a model reaches on the rows of an exam, beside its goals and its teachers, in Markdown."""
+"""The Markdown table of a model's results, beside its goals and other encoders."""
 
 from __future__ import annotations
 
 from benchmarks.quality import other_encoders
-from benchmarks.quality.exam import Found, Reaches
+from benchmarks.quality.exam import Reaches, RowResult
 from benchmarks.tables import table
 from trainer.evaluation.score import Metric
 
@@ -27,10 +27,10 @@ _THEIRS = ("beside", "reached [95 %]", "ours less theirs, points", "lost, points
 
 
 def shown(ours: Reaches, theirs: Reaches) -> str:
-    """All figures as a table; the teachers' columns where there are any.
+    """Return all figures as a table, with columns for other encoders where there are results.
 
-    A goal is kept where the figure itself keeps it, wherever its interval ends. What is lost is
-    how much larger the error is than of the same voices as they were.
+    A goal is met by the figure itself, wherever its interval ends. *Lost* is the increase of the
+    error over the same voices without degradation.
     """
     rows = [
         [*_own_cells(found, ours, theirs), *(_their_cells(found, theirs) if theirs else ())]
@@ -39,7 +39,7 @@ def shown(ours: Reaches, theirs: Reaches) -> str:
     return table([*_HEAD, *(_THEIRS if theirs else ())], rows)
 
 
-def _own_cells(found: Found, ours: Reaches, theirs: Reaches) -> list[str]:
+def _own_cells(found: RowResult, ours: Reaches, theirs: Reaches) -> list[str]:
     section = found.section
     knowing = section.rows[KNOWING].figures.get(found.row.figure)
     return [
@@ -58,7 +58,7 @@ def _own_cells(found: Found, ours: Reaches, theirs: Reaches) -> list[str]:
     ]
 
 
-def _their_cells(found: Found, theirs: Reaches) -> list[str]:
+def _their_cells(found: RowResult, theirs: Reaches) -> list[str]:
     other = theirs.get(found.row.title)
     if other is None or found.row.within is None:
         return [""] * len(_THEIRS)
@@ -66,8 +66,8 @@ def _their_cells(found: Found, theirs: Reaches) -> list[str]:
     return [name, _text(other.figure), _points(found.less(other)), _lost(other, theirs)]
 
 
-def _goal(found: Found, ours: Reaches, theirs: Reaches) -> str:
-    """The row's goal and whether it is kept; nothing where there is none."""
+def _goal(found: RowResult, ours: Reaches, theirs: Reaches) -> str:
+    """The row's goal and whether it is met; empty where there is none."""
     row = found.row
     if row.least is not None:
         return f"{row.least}: {_verdict(kept=found.figure.value >= row.least)}"
@@ -84,7 +84,7 @@ def _verdict(*, kept: bool) -> str:
     return "kept" if kept else "missed"
 
 
-def _lost(found: Found, all_found: Reaches) -> str:
+def _lost(found: RowResult, all_found: Reaches) -> str:
     return "" if found.row.clean is None else _points(found.less(all_found[found.row.clean]))
 
 

@@ -1,10 +1,10 @@
-"""How often the right one of several people in a file is taken into the index of a folder.
+"""The share of files with several people whose right person is indexed.
 
-``python -m benchmarks.quality.group_media --data ../shared/data``
+``python -m benchmarks.quality.group_media --data DATA``
 
-People on whom the default model was not trained have folders of their own pictures or recordings,
-and a picture or an interview with others, who have no folder. Group pictures are pictures in the
-wild side by side, in a drawn order; interviews are two recordings in turns of a few seconds.
+People of the test split have folders with their own images or recordings, and an image or an
+interview with others, who have no folder. Group images are faces in the wild side by side, in a
+random order; interviews are two recordings in turns of a few seconds.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:
-    """A file with several people: where or when the person of its folder is in it."""
+    """A file with several people, and the places or times of the person of its folder."""
 
     path: Path
     spans: tuple[tuple[float, float], ...]  # pixels from the left, or seconds
 
     def judge(self, items: Sequence[Item]) -> str:
-        """Return whether the items taken from it are right, wrong, or there are none."""
+        """Return whether the items of the file are right or wrong, or none."""
         mine = [item for item in items if item.path == self.path]
         inside = [self._is_inside(_middle(item)) for item in mine]
         if not mine:
@@ -68,7 +68,7 @@ def _middle(item: Item) -> float:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--people", default=50, help="Folders a row, at most.")
 def main(data: Path, people: int) -> None:
-    """Print a table of how often the right person, another or nobody is taken."""
+    """Print a table of how often the right person, another or nobody is indexed."""
     held_out = people_of_side(find_weights(None), data, "test")
     faces = [one.files for one in held_out if one.gallery == "lfw"]
     voices = [one.key for one in held_out if one.gallery == "librispeech"]
@@ -86,7 +86,7 @@ def main(data: Path, people: int) -> None:
 
 
 def _measured(make: Callable[[Path], list[Group]]) -> tuple[str, str, str, str]:
-    """Index a gallery and return its folders and the shares of right, wrong and no choices."""
+    """Index a gallery; return its folders and the shares of right, wrong and missing items."""
     with tempfile.TemporaryDirectory() as place:
         groups = make(Path(place) / "gallery")
         with MediaIndex(Path(place) / "index") as index:
@@ -105,7 +105,7 @@ def _pictures(
     most: int,
     rng: np.random.Generator,
 ) -> Callable[[Path], list[Group]]:
-    """Return what makes a gallery of faces: so many pictures of one and of several a person."""
+    """Return a function that makes a gallery of faces, with single and group images per person."""
     enough = [files for files in people if len(files) >= singles + groups]
     chosen = [enough[at] for at in rng.permutation(len(enough))[:most]]
     taken = {files[0] for files in chosen}
@@ -134,7 +134,7 @@ def _pictures(
 
 
 def _save(paths: Sequence[Path], to: Path) -> None:
-    """Write pictures side by side, in one height."""
+    """Write images side by side, in one height."""
     size = (PICTURE_PX, PICTURE_PX)
     tiles = [np.asarray(Image.fromarray(read_image(path)).resize(size)) for path in paths]
     Image.fromarray(np.concatenate(tiles, axis=1)).save(to)
@@ -143,7 +143,7 @@ def _save(paths: Sequence[Path], to: Path) -> None:
 def _interviews(
     data: Path, keys: Sequence[str], singles: int, rng: np.random.Generator
 ) -> Callable[[Path], list[Group]]:
-    """Return what makes a gallery of voices: each person is interviewed by another one."""
+    """Return a function that makes a gallery of voices: another person interviews each."""
     talkers = [talker for key in keys if (talker := read_talker(data, key)) is not None]
 
     def make(gallery: Path) -> list[Group]:
@@ -164,7 +164,7 @@ def _interviews(
 
 
 def _in_turns(host: Samples, guest: Samples) -> tuple[Samples, tuple[tuple[float, float], ...]]:
-    """Return two people's speech in turns, and when the guest speaks, pauses included."""
+    """Return the speech of two people in turns, and the times of the guest, pauses included."""
     length, pause = round(TURN_S * SAMPLE_RATE), np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
     parts: list[Samples] = []
     spans, now = [], 0

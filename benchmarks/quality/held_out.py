@@ -1,4 +1,4 @@
-"""People whom a checkpoint was not trained on, with the files that the data has of them."""
+"""People that a checkpoint was not trained on, with their files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GENDERS = ("f", "m")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody of a gallery, and all files of theirs in the order of their names."""
+    """A person of a gallery, with all files in the order of their names."""
 
     key: str  # the person's folder
     gallery: str
@@ -31,10 +31,10 @@ class Person:
 
 
 def people_of_side(checkpoint: Path, data: Path, side: Split) -> list[Person]:
-    """Everybody of the galleries whom a checkpoint's record has on a side, and whose gender is
-    known; GRID's people are on the test side.
+    """Return the people of a split in a checkpoint's record, if their gender is known.
 
-    Raises BadRequest where the record tells no sides, and where two people share a name.
+    The people of GRID belong to the test split. Raises BadRequest if the record has no splits or
+    two people share a name.
     """
     sides = model_record(checkpoint).get("people", {})
     if side not in sides:
@@ -54,7 +54,7 @@ def people_of_side(checkpoint: Path, data: Path, side: Split) -> list[Person]:
 
 
 def _recorded(gallery: Path, wanted: frozenset[str]) -> Iterator[Person]:
-    """People of a gallery who are ``wanted``, as ``gallery/person``."""
+    """The people of a gallery that are ``wanted``, as ``gallery/person``."""
     seen = scan(gallery, kind_of)
     files: dict[str, list[Path]] = {}
     for source in seen.sources:

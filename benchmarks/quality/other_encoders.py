@@ -1,7 +1,7 @@
-"""Encoders that others trained, as feature files: Resemblyzer for voices, dlib's for faces.
+"""Vectors of other encoders as feature files: Resemblyzer for voices, dlib for faces.
 
-They are no dependencies; their licences are Apache 2.0, and Boost with weights in the public
-domain. A file of vectors is named by the content of all media and not computed twice.
+They are no dependencies. Their licences are Apache 2.0, and Boost with weights in the public
+domain. A file of vectors is named by the content of all media, so that it is computed once.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _LANDMARKS = "models/shape_predictor_5_face_landmarks.dat"
 
 
 def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
-    """The vectors of an encoder of all media, by their names; the file is kept in a folder.
+    """Write the vectors of an encoder for all media, by name; return the file.
 
-    Raises BadRequest where the encoder is not installed.
+    Raises BadRequest if the encoder is not installed.
     """
     if (absent := missing(name)) is not None:
         raise BadRequest(absent)
@@ -62,7 +62,7 @@ def write_features(name: str, media: Mapping[str, Path], folder: Path) -> Path:
 
 
 def missing(name: str) -> str | None:
-    """What of an encoder is not installed, and how to install it; None where it is all there."""
+    """Return a sentence that names the missing package and its installation, or None."""
     for module, how in _NEEDS[name].items():
         if importlib.util.find_spec(module) is None:
             return f"{name} needs {module}, which is not installed: pip install {how}."
@@ -76,7 +76,7 @@ def _digest(media: Mapping[str, Path]) -> str:
 
 
 def resemblyzer() -> Encode:
-    """Resemblyzer (Wan et al., ICASSP 2018, by CorentinJ): 256 values of a voice."""
+    """Return Resemblyzer (Wan et al., ICASSP 2018, by CorentinJ): 256 values of a voice."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from resemblyzer import VoiceEncoder, preprocess_wav
@@ -94,10 +94,10 @@ def resemblyzer() -> Encode:
 
 
 def dlib_faces() -> Encode:
-    """dlib's ResNet (King, 2017) on crops of LFW, turned upright by five landmarks: 128 values.
+    """Return dlib's ResNet (King, 2017): 128 values of a crop of LFW, aligned by five landmarks.
 
-    The landmarks are looked for where dlib's own detector finds a face, or else where one lies in
-    most of the crops.
+    The landmarks are searched where dlib's own detector finds a face, or else where the face lies
+    in most crops.
     """
     import dlib
 

@@ -1,7 +1,7 @@
-"""Everything the default model is asked about held-out people, as lists of media in a folder.
+"""All trial lists of the default model's figures, with their media, in a folder.
 
-The lists are as published ones are: ``avsearch evaluate --list lists/NAME.txt --people people.tsv
---media media`` asks one of them of any model.
+The lists have the format of published ones, so any model can be evaluated with them: ``avsearch
+evaluate --list lists/NAME.txt --people people.tsv --media media``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Trial = TypeVar("Trial")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One list, and the figure of it that counts.
+    """One list, and its figure.
 
-    ``within`` is the modality within which it asks, if it is one. ``clean`` is the title of the
-    same list without what was done to the voices that answer. ``least`` is what a default model
-    shall reach, where there is such a goal.
+    ``within`` is the modality of a list within one modality. ``clean`` is the title of the same
+    list without the degradation of the voices that answer. ``least`` is the goal of a default
+    model.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Row:
 
 
 class TrialFolder:
-    """Makes the media and lists of some people in a folder; drawn by seed."""
+    """Writes the media and lists of some people to a folder; drawn by seed."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class TrialFolder:
         self._media = TrialMedia(folder / "media", seed, extract)
 
     def rows(self) -> list[Row]:
-        """All that is asked, in the order of a table; what too few people are there for is not."""
+        """Return all rows in the order of the table, as far as there are enough people."""
         faces = {one.key: self._media.crops(one.key, one.files) for one in self._of("lfw")}
         readers = {
             one.key: self._media.voices(one.key, one.files) for one in self._of("librispeech")
@@ -78,8 +78,8 @@ class TrialFolder:
             *self._faces("faces in the wild", faces),
         ]
 
-    def to_choose_on(self) -> list[Row]:
-        """Pairs of faces that are not asked, but give a threshold."""
+    def threshold_rows(self) -> list[Row]:
+        """Return pairs of faces that set a threshold."""
         faces = {one.key: self._media.crops(one.key, one.files) for one in self._of("lfw")}
         return list(self._faces("to choose a threshold on", faces))
 
@@ -136,13 +136,13 @@ class TrialFolder:
             yield Row(name, path, "accuracy", within="face", least=LEAST_TOLD_APART)
 
     def _clean_and_degraded(self, voices: Named, talkers: Named) -> Iterator[tuple[str, Named]]:
-        """Voices as they are, under the empty name, and then in each way."""
+        """Voices as they are, with an empty name, and then with each degradation."""
         yield "", voices
         for way in WAYS:
             yield way, self._media.degraded(voices, way, talkers)
 
     def _acted(self) -> tuple[Named, Named]:
-        """Sentences of actors that ask, and others that answer."""
+        """Sentences of actors for probes, and others for answers."""
         actors = [one for name in EMOTIONS for one in self._of(name)]
         sounds = {one.key: _kind(one.files, _SOUNDS) for one in actors}
         asking, answering = trial_lists.split_evenly(sounds, SENTENCES, self._seed)
@@ -159,7 +159,7 @@ class TrialFolder:
         return {who: own for who, own in media.items() if who in keys and own}
 
     def _of_voices(self, title: str, way: str, trials: Sequence[Sequence[str]]) -> Row:
-        """A row of voices as they are or, in a way, degraded."""
+        """A row of voices as they are or degraded."""
         if not way:
             return Row(title, self._write(title, trials), "EER", within="voice")
         named = f"{title}, {way}"
@@ -181,7 +181,7 @@ def _all(media: Mapping[str, Sequence[Trial]]) -> list[Trial]:
 def _together_and_each(
     asked: Mapping[str, Sequence[Trial]],
 ) -> Iterator[tuple[str, list[Trial]]]:
-    """The trials of all data sets, by the names of those, and of each where there are several."""
+    """The trials of all data sets together, and of each where there are several."""
     there = {_WRITTEN[name]: list(trials) for name, trials in asked.items() if trials}
     if there:
         yield " and ".join(there), _all(there)

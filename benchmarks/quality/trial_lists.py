@@ -1,7 +1,6 @@
-"""Trial lists of the default model's figures, made of names of media by person.
+"""Trial lists of the default model's figures, made from names of media by person.
 
-Names are paths whose first folder is the person. What is drawn is decided by the seed and the
-names alone. Lists are written as published ones are, for ``avsearch evaluate --list``.
+Names are paths whose first folder is the person. The seed and the names alone decide what is drawn.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _TABLE = "VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality", "Set"
 
 
 def crossed(asking: Named, answering: Named) -> list[Pair]:
-    """Every name that asks with every one that answers, of the same and of other people."""
+    """Return every probe with every answer, of the same and of other people."""
     asked = itertools.chain.from_iterable(asking.values())
     return list(itertools.product(asked, itertools.chain.from_iterable(answering.values())))
 
 
 def as_many_of_two(media: Named, most: int, seed: int) -> list[Pair]:
-    """Pairs of one person, at most so many of each, and as many of two people.
+    """Return pairs of one person, at most ``most`` of each, and as many pairs of two people.
 
-    Each pair of one person is followed by one of its first with somebody else, everybody equally
+    Each pair of one person is followed by a pair of its first item with another person, all equally
     likely.
     """
     rng, people = np.random.default_rng(seed), sorted(media)
@@ -50,10 +49,9 @@ def as_many_of_two(media: Named, most: int, seed: int) -> list[Pair]:
 
 
 def one_of_two(asking: Named, answering: Named, seed: int) -> list[Question]:
-    """1:2 questions, as many of every person; all others give the wrong answer equally often.
+    """Return 1:2 trials, equally many per person; all others are the wrong answer equally often.
 
-    What of a person asks and answers is drawn, so that of somebody with few media the same
-    question comes again.
+    The items of a trial are drawn, so trials of a person with few items repeat.
     """
     rng, people = np.random.default_rng(seed), sorted(asking.keys() & answering.keys())
     return [
@@ -74,7 +72,7 @@ def _drawn(names: Sequence[str], rng: np.random.Generator) -> str:
 def split_evenly(
     media: Mapping[str, Sequence[Media]], each: int, seed: int
 ) -> tuple[dict[str, list[Media]], dict[str, list[Media]]]:
-    """Of everybody at most twice ``each`` of their media, drawn, half of it on either side."""
+    """Draw at most twice ``each`` items of every person; return one half for each side."""
     rng = np.random.default_rng(seed)
     sides: tuple[dict[str, list[Media]], dict[str, list[Media]]] = ({}, {})
     for who in sorted(media):
@@ -85,7 +83,7 @@ def split_evenly(
 
 
 def write_list(path: Path, rows: Sequence[Sequence[str]]) -> Path:
-    """A line a trial; of a retrieval two, those who ask and the gallery."""
+    """Write one line per trial; for retrieval two, the probes and the gallery."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text("".join(" ".join(row) + "\n" for row in rows), encoding="utf-8")
@@ -93,7 +91,7 @@ def write_list(path: Path, rows: Sequence[Sequence[str]]) -> Path:
 
 
 def write_people(path: Path, people: Sequence[Person]) -> Path:
-    """The table of people that lists are read with."""
+    """Write the table of people that belongs to the lists."""
     rows = [(one.key, one.key, one.gender, one.nationality, one.gallery) for one in people]
     with replacing(path) as partial:
         partial.write_text(

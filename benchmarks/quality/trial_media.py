@@ -1,8 +1,8 @@
-"""Media of held-out people in one folder, named ``person/recording.ending`` as lists name them.
+"""Media of held-out people in one folder, named ``person/recording.suffix`` as in the lists.
 
-A voice is the speech in a recording, as an index finds it, one stretch after the other; a face is
-a crop of LFW as it is, and the crop that an index makes of any other picture. ``_1`` and ``_2``
-are halves of one recording.
+A voice is the speech in a recording as an index finds it, all segments joined; a face is a crop of
+LFW as it is, and the crop that an index makes of any other image. ``_1`` and ``_2`` are halves of
+one recording.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Extract = Callable[[Path, Modality], Iterator[Media]]
 
 
 class TrialMedia:
-    """Writes media into a folder and gives their names.
+    """Writes media to a folder and returns their names.
 
     ``extract`` finds the faces or the speech in a file; by default as an index does.
     """
@@ -37,24 +37,24 @@ class TrialMedia:
         self._spoken: dict[str, Samples] = {}  # by name
 
     def crops(self, person: str, paths: Iterable[Path]) -> list[str]:
-        """Links to pictures that are crops already."""
+        """Link images that are crops already."""
         return [self._linked(_name(person, path, path.suffix), path) for path in paths]
 
     def faces(self, person: str, paths: Iterable[Path]) -> list[str]:
-        """The first face of each picture or video."""
+        """Write the first face of each image or video."""
         return [self._face(_name(person, path, ".png"), path) for path in paths]
 
     def voices(self, person: str, paths: Iterable[Path]) -> list[str]:
-        """The speech of each sound or video; one without any is left out."""
+        """Write the speech of each recording or video; those without speech are left out."""
         found = ((_name(person, path, ".flac"), self._speech(path)) for path in paths)
         return [self._written(name, samples) for name, samples in found if len(samples)]
 
     def halves(self, voices: Named, part: int) -> Named:
-        """The first halves of voices, part 1, or the second ones, 2."""
+        """Write the first halves of voices, part 1, or the second ones, 2."""
         return {who: [self._half(name, part) for name in own] for who, own in voices.items()}
 
     def degraded(self, voices: Named, way: str, talkers: Named) -> Named:
-        """Voices with what a way of WAYS does to them, in the babble of others of ``talkers``."""
+        """Write voices with a degradation of WAYS, in the babble of other ``talkers``."""
         found = {}
         for who, own in voices.items():
             others = [self._spoken[name] for name in _all_but(who, talkers)]
@@ -73,7 +73,7 @@ class TrialMedia:
         return name
 
     def _speech(self, path: Path) -> Samples:
-        """All stretches of speech one after the other; nothing where there are none."""
+        """All speech segments joined; empty without speech."""
         try:
             parts = [load_media(media) for media in self._extract(path, "voice")]
         except RefusedFile:
@@ -104,7 +104,7 @@ class TrialMedia:
 
 
 def whole_recordings(path: Path, modality: Modality) -> Iterator[Media]:
-    """Voices as they were recorded, with all silences; faces as an index finds them."""
+    """Yield voices with all silences, and faces as an index finds them."""
     if modality == "voice":
         yield Media(path, modality, data=read_audio(path))
     else:
@@ -112,7 +112,7 @@ def whole_recordings(path: Path, modality: Modality) -> Iterator[Media]:
 
 
 def _name(person: str, path: Path, ending: str) -> str:
-    """What a list calls a file; ``_`` would set a recording apart from its part."""
+    """The name of a file in a list; ``_`` would separate a recording from its part."""
     return f"{person}/{path.stem.replace('_', '-')}{ending}"
 
 

@@ -1,4 +1,4 @@
-"""avsearch's own index as an engine to measure, and what is measured of no other."""
+"""avsearch's own index as an engine, and the measurements of avsearch alone."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ File = tuple[FileRecord, list[NewItem]]
 
 
 class Avsearch(Engine):
-    """``indexer.Index``: asked for items as a user of the library asks, hits and all."""
+    """``indexer.Index``, which returns whole hits."""
 
     packages = ("sqlalchemy",)
 
     def fill(self, world: World, folder: Path) -> None:
-        """Write every row as a file with one item, then bring the cache up to date."""
+        """Write every row as a file with one item, then update the cache."""
         int8_torch.use()  # as loading a model does, which every question with media needs
         self._index = Index.create(folder, SPACE)
         with self._index.writing() as catalog:
@@ -40,7 +40,7 @@ class Avsearch(Engine):
                     write.put_files(files, _people(world, rows))
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``Index.search``. A new catalog numbers its items from 1, in the order given."""
+        """Search by ``Index.search``; a new catalog numbers its items from 1, in order."""
         where = {} if nationality is None else {"nationality": nationality}
         found = self._index.search(queries, k, where=where)
         out = np.full((len(queries), k), -1, np.int64)
@@ -55,7 +55,7 @@ class Avsearch(Engine):
     def overhead(
         self, queries: Vectors, k: int, nationality: str | None
     ) -> list[tuple[float, float]]:
-        """Of each query alone, the seconds of ``Index.search`` and of the vector search in it."""
+        """Return, per query, the seconds of ``Index.search`` and of the vector search in it."""
         self.search(queries[:1], k, nationality)
         with _Stopwatch(self._vectors()) as inside:
             spent = [self._spent(query, k, nationality, inside) for query in queries]
@@ -64,10 +64,10 @@ class Avsearch(Engine):
         return spent
 
     def change(self, folder: Path, count: int, seed: int) -> dict[str, float]:
-        """Give as many items of a world new vectors, and add as many: the seconds of each.
+        """Give that many items new vectors, and add as many; return the seconds of each.
 
-        ``search after`` is the first search after a change, by the index that made it. Raises
-        ValueError where an item is not found by its new vector.
+        ``search after`` is the first search after a change, in the same index. Raises ValueError
+        where an item is not found by its new vector.
         """
         world, rng = World.load(folder), np.random.default_rng(seed)
         rows = np.sort(rng.choice(len(world), min(count, len(world)), replace=False))
@@ -81,7 +81,7 @@ class Avsearch(Engine):
         return seconds
 
     def _vectors(self) -> Any:
-        """What the index searches in, once it has searched."""
+        """The exact index, once there was a search."""
         return self._index._cache.held.vectors  # type: ignore[union-attr]
 
     def _spent(
@@ -103,7 +103,7 @@ class Avsearch(Engine):
 
 
 class _Stopwatch:
-    """Adds up the seconds an object's vector search takes while the context lasts."""
+    """Context that adds up the seconds of an object's vector search."""
 
     def __init__(self, vectors: Any) -> None:
         self.seconds = 0.0
@@ -125,7 +125,7 @@ class _Stopwatch:
 
 
 def _files(world: World, rows: Ids, vectors: Vectors, mark: str) -> Iterator[File]:
-    """A file of one item for each row; equal marks make equal paths."""
+    """A file with one item for each row; equal marks give equal paths."""
     people, faces = world.people[rows].tolist(), world.faces[rows].tolist()
     for row, person, face, vector in zip(rows.tolist(), people, faces, vectors, strict=True):
         key, modality = _key(person), MODALITIES[0 if face else 1]

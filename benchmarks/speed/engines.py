@@ -1,7 +1,7 @@
-"""The engines beside which avsearch is measured, each used as its documentation says.
+"""The other engines, each used as its documentation says.
 
-All of them are exact. An engine is filled with a world's rows, numbered from 0, with the
-attributes of their people, and asked for the nearest rows, of one nationality or of all.
+All are exact. An engine is filled with the rows of a world, numbered from 0, and the attributes of
+their people, and searched for the nearest rows, of one nationality or of all.
 """
 
 from __future__ import annotations
@@ -24,28 +24,27 @@ Way = Literal["many", "one", "filter"]  # many queries in a call, a query, one u
 
 
 class Engine(abc.ABC):
-    """What is measured. The methods raise whatever the engine raises."""
+    """A search engine under measurement; its methods raise whatever the engine raises."""
 
     packages: ClassVar[tuple[str, ...]]
     ways: ClassVar[tuple[Way, ...]] = ("many", "one", "filter")  # it is worth asking in
 
     @abc.abstractmethod
     def fill(self, world: World, folder: Path) -> None:
-        """Take in all of a world; what is written to disk goes to an empty folder."""
+        """Add all of a world; files go to an empty folder."""
 
     @abc.abstractmethod
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """(q, k) rows nearest to each of the (q, 128) queries, -1 where fewer match."""
+        """Return (q, k) rows nearest to each of the (q, 128) queries; -1 where fewer match."""
 
     def close(self) -> None:  # noqa: B027  most hold nothing but memory
-        """Let go of everything."""
+        """Release everything."""
 
 
 class Faiss(Engine):
     """FAISS as shipped: IndexFlatIP, no setting changed; under a filter IDSelectorBitmap.
 
-    The bitmaps are made while filling and kept: the most favourable there is, where the filters
-    are known beforehand.
+    The bitmaps are made once, while filling: the best case, where filters are known before.
     """
 
     packages = ("faiss-cpu",)
@@ -62,13 +61,13 @@ class Faiss(Engine):
         self._params = {name: self._selecting(name) for name in NATIONALITIES}
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``IndexFlatIP.search``."""
+        """Search by ``IndexFlatIP.search``."""
         params = None if nationality is None else self._params[nationality]
         ids: Ids = self._index.search(queries, k, params=params)[1]
         return ids
 
     def save(self, path: Path) -> None:
-        """Write the index to a file of FAISS's own."""
+        """Write the index to a file of FAISS."""
         self._faiss.write_index(self._index, str(path))
 
     def _selecting(self, nationality: str) -> Any:
@@ -78,7 +77,7 @@ class Faiss(Engine):
 
 
 class FaissBatch(Faiss):
-    """FAISS with the selector that takes a list of ids, IDSelectorBatch, made and kept too."""
+    """FAISS with IDSelectorBatch, a list of ids that is also made once."""
 
     ways = ("filter",)
 
@@ -87,20 +86,20 @@ class FaissBatch(Faiss):
         return self._faiss.SearchParameters(sel=self._faiss.IDSelectorBatch(rows))
 
 
-class FaissAnew(Faiss):
-    """FAISS with a bitmap made for each search, from a column of codes: any filter will do."""
+class FaissNewBitmap(Faiss):
+    """FAISS with a new bitmap for each search, from a column of codes: any filter will do."""
 
     ways = ("filter",)
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``IndexFlatIP.search``."""
+        """Search by ``IndexFlatIP.search``."""
         params = None if nationality is None else self._selecting(nationality)
         ids: Ids = self._index.search(queries, k, params=params)[1]
         return ids
 
 
 class Usearch(Engine):
-    """usearch's exact search over an array; its Python side has no filter."""
+    """usearch's exact search over an array; its Python interface has no filter."""
 
     packages = ("usearch",)
     ways = ("many", "one")
@@ -110,7 +109,7 @@ class Usearch(Engine):
         self._vectors = np.ascontiguousarray(world.vectors)
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``usearch.index.search(exact=True)``."""
+        """Search by ``usearch.index.search(exact=True)``."""
         from usearch.index import MetricKind, search
 
         found: Any = search(self._vectors, queries, k, MetricKind.IP, exact=True)
@@ -118,13 +117,13 @@ class Usearch(Engine):
 
 
 class Hnswlib(Engine):
-    """hnswlib's brute-force index, with its filter: a Python function of an id."""
+    """hnswlib's brute-force index, filtered by a Python function of an id."""
 
     packages = ("hnswlib",)
     ways = ("one", "filter")
 
     def fill(self, world: World, folder: Path) -> None:
-        """Add the vectors, and note for each nationality which rows are of it."""
+        """Add the vectors, and note the rows of each nationality."""
         import hnswlib
 
         self._index = hnswlib.BFIndex(space="ip", dim=DIM)
@@ -136,7 +135,7 @@ class Hnswlib(Engine):
         self._wanted = {name: (codes == code).tobytes() for code, name in enumerate(NATIONALITIES)}
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``BFIndex.knn_query``."""
+        """Search by ``BFIndex.knn_query``."""
         wanted = None if nationality is None else self._wanted[nationality].__getitem__
         labels = self._index.knn_query(queries, k, filter=wanted)[0]
         return np.asarray(labels, np.int64)
@@ -174,7 +173,7 @@ class Milvus(Engine):
         self._client.create_index("items", indexes)
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``MilvusClient.search`` with a filter expression."""
+        """Search by ``MilvusClient.search`` with a filter expression."""
         wanted = "" if nationality is None else f'nationality == "{nationality}"'
         found = self._client.search("items", list(queries), filter=wanted, limit=k)
         return _padded([[hit["id"] for hit in hits] for hits in found], k)
@@ -187,8 +186,8 @@ class Milvus(Engine):
 class Qdrant(Engine):
     """qdrant-client's local mode, in memory, in collections of ``SHARD`` points.
 
-    It copies whole arrays for every point it adds, so that a million in one collection would
-    take an hour, and the answers are the same: the best of all collections' best.
+    It copies whole arrays for every added point, so one collection of a million would take an hour;
+    the best of all collections are the same answers.
     """
 
     packages = ("qdrant-client",)
@@ -213,12 +212,12 @@ class Qdrant(Engine):
             self._client.upload_collection(name, vectors, payload, ids=ids)
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``query_points``, a query and a collection at a time."""
+        """Search by ``query_points``, one query and one collection at a time."""
         wanted = None if nationality is None else self._filter(nationality)
         return _padded([self._nearest(query, k, wanted) for query in queries], k)
 
     def close(self) -> None:
-        """Let go of the collections."""
+        """Release the collections."""
         self._client.close()
 
     def _create(self, name: str) -> None:
@@ -263,7 +262,7 @@ class Lance(Engine):
         self._table: Any = table
 
     def search(self, queries: Vectors, k: int, nationality: str | None) -> Ids:
-        """By ``Table.search``, many queries in one call."""
+        """Search by ``Table.search``, many queries in one call."""
         asked: Any = queries[0] if len(queries) == 1 else list(queries)
         query = self._table.search(asked, vector_column_name="vector").distance_type("dot")
         if nationality is not None:

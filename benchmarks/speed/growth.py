@@ -1,4 +1,4 @@
-"""avsearch's own figures at one size: what it takes to build, open, ask and change it."""
+"""The figures of avsearch at one size: build, open, search and change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.machine import Memory
 from benchmarks.speed.avsearch_engine import Avsearch
-from benchmarks.speed.measure import FILTERED, MANY, ONE, SINGLY, TOP, Question, say
+from benchmarks.speed.measure import FILTERED, MANY, ONE, SINGLY, TOP, Workload, say
 from benchmarks.speed.opening import Opened, opened
 from benchmarks.speed.worker import Worker
 from benchmarks.speed.world import Recipe, World
@@ -21,11 +21,11 @@ TIMES = 3  # openings and changes, of which the median is taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Grown:
-    """An index of ``count`` items: seconds, and bytes.
+class SizeResult:
+    """Seconds and bytes of an index of ``count`` items.
 
-    ``memory`` is of the process that built it and searched; ``changes`` holds, for each kind of
-    change, the seconds of every time it was made.
+    ``memory`` is that of the process that built it and searched; ``changes`` holds the seconds of
+    every change, by kind.
     """
 
     count: int
@@ -37,11 +37,11 @@ class Grown:
     changes: dict[str, list[float]]
 
     def share(self, change: str) -> float:
-        """The median time of a change as a share of that of the first build."""
+        """Return the median time of a change as a share of the first build."""
         return Spread.of(self.changes[change]).median / self.build_s
 
 
-def grown(work: Path, recipe: Recipe) -> Grown:
+def grown(work: Path, recipe: Recipe) -> SizeResult:
     """Build an index of this size and measure it; EngineFailed if it fails."""
     world = World.made(work, recipe)
     with Worker(Avsearch, work / "engines" / f"grown-{recipe.count}") as worker:
@@ -52,10 +52,10 @@ def grown(work: Path, recipe: Recipe) -> Grown:
         return taken(worker, world, build_s, openings)
 
 
-def taken(worker: Worker, world: World, build_s: float, openings: list[Opened]) -> Grown:
-    """The figures of an index that was built and opened, which this changes."""
+def taken(worker: Worker, world: World, build_s: float, openings: list[Opened]) -> SizeResult:
+    """Measure an index that was built and opened; this changes it."""
     seconds = {q.name: _ask(worker, world, q) for q in (MANY, ONE, *FILTERED)}
-    return Grown(
+    return SizeResult(
         count=len(world),
         build_s=build_s,
         disk=sum(path.stat().st_size for path in worker.folder.rglob("*") if path.is_file()),
@@ -66,7 +66,7 @@ def taken(worker: Worker, world: World, build_s: float, openings: list[Opened]) 
     )
 
 
-def _ask(worker: Worker, world: World, question: Question) -> list[float]:
+def _ask(worker: Worker, world: World, question: Workload) -> list[float]:
     queries = np.asarray(world.queries)
     worker.ask(queries[-1:], TOP, question.nationality, together=True)
     part = queries if question.together else queries[:SINGLY]

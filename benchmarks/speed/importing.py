@@ -1,10 +1,10 @@
-"""Bulk import beside what it cannot do without: ``python -m benchmarks.speed.importing``.
+"""Bulk import beside the bare work: ``python -m benchmarks.speed.importing``.
 
-Writes synthetic vectors to a Parquet file, takes it into a new index, and does by hand the two
-things that any such program must: add the same vectors to a flat FAISS index, and write the same
-rows with ``sqlite3.executemany``, into tables without an index or a check, in WAL. In turns, so
-that a slow moment of the machine hits both; the figure is the ratio of the medians. The import
-runs in a process of its own, whose memory is that of the import alone.
+Writes synthetic vectors to a Parquet file, imports it into a new index, and does the two things
+that any such program must do: add the same vectors to a flat FAISS index, and write the same rows
+with ``sqlite3.executemany``, into tables without an index or a check, in WAL mode. All take turns,
+so that a slow moment of the machine affects all; the figure is the ratio of the medians. The import
+runs in a process of its own, which gives its memory.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TABLES = {
 @click.option("--each", default=1, show_default=True, help="Items of one file.")
 @click.option("--rounds", default=3, show_default=True, help="How often each is done.")
 def main(count: int, dim: int, each: int, rounds: int) -> None:
-    """Print seconds of the import, of a cache alone, and of the two bare ones."""
+    """Print the seconds of the import, of a cache alone, and of the bare work."""
     seconds: dict[str, list[float]] = {}
     memory: list[Memory] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def _print(seconds: dict[str, list[float]]) -> None:
 
 
 def _import_alone(path: Path, folder: Path, memory: list[Memory]) -> float:
-    """Seconds of an import in a fresh process; what it held is added to ``memory``."""
+    """Seconds of an import in a new process; appends its memory to ``memory``."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_import, args=(path, folder, theirs))
@@ -136,7 +136,7 @@ def _make_cache(folder: Path) -> None:
 
 
 def _add(count: int, dim: int) -> float:
-    """Seconds of adding the vectors to a flat index, not those of making them."""
+    """Seconds of adding the vectors to a flat index, without making them."""
     vectors, flat = _vectors(count, dim), faiss.IndexFlatIP(dim)
     started = time.perf_counter()
     flat.add(vectors)
@@ -144,7 +144,7 @@ def _add(count: int, dim: int) -> float:
 
 
 def _execute(path: Path, index: Path) -> float:
-    """Seconds of writing the rows of an index into bare tables; they are read before."""
+    """Seconds of writing the rows of an index to bare tables, without reading them."""
     rows = dict(_rows(index))
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def _rows(index: Path) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
 
 
 def _seconds(step: Callable[[], object]) -> float:
-    """What the step says it took, or else what it took."""
+    """The seconds that the step returns, or else those it took."""
     started = time.perf_counter()
     said = step()
     return said if isinstance(said, float) else time.perf_counter() - started

@@ -1,10 +1,10 @@
 """Files a second through the whole path, beside the bare model.
 
-``python -m benchmarks.speed.indexing --crops ../shared/data/lfw --photos ../shared/data/lfw_full``
+``python -m benchmarks.speed.indexing --crops DATA/lfw --photos DATA/lfw_full``
 
-Takes pictures that are crops already through ``avsearch index --faces whole``, and measures the
-model's forward pass on decoded batches just before and after. Then takes photographs through
-face detection, and measures each stage alone, to say which one limits the path.
+Indexes images that are crops already (``avsearch index --faces whole``), and measures the model's
+forward pass on decoded batches just before and after. Then it indexes photographs with face
+detection, and measures each stage alone, which shows the limiting one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _faces(extractor: MediaExtractor, path: Path) -> list[Media]:
 
 
 def _path_rate(gallery: Path, count: int, model: str | None, faces: Faces) -> tuple[int, float]:
-    """Files and files a second of indexing as many pictures of a gallery, by the run's clock."""
+    """Files, and files a second, of indexing that many images of a gallery."""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "gallery"
         part.mkdir()
@@ -95,7 +95,7 @@ def _path_rate(gallery: Path, count: int, model: str | None, faces: Faces) -> tu
 
 
 def _bare_rates(embedder: TorchEmbedder) -> dict[str, float]:
-    """Pictures a second of the network alone, on batches that are decoded and sized already."""
+    """Images a second of the network alone, on decoded batches."""
     network: Any = embedder.network
     size = network.settings.face_size
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Questions asked of several engines in turns, and every answer checked."""
+"""Queries sent to several engines in turns, with every answer checked."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ BUDGET_S = 60.0  # an engine that has taken longer over a question sits the othe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked: of all items or of one nationality, all queries at once or each alone."""
+class Workload:
+    """Queries of all items or of one nationality, all in one call or each in its own."""
 
     name: str
     nationality: str | None = None
     together: bool = False
 
     @property
-    def way(self) -> Way:
-        """What an engine must be able to do to be asked."""
+    def needs(self) -> Way:
+        """The kind of query that an engine must support."""
         if self.nationality is not None:
             return "filter"
         return "many" if self.together else "one"
 
     def queries(self, number: int) -> slice:
-        """Which of the world's queries a round asks."""
+        """Return the slice of the world's queries for a round."""
         if self.together:
             return slice(0, QUERIES)
         start = number * SINGLY % QUERIES
         return slice(start, start + SINGLY)
 
 
-MANY = Question("256 queries", together=True)
-ONE = Question("one query")
+MANY = Workload("256 queries", together=True)
+ONE = Workload("one query")
 FILTERED = (
-    Question("10 %", "one in 10"),
-    Question("1 %", "one in 100"),
-    Question("0.1 %", "one in 1000"),
+    Workload("10 %", "one in 10"),
+    Workload("1 %", "one in 100"),
+    Workload("0.1 %", "one in 1000"),
 )
 
 
 @dataclasses.dataclass(slots=True)
-class Asked:
-    """What one engine made of one question.
+class Outcome:
+    """The results of one engine for one workload.
 
-    ``seconds`` holds one value a round: of the call, or the median of the round's calls.
-    ``checked`` queries were compared with the reference: ``identical`` of them have the same
-    rows in the same order, and ``recall`` is over all of them.
+    ``seconds`` holds one value per round: of the call, or the median of the round's calls.
+    ``checked`` answers were compared with the reference: ``identical`` of them have the same rows
+    in the same order, and ``recall`` is over all of them.
     """
 
     engine: str
@@ -75,12 +75,12 @@ class Asked:
         return statistics.fmean(self.recalls)
 
     @property
-    def tired(self) -> bool:
-        """Whether it is not asked again."""
+    def too_slow(self) -> bool:
+        """Whether the engine skips the other rounds."""
         return self.failure is not None or sum(self.seconds) > BUDGET_S
 
     def note(self, answer: Answer, right: Ids) -> None:
-        """Take in a round."""
+        """Add a round."""
         right = right[: len(answer.rows)]
         self.seconds.append(statistics.median(answer.seconds))
         self.recalls.append(reference.recall(answer.rows, right))
@@ -89,28 +89,28 @@ class Asked:
 
 
 def ask_in_turns(
-    workers: Mapping[str, Worker], world: World, question: Question, rounds: int
-) -> list[Asked]:
-    """Ask every engine in every round, so that a slow moment of the machine hits all of them.
+    workers: Mapping[str, Worker], world: World, question: Workload, rounds: int
+) -> list[Outcome]:
+    """Query every engine in every round, so that a slow moment of the machine affects all.
 
     Before the first round each engine answers one query that is not counted.
     """
     queries = np.asarray(world.queries)
     right = reference.nearest(world, queries, TOP, question.nationality)
-    asked = [Asked(name, question.name) for name in workers]
+    asked = [Outcome(name, question.name) for name in workers]
     for each in asked:
         _try(each, workers[each.engine], queries[-1:], question)
     for number in range(rounds):
         part = question.queries(number)
         for each in asked:
-            if not each.tired:
+            if not each.too_slow:
                 answer = _try(each, workers[each.engine], queries[part], question)
                 if answer is not None:
                     each.note(answer, right[part])
     return asked
 
 
-def _try(each: Asked, worker: Worker, queries: Vectors, question: Question) -> Answer | None:
+def _try(each: Outcome, worker: Worker, queries: Vectors, question: Workload) -> Answer | None:
     try:
         return worker.ask(queries, TOP, question.nationality, together=question.together)
     except EngineFailed as failure:
@@ -119,5 +119,5 @@ def _try(each: Asked, worker: Worker, queries: Vectors, question: Question) -> A
 
 
 def say(text: str) -> None:
-    """What is being done, to the person who waits; the tables alone go to standard output."""
+    """Print progress to standard error; standard output gets only the tables."""
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Opening an index that is on disk: seconds, and memory beyond what the imports take.
+"""Opening an index on disk: seconds, and memory beyond that of the imports.
 
-``python -m benchmarks.speed.opening KIND PATH QUERIES`` opens one in a fresh process, searches it
-twice, and prints a line of JSON. The files are in the page cache, as those just written are.
+``python -m benchmarks.speed.opening KIND PATH QUERIES`` opens one in a new process, searches it
+twice, and prints a line of JSON. The files are in the page cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Opened:
 
     @classmethod
     def parsed(cls, line: str) -> Opened:
-        """From the line of JSON that this module prints."""
+        """Read the line of JSON that this module prints."""
         facts = json.loads(line)
         for name in ("opened", "searched"):
             facts[name] = Memory(**facts[name])
@@ -47,9 +47,9 @@ class Opened:
 
 
 def opened(kind: str, path: Path, queries: Path) -> Opened:
-    """Open an index of a kind, ``avsearch`` or ``faiss``, in a fresh process.
+    """Open an index of a kind, ``avsearch`` or ``faiss``, in a new process.
 
-    Raises EngineFailed where the process fails; it has said why on standard error.
+    Raises EngineFailed where the process fails; its standard error says why.
     """
     command = [sys.executable, "-m", "benchmarks.speed.opening", kind, str(path), str(queries)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)

@@ -1,8 +1,8 @@
 """The right answers, by ``NumpyIndex``, fast enough for a million vectors.
 
-A float32 product proposes more candidates than are asked for, and ``NumpyIndex`` ranks them.
-The candidates are sure to hold the answer where the last of them is further from the k-th than
-both could be wrong; where it is not, everything is ranked.
+A float32 product proposes more candidates than needed, and ``NumpyIndex`` ranks them. They are sure
+to hold the answer where the last candidate is further from the k-th than the error of both;
+otherwise all rows are ranked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNSURE = 2 * DIM * float(np.finfo(np.float32).eps)
 
 
 def nearest(world: World, queries: Vectors, k: int, nationality: str | None = None) -> Ids:
-    """(q, k) the rows of the world nearest to each query, -1 where fewer match."""
+    """Return (q, k) rows of the world nearest to each query; -1 where fewer match."""
     rows = world.rows(nationality)
     depth = min(k + SPARE, len(rows))
     places, scores = _candidates(world, queries, rows, depth)
@@ -66,11 +66,11 @@ def _best(
 
 
 def recall(found: Ids, right: Ids) -> float:
-    """The share of the right rows that were found, 0 to 1, over all queries."""
+    """Return the share of the right rows that were found, 0 to 1, over all queries."""
     hits = sum(len(np.intersect1d(f, r[r >= 0])) for f, r in zip(found, right, strict=True))
     return hits / max(1, int((right >= 0).sum()))
 
 
 def identical(found: Ids, right: Ids) -> int:
-    """For how many queries exactly the right rows were found, in the right order."""
+    """Return the number of queries with exactly the right rows in the right order."""
     return int((found == right).all(axis=1).sum())

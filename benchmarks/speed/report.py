@@ -1,4 +1,4 @@
-"""What was measured, as Markdown tables and as JSON."""
+"""The measurements as Markdown tables and as JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.machine import Machine, Memory
-from benchmarks.speed.growth import CHANGED, Grown
-from benchmarks.speed.measure import FILTERED, MANY, ONE, TOP, Asked
+from benchmarks.speed.growth import CHANGED, SizeResult
+from benchmarks.speed.measure import FILTERED, MANY, ONE, TOP, Outcome
 from benchmarks.speed.opening import Opened
 from benchmarks.speed.world import DIM, QUERIES, Recipe
 from benchmarks.tables import Row, Spread, table
@@ -20,7 +20,7 @@ MIB = 2**20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Filled:
-    """How long an engine took to take the world in, and what its process held after it."""
+    """The seconds of filling an engine, and the memory of its process afterwards."""
 
     engine: str
     seconds: float
@@ -28,45 +28,45 @@ class Filled:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds of ``Index.search``, a query at a time, and of the vector search inside it."""
+class Overhead:
+    """Seconds of ``Index.search``, one query at a time, and of the vector search inside it."""
 
     question: str
     whole: list[float]
     inside: list[float]
 
     @property
-    def overhead(self) -> Spread:
-        """Seconds of what is around the vector search."""
+    def figure(self) -> Spread:
+        """Seconds outside the vector search."""
         pairs = zip(self.whole, self.inside, strict=True)
         return Spread.of([whole - inside for whole, inside in pairs])
 
 
 @dataclasses.dataclass(slots=True)
 class Results:
-    """Everything that a run of the command measured."""
+    """All measurements of a run."""
 
     machine: Machine
     recipe: Recipe
     rounds: int
     filled: list[Filled] = dataclasses.field(default_factory=list)
-    asked: list[Asked] = dataclasses.field(default_factory=list)
-    spent: list[Spent] = dataclasses.field(default_factory=list)
+    asked: list[Outcome] = dataclasses.field(default_factory=list)
+    spent: list[Overhead] = dataclasses.field(default_factory=list)
     openings: dict[str, list[Opened]] = dataclasses.field(default_factory=dict)
-    grown: list[Grown] = dataclasses.field(default_factory=list)
+    grown: list[SizeResult] = dataclasses.field(default_factory=list)
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The raw numbers: seconds and bytes."""
+        """Return the raw numbers: seconds and bytes."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
-    def of(self, question: str) -> dict[str, Asked]:
-        """By engine, those that answered at least once."""
+    def of(self, question: str) -> dict[str, Outcome]:
+        """Return the outcomes of engines that answered at least once, by engine."""
         return {a.engine: a for a in self.asked if a.question == question and a.seconds}
 
 
 def rendered(results: Results) -> str:
-    """All tables, and before them what they were taken on."""
+    """Return all tables, after the machine and the world."""
     parts = [
         results.machine.described(),
         f"{results.recipe.count:,} x {DIM} synthetic vectors of {results.recipe.people:,} people "
@@ -84,7 +84,7 @@ def rendered(results: Results) -> str:
 
 
 def goals(results: Results) -> list[Row]:
-    """What avsearch sets itself, what was found, and whether it is kept."""
+    """Return the goals of avsearch with the results, and whether they are met."""
     found = (_exact_goals, _filter_goals, _change_goals, _opening_goals, _overhead_goals)
     return [
         (what, said, goal, "yes" if kept else "NO")
@@ -143,13 +143,13 @@ def _opening_goals(results: Results) -> Iterator[Goal]:
 
 def _overhead_goals(results: Results) -> Iterator[Goal]:
     for spent in results.spent:
-        ms = _ms(spent.overhead)
+        ms = _ms(spent.figure)
         what = f"overhead over the bare vector search, {spent.question}"
-        yield what, f"{ms} ms", "1 ms", spent.overhead.median < 1e-3
+        yield what, f"{ms} ms", "1 ms", spent.figure.median < 1e-3
 
 
-def faster(ours: Asked, other: Asked) -> Spread:
-    """How many times as fast, round by round: both were asked in the same one."""
+def faster(ours: Outcome, other: Outcome) -> Spread:
+    """Return the ratio of times, round by round."""
     return Spread.of([o / w for w, o in zip(ours.seconds, other.seconds, strict=False)])
 
 
@@ -211,7 +211,7 @@ def _openings(results: Results) -> str:
     return table(head, rows)
 
 
-def _growth(grown: Sequence[Grown]) -> str:
+def _growth(grown: Sequence[SizeResult]) -> str:
     head = (
         "items", "build, s", "disk, MiB", "open, ms", "first search, ms", "one query, ms",
         f"{QUERIES} queries, ms", "under 1 %, ms",
@@ -221,7 +221,7 @@ def _growth(grown: Sequence[Grown]) -> str:
     return table(head, [_grown(each) for each in sorted(grown, key=lambda each: each.count)])
 
 
-def _grown(each: Grown) -> Row:
+def _grown(each: SizeResult) -> Row:
     one_percent = FILTERED[1].name
     return (
         f"{each.count:,}",
@@ -243,17 +243,17 @@ def _grown(each: Grown) -> Row:
     )
 
 
-def _same(asked: Sequence[Asked]) -> str:
+def _same(asked: Sequence[Outcome]) -> str:
     return f"{sum(a.identical for a in asked)} of {sum(a.checked for a in asked)}"
 
 
-def _answered(asked: Asked | None) -> str:
+def _answered(asked: Outcome | None) -> str:
     if asked is None:
         return "-"
     return f"{_ms(Spread.of(asked.seconds))} ({asked.recall:.3f})"
 
 
-def _rate(asked: Asked) -> str:
+def _rate(asked: Outcome) -> str:
     return _figure(Spread.of([QUERIES / seconds for seconds in asked.seconds]))
 
 
@@ -280,7 +280,7 @@ def _mib(count: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits, and no exponent."""
+    """Three digits, without an exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

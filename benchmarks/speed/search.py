@@ -21,8 +21,8 @@ from benchmarks.speed.avsearch_engine import Avsearch
 from benchmarks.speed.engines import (
     Engine,
     Faiss,
-    FaissAnew,
     FaissBatch,
+    FaissNewBitmap,
     Hnswlib,
     Lance,
     Milvus,
@@ -32,7 +32,7 @@ from benchmarks.speed.engines import (
 from benchmarks.speed.growth import grown, taken
 from benchmarks.speed.measure import FILTERED, MANY, ONE, TOP, ask_in_turns, say
 from benchmarks.speed.opening import Opened, opened
-from benchmarks.speed.report import OURS, SHIPPED, Filled, Results, Spent, rendered
+from benchmarks.speed.report import OURS, SHIPPED, Filled, Overhead, Results, rendered
 from benchmarks.speed.worker import EngineFailed, Worker
 from benchmarks.speed.world import Recipe, World
 
@@ -40,7 +40,7 @@ ENGINES: dict[str, type[Engine]] = {
     OURS: Avsearch,
     SHIPPED: Faiss,
     "FAISS, list of ids": FaissBatch,
-    "FAISS, bitmap made anew": FaissAnew,
+    "FAISS, new bitmap per search": FaissNewBitmap,
     "usearch": Usearch,
     "hnswlib": Hnswlib,
     "lancedb": Lance,
@@ -106,7 +106,7 @@ def _measure(results: Results, engines: Mapping[str, type[Engine]], work: Path) 
 
 
 def _keep(results: Results, name: str, work: Callable[[], None]) -> bool:
-    """Whether an engine did its work; what became of it otherwise goes to the results."""
+    """Whether an engine did its work; its failure goes to the results."""
     try:
         work()
     except EngineFailed as failure:
@@ -127,7 +127,7 @@ def _ask(
 ) -> None:
     for question in (MANY, ONE, *FILTERED):
         say(f"asking {question.name}")
-        asked = {n: worker for n, worker in workers.items() if question.way in engines[n].ways}
+        asked = {n: worker for n, worker in workers.items() if question.needs in engines[n].ways}
         for each in ask_in_turns(asked, world, question, results.rounds):
             results.asked.append(each)
             if each.failure:
@@ -135,7 +135,7 @@ def _ask(
 
 
 def _open(results: Results, workers: Workers, world: World) -> None:
-    """Open what avsearch has on disk, and a file of FAISS's own, in turns."""
+    """Open avsearch's index on disk, and a file of FAISS, in turns."""
     say("opening")
     places = {name: worker.folder for name, worker in workers.items() if name == OURS}
     if SHIPPED in workers:
@@ -150,14 +150,14 @@ def _open(results: Results, workers: Workers, world: World) -> None:
 
 
 def _ours(results: Results, worker: Worker, world: World) -> None:
-    """What is measured of avsearch alone; the index is changed at the end."""
+    """Measure avsearch alone; this changes the index at the end."""
     say("looking into avsearch")
     queries = np.asarray(world.queries[:LOOKED_INTO])
     for question in (ONE, FILTERED[1]):
         pairs = worker.call("overhead", queries, TOP, question.nationality)
         whole, inside = zip(*pairs, strict=True)
         name = question.name if question.nationality is None else f"filter {question.name}"
-        results.spent.append(Spent(name, list(whole), list(inside)))
+        results.spent.append(Overhead(name, list(whole), list(inside)))
     build_s = next(each.seconds for each in results.filled if each.engine == OURS)
     results.grown.append(taken(worker, world, build_s, results.openings[OURS]))
 

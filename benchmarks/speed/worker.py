@@ -1,7 +1,7 @@
 """An engine in a process of its own, so that none shares memory, threads or settings.
 
-An engine that is not installed, raises, or dies takes nobody with it: what happened becomes
-an :class:`EngineFailed`, which the tables show.
+An engine that is not installed, raises, or dies does not stop the run: it becomes an
+:class:`EngineFailed`, which the tables show.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ PATIENCE_S = 4.0  # of queries asked one by one; the rest of a slow engine's are
 
 
 class EngineFailed(Exception):
-    """An engine did not do what it was asked; the message says what it said."""
+    """An engine failed; the message is its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """(q, k) rows an engine found, and the seconds of each call."""
+    """(q, k) rows that an engine found, and the seconds of each call."""
 
     rows: Ids
     seconds: list[float]
 
 
 class Worker:
-    """An engine in a process; made with the engine's class, closed as a context manager."""
+    """An engine in a process; a context manager."""
 
     def __init__(self, engine: type[Engine], folder: Path) -> None:
         self.folder = folder
@@ -64,22 +64,22 @@ class Worker:
         self.close()
 
     def fill(self, world: World) -> float:
-        """Seconds the engine took to take a world in."""
+        """Fill the engine with a world; return the seconds."""
         seconds: float = self.call("fill", world.folder, self.folder)
         return seconds
 
     def ask(self, queries: Vectors, k: int, nationality: str | None, *, together: bool) -> Answer:
-        """Ask all queries in one call, or one by one for as long as patience lasts."""
+        """Send all queries in one call, or one by one for at most ``PATIENCE_S``."""
         answer: Answer = self.call("ask", queries, k, nationality, together)
         return answer
 
     def memory(self) -> Memory:
-        """What the process holds."""
+        """Return the memory of the process."""
         memory: Memory = self.call("memory")
         return memory
 
     def call(self, name: str, *args: object) -> Any:
-        """Call a method over there; EngineFailed with what it raised."""
+        """Call a method of the engine; EngineFailed with what it raised."""
         try:
             self._connection.send((name, args))
             if not self._connection.poll(LIMIT_S):
@@ -96,7 +96,7 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """End the process and delete what the engine wrote."""
+        """End the process and delete the engine's files."""
         self._connection.close()  # which ends the loop over there
         self._process.join(timeout=60)
         if self._process.is_alive():
@@ -106,7 +106,7 @@ class Worker:
 
 
 class _Host:
-    """The engine's side: its own methods, and those every engine is asked with."""
+    """The engine's side of the connection."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -1,8 +1,8 @@
-"""A synthetic gallery of any size: people as clusters of unit vectors, made once and kept.
+"""A synthetic gallery of any size: people as clusters of unit vectors, made once.
 
-Every person has a centre of their own and ``ITEMS`` items around it, the first half faces and
-the second half voices, which differ by a direction all people share. Three nationalities are
-of exactly 10 %, 1 % and 0.1 % of the people; the rest is spread evenly over others.
+Every person has a centre and ``ITEMS`` items around it, the first half faces and the second half
+voices, which differ by a direction that all people share. Three nationalities hold exactly 10 %, 1
+% and 0.1 % of the people; the others are spread evenly.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Order = Literal["gallery", "shuffled"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a world is made from; equal recipes make equal worlds.
+    """Settings of a world; equal recipes make equal worlds.
 
-    In the order ``gallery`` a person's items follow one another, as an index reads folders.
+    In the order ``gallery`` the items of a person follow one another, as an index reads folders.
     """
 
     count: int
@@ -47,17 +47,17 @@ class Recipe:
 
     @property
     def people(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return -(-self.count // ITEMS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class World:
-    """A gallery's items by row, and the questions asked of it.
+    """The items of a gallery by row, and the queries.
 
     ``vectors`` is (n, 128) float32 of length 1, mapped from disk; ``people`` (n,) the person of
-    each row and ``faces`` (n,) whether it is a face. ``nationalities`` and ``genders`` hold a
-    code a person: places in ``NATIONALITIES`` and in "mf". ``queries`` is (256, 128).
+    each row and ``faces`` (n,) whether it is a face. ``nationalities`` and ``genders`` hold a code
+    per person: positions in ``NATIONALITIES`` and in "mf". ``queries`` is (256, 128).
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class World:
 
     @classmethod
     def made(cls, work: Path, recipe: Recipe) -> World:
-        """The world of a recipe, made in a folder of ``work`` unless it is there already."""
+        """Return the world of a recipe, made in a folder of ``work`` unless it is there."""
         name = f"world-{recipe.count}-{recipe.order}-{recipe.seed}"
         if not (work / name).is_dir():
             work.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class World:
 
     @classmethod
     def load(cls, folder: Path) -> World:
-        """A world that was made before."""
+        """Read a world that was made before."""
         recipe = Recipe(**json.loads((folder / "recipe.json").read_text()))
         names = ("vectors", "people", "faces", "nationalities", "genders", "queries")
         return cls(folder, recipe, *(np.load(folder / f"{n}.npy", mmap_mode="r") for n in names))
@@ -94,31 +94,31 @@ class World:
         return self.recipe.count
 
     def nationality(self, person: int) -> str:
-        """Where somebody is from."""
+        """Return the nationality of a person."""
         return NATIONALITIES[int(self.nationalities[person])]
 
     def gender(self, person: int) -> str:
-        """``"m"`` or ``"f"``."""
+        """Return ``"m"`` or ``"f"``."""
         return "mf"[int(self.genders[person])]
 
     def codes(self) -> NDArray[np.int8]:
-        """(n,) the nationality of each row, as its place in ``NATIONALITIES``."""
+        """Return (n,) the nationality of each row, as its position in ``NATIONALITIES``."""
         codes: NDArray[np.int8] = self.nationalities[self.people]
         return codes
 
     def rows(self, nationality: str | None) -> Ids:
-        """The rows that match, all of them where nothing is asked for."""
+        """Return the rows of a nationality, or all rows."""
         if nationality is None:
             return np.arange(len(self))
         return np.flatnonzero(self.codes() == NATIONALITIES.index(nationality))
 
     def blocks(self, size: int = BLOCK) -> Iterator[slice]:
-        """Slices that cover all rows."""
+        """Yield slices that cover all rows."""
         for start in range(0, len(self), size):
             yield slice(start, min(start + size, len(self)))
 
     def again(self, rows: Ids, seed: int) -> Vectors:
-        """(n, 128) new vectors of the people and the modalities of these rows."""
+        """Return (n, 128) new vectors of the people and the modalities of these rows."""
         people, faces = np.asarray(self.people[rows]), np.asarray(self.faces[rows])
         rng = np.random.default_rng([self.recipe.seed, 4, seed])
         return _around(_centres(self.recipe), people, faces, rng)
@@ -152,7 +152,7 @@ def _centres(recipe: Recipe) -> Vectors:
 
 
 def _placed(recipe: Recipe) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Whose each row is, and whether it is a face."""
+    """The person of each row, and whether it is a face."""
     items = np.arange(recipe.people * ITEMS)
     if recipe.order == "shuffled":
         items = np.random.default_rng([recipe.seed, 3]).permutation(items)
@@ -175,7 +175,7 @@ def _queries(recipe: Recipe, centres: Vectors, rng: np.random.Generator) -> Vect
 
 
 def _nationalities(people: int, rng: np.random.Generator) -> NDArray[np.int8]:
-    """A code a person; each share is of at least one person."""
+    """A code per person; each share has at least one person."""
     counts = [max(1, round(share * people)) for share in SHARES.values()]
     others = np.arange(max(0, people - sum(counts))) % len(OTHERS) + len(SHARES)
     codes = np.concatenate([np.repeat(np.arange(len(SHARES)), counts), others])

@@ -102,10 +102,10 @@ def test_a_checkpoint_without_sides_is_refused(data, tmp_path):
 
 def test_nobody_of_another_side_is_asked_about_and_the_threshold_is_of_validation(exam):
     grid = {"bbaf2n", "brbk7n"}
-    for _, asked in exam.asked:
+    for _, asked in exam.tasks:
         assert all("-test-" in name for name in names_in(asked) - grid)
-    assert exam.chosen is not None
-    assert all("-validation-" in name for name in names_in(exam.chosen))
+    assert exam.threshold_pairs is not None
+    assert all("-validation-" in name for name in names_in(exam.threshold_pairs))
 
 
 def test_where_validation_people_are_tested_half_of_them_give_the_threshold(data, checkpoint):
@@ -117,9 +117,9 @@ def test_where_validation_people_are_tested_half_of_them_give_the_threshold(data
 
 
 def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
-    titles = [row.title for row, _ in exam.asked]
+    titles = [row.title for row, _ in exam.tasks]
     assert len(titles) == len(set(titles)) == 2 + 6 + 5 + 15 + 1
-    within = [row for row, _ in exam.asked if row.within == "voice"]
+    within = [row for row, _ in exam.tasks if row.within == "voice"]
     clean = [row for row in within if row.clean is None]
     assert [row.title for row in clean] == [
         "voice to voice, halves of recordings",
@@ -127,7 +127,7 @@ def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
         "voice to voice, nEMO sentences",
         "voice to voice, RAVDESS sentences",
     ]
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     for row in within:
         if row.clean is not None:
             one, other = asked[row.title], asked[row.clean]
@@ -139,7 +139,7 @@ def test_every_question_of_the_table_is_asked_and_of_every_kind_of_voice(exam):
 
 
 def test_sentences_are_compared_within_their_data_set_and_never_with_themselves(exam):
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     trials = asked["voice to voice, nEMO and RAVDESS sentences"]
     assert not set(trials.first.tolist()) & set(trials.second.tolist())
     galleries = np.array([trials.items.names[who].partition("-")[0] for who in trials.items.people])
@@ -157,7 +157,7 @@ def test_halves_of_a_recording_do_not_overlap_and_leave_nothing_out(data, tmp_pa
 
 
 def test_halves_of_one_recording_are_known_as_such(exam):
-    asked = {row.title: asked.protocol for row, asked in exam.asked}
+    asked = {row.title: asked.protocol for row, asked in exam.tasks}
     own = asked["voice to voice, halves of recordings"].own_recording()
     assert own.sum() == 4
     assert not asked["face to face, faces in the wild"].own_recording().any()
@@ -208,7 +208,7 @@ FEW = (
 def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
     exam, checkpoint, tmp_path
 ):
-    rows = [each for each in exam.asked if each[0].title in FEW]
+    rows = [each for each in exam.tasks if each[0].title in FEW]
     exam = dataclasses.replace(exam, asked=rows)
     model = Model(str(checkpoint), RunOptions(device="cpu", sample=3))
     ours = exam.take(model)
@@ -256,4 +256,4 @@ def test_too_few_people_leave_rows_out(data, checkpoint, tmp_path):
     rows = TrialFolder(tmp_path, people, extract=extract).rows()
     assert [row.title for row in rows if row.clean is None] == ["voice to voice, nEMO sentences"]
     assert TrialFolder(tmp_path, people[:1], extract=extract).rows() == []
-    assert TrialFolder(tmp_path, people, extract=extract).to_choose_on() == []
+    assert TrialFolder(tmp_path, people, extract=extract).threshold_rows() == []

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.speed import reference
 from benchmarks.speed import worker as workers
 from benchmarks.speed.avsearch_engine import Avsearch
-from benchmarks.speed.engines import Engine, Faiss, FaissAnew, FaissBatch
+from benchmarks.speed.engines import Engine, Faiss, FaissBatch, FaissNewBitmap
 from benchmarks.speed.worker import EngineFailed, Worker
 from benchmarks.speed.world import Recipe, World
 
@@ -35,7 +35,7 @@ class Sulking(Engine):
         threading.Event().wait()
 
 
-@pytest.mark.parametrize("engine", [Avsearch, Faiss, FaissBatch, FaissAnew])
+@pytest.mark.parametrize("engine", [Avsearch, Faiss, FaissBatch, FaissNewBitmap])
 def test_an_engine_finds_what_the_reference_finds(world, tmp_path, engine):
     filled = engine()
     filled.fill(world, tmp_path)

@@ -4,10 +4,10 @@ import dataclasses
 import json
 
 from benchmarks.machine import Machine, Memory, _cpu
-from benchmarks.speed.growth import Grown
-from benchmarks.speed.measure import Asked
+from benchmarks.speed.growth import SizeResult
+from benchmarks.speed.measure import Outcome
 from benchmarks.speed.opening import Opened
-from benchmarks.speed.report import Filled, Results, Spent, faster, goals, rendered, table
+from benchmarks.speed.report import Filled, Overhead, Results, faster, goals, rendered, table
 from benchmarks.speed.world import Recipe
 from benchmarks.tables import Spread
 
@@ -24,12 +24,12 @@ MIB = 2**20
 
 
 def asked(engine, question, *seconds, recall=1.0, identical=10):
-    return Asked(engine, question, list(seconds), [recall] * len(seconds), identical, 10)
+    return Outcome(engine, question, list(seconds), [recall] * len(seconds), identical, 10)
 
 
 def results(**changes):
     opened = Opened(0.1, 0.5, 0.01, Memory(10 * MIB, 20 * MIB, 0), Memory(MIB, MIB, 0))
-    grown = Grown(
+    grown = SizeResult(
         count=5000,
         build_s=100.0,
         disk=7 * MIB,
@@ -49,7 +49,7 @@ def results(**changes):
             asked("lancedb", "1 %", 4.0),
             asked("milvus-lite", "1 %", 3.0, recall=0.5),
         ],
-        "spent": [Spent("one query", [0.0030, 0.0040], [0.0025, 0.0031])],
+        "spent": [Overhead("one query", [0.0030, 0.0040], [0.0025, 0.0031])],
         "openings": {"avsearch": [opened]},
         "grown": [grown],
     }
