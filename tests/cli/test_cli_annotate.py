@@ -201,8 +201,8 @@ def test_a_bad_diarization_is_one_sentence(run, indexed, meeting, tmp_path, cont
     ("name", "sentence"),
     [
         ("none.wav", "there is no such file"),
-        ("notes.wav", "not a sound or video that can be decoded"),
-        ("mute.mp4", "has no sound track"),
+        ("notes.wav", "not audio or video that can be decoded"),
+        ("mute.mp4", "has no audio track"),
     ],
 )
 def test_a_recording_without_sound_is_one_sentence(run, indexed, rttm, tmp_path, name, sentence):
