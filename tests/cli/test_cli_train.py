@@ -203,7 +203,7 @@ def test_a_training_whose_state_is_cut_short_is_refused_and_stays_as_it_is(
     ("text", "words"),
     [
         ("person 01 train\nperson 01 test\n", ["line 2", "person 01", "two"]),
-        ("person 01 train\n", ["does not say where person 00"]),
+        ("person 01 train\n", ["does not name person 00"]),
         ("person 01 sideways\n", ["line 1", "sideways"]),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_table_that_names_absent_files_is_refused(train, tmp_path):
         (["--batch", "64"], ["64", "larger"]),
         (["--set", "margin"], ["'margin' is not KEY=VALUE"]),
         (["--model", "nonet"], ["no model 'nonet'"]),
-        (["--split", "thirds"], ["'thirds' is no way to split"]),
+        (["--split", "thirds"], ["'thirds' is neither a way to split"]),
         (["--resume"], ["no training to resume", STATE]),
         (["--epochs", "3"], ["--epochs and --steps"]),
         (["--steps", "0"], ["--steps"]),
