@@ -1,4 +1,4 @@
-"""avsearch: the faces that a voice could have, and the voices of a face.
+"""avsearch: find the faces that a voice could have, and the voices of a face.
 
 ::
 
@@ -13,7 +13,7 @@
 names the speakers of a recording and ``enrol`` adds them to the index. ``forget``, ``verify``,
 ``export`` and ``import_vectors`` do what the verbs of the command line do.
 
-Names are imported when they are first used, so that ``import avsearch`` loads no torch.
+Names are imported on first use, so ``import avsearch`` loads no torch.
 """
 
 from __future__ import annotations

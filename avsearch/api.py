@@ -1,7 +1,7 @@
-"""The public interface: an index that takes media in and is asked with media.
+"""The public interface: an index of faces and voices that is searched with media.
 
-Every method does what the verb of the command line does; the verbs call these methods. Modules
-that only some of them need are imported inside of those, because a query has to begin at once.
+Each method does what the verb of the command line does; the verbs call these methods. A module
+that only one method needs is imported inside it, so that a query starts quickly.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from avsearch.index_model import IndexModel, Model, index_calibrations, index_record, noted_model
+from avsearch.calibration import calibrations_of
+from avsearch.index_model import IndexModel, Model, index_record, noted_model
 from avsearch.media import Faces, MediaExtractor
-from avsearch.query_file import QueryReader, asking_modality
+from avsearch.query_file import QueryReader, query_modality
 from avsearch.runtime.weights import find_weights, model_address
 from avsearch.search import (
     Answer,
     By,
+    HitKeywords,
     HitOptions,
     Query,
     Searcher,
@@ -53,15 +55,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int], None]  # receives what is done and the total; 0 where unknown
+OnProgress = Callable[[int, int], None]  # receives the count done and the total, 0 if unknown
 
-BATCH_ITEMS = 128  # queries are embedded together once they have so many faces and stretches
+BATCH_ITEMS = 128  # faces and speech segments of queries that are embedded together
 
 
 def open(  # noqa: A001 - used as avsearch.open
     index: str | Path | None = None, *, model: Model | None = None, device: str = "auto"
 ) -> MediaIndex:
-    """Open an index, or name the place where :meth:`MediaIndex.add` makes one.
+    """Open an index, or name the folder in which :meth:`MediaIndex.add` makes one.
 
     Args:
         index: The folder of the index, or the folder it lies in, as ``--index``. Without it the
@@ -70,7 +72,7 @@ def open(  # noqa: A001 - used as avsearch.open
         model: The model of the index if it has moved, or the model of a new index: a shipped
             model's name, a checkpoint file, or an object with the two members of
             :class:`indexer.types.Embedder`.
-        device: "auto", "cpu" or "cuda"; where the model runs.
+        device: The device that the model runs on: "auto", "cpu" or "cuda".
 
     Returns:
         The index, a context manager.
@@ -86,18 +88,17 @@ def open(  # noqa: A001 - used as avsearch.open
 
 
 class MediaIndex:
-    """Faces and voices of people in one folder, to be searched with media.
+    """Faces and voices of people in one folder, searched with media; a context manager.
 
-    Made by :func:`avsearch.open`; a context manager. The model is loaded when it is first needed
-    and kept. Threads may share one object; so may processes one folder, of which one writes at a
-    time.
+    :func:`avsearch.open` makes it. The model is loaded on first use. Threads may share one
+    object, and processes may share one folder; one of them writes at a time.
 
     Args:
-        folder: The folder of the index, which need not be there yet.
-        model: The model, as :func:`avsearch.open` takes it.
-        device: "auto", "cpu" or "cuda"; where the model runs.
-        upgrade: Bring the catalog of an index of an earlier version to this one, after a backup;
-            otherwise such an index is refused, and nothing is written.
+        folder: The folder of the index; it may not exist yet.
+        model: The model, as in :func:`avsearch.open`.
+        device: The device that the model runs on: "auto", "cpu" or "cuda".
+        upgrade: Migrate the catalog of an earlier version to this one, after a backup; otherwise
+            such an index is refused, and nothing is written.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class MediaIndex:
         self.folder = absolute(folder)
         self._named = model_address(model) if isinstance(model, str | Path) else model
         self._device = device
-        self._lock = threading.RLock()  # of what is opened and loaded once
+        self._lock = threading.RLock()  # guards what is opened and loaded once
         self._store: Index | None = None
         self._model: IndexModel | None = None
         self._rerankers: dict[Path, Reranker] = {}
@@ -137,7 +138,7 @@ class MediaIndex:
 
     @property
     def store(self) -> Index:
-        """The catalog and the vectors below, for what has no method here.
+        """The catalog and the vectors, for what has no method here.
 
         Raises:
             NoIndex: There is no index in the folder yet.
@@ -155,7 +156,7 @@ class MediaIndex:
         return 0
 
     def __bool__(self) -> bool:
-        """An index is true, also an empty one."""
+        """Return True, also for an empty index."""
         return True
 
     def __repr__(self) -> str:
@@ -200,7 +201,7 @@ class MediaIndex:
         }
         return {**facts, "recall": store.recall()} if recall else facts
 
-    # Taking in
+    # Changing the index
 
     def add(
         self,
@@ -213,25 +214,25 @@ class MediaIndex:
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> IngestReport:
-        """Take the faces and voices of galleries into the index, made if there is none.
+        """Add the faces and voices of galleries to the index, made if there is none.
 
-        Only what is new or changed is looked at. A file that cannot be read is listed in the
-        report and stops nothing.
+        Only new and changed files are read. The report lists the files that cannot be read; they
+        stop nothing.
 
         Args:
             galleries: Folders with one folder per person.
-            manifest: A table that names the files of the one gallery.
+            manifest: A table that names the files; for one gallery only.
             faces: "detect" finds and crops faces, "whole" takes pictures that are crops already.
-            prune: Remove files that are gone from the galleries.
-            confirm: Receives a question, and returns the answer, before more than half of a
-                gallery's files are removed; without it so many are never removed.
+            prune: Remove files that have disappeared from the galleries.
+            confirm: Receives a question before more than half of a gallery's files are removed,
+                and returns the answer; without it so many are never removed.
             approximate: "hnsw" for an approximate index beside the exact one, "none"
                 to remove it; None leaves it as it is.
-            dry_run: Write nothing, and report what can be told without reading a file.
+            dry_run: Write nothing, and report what is known without reading a file.
             on_progress: Receives the files done and their total.
 
         Returns:
-            Counts, refusals and notes.
+            Counts, refused files and notes.
 
         Raises:
             BadRequest: A gallery, manifest, model or device cannot be used.
@@ -257,14 +258,15 @@ class MediaIndex:
         listed = None if manifest is None else Path(manifest)
         scans = [scan(Path(gallery), extractor.kind, manifest=listed) for gallery in each_once]
         if dry_run:
-            self._check_space()
+            if self._store is not None and (self._named is not None or noted_model(self._store)):
+                self._store.check_space(self._model_of(self._store).space)  # without loading it
             answer = confirm or (lambda _: True)
             report = plan(self._store, scans, extractor, prune=prune, confirm=answer)
             report.index = self.folder
             return report
         notes = {"faces": faces} | ({} if approximate is None else {NOTE: approximate})
-        store, model = self._made(notes)
-        calibrations, plda = self._worth(store, None)
+        store, model = self._open_or_create(notes)
+        calibrations, plda = self._calibrations(store)
         return ingest(
             store,
             scans,
@@ -286,37 +288,37 @@ class MediaIndex:
         dry_run: bool = False,
         on_progress: OnProgress | None = None,
     ) -> ImportReport:
-        """Take the vectors of a Parquet file into the index, made if there is none.
+        """Add the vectors of a Parquet file to the index, made if there is none.
 
         Args:
             file: An export of an index, or a table with the columns person, modality and vector.
-            space: A name for the vectors of a model that is none of avsearch's.
-            metric: How vectors of ``space`` are compared: "cosine" or "l2".
-            dry_run: Write nothing, and say what would be taken.
+            space: A name for the vectors of a model of your own.
+            metric: The metric of ``space``: "cosine" or "l2".
+            dry_run: Write nothing, and return what would be added.
             on_progress: Receives the rows done and their total.
 
         Raises:
-            BadRequest: The file is wrong, or does not say which model made its vectors and
-                neither ``space`` nor the ``model`` of :func:`avsearch.open` does.
-            ForeignSpace: The vectors are of another space than the index's.
+            BadRequest: The file is wrong, or neither the file, ``space`` nor the ``model`` of
+                :func:`avsearch.open` names the model of the vectors.
+            ForeignSpace: The vectors are of another space than the index.
         """
         from indexer.exchange.exchange import import_file, plan_import, vector_size
 
         require_one_of("metric", metric, ("cosine", "l2"))
         if self._named is not None and space is not None:
             raise BadRequest("The vectors are of --model or of --space; name one of the two.")
-        told, notes = None, dict[str, str]()
+        given, notes = None, dict[str, str]()
         if space is not None:
-            told = Space(space, "unknown", vector_size(Path(file)), metric)
+            given = Space(space, "unknown", vector_size(Path(file)), metric)
         elif self._named is not None:
             model = IndexModel(self._named, "cpu")
-            model.load()  # says what is wrong with it
-            told, notes = model.space, model.notes
+            model.load()  # raises if it cannot be used
+            given, notes = model.space, model.notes
         if dry_run:
-            return plan_import(file, self.folder, space=told, progress=on_progress)
-        return import_file(file, self.folder, space=told, notes=notes, progress=on_progress)
+            return plan_import(file, self.folder, space=given, progress=on_progress)
+        return import_file(file, self.folder, space=given, notes=notes, progress=on_progress)
 
-    # Asking
+    # Searching
 
     def query(
         self,
@@ -338,15 +340,15 @@ class MediaIndex:
         Args:
             file: A picture, recording or video.
             person: The key of a person in the index.
-            vectors: (dim,) or (n, dim) vectors of one person, made by the index's model; their
-                mean is searched with.
-            modality: Of ``vectors``: "face" or "voice".
-            top: How many hits at most.
-            want: "face", "voice" or "any"; None is the modality that does not ask.
+            vectors: (dim,) or (n, dim) vectors of one person, made by the index's model; the
+                search uses their mean.
+            modality: The modality of ``vectors``: "face" or "voice".
+            top: The largest number of hits.
+            want: "face", "voice" or "any"; None is the modality that the query does not have.
             by: "person" returns the best item of each person, "item" every item.
             where: Values that columns of the person must have, such as ``{"gender": "f"}``.
-            ask: "face" or "voice": the modality a video asks with. None is the one that is
-                wanted, else its voice.
+            ask: "face" or "voice": the modality of a video that is searched with. None is the
+                wanted one, else its voice.
             rerank: A re-ranker's checkpoint file, which re-orders the best 100 hits.
             approximate: Search the approximate index, which finds most of the nearest.
 
@@ -361,38 +363,42 @@ class MediaIndex:
         options = HitOptions(top, want, by, where, approximate)
         if sum(each is not None for each in (file, person, vectors)) != 1:
             raise BadRequest("Ask with one of a file, a person and vectors.")
-        reranker = self._reranker(rerank)
+        reranker = None if rerank is None else self._reranker(rerank)
         if file is not None:
-            query = self._file_query(Path(file), ask, want)
-            return self._searcher(reranker).answer(query, options)
-        if person is not None:
+            path = Path(file)
+            if ask is not None:
+                require_one_of("ask", ask, MODALITIES)
+            if file_fault(path) is None:  # loading the model and reading the file overlap
+                self._model_of(self.store).begin(query_modality(path, ask, want))
+            with timed(logger, f"read {printable(path)}"):
+                query = QueryReader(self.store).read(path, ask, want)
+        elif person is not None:
             query = person_query(self.store, person, want)
         else:
             query = _vector_query(vectors, modality)
-        return self._searcher(reranker, embeds=False).answer(query, options)
+        return self._searcher(reranker, embeds=file is not None).answer(query, options)
 
     def query_many(
         self,
         files: Iterable[str | Path],
         *,
-        top: int = 10,
-        want: Want | None = None,
-        by: By = "person",
-        where: Mapping[str, Any] | None = None,
         ask: Modality | None = None,
         rerank: str | Path | None = None,
-        approximate: bool = False,
+        **options: Unpack[HitKeywords],
     ) -> list[Answer | RefusedFile]:
         """Search the index with each of many files, embedded and searched for together.
 
-        Args are those of :meth:`query`.
+        Args:
+            files: Pictures, recordings and videos.
+            ask: As in :meth:`query`.
+            rerank: As in :meth:`query`.
+            options: The other arguments of :meth:`query`.
 
         Returns:
             The answers in the order of the files; a :class:`RefusedFile` in place of the answer
-            to a file that cannot be asked with.
+            to a file that cannot be read.
         """
-        options = HitOptions(top, want, by, where, approximate)
-        return [answer for _, answer in self.answers(files, options, ask, rerank)]
+        return [answer for _, answer in self.answers(files, HitOptions(**options), ask, rerank)]
 
     def answers(
         self,
@@ -401,10 +407,10 @@ class MediaIndex:
         ask: Modality | None = None,
         rerank: str | Path | None = None,
     ) -> Iterator[tuple[Path, Answer | RefusedFile]]:
-        """Return each file with its answer or refusal, as :meth:`query_many`, some at a time."""
-        searcher, reader = self._searcher(self._reranker(rerank)), self._reader()
-        here = Path.cwd()  # of this call, whatever it is when the next answer is wanted
-        return _batches(searcher, reader, files, here, options or HitOptions(), ask)
+        """Return an iterator of files with their answers or refusals, batch by batch."""
+        searcher = self._searcher(None if rerank is None else self._reranker(rerank))
+        reader = QueryReader(self.store)
+        return _answer_files(searcher, reader, files, Path.cwd(), options or HitOptions(), ask)
 
     # Naming speakers
 
@@ -421,30 +427,30 @@ class MediaIndex:
         out: str | Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> Annotated:
-        """Name the speakers of a recording by the people of the index.
+        """Name the speakers of a recording as people of the index.
 
         Args:
             recording: A recording or video, or ``{"waveform", "sample_rate"}``.
-            turns: Who speaks when: a file of any format that ``docs/annotate.md`` names, a
-                pyannote ``Annotation``, or segments. None has speech found and grouped.
-            recording_id: The recording to take, where the turns are of several; by default the
-                one that is called as the file.
-            speakers: How many speakers there are, where there are no ``turns``.
-            faces: Look at the faces of a video too.
-            at_least: How probable a name must be, from 0 to 1; None is 0.5.
+            turns: The speakers' turns: a file of any format in ``docs/annotate.md``, a pyannote
+                ``Annotation``, or segments. With None speech is found and clustered.
+            recording_id: The recording to take if the turns are of several; by default the one
+                with the file's name.
+            speakers: The number of speakers, if there are no ``turns``.
+            faces: Use the faces of a video too.
+            at_least: The least probability of a name, 0 to 1; None is 0.5.
             calibration: A JSON file in place of the model's own calibration.
-            out: A folder for the results in every format; a run that was stopped goes on there.
+            out: A folder for the results in every format; a stopped run continues from it.
             on_progress: Receives the seconds read, and 0.
 
         Raises:
             RefusedFile: The recording cannot be read.
-            BadRequest: The turns are of no known format, or of another recording.
+            BadRequest: The turns have no known format, or are of another recording.
         """
         from avsearch.annotation.identification.identify import MIN_PROBABILITY
         from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
 
         store = self.store
-        calibrations, plda = self._worth(store, calibration)
+        calibrations, plda = self._calibrations(store, calibration)
         folder = None if out is None else Path(out).absolute()
         options = AnnotateOptions(
             calibrations=calibrations,
@@ -474,16 +480,17 @@ class MediaIndex:
         """Add the named speakers of a recording to the index, made if there is none.
 
         Args:
-            recording: A recording with its ``turns``, or the result of :meth:`annotate`, whose
-                named speakers count as named.
-            names: The person, by key or by name, of speakers whom the turns do not name or name
+            recording: A recording with its ``turns``, or the result of :meth:`annotate`, which
+                names speakers itself.
+            names: People, by key or by name, for speakers that the turns do not name or name
                 wrongly: ``{"SPEAKER_00": "ada"}``.
-            turns, recording_id: Who speaks when, as :meth:`annotate` takes it.
-            dry_run: Write nothing, and say what the turns and names alone tell.
+            turns: The speakers' turns, as in :meth:`annotate`.
+            recording_id: As in :meth:`annotate`.
+            dry_run: Write nothing, and return what follows from the turns and names alone.
             on_progress: Receives the seconds read, and 0.
 
         Raises:
-            BadRequest: Nobody is named, or a name is that of several people.
+            BadRequest: Nobody is named, or several people have a name.
         """
         from avsearch.annotation.enrol import enrol_recording, plan_enrolment
         from avsearch.annotation.formats.detect import read_diarization
@@ -496,23 +503,25 @@ class MediaIndex:
                 raise BadRequest("Samples in memory cannot be enrolled; annotate a file.")
             known = {each.speaker: each.person for each in recording.speakers if each.person}
             names = {**known, **names}
-            path, said = recording.path, Diarization(recording.turns, recording.recording)
+            path, diarization = recording.path, Diarization(recording.turns, recording.recording)
         elif turns is None:
             raise BadRequest("Enrolling needs to know who speaks when; give the turns.")
         else:
             path = Path(recording)
-            # Before an index is made for it.
-            said = read_diarization(turns, path.stem, recording_id)
+            # Raises before an index is made.
+            diarization = read_diarization(turns, path.stem, recording_id)
         if dry_run:
-            return plan_enrolment(path, said, self._store, names)
-        store, model = self._made({})
-        calibrations = self._calibrations(store)
-        return enrol_recording(path, said, store, model, names, calibrations, _seconds(on_progress))
+            return plan_enrolment(path, diarization, self._store, names)
+        store, model = self._open_or_create({})
+        calibrations = calibrations_of(index_record(store, self._named))
+        return enrol_recording(
+            path, diarization, store, model, names, calibrations, _seconds(on_progress)
+        )
 
-    # Keeping
+    # Keeping it in order
 
     def forget(self, person: str) -> Receipt:
-        """Delete a person for good, and search every byte of the index for what is left.
+        """Delete a person for good, and search every byte of the index for traces.
 
         Raises:
             BadRequest: Nobody in the index has this key.
@@ -520,7 +529,7 @@ class MediaIndex:
         return self.store.forget(person)
 
     def forgettable(self, person: str) -> DeletionPlan:
-        """Return what :meth:`forget` would delete; nothing is deleted.
+        """Return what :meth:`forget` would delete, and delete nothing.
 
         Raises:
             BadRequest: Nobody in the index has this key.
@@ -535,21 +544,21 @@ class MediaIndex:
         """Write the whole index to a Parquet file.
 
         Raises:
-            BadRequest: The file cannot be written, or is there and no Parquet file.
+            BadRequest: The file cannot be written, or exists and is not a Parquet file.
         """
         from indexer.exchange.exchange import export_index
 
         return export_index(self.store, file, on_progress)
 
-    def _made(self, notes: Mapping[str, str]) -> tuple[Index, IndexModel]:
-        """The index, made if there is none, with its model; the notes are written to it."""
+    def _open_or_create(self, notes: Mapping[str, str]) -> tuple[Index, IndexModel]:
+        """Return the index with its model, made if there is none, and write the notes to it."""
         with self._lock:
             if self._store is None:
                 with contextlib.suppress(NoIndex):
                     self._store = Index.open(self.folder)
             if self._store is None:
                 model = IndexModel(self._named, self._device)
-                model.load()  # says what is wrong with it before an index is made
+                model.load()  # raises before an index is made, if it cannot be used
             else:
                 model = self._model_of(self._store)
                 if self._device == "cuda" or model.space != self._store.space:
@@ -563,52 +572,34 @@ class MediaIndex:
                 self._store.note(notes)
             return self._store, model
 
-    def _check_space(self) -> None:
-        """Compare the model with the index, as far as that is told without loading it."""
-        if self._store is not None and (self._named is not None or noted_model(self._store)):
-            self._store.check_space(self._model_of(self._store).space)
-
     def _model_of(self, store: Index) -> IndexModel:
-        """The model of the index, the same object each time."""
+        """Return the model of the index, the same object each time."""
         with self._lock:
             if self._model is None:
                 self._model = IndexModel.of_index(store, self._named, self._device)
             return self._model
 
-    def _calibrations(self, store: Index) -> Calibrations:
-        return index_calibrations(store, self._named)
-
-    def _worth(self, store: Index, file: str | Path | None) -> tuple[Calibrations, PLDA | None]:
-        """The worth of scores: by a file alone, or by all that the model's record says."""
+    def _calibrations(
+        self, store: Index, file: str | Path | None = None
+    ) -> tuple[Calibrations, PLDA | None]:
+        """Return the calibrations of a file, or those and the PLDA of the model's record."""
         from avsearch.annotation.identification.evidence_matrix import read_calibrations
         from avsearch.annotation.identification.plda import plda_from_record
-        from avsearch.calibration import calibrations_of
 
         if file is not None:
             return read_calibrations(Path(file)), None
         record = index_record(store, self._named)
         return calibrations_of(record), plda_from_record(record, store.space.dim)
 
-    def _reader(self) -> QueryReader:
-        return QueryReader(whole_faces=self.store.notes().get("faces") == "whole")
-
-    def _file_query(self, path: Path, ask: Modality | None, want: Want | None) -> Query:
-        """Read a file into a query; the model is loaded beside that, as far as it can be."""
-        if ask is not None:
-            require_one_of("ask", ask, MODALITIES)
-        if file_fault(path) is None:
-            self._model_of(self.store).begin(asking_modality(path, ask, want))
-        with timed(logger, f"read {printable(path)}"):
-            return self._reader().read(path, ask, want)
-
     def _searcher(self, reranker: Reranker | None, *, embeds: bool = True) -> Searcher:
+        """Return what searches the index, with the model if it ``embeds``."""
         store = self.store
         model = self._model_of(store) if embeds else None
-        return Searcher(store, model, reranker, calibrations=self._calibrations(store))
+        calibrations = calibrations_of(index_record(store, self._named))
+        return Searcher(store, model, reranker, calibrations=calibrations)
 
-    def _reranker(self, name: str | Path | None) -> Reranker | None:
-        if name is None:
-            return None
+    def _reranker(self, name: str | Path) -> Reranker:
+        """Return a re-ranker, loaded on the first call."""
         from avsearch.models import load_reranker
 
         with self._lock:
@@ -618,43 +609,41 @@ class MediaIndex:
             return self._rerankers[key]
 
 
-def _batches(
+def _answer_files(
     searcher: Searcher,
     reader: QueryReader,
     files: Iterable[str | Path],
-    here: Path,
+    folder: Path,
     options: HitOptions,
     ask: Modality | None,
 ) -> Iterator[tuple[Path, Answer | RefusedFile]]:
-    """Yield files, which are relative to ``here``, with their answers or refusals."""
-    some: list[tuple[Path, Query | RefusedFile]] = []
+    """Yield files, whose paths are relative to ``folder``, with their answers or refusals."""
+    batch: list[tuple[Path, Query | RefusedFile]] = []
+
+    def flush() -> Iterator[tuple[Path, Answer | RefusedFile]]:
+        queries = [query for _, query in batch if isinstance(query, Query)]
+        answers = iter(searcher.answer_many(queries, options))
+        for path, query in batch:
+            yield path, query if isinstance(query, RefusedFile) else next(answers)
+
     items = 0
     for file in files:
         path = Path(file)
         try:
-            query = reader.read(here / path, ask, options.want, named=path)
+            query = reader.read(folder / path, ask, options.want, named=path)
         except RefusedFile as refusal:
-            some.append((path, refusal))
+            batch.append((path, refusal))
         else:
-            some.append((path, query))
+            batch.append((path, query))
             items += len(query.media)
-        if items >= BATCH_ITEMS or len(some) >= BATCH_ITEMS:
-            yield from _answered(searcher, some, options)
-            some, items = [], 0
-    yield from _answered(searcher, some, options)
-
-
-def _answered(
-    searcher: Searcher, some: list[tuple[Path, Query | RefusedFile]], options: HitOptions
-) -> Iterator[tuple[Path, Answer | RefusedFile]]:
-    """Yield some files with their answers or refusals."""
-    queries = [query for _, query in some if isinstance(query, Query)]
-    answers = iter(searcher.answer_many(queries, options))
-    for path, query in some:
-        yield path, query if isinstance(query, RefusedFile) else next(answers)
+        if items >= BATCH_ITEMS or len(batch) >= BATCH_ITEMS:
+            yield from flush()
+            batch, items = [], 0
+    yield from flush()
 
 
 def _vector_query(vectors: Any, modality: Modality | None) -> Query:
+    """Return the query of vectors from a user, (dim,) or (n, dim)."""
     require_one_of("modality", modality, MODALITIES)
     try:
         array = np.atleast_2d(np.asarray(vectors, np.float32))
@@ -666,7 +655,7 @@ def _vector_query(vectors: Any, modality: Modality | None) -> Query:
 
 
 def _seconds(on_progress: OnProgress | None) -> Callable[[float], None]:
-    """Pass on how many seconds were read."""
+    """Return a callback that reports seconds as ``on_progress`` reports counts."""
     if on_progress is None:
         return lambda _: None
     return lambda seconds: on_progress(round(seconds), 0)

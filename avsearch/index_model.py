@@ -1,4 +1,4 @@
-"""The model of an index: where it lies, its record, and its embedder, loaded when needed."""
+"""The model of an index: its file, its record, and its embedder, loaded on first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avsearch.calibration import Calibration, calibrations_of
 from avsearch.runtime.weights import find_weights, model_address, model_record, model_space
 from indexer.errors import BadRequest
 from indexer.index import Index
@@ -17,18 +16,18 @@ from indexer.types import Embedded, Embedder, Media, Modality, Space
 
 logger = logging.getLogger(__name__)
 
-MODEL = "model"  # the note of an index that says where its model lies
-OWN = "python:"  # what the note begins with where the model is an object of the user's program
+MODEL = "model"  # the note of an index with the model's name or file
+OWN = "python:"  # prefix of the note for an embedder of the user's program
 
 Model = str | Path | Embedder  # a shipped model's name, a checkpoint file, or an object
 
 
 class IndexModel:
-    """A model that embeds for an index; loaded when the first media come. Threads may share it.
+    """An embedder that loads its model for the first media; threads may share it.
 
     Args:
         model: A shipped model's name, a checkpoint file or an embedder; None is the default model.
-        device: auto, cpu or cuda.
+        device: "auto", "cpu" or "cuda".
     """
 
     def __init__(self, model: Model | None, device: str = "auto") -> None:
@@ -46,7 +45,7 @@ class IndexModel:
         """Return the given model, or else the one that the index was made with.
 
         Raises:
-            BadRequest: None is given, and what the index notes is not there.
+            BadRequest: No model is given, and the index's own cannot be found.
         """
         noted = noted_model(index)
         if model is None and noted is not None and noted.startswith(OWN):
@@ -63,25 +62,25 @@ class IndexModel:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Say in the notes of an index where this model lies."""
+        """The notes by which an index finds this model again."""
         return {MODEL: self._name or ""}
 
     @property
     def space(self) -> Space:
-        """The space of its vectors, told without loading it where its file says it."""
+        """The space of its vectors, read from the model's file if that is possible."""
         if self._embedder is None and self._device != "cuda":
-            told = model_space(find_weights(self._name))
-            if told is not None:
-                return told
+            space = model_space(find_weights(self._name))
+            if space is not None:
+                return space
         return self.load().space
 
     def load(self) -> Embedder:
-        """Load the model.
+        """Return the embedder, loaded on the first call.
 
         Raises:
-            BadRequest: There is no such model or device, or nothing installed runs it.
+            BadRequest: There is no such model or device, or no installed library runs it.
         """
-        from avsearch.models import load_model  # what runs it, only once all else is in order
+        from avsearch.models import load_model  # imports onnxruntime or torch
 
         with self._loading:
             if self._embedder is None:
@@ -90,10 +89,10 @@ class IndexModel:
             return self._embedder
 
     def begin(self, modality: Modality) -> None:
-        """Begin to load what embeds one medium of this modality, beside other work.
+        """Start to load the branch that embeds one item of this modality, in a thread.
 
-        Nothing is loaded where torch would run the model: torch is loaded only once it is known
-        that there is something to embed.
+        Does nothing if torch would run the model: torch is loaded only once there is something
+        to embed.
         """
         from avsearch.models import load_onnx_model
 
@@ -105,7 +104,7 @@ class IndexModel:
                     self._embedder = embedder
 
     def embed(self, media: Sequence[Media]) -> Embedded:
-        """Embed media, loading the model first."""
+        """Return the vectors of media, loading the model first."""
         return self.load().embed(media)
 
 
@@ -115,7 +114,7 @@ def noted_model(index: Index) -> str | None:
 
 
 def index_record(index: Index, model: Model | None = None) -> dict[str, Any]:
-    """Return the record of an index's model; empty where it is not there or of another space."""
+    """Return the record of an index's model; empty if it is missing or of another space."""
     if model is not None and not isinstance(model, str | Path):
         return {}
     address = model or noted_model(index)
@@ -126,11 +125,6 @@ def index_record(index: Index, model: Model | None = None) -> dict[str, Any]:
     return record if record and model_space(path) == index.space else {}
 
 
-def index_calibrations(index: Index, model: Model | None = None) -> dict[str, Calibration]:
-    """Return the calibrations of an index's model by direction; empty where it has none."""
-    return calibrations_of(index_record(index, model))
-
-
 def _is_lost(address: str | Path) -> bool:
-    """Whether a noted model was a file, not a shipped one's name, and is there no more."""
+    """Return True for a file, not a shipped model's name, that does not exist any more."""
     return Path(address).is_absolute() and not Path(address).is_file()

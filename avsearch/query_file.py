@@ -1,22 +1,22 @@
-"""From a file to a query: its speech, or the largest face that it shows."""
+"""Read a file into a query: its speech, or the largest face in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from avsearch.media import MediaExtractor, kind_of
 from avsearch.search import Query, Want, face_area, other
 from indexer.errors import RefusedFile
+from indexer.index import Index
 from indexer.ingest.scan import file_fault
 from indexer.types import Media, Modality
 
 
-def asking_modality(path: Path, ask: Modality | None, want: Want | None) -> Modality:
-    """Return the modality that a file asks with; a video may turn out to lack it.
+def query_modality(path: Path, ask: Modality | None, want: Want | None) -> Modality:
+    """Return the modality of a file that is searched with; a video may turn out to lack it.
 
-    A video, which may have both, asks with ``ask``, else with what is wanted, since a face says
-    more of a face than a voice does, else with its voice.
+    A video may have both. Its modality is ``ask``, else the wanted one, because a face tells
+    more about a face than a voice does, else the voice.
     """
     kind = kind_of(path)
     if ask is not None:
@@ -27,16 +27,14 @@ def asking_modality(path: Path, ask: Modality | None, want: Want | None) -> Moda
 
 
 class QueryReader:
-    """Reads files into queries, as the files of an index were read.
+    """Reads files into queries, with the settings that the files of an index were read with.
 
-    Args:
-        whole_faces: Take a picture in which no face is found as the crop of a face, as an index
-            made with ``faces="whole"`` does.
+    A picture without a detected face is taken whole if the index was made with ``faces="whole"``.
     """
 
-    def __init__(self, *, whole_faces: bool) -> None:
+    def __init__(self, index: Index) -> None:
         self._detect = MediaExtractor("detect")
-        self._whole = MediaExtractor("whole") if whole_faces else None
+        self._whole = MediaExtractor("whole") if index.notes().get("faces") == "whole" else None
 
     def read(
         self,
@@ -46,17 +44,17 @@ class QueryReader:
         *,
         named: Path | None = None,
     ) -> Query:
-        """Read what a file asks with: all of its speech, or its largest face.
+        """Return the query of a file: all of its speech, or its largest face.
 
-        ``named`` is what the user calls the file.
+        ``named`` is the path that users see.
 
         Raises:
-            RefusedFile: The file cannot be read, or has nothing of what it is to ask with.
+            RefusedFile: The file cannot be read, or lacks the modality that it is searched with.
         """
         fault = file_fault(path)
         if fault is not None:
             raise RefusedFile(path, fault)
-        first = asking_modality(path, ask, want)
+        first = query_modality(path, ask, want)
         notes: dict[str, None] = {}  # in order, each once
         try:
             media = self._extract(path, first, notes)
@@ -76,7 +74,9 @@ class QueryReader:
                 f"{len(media)} faces were found; it asks with the largest. "
                 "Crop the picture to choose."
             ] = None
-        return Query.of_media(_chosen(media), tuple(notes), named or path)
+        # All speech is taken to be of one person.
+        voices = [item for item in media if item.modality == "voice"]
+        return Query.of_media(voices or [max(media, key=face_area)], tuple(notes), named or path)
 
     def _extract(self, path: Path, modality: Modality, notes: dict[str, None]) -> list[Media]:
         def note(sentence: str) -> None:
@@ -88,9 +88,3 @@ class QueryReader:
             if self._whole is None or kind_of(path) != "image":
                 raise
             return list(self._whole.extract(path, modality, on_note=note))
-
-
-def _chosen(media: Sequence[Media]) -> list[Media]:
-    """All stretches of speech, which are taken to be of one person, or the largest face."""
-    voices = [item for item in media if item.modality == "voice"]
-    return voices or [max(media, key=face_area)]

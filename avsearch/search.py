@@ -1,6 +1,6 @@
-"""Searching an index: queries in, hits out; then, if wanted, a re-ranker's order.
+"""Search an index: retrieve by embedding, then, if wanted, re-order with a re-ranker.
 
-Needs no torch: whoever embeds and re-ranks is handed in.
+This module needs no torch: the caller brings the embedder and the re-ranker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, overload
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from avsearch.calibration import Calibration, Evidence, direction
 from indexer.arguments import filter_texts, require_one_of
 from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
-from indexer.records import Item
 from indexer.runtime import optional_libraries
 from indexer.runtime.timing import timed
 from indexer.search.vector_index import Plan
@@ -29,9 +28,7 @@ logger = logging.getLogger(__name__)
 Want = Literal["face", "voice", "any"]
 By = Literal["person", "item"]
 
-WANTS: tuple[Want, ...] = ("face", "voice", "any")
-BYS: tuple[By, ...] = ("person", "item")
-SHOWN = 50  # hits of an answer that a notebook shows
+NOTEBOOK_HITS = 50  # hits of an answer that a notebook shows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,12 +38,13 @@ class Hit:
     Attributes:
         rank: 1 for the best.
         person, name: The person's key and, where the index has one, their name.
-        modality, path, start_s, end_s, box: The face or the stretch of speech that was found, as
-            in :class:`indexer.types.Media`.
+        modality, path, start_s, end_s, box: The face or the speech segment that was found, as in
+            :class:`indexer.types.Media`.
         score: Similarity of the embeddings; larger is nearer.
-        rerank_score: The re-ranker's score, where one was asked and could read the file.
+        rerank_score: The re-ranker's score; None without a re-ranker, or if it could not read the
+            file.
         attributes: The person's gender, nationality and further columns of ``people.csv``.
-        evidence: The score's worth as evidence, where the model has a calibration for it.
+        evidence: The score as evidence, if the model has a calibration for it.
     """
 
     rank: int
@@ -64,11 +62,11 @@ class Hit:
 
     @property
     def media(self) -> Media:
-        """The face or the stretch of speech, to be read from its file."""
+        """The face or the speech segment, to be read from its file."""
         return Media(self.path, self.modality, self.start_s, self.end_s, self.box)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the hit as the JSON of ``avsearch query`` has it."""
+        """Return the hit as in the JSON of ``avsearch query``."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"path": printable(self.path), "attributes": dict(self.attributes)}
         fields["box"] = None if self.box is None else list(self.box)
@@ -76,7 +74,7 @@ class Hit:
         return fields if evidence is None else {**fields, "evidence": dataclasses.asdict(evidence)}
 
     def __repr__(self) -> str:
-        where = f"{printable(self.path)}{time_words(self.start_s, self.end_s)}"
+        where = f"{printable(self.path)}{time_range(self.start_s, self.end_s)}"
         return f"<Hit {self.rank}: {self.person}, {self.modality}, score {self.score:.3f}, {where}>"
 
     def _repr_html_(self) -> str:
@@ -85,15 +83,15 @@ class Hit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Query:
-    """The face or voice that an index is searched for.
+    """The face or voice that an index is searched with.
 
     Attributes:
-        modality: The modality of what asks.
-        path, start_s, end_s: The file that asks and the range of its time that was used.
-        person: The key of the person of the index who asks, in place of a file.
-        notes: Sentences about what of the file was left out or chosen between.
-        media: The stretches of speech of one person, or a face; their mean vector asks.
-        vectors: (n, dim) float32 in place of ``media``; their mean asks.
+        modality: "face" or "voice".
+        path, start_s, end_s: The file and the range of its time that is used, in seconds.
+        person: The key of a person of the index, for a query without a file.
+        notes: Sentences about parts of the file that were left out or chosen between.
+        media: The speech segments of one person, or a face; the search uses their mean vector.
+        vectors: (n, dim) float32 in place of ``media``; the search uses their mean.
     """
 
     modality: Modality
@@ -109,9 +107,9 @@ class Query:
     def of_media(
         cls, media: Sequence[Media], notes: Sequence[str] = (), path: Path | None = None
     ) -> Query:
-        """Make a query of one or more media of one file, modality and person.
+        """Return the query of one or more media of one file, modality and person.
 
-        ``path`` is what the user calls the file.
+        ``path`` replaces the media's own path in what users see.
         """
         ends = [item.end_s for item in media]
         return cls(
@@ -124,7 +122,7 @@ class Query:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the query as the JSON of ``avsearch query`` has it."""
+        """Return the query as in the JSON of ``avsearch query``."""
         fields: dict[str, Any] = {
             "path": None if self.path is None else printable(self.path),
             "modality": self.modality,
@@ -141,16 +139,26 @@ class Query:
         return f"the {self.modality} in {printable(self.path)}"
 
 
+class HitKeywords(TypedDict, total=False):
+    """The fields of :class:`HitOptions` as keyword arguments."""
+
+    top: int
+    want: Want | None
+    by: By
+    where: Mapping[str, Any] | None
+    approximate: bool
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class HitOptions:
-    """Which hits a search returns.
+    """The selection of hits that a search returns.
 
     Attributes:
-        top: How many at most; 1 or more.
-        want: The modality of the hits, or "any"; None is the one that does not ask.
+        top: The largest number of hits; 1 or more.
+        want: The modality of the hits, or "any"; None is the one that the query does not have.
         by: "person" returns the best item of each person, "item" every item.
         where: Values that columns of the person must have, such as ``{"gender": "f"}``.
-        approximate: Ask the approximate index, which finds most of the nearest.
+        approximate: Search the approximate index, which finds most of the nearest.
 
     Raises:
         BadRequest: A value is not one of those above.
@@ -170,10 +178,10 @@ class HitOptions:
             raise BadRequest(f"top is {self.top!r}; it must be a whole number.") from error
         if isinstance(self.top, bool) or top < 1:
             raise BadRequest(f"top is {self.top!r}; ask for 1 or more.")
-        object.__setattr__(self, "top", top)
         if self.want is not None:
-            require_one_of("want", self.want, WANTS)
-        require_one_of("by", self.by, BYS)
+            require_one_of("want", self.want, ("face", "voice", "any"))
+        require_one_of("by", self.by, ("person", "item"))
+        object.__setattr__(self, "top", top)
         object.__setattr__(self, "where", filter_texts(self.where))
 
 
@@ -186,7 +194,7 @@ class Answer(Sequence[Hit]):
         model: The name of the model that made the vectors.
         want: The modality of the hits, or "any".
         hits: The hits.
-        plan: How the search went about its filter.
+        plan: How the search applied its filter.
     """
 
     query: Query
@@ -197,7 +205,7 @@ class Answer(Sequence[Hit]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about what of the query's file was left out or chosen between."""
+        """Sentences about parts of the query's file that were left out or chosen between."""
         return self.query.notes
 
     @overload
@@ -214,14 +222,14 @@ class Answer(Sequence[Hit]):
         return iter(self.hits)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as the JSON of ``avsearch query`` has it."""
-        path = self.query.to_dict()["path"]
+        """Return the answer as in the JSON of ``avsearch query``."""
+        query = self.query.to_dict()
         return {
-            "query": self.query.to_dict(),
+            "query": query,
             "model": self.model,
             "hits": [hit.to_dict() for hit in self.hits],
             "plan": dataclasses.asdict(self.plan),
-            "notes": [{"path": path, "note": note} for note in self.notes],
+            "notes": [{"path": query["path"], "note": note} for note in self.notes],
         }
 
     def to_pandas(self) -> Any:
@@ -242,31 +250,31 @@ class Answer(Sequence[Hit]):
         return pandas.DataFrame(rows, columns=columns)
 
     def __repr__(self) -> str:
-        """Show a line a hit, as a table is shown."""
+        """Show the query and a line for each hit."""
         lines = [f"<Answer to {self.query}: {len(self.hits)} hits>"]
         return "\n".join([*lines, *(f"  {hit!r}" for hit in self.hits)])
 
     def _repr_html_(self) -> str:
-        """Show a table of the first hits, with faces to see and voices to hear."""
+        """Show a table of the first hits, with images of faces and players for voices."""
         import html  # takes longer to import than the rest of this module
 
         lines = [f"Answer to {self.query}: {len(self.hits)} hits", *self.notes]
-        if len(self.hits) > SHOWN:
-            lines.append(f"The first {SHOWN} are shown.")
+        if len(self.hits) > NOTEBOOK_HITS:
+            lines.append(f"The first {NOTEBOOK_HITS} are shown.")
         head = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-        return head + _hits_html(self.hits[:SHOWN])
+        return head + _hits_html(self.hits[:NOTEBOOK_HITS])
 
 
 class Searcher:
-    """Retrieves by embedding, then re-ranks a short list.
+    """Retrieve by embedding, then re-rank a short list.
 
     Args:
         index: The index to search.
         embedder: Embeds the media of queries; not needed for queries by person or by vectors.
-        reranker: Re-orders the best ``shortlist`` hits; it compares them with the longest stretch
-            of speech or the largest face of the query.
-        shortlist: How many hits the re-ranker sees.
-        calibrations: By direction, such as V-F, a calibration of scores
+        reranker: Re-orders the best ``shortlist`` hits; it compares them with the longest speech
+            segment or the largest face of the query.
+        shortlist: How many hits the re-ranker receives.
+        calibrations: A calibration of scores for each direction, such as V-F
             (:mod:`avsearch.calibration`).
 
     Raises:
@@ -291,7 +299,7 @@ class Searcher:
         self._calibrations = calibrations or {}
 
     def answer(self, query: Query, options: HitOptions | None = None) -> Answer:
-        """Search for one query.
+        """Return the answer to one query.
 
         Raises:
             RefusedFile: The query's media cannot be read.
@@ -306,7 +314,7 @@ class Searcher:
     def answer_many(
         self, queries: Sequence[Query], options: HitOptions | None = None
     ) -> list[Answer | RefusedFile]:
-        """Search for many queries, embedded and searched together; answers in their order.
+        """Return the answers to many queries in their order, embedded and searched together.
 
         A query whose media cannot be read has its refusal in place of an answer.
         """
@@ -321,46 +329,13 @@ class Searcher:
         answers: dict[int, Answer | RefusedFile] = {
             at: mean for at, mean in enumerate(means) if isinstance(mean, RefusedFile)
         }
-        for want in dict.fromkeys(wants):  # those that want the same are searched for together
+        for want in dict.fromkeys(wants):  # queries that want the same modality share one search
             places = [at for at, one in enumerate(wants) if one == want and at not in answers]
             if places:
-                together = np.concatenate([np.asarray(means[at]) for at in places])
-                asked = [queries[at] for at in places]
-                found = self._search(asked, together, want, options)
+                vectors = np.concatenate([np.asarray(means[at]) for at in places])
+                found = self._search([queries[at] for at in places], vectors, want, options)
                 answers |= dict(zip(places, found, strict=True))
         return [answers[at] for at in range(len(queries))]
-
-    def _search(
-        self, queries: Sequence[Query], vectors: Vectors, want: Want, options: HitOptions
-    ) -> list[Answer]:
-        """Search for (q, dim) vectors of queries that want the same modality."""
-        modality = None if want == "any" else want
-        depth = max(options.top, self._shortlist) if self._reranker else options.top
-        where = options.where
-        with timed(logger, f"searched with {len(vectors)} vectors"):
-            found = self._index.search(
-                vectors,
-                depth,
-                modality=modality,
-                where=where,
-                by=options.by,
-                approximate=options.approximate,
-            )
-        people = 0
-        if self._calibrations and any(found.hits):
-            people = self._index.count_people(modality=modality, where=where)
-        answers = []
-        for query, pairs in zip(queries, found.hits, strict=True):
-            hits = [_hit(rank, item, score) for rank, (item, score) in enumerate(pairs, 1)]
-            if self._reranker is not None and hits:
-                hits = self._reranked(self._reranker, max(query.media, key=_size), hits)
-            shown = [
-                _with_evidence(hit, query.modality, people, self._calibrations)
-                for hit in hits[: options.top]
-            ]
-            model = self._index.space.model
-            answers.append(Answer(query, model, want, tuple(shown), found.plan))
-        return answers
 
     def _embed(self, queries: Sequence[Query]) -> list[Vectors | RefusedFile]:
         """Return the mean vector of each query, (1, dim), or the refusal of its media."""
@@ -372,31 +347,77 @@ class Searcher:
         first = 0
         for query in queries:
             if query.vectors is not None:
-                means.append(_mean(query.vectors))
+                vectors = query.vectors
             elif embedded is not None and query.media:
                 places = range(first, first + len(query.media))
-                taken = [place for place in places if place not in embedded.refusals]
                 first += len(query.media)
-                if taken:
-                    means.append(_mean(embedded.vectors[taken]))
-                else:
+                readable = [place for place in places if place not in embedded.refusals]
+                if not readable:
                     reason = embedded.refusals[places[0]]
                     means.append(RefusedFile(query.media[0].path, reason))
+                    continue
+                vectors = embedded.vectors[readable]
             else:
                 raise BadRequest("The query has no media and no vectors.")
+            means.append(np.asarray(vectors.mean(0, keepdims=True), np.float32))
         return means
 
-    def _reranked(self, reranker: Reranker, query: Media, hits: list[Hit]) -> list[Hit]:
-        """Put the short list into the re-ranker's order; the hits behind it stay as they were.
+    def _search(
+        self, queries: Sequence[Query], vectors: Vectors, want: Want, options: HitOptions
+    ) -> list[Answer]:
+        """Return the answers to queries with vectors (q, dim) that want the same modality."""
+        modality = None if want == "any" else want
+        with timed(logger, f"searched with {len(vectors)} vectors"):
+            found = self._index.search(
+                vectors,
+                max(options.top, self._shortlist) if self._reranker else options.top,
+                modality=modality,
+                where=options.where,
+                by=options.by,
+                approximate=options.approximate,
+            )
+        people = 0
+        if self._calibrations and any(found.hits):
+            people = self._index.count_people(modality=modality, where=options.where)
+        answers = []
+        for query, pairs in zip(queries, found.hits, strict=True):
+            hits = []
+            for rank, (item, score) in enumerate(pairs, 1):
+                who, evidence = item.person, None
+                calibration = self._calibrations.get(direction(query.modality, item.modality))
+                if calibration is not None:
+                    evidence = Evidence.of(float(calibration(np.array(score))), people)
+                attributes = {"gender": who.gender, "nationality": who.nationality}
+                place = (item.modality, item.path, item.start_s, item.end_s, item.box)
+                attributes |= who.attributes
+                hits.append(Hit(rank, who.key, who.name, *place, score, None, attributes, evidence))
+            if self._reranker is not None and hits:
+                hits = self._reranked(self._reranker, query, hits)
+            model = self._index.space.model
+            answers.append(Answer(query, model, want, tuple(hits[: options.top]), found.plan))
+        return answers
+
+    def _reranked(self, reranker: Reranker, query: Query, hits: list[Hit]) -> list[Hit]:
+        """Return the hits with the short list in the re-ranker's order.
 
         Hits without a score, whose files cannot be read any more, come last in the short list.
         """
+
+        def size(item: Media) -> float:
+            if item.modality == "face":
+                return face_area(item)
+            if item.data is not None:
+                return float(item.data.size)
+            return np.inf if item.end_s is None else item.end_s - item.start_s
+
         short, rest = hits[: self._shortlist], hits[self._shortlist :]
-        scores = reranker.score(query, [hit.media for hit in short])
+        scores = reranker.score(max(query.media, key=size), [hit.media for hit in short])
         order = np.argsort(-scores, kind="stable")  # NaN goes last
         ordered = [
-            dataclasses.replace(short[place], rerank_score=_finite(scores[place]))
-            for place in order
+            dataclasses.replace(
+                short[at], rerank_score=float(scores[at]) if np.isfinite(scores[at]) else None
+            )
+            for at in order
         ]
         return [
             dataclasses.replace(hit, rank=rank) for rank, hit in enumerate([*ordered, *rest], 1)
@@ -404,7 +425,7 @@ class Searcher:
 
 
 def person_query(index: Index, person: str, want: Want | None = None) -> Query:
-    """Make a query of a person's items: of the modality that is not wanted, where they have it.
+    """Return the query with a person's items: of the modality that is not wanted, if they have it.
 
     Raises:
         BadRequest: Nobody in the index has this key, or they have no items.
@@ -423,13 +444,13 @@ def other(modality: Modality) -> Modality:
 
 
 def face_area(face: Media) -> float:
-    """Area of a face's box in pixels; infinite for a face that is the whole picture."""
+    """Return the area of a face's box in pixels; infinite for a face that is the whole picture."""
     box = face.box
     return np.inf if box is None else (box.right - box.left) * (box.bottom - box.top)
 
 
-def time_words(start_s: float, end_s: float | None) -> str:
-    """A range of time as it stands behind a file's name; empty for a whole file."""
+def time_range(start_s: float, end_s: float | None) -> str:
+    """Return a range of time in words, to follow a file's name; empty for a whole file."""
     if end_s is not None:
         return f" {start_s:.1f}-{end_s:.1f} s"
     return f" at {start_s:.1f} s" if start_s else ""
@@ -440,55 +461,7 @@ def _hits_html(hits: Sequence[Hit]) -> str:
 
     rows = []
     for hit in hits:
-        where = printable(hit.path) + time_words(hit.start_s, hit.end_s)
+        where = printable(hit.path) + time_range(hit.start_s, hit.end_s)
         cells = (str(hit.rank), hit.person, hit.name or "", f"{hit.score:.3f}", where)
         rows.append((hit.media, cells))
     return media_table(("rank", "person", "name", "score", "file"), rows)
-
-
-def _size(item: Media) -> float:
-    """Length of a stretch of speech, or area of a face."""
-    if item.modality == "face":
-        return face_area(item)
-    if item.data is not None:
-        return float(item.data.size)
-    return np.inf if item.end_s is None else item.end_s - item.start_s
-
-
-def _with_evidence(
-    hit: Hit, asked: Modality, people: int, calibrations: Mapping[str, Calibration]
-) -> Hit:
-    calibration = calibrations.get(direction(asked, hit.modality))
-    if calibration is None:
-        return hit
-    ratio = float(calibration(np.array(hit.score)))
-    return dataclasses.replace(hit, evidence=Evidence.of(ratio, people))
-
-
-def _finite(score: np.float32) -> float | None:
-    return float(score) if np.isfinite(score) else None
-
-
-def _mean(vectors: Vectors) -> Vectors:
-    return np.asarray(vectors.mean(0, keepdims=True), np.float32)
-
-
-def _hit(rank: int, item: Item, score: float) -> Hit:
-    person = item.person
-    return Hit(
-        rank=rank,
-        person=person.key,
-        name=person.name,
-        modality=item.modality,
-        path=item.path,
-        start_s=item.start_s,
-        end_s=item.end_s,
-        box=item.box,
-        score=score,
-        rerank_score=None,
-        attributes={
-            "gender": person.gender,
-            "nationality": person.nationality,
-            **person.attributes,
-        },
-    )

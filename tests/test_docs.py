@@ -6,6 +6,8 @@ import configparser
 import importlib.util
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -112,6 +114,10 @@ def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
     meeting = speech.conversation(folder / "meeting.wav", ["slt", "rms", "awb"])
     (folder / "meeting.rttm").write_text("".join(meeting))
     _compare(ROOT / "README.md", folder, environment)
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, check=True)
 
 
 def _compare(page: Path, folder: Path, environment: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.audio_clock import ClockedRecording, match_clock
 from avsearch.annotation.audio_source import ProgressCallback, ignore_progress, open_recording
 from avsearch.annotation.embed_speech import SpeechEmbedder, cut_silence
 from avsearch.annotation.face_association import SpeakerFace, find_speaker_faces
@@ -18,7 +19,6 @@ from avsearch.annotation.identification.speaker_model import (
     SpeakerModel,
     speaker_models,
 )
-from avsearch.annotation.sound_clock import ClockedRecording, match_clock
 from avsearch.annotation.turns import Diarization, single_speaker_segments
 from avsearch.media.audio import MIN_AUDIO_S
 from avsearch.media.file_types import kind_of

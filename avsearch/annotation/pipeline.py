@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
+from avsearch.annotation.audio_clock import match_clock
 from avsearch.annotation.audio_source import (
     ProgressCallback,
     Recording,
@@ -41,7 +42,6 @@ from avsearch.annotation.identification.speaker_model import (
 )
 from avsearch.annotation.result import Annotated, Speaker, create_folder, make_speaker
 from avsearch.annotation.resume import SavedTracks, SavedVectors
-from avsearch.annotation.sound_clock import match_clock
 from avsearch.annotation.turns import (
     Diarization,
     build_diarization,

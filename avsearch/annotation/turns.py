@@ -119,11 +119,11 @@ def clip_turns(diarization: Diarization, duration_s: float) -> Diarization:
     )
     if not turns:
         raise BadRequest(
-            f"Every turn begins after the end of the sound, which lasts {duration_s:.2f} s; check "
+            f"Every turn begins after the end of the audio, which lasts {duration_s:.2f} s; check "
             "that the turns are of this recording and their times in seconds."
         )
     note = (
-        f"turns that reach beyond the end of the sound at {duration_s:.2f} s, cut there: "
+        f"turns that reach beyond the end of the audio at {duration_s:.2f} s, cut there: "
         f"{len(beyond)}."
     )
     return dataclasses.replace(diarization, turns=turns, notes=(*diarization.notes, note))

@@ -19,37 +19,34 @@ from avsearch.cli.output import QUIET, complain
 from indexer.errors import AvsearchError, BadRequest, os_reason, printable
 
 VERBS = {
-    "index": "Take faces and voices of a gallery into an index.",
-    "query": "Ask an index with a face, a voice, or a person.",
+    "index": "Add the faces and voices of a gallery to an index.",
+    "query": "Search an index with a face, a voice, or a person.",
     "annotate": "Name the speakers of a recording.",
     "enrol": "Add the named speakers of a recording to an index.",
-    "info": "Say what an index holds.",
+    "info": "Show what an index holds.",
     "verify": "Check an index from end to end.",
     "forget": "Remove a person for good, and prove it.",
     "export": "Write the whole index to a Parquet file.",
-    "import": "Take vectors of a Parquet file into an index.",
+    "import": "Add the vectors of a Parquet file to an index.",
     "train": "Train a model on people's faces and voices.",
-    "evaluate": "Measure a model or an index, honestly.",
+    "evaluate": "Measure a model or an index, with an audit.",
     "demo": "Show it all on a small synthetic world, or on a gallery.",
 }
 
-_GARBAGE = (
-    50_000  # objects made between two searches for cycles: imports make many, and none to free
-)
+# Objects made between two searches for cycles: imports make many, and none to free.
+_GARBAGE = 50_000
 _VERBOSE = "avsearch.verbose"  # in the meta data of a context
 
 
-def _listen(ctx: click.Context, _: click.Parameter, level: int) -> None:
-    """Write what modules log to standard error, for as long as the command runs."""
-    if level and not ctx.meta.get(_VERBOSE):  # it may stand before the verb and behind it
+def _set_verbosity(ctx: click.Context, option: click.Parameter, value: int) -> None:
+    """Apply ``--verbose`` or ``--quiet``, which may stand before and after the verb."""
+    if option.name == "quiet":
+        ctx.meta[QUIET] = bool(value) or ctx.meta.get(QUIET, False)
+    elif value and not ctx.meta.get(_VERBOSE):
         from avsearch.cli.verbose import log_to_stderr
 
         ctx.meta[_VERBOSE] = True
-        ctx.find_root().call_on_close(log_to_stderr(level))
-
-
-def _hush(ctx: click.Context, _: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - by click
-    ctx.meta[QUIET] = quiet or ctx.meta.get(QUIET, False)
+        ctx.find_root().call_on_close(log_to_stderr(value))
 
 
 _EVERYWHERE = [
@@ -57,21 +54,21 @@ _EVERYWHERE = [
         ["-v", "--verbose"],
         count=True,
         expose_value=False,
-        callback=_listen,
-        help="Say what is done and how long it takes; twice, say more.",
+        callback=_set_verbosity,
+        help="Log each step and how long it takes; twice, log more.",
     ),
     click.Option(
         ["-q", "--quiet"],
         is_flag=True,
         expose_value=False,
-        callback=_hush,
-        help="Say nothing on standard error but what goes wrong.",
+        callback=_set_verbosity,
+        help="Print nothing on standard error but errors.",
     ),
 ]
 
 
 class _Verbs(click.Group):
-    """Loads a verb's file only when that verb is asked for, so that help is fast."""
+    """Imports a verb's file only for that verb, so that help is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -85,18 +82,18 @@ class _Verbs(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, but where nothing was asked the help says what can be."""
-        if not args:
+        """Parse as click does; without arguments print the help and exit with 2."""
+        if not args and not ctx.resilient_parsing:  # completion parses without arguments
             click.echo(ctx.get_help(), err=True)
             ctx.exit(BadRequest.exit_code)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but for a broken pipe, which is no error of anybody's."""
+        """Invoke as click does; a broken pipe is no error."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-            _let_go_of_output()
+            _discard_output()
             return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -107,7 +104,7 @@ class _Verbs(click.Group):
 @click.command(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=False,  # whose exit code depends on the version of click
+    no_args_is_help=False,  # its exit code depends on the version of click
     params=_EVERYWHERE,
 )
 @click.version_option(avsearch.__version__, prog_name="avsearch")
@@ -117,69 +114,53 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; every error a user can cause ends in a sentence and its exit code."""
-    if not sys.warnoptions:  # what decoders say of odd files helps nobody who cannot mend them
+    if not sys.warnoptions:  # warnings of decoders about odd files do not help users
         warnings.simplefilter("ignore")
-    _take_any_text()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks become codes
+            stream.reconfigure(errors="backslashreplace")
     gc.set_threshold(_GARBAGE)
     try:
         code = group.main(prog_name="avsearch", standalone_mode=False)
-        _flush_output()
-    except click.UsageError as error:
-        code = _complain(_usage(error), error.exit_code)
-    except AvsearchError as error:
-        code = _complain(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        code = _complain("Stopped; what was finished is kept.", 130)
-    except BrokenPipeError:
-        _let_go_of_output()
-        code = 0
-    except Exception as error:
-        sentence = _of_the_machine(error)
-        if sentence is None:
-            raise
-        if isinstance(error, OSError):  # it may be the output that cannot be written
-            _let_go_of_output()
-        code = _complain(sentence, BadRequest.exit_code)
+        if sys.stdout is not None:  # it is None if a shell closed it
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = _report(error)
     sys.exit(code)
 
 
-def _complain(sentence: str, code: int) -> int:
-    complain(sentence)
-    return code
-
-
-def _usage(error: click.UsageError) -> str:
-    verb = error.ctx.command_path if error.ctx else "avsearch"
-    said = error.format_message()
-    end = "" if said.endswith((".", "?")) else "."
-    return f"{said}{end} See '{verb} --help'."
-
-
-def _of_the_machine(error: Exception) -> str | None:
-    """A sentence about a library that does not load, or a full disk; None for other errors."""
+def _report(error: Exception | KeyboardInterrupt) -> int:
+    """Print a sentence about an error and return the exit code; raise an error that is a bug."""
+    if isinstance(error, click.UsageError):
+        verb = error.ctx.command_path if error.ctx else "avsearch"
+        message = error.format_message()
+        end = "" if message.endswith((".", "?")) else "."
+        complain(f"{message}{end} See '{verb} --help'.")
+        return error.exit_code
+    if isinstance(error, AvsearchError):
+        complain(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        complain("Stopped; what was finished is kept.")
+        return 130
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        return 0
     from indexer.runtime.load_failures import load_failure
 
-    if (failure := load_failure(error)) is not None:
-        return failure
-    if not isinstance(error, OSError):
-        return None
-    where = f"{printable(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
-    return f"{where}{os_reason(error)}."
+    sentence = load_failure(error)
+    if sentence is None and isinstance(error, OSError):  # such as a full disk
+        where = f"{printable(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
+        sentence = f"{where}{os_reason(error)}."
+    if sentence is None:
+        raise error
+    if isinstance(error, OSError):  # perhaps the output cannot be written
+        _discard_output()
+    complain(sentence)
+    return BadRequest.exit_code
 
 
-def _take_any_text() -> None:
-    """Let a terminal that knows few letters show the others as codes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _flush_output() -> None:
-    if sys.stdout is not None:  # it is None where a shell closed it
-        sys.stdout.flush()
-
-
-def _let_go_of_output() -> None:
-    """What could not be printed is dropped, so that Python does not try again at its end."""
+def _discard_output() -> None:
+    """Drop what could not be printed, so that Python does not try again at its end."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

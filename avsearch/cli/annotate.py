@@ -10,15 +10,13 @@ import click
 from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.cli.options import (
     FILE,
-    ProgressBar,
     device_option,
     index_option,
     json_option,
-    print_json,
-    print_table,
+    model_option,
     recording_option,
 )
-from avsearch.cli.output import warn
+from avsearch.cli.output import ProgressBar, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from avsearch.annotation.result import Annotated
@@ -31,31 +29,31 @@ if TYPE_CHECKING:
     "diarization",
     metavar="FILE|-",
     type=FILE,
-    help=f"Who speaks when, in a file or on standard input (-). Taken are {FORMAT_LIST}.",
+    help=f"Who speaks when, in a file or on standard input (-). Formats: {FORMAT_LIST}.",
 )
 @recording_option
 @click.option(
     "--speakers",
     type=click.IntRange(min=1),
-    help="How many there are, where no file says who speaks when.",
+    help="The number of speakers, if there is no --rttm.",
 )
 @index_option
-@click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
+@model_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder for the results, in every format."
 )
 @click.option(
     "--calibration",
     type=FILE,
-    help="How strong scores of the model are, as JSON.",
+    help="A calibration of the model's scores, as JSON.",
 )
 @click.option(
     "--at-least",
     "least_probability",
     type=click.FloatRange(0, 1),
-    help="How probable a name must be.  [default: 0.5]",
+    help="The least probability of a name.  [default: 0.5]",
 )
-@click.option("--no-faces", is_flag=True, help="Of a video, only listen to the sound.")
+@click.option("--no-faces", is_flag=True, help="Use only the sound of a video.")
 @device_option
 @json_option
 def command(
@@ -73,11 +71,11 @@ def command(
     no_faces: bool,
     as_json: bool,
 ) -> None:
-    """Name the speakers of a RECORDING by the people of an index.
+    """Name the speakers of a RECORDING as people of an index.
 
-    Each speaker is compared, by what they say while nobody else does, with the voices and faces of
-    the index. Nobody is named twice; who cannot be told stays unknown. The table says why, and who
-    of the index is nearest. Without a diarization speech is found and grouped in a simple way.
+    Each speaker's own speech is compared with the voices and faces of the index. No person is
+    named twice; a speaker without enough evidence stays unknown. The table gives the reason and
+    the nearest person. Without a diarization speech is found and clustered in a simple way.
     """
     import avsearch
 

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.options import (
-    FILE,
-    ProgressBar,
-    faces_option,
-    json_option,
-    plain,
-    print_json,
-    print_table,
-)
-from avsearch.cli.output import say
+from avsearch.cli.options import FILE, faces_option, json_option
+from avsearch.cli.output import ProgressBar, plain, print_json, print_table, say
 from indexer.errors import BadRequest, ForeignSpace, printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
-    from avsearch.report.gallery_page import Shown as ShownGallery
     from trainer.recipes.synthetic_demo import Demo, Shown
 
 
@@ -30,7 +21,7 @@ if TYPE_CHECKING:
     "--gallery",
     metavar="GALLERY",
     type=FILE,
-    help="A folder of your own, a folder a person, in place of the synthetic people.",
+    help="A gallery of your own, one folder per person, in place of the synthetic people.",
 )
 @faces_option
 @click.option(
@@ -38,23 +29,23 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("avsearch-demo"),
     show_default=True,
-    help="Where the index and the page go, and the synthetic gallery.",
+    help="The folder for the index, the page, and the synthetic gallery.",
 )
 @json_option
 def command(gallery: Path | None, faces: Faces, out: Path, *, as_json: bool) -> None:
-    """Render synthetic people, index them, ask with voices, and write a page of the answers.
+    """Render synthetic people, index them, search with voices, and write a page of the answers.
 
     Needs no data and no network. The people do not exist, and the page says so. With --gallery
-    it is your own faces and voices that are indexed by the default model, asked with, and shown.
+    the default model indexes your own faces and voices, searches with them, and shows them.
     """
     if gallery is None:
-        _of_nobody(out, as_json=as_json)
+        _show_synthetic(out, as_json=as_json)
     else:
-        _of_gallery(gallery, faces, out, as_json=as_json)
+        _show_gallery(gallery, faces, out, as_json=as_json)
 
 
-def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
-    from avsearch.report.gallery_page import show_gallery
+def _show_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> None:
+    from avsearch.report.gallery_page import TABLE_HEAD, show_gallery, table_row
 
     try:
         with ProgressBar("file") as progress:
@@ -67,17 +58,11 @@ def _of_gallery(gallery: Path, faces: Faces, out: Path, *, as_json: bool) -> Non
     if as_json:
         print_json(shown)
         return
-    _print_kinds(shown)
-
-
-def _print_kinds(shown: ShownGallery) -> None:
-    from avsearch.report.gallery_page import TABLE_HEAD, table_row
-
     print_table(TABLE_HEAD, [table_row(kind) for kind in shown.kinds])
     say(f"See and hear them: {printable(shown.page)}")
 
 
-def _of_nobody(out: Path, *, as_json: bool) -> None:
+def _show_synthetic(out: Path, *, as_json: bool) -> None:
     from trainer.recipes.synthetic_demo import run_demo
 
     with ProgressBar("file") as progress:

@@ -9,16 +9,13 @@ import click
 from avsearch.annotation.formats import FORMAT_LIST
 from avsearch.cli.options import (
     FILE,
-    ProgressBar,
     device_option,
     dry_run_option,
     index_option,
     json_option,
-    plain,
-    print_json,
     recording_option,
 )
-from avsearch.cli.output import say, warn
+from avsearch.cli.output import ProgressBar, plain, print_json, say, warn
 from indexer.errors import BadRequest, printable
 
 
@@ -30,7 +27,7 @@ from indexer.errors import BadRequest, printable
     metavar="FILE|-",
     required=True,
     type=FILE,
-    help=f"Who speaks when, by name, in a file or on standard input (-). Taken are {FORMAT_LIST}.",
+    help=f"Who speaks when, by name, in a file or on standard input (-). Formats: {FORMAT_LIST}.",
 )
 @recording_option
 @click.option(
@@ -38,7 +35,7 @@ from indexer.errors import BadRequest, printable
     "names",
     metavar="LABEL=PERSON",
     multiple=True,
-    help="The person that a label of the file stands for, by key or name; any name counts.",
+    help="The person, by key or name, for a label of the file; the name may be new.",
 )
 @index_option
 @click.option("--model", metavar="NAME|FILE", help="A shipped model's name or a checkpoint file.")
@@ -57,11 +54,11 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Add the named speakers of a RECORDING to an index, by what each says alone.
+    """Add the named speakers of a RECORDING to an index, by the speech of each alone.
 
-    A label that is a person's key, or their name in the index, is that person; one such as
-    SPEAKER_00 is passed over; any other is a new person. What the index had of this recording is
-    replaced, so that a correction goes in the same way.
+    A label that is a person's key or name in the index is that person; a label such as SPEAKER_00
+    is skipped; any other label is a new person. The new items replace the recording's old ones,
+    so a correction is the same command again.
     """
     from avsearch.api import MediaIndex
     from indexer.open import new_index

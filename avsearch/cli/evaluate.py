@@ -1,4 +1,4 @@
-"""``avsearch evaluate``: audited figures with their intervals, chance and oracles beside them."""
+"""``avsearch evaluate``: audited figures with intervals, chance and oracles."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.options import (
-    FILE,
-    ProgressBar,
-    device_option,
-    index_option,
-    json_option,
-    print_json,
-    print_table,
-)
-from avsearch.cli.output import say, warn
+from avsearch.cli.options import FILE, device_option, index_option, json_option
+from avsearch.cli.output import ProgressBar, print_json, print_table, say, warn
 from indexer.errors import BadRequest, printable
 from indexer.open import open_index
 
@@ -29,7 +21,7 @@ DIRECTIONS = ("V-F", "F-V", "V-V", "F-F")
 STRATA = ("U", "G", "N", "A", "GN", "GNA")
 ANSWERS = ("identity", "gender", "nationality", "both")
 TRAINED = ("all", "seen", "unseen")
-INVALID = 3  # the exit code where a scorer did not pass its audit
+INVALID = 3  # the exit code if a scorer fails its audit
 
 
 @click.command("evaluate")
@@ -48,22 +40,20 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     type=FILE,
     help="vox1_meta.csv or the split tables that belong to a list.",
 )
-@click.option("--media", type=FILE, help="The folder a list's paths begin in.")
+@click.option("--media", type=FILE, help="The folder that a list's paths are relative to.")
 @click.option(
     "--features",
     type=FILE,
-    help="Ready vectors of faces and voices by path (.npz, .safetensors, .parquet).",
+    help="Vectors of faces and voices by path (.npz, .safetensors, .parquet).",
 )
 @click.option(
     "--scores",
     multiple=True,
     type=FILE,
-    help="Ready scores of each --list's trials, in its order (.npy or text); not audited.",
+    help="Scores of each --list's trials, in its order (.npy or text); not audited.",
 )
 @click.option("--model", help="The model, for --media, and to audit it on an index's own media.")
-@click.option(
-    "--rerank", metavar="NAME|FILE", help="A re-ranker, whose figures stand in their own column."
-)
+@click.option("--rerank", metavar="NAME|FILE", help="A re-ranker, with figures in its own column.")
 @click.option(
     "--compare",
     nargs=2,
@@ -76,7 +66,7 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     default=("verification,1:2,1:10,retrieval",),
     multiple=True,
     show_default=True,
-    help="What to make of an index: verification, 1:N, retrieval; may be given again.",
+    help="Protocols made from an index: verification, 1:N, retrieval; may be given again.",
 )
 @click.option(
     "--direction",
@@ -84,7 +74,7 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     default=("V-F,F-V",),
     multiple=True,
     show_default=True,
-    help="V-F: a voice asks.",
+    help="V-F: a voice is the query, faces are candidates.",
 )
 @click.option(
     "--stratum",
@@ -100,24 +90,24 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
     default=("identity",),
     multiple=True,
     show_default=True,
-    help="What right answers share: identity, gender, nationality, both.",
+    help="Right answers share the identity, gender, nationality, or both.",
 )
 @click.option(
     "--trained",
     default=("all",),
     multiple=True,
     show_default=True,
-    help="Who takes part: all, people of the model's training (seen), others (unseen).",
+    help="The people: all, those of the model's training (seen), others (unseen).",
 )
 @click.option(
     "--without-same-recording",
     is_flag=True,
-    help="Leave right answers of the asker's own recording out.",
+    help="Leave out right answers from the query's own recording.",
 )
 @click.option(
     "--threshold-list",
     type=FILE,
-    help="A list of other people's pairs; at its best threshold each verification has an accuracy.",
+    help="A list of other people's pairs; its best threshold gives each verification an accuracy.",
 )
 @click.option(
     "--audit", "sample", default=40, show_default=True, help="Media that are embedded again."
@@ -126,8 +116,8 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 @click.option(
     "--calibrate",
     is_flag=True,
-    help="Do not evaluate: fit on the index what the model's scores are worth, and write that "
-    "into its checkpoint.",
+    help="Instead of evaluating, calibrate the model's scores on the index, and write the "
+    "calibration into its checkpoint.",
 )
 @device_option
 @click.option(
@@ -136,7 +126,7 @@ INVALID = 3  # the exit code where a scorer did not pass its audit
 @click.option(
     "--submission",
     type=click.Path(path_type=Path),
-    help="Write the scores of a FAME list, whose answers its organisers keep, to this file.",
+    help="Write the scores of a FAME list, whose answers are secret, to this file.",
 )
 @json_option
 @click.pass_context
@@ -150,10 +140,10 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Evaluate an index, a model on a published list, ready vectors or ready scores.
+    """Evaluate an index, a model on a published list, vectors or scores.
 
-    Every figure is audited first: a score that changes with its company makes it invalid, and
-    the exit code 3.
+    Every figure is audited first: a score that depends on its batch makes the figure invalid, and
+    the exit code is 3.
     """
     if calibrate:
         _calibrate(options["index_path"], options["model"])
@@ -181,7 +171,7 @@ def command(
 
 
 def _request(options: dict[str, Any]) -> EvalRequest:
-    """What the options ask for; words with commas are taken apart."""
+    """Return the request of the options; words with commas are split."""
     from trainer.evaluation.results import EvalRequest
 
     options["index"] = options.pop("index_path")
@@ -193,7 +183,7 @@ def _request(options: dict[str, Any]) -> EvalRequest:
 
 
 def _end(ctx: click.Context, faults: list[str]) -> None:
-    """Say what is invalid, and end with the exit code of it."""
+    """Warn about invalid figures, and exit with their code."""
     for fault in faults:
         warn(f"INVALID: {fault}.")
     if faults:
@@ -212,11 +202,11 @@ def _calibrate(index_path: Path | None, model: str | None) -> None:
 
 
 def _words(texts: tuple[str, ...], known: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The words of an option that may be given again, each once."""
+    """Return the words of an option that may be given again, each once."""
     text = ",".join(texts)
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    strange = [word for word in words if known and word not in known]
-    if strange or not words:
+    unknown = [word for word in words if known and word not in known]
+    if unknown or not words:
         there = ", ".join(known or ("verification", "1:N", "retrieval"))
         raise BadRequest(f"{text!r} should be one or more of {there}, with commas.")
     return words
@@ -235,7 +225,7 @@ def _show(report: Report) -> None:
 
 
 def _rows(section: Section) -> Iterator[tuple[str, ...]]:
-    """A line for each scorer of a protocol."""
+    """Yield a row for each scorer of a protocol."""
     counts = section.protocol, str(section.trials)
     for place, (name, metrics) in enumerate(section.rows.items()):
         audit = section.audits.get(name)

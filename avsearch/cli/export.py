@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from avsearch.cli.options import FILE, ProgressBar, index_option, json_option, plain, print_json
-from avsearch.cli.output import say
+from avsearch.cli.options import FILE, index_option, json_option
+from avsearch.cli.output import ProgressBar, plain, print_json, say
 from indexer.errors import printable
 
 
@@ -18,7 +18,7 @@ from indexer.errors import printable
 def command(file: Path, index_path: Path | None, *, as_json: bool) -> None:
     """Write everything in the index to a Parquet FILE: vectors, people, files.
 
-    avsearch import makes an equal index of it; pandas, DuckDB and others read it.
+    avsearch import makes an equal index from it; pandas, DuckDB and others read it.
     """
     import avsearch
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.options import dry_run_option, index_option, json_option, plain, print_json
-from avsearch.cli.output import say
+from avsearch.cli.options import dry_run_option, index_option, json_option
+from avsearch.cli.output import plain, print_json, say
 from indexer.errors import IndexDamaged
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def command(person: str, index_path: Path | None, *, dry_run: bool, as_json: boo
 
     with MediaIndex(find_index(index_path), upgrade=not dry_run) as index:
         if dry_run:
-            _tell(index.forgettable(person), as_json=as_json)
+            _show_plan(index.forgettable(person), as_json=as_json)
             return
         receipt = index.forget(person)
     if as_json:
@@ -39,8 +39,8 @@ def command(person: str, index_path: Path | None, *, dry_run: bool, as_json: boo
         raise IndexDamaged(f"Traces of {person} are left: {'; '.join(receipt.leftovers)}.")
 
 
-def _tell(found: DeletionPlan, *, as_json: bool) -> None:
-    """Say what would be deleted; what only a search of the files tells is not known."""
+def _show_plan(found: DeletionPlan, *, as_json: bool) -> None:
+    """Print what would be deleted; the results of a search of the files are unknown."""
     if as_json:
         unknown: dict[str, Any] = {"bytes_searched": 0, "clean": None}
         unknown |= {"leftovers": [], "skipped": []}

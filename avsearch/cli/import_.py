@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avsearch.cli.options import (
-    FILE,
-    ProgressBar,
-    dry_run_option,
-    index_option,
-    json_option,
-    plain,
-    print_json,
-)
-from avsearch.cli.output import say, warn
+from avsearch.cli.options import FILE, dry_run_option, index_option, json_option
+from avsearch.cli.output import ProgressBar, plain, print_json, say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -26,14 +18,14 @@ if TYPE_CHECKING:
 @click.command("import")
 @click.argument("file", type=FILE)
 @index_option
-@click.option("--model", metavar="NAME|FILE", help="Which model made the vectors.")
-@click.option("--space", metavar="NAME", help="A name for vectors of a model of your own.")
+@click.option("--model", metavar="NAME|FILE", help="The model that made the vectors.")
+@click.option("--space", metavar="NAME", help="A name for the vectors of a model of your own.")
 @click.option(
     "--metric",
     type=click.Choice(["cosine", "l2"]),
     default="cosine",
     show_default=True,
-    help="How vectors of --space are compared.",
+    help="The metric of --space.",
 )
 @dry_run_option
 @json_option
@@ -47,11 +39,11 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Take the vectors of a Parquet FILE into an index, made if there is none.
+    """Add the vectors of a Parquet FILE to an index, made if there is none.
 
-    FILE is of avsearch export, which says its model, or of another tool: its columns person,
-    modality and vector are enough, with --model or --space. A file in the index that FILE has
-    too is replaced.
+    FILE is from avsearch export, which names its model, or from another tool: then the columns
+    person, modality and vector are enough, with --model or --space. The vectors of a media file
+    replace those that the index has of it.
     """
     from avsearch.api import MediaIndex
     from indexer.open import new_index

@@ -10,23 +10,21 @@ import click
 
 from avsearch.cli.options import (
     FILE,
-    ProgressBar,
-    asked_here,
+    confirmation,
     device_option,
     dry_run_option,
     faces_option,
     index_option,
     json_option,
-    print_json,
 )
-from avsearch.cli.output import say, warn
+from avsearch.cli.output import ProgressBar, print_json, say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
     from indexer.ingest.ingest import IngestReport
 
-_SHOWN = 20  # refused files that are named on a terminal; --json lists all
+_SHOWN = 20  # the most rejected files that are named; --json lists all
 
 
 @click.command("index")
@@ -42,16 +40,16 @@ _SHOWN = 20  # refused files that are named on a terminal; --json lists all
 @click.option(
     "--manifest",
     type=FILE,
-    help="CSV or Parquet naming the files: path,person,modality,start_s,end_s and attributes.",
+    help="CSV or Parquet with the files: path,person,modality,start_s,end_s and attributes.",
 )
 @faces_option
 @device_option
-@click.option("--prune", is_flag=True, help="Remove what has disappeared from the gallery.")
-@click.option("--yes", is_flag=True, help="Have --prune remove more than half without asking.")
+@click.option("--prune", is_flag=True, help="Remove files that have disappeared from the gallery.")
+@click.option("--yes", is_flag=True, help="Let --prune remove more than half without a question.")
 @click.option(
     "--approximate",
     type=click.Choice(["hnsw", "none"]),
-    help="An approximate index besides, for very large galleries; kept up to date until none.",
+    help="Keep an approximate index too, for very large galleries; none removes it.",
 )
 @dry_run_option
 @click.option("--strict", is_flag=True, help="End with exit code 3 if a file was refused.")
@@ -73,10 +71,10 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Take the faces and voices of a GALLERY, a folder a person, into an index.
+    """Add the faces and voices of a GALLERY, one folder per person, to an index.
 
-    A people.csv in the gallery (person,name,gender,nationality and further columns) says who
-    they are. Run again, it takes only what is new or changed.
+    A people.csv in the gallery (person,name,gender,nationality and further columns) describes
+    the people. A second run reads only new and changed files.
     """
     from avsearch.api import MediaIndex
     from avsearch.media.extract import NO_FACE
@@ -90,7 +88,7 @@ def command(
             manifest=manifest,
             faces=faces,
             prune=prune,
-            confirm=_tell_question if dry_run else asked_here(yes=yes),
+            confirm=_report_question if dry_run else confirmation(yes=yes),
             approximate=approximate,
             dry_run=dry_run,
             on_progress=progress,
@@ -98,20 +96,21 @@ def command(
     if as_json:
         print_json(report.to_dict() | ({"dry_run": True} if dry_run else {}))
     else:
-        say(_plan(report) if dry_run else _sentence(report))
-    _warn(report)
+        say(_planned(report) if dry_run else _done(report))
+    for sentence in _remarks(report):
+        warn(sentence)
     if any(reason == NO_FACE for _, reason in report.refused):
         warn("--faces whole takes pictures that are face crops already.")
     if strict and report.refused:
         ctx.exit(3)
 
 
-def _tell_question(question: str) -> bool:
+def _report_question(question: str) -> bool:
     warn(f"without --yes it would be asked: {question}")
     return True
 
 
-def _sentence(report: IngestReport) -> str:
+def _done(report: IngestReport) -> str:
     return (
         f"{printable(report.index)} holds {report.people} people, {report.faces} faces and "
         f"{report.voices} voices. Files: {report.added} added, {report.updated} updated, "
@@ -120,7 +119,7 @@ def _sentence(report: IngestReport) -> str:
     )
 
 
-def _plan(report: IngestReport) -> str:
+def _planned(report: IngestReport) -> str:
     return (
         f"Nothing was written to {printable(report.index)}. Told without reading them, files are: "
         f"{report.added} new or moved, {report.updated} changed, {report.unchanged} unchanged, "
@@ -128,13 +127,8 @@ def _plan(report: IngestReport) -> str:
     )
 
 
-def _warn(report: IngestReport) -> None:
-    for sentence in _remarks(report):
-        warn(sentence)
-
-
 def _remarks(report: IngestReport) -> Iterator[str]:
-    """Yield what the user should know, a sentence each."""
+    """Yield warnings and remarks, a sentence each."""
     from indexer.maintenance.prune import whole_words
 
     yield from _first(
@@ -176,7 +170,7 @@ def _remarks(report: IngestReport) -> Iterator[str]:
 
 
 def _first(sentences: Sequence[str], rest: str) -> Iterator[str]:
-    """Yield the first sentences, then how many more there are."""
+    """Yield the first sentences, then the number of the others."""
     yield from sentences[:_SHOWN]
     if len(sentences) > _SHOWN:
         yield rest.format(len(sentences) - _SHOWN)

@@ -6,27 +6,19 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.options import (
-    device_option,
-    index_option,
-    json_option,
-    print_json,
-    print_table,
-)
-from avsearch.cli.output import say, warn
+from avsearch.cli.options import device_option, index_option, json_option, model_option
+from avsearch.cli.output import on_terminal, print_json, print_table, say, warn
 from indexer.errors import ADDRESS, BadRequest, RefusedFile, is_address, printable
 from indexer.unicode_names import DiskNames
 
 if TYPE_CHECKING:
     from avsearch.api import MediaIndex
-    from avsearch.search import Answer, By, Hit, HitOptions, Want
-    from indexer.search.vector_index import Plan
+    from avsearch.search import Answer, Hit, HitOptions
     from indexer.types import Modality
 
 _STDIN = "-"
@@ -36,17 +28,17 @@ _STDIN = "-"
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--person", help="Search with a person of the index instead of a file.")
 @index_option
-@click.option("--model", metavar="NAME|FILE", help="The model of the index, if it has moved since.")
+@model_option
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Hits.")
 @click.option(
     "--want",
     type=click.Choice(["face", "voice", "any"]),
-    help="What to find.  [default: the modality that does not ask]",
+    help="What to find.  [default: the modality that the query does not have]",
 )
 @click.option(
     "--ask",
     type=click.Choice(["face", "voice"]),
-    help="What a video asks with.  [default: what is wanted, else its voice]",
+    help="What to search with from a video.  [default: what is wanted, else its voice]",
 )
 @click.option(
     "--by",
@@ -66,42 +58,42 @@ _STDIN = "-"
 )
 @click.option("--rerank", metavar="NAME|FILE", help="Re-order the best 100 hits with a re-ranker.")
 @device_option
-@click.option("--approximate", is_flag=True, help="Ask the approximate index: most of the nearest.")
-@click.option("--explain", is_flag=True, help="Say how the search went about its filter.")
+@click.option(
+    "--approximate", is_flag=True, help="Search the approximate index: most of the nearest."
+)
+@click.option("--explain", is_flag=True, help="Show how the search applied its filter.")
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line for each of many FILEs.")
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     files: tuple[str, ...],
     person: str | None,
     index_path: Path | None,
     model: str | None,
-    top: int,
-    want: Want | None,
-    ask: Modality | None,
-    by: By,
+    device: str,
     gender: str | None,
     nationality: str | None,
     conditions: tuple[str, ...],
+    ask: Modality | None,
     rerank: str | None,
-    device: str,
     *,
-    approximate: bool,
     explain: bool,
     as_json: bool,
     jsonl: bool,
+    **options: Any,
 ) -> None:
     """Search an index with a FILE (picture, recording or video) or with a --person.
 
     - takes the FILE from standard input.
 
-    Faces answer a voice and voices a face, unless --want says otherwise. A video asks with what
-    is wanted where it has that, else with its voice, else with its largest face.
+    A voice finds faces and a face finds voices, unless --want says otherwise. A video is searched
+    with what is wanted if it has that, else with its voice, else with its largest face.
 
-    With --jsonl any number of FILEs are asked with, each answered on a line of its own. One that
-    cannot be asked with has an "error" there and stops nothing; the exit code is 2 if that was
-    so of all of them.
+    With --jsonl any number of FILEs are searched with; each has its answer on a line of its own.
+    A FILE that cannot be used has an "error" there and stops nothing; the exit code is 2 if none
+    of them could be used.
     """
     import avsearch
     from avsearch.search import HitOptions
@@ -109,25 +101,19 @@ def command(
     _check_request(files, person, jsonl=jsonl, as_json=as_json)
     disk = DiskNames()
     paths = [disk.find(Path(file)) for file in files]
-    where = _where(conditions, gender, nationality)
-    options = HitOptions(top, want, by, where, approximate)
+    options["where"] = _filter(conditions, gender, nationality)
     with avsearch.open(index_path, model=model, device=device) as index:
         if jsonl and files and files != (_STDIN,):
-            if not _print_lines(index, paths, options, ask, rerank):
+            if not _print_lines(index, paths, HitOptions(**options), ask, rerank):
                 ctx.exit(BadRequest.exit_code)
             return
-        with _one_file(paths) as file:
-            answer = index.query(
-                file,
-                person=person,
-                top=top,
-                want=want,
-                by=by,
-                where=where,
-                ask=ask,
-                rerank=rerank,
-                approximate=approximate,
-            )
+        with contextlib.ExitStack() as stack:
+            file = paths[0] if paths else None
+            if files == (_STDIN,):
+                from avsearch.cli.standard_input import spooled
+
+                file = stack.enter_context(spooled())
+            answer = index.query(file, person=person, ask=ask, rerank=rerank, **options)
     if files == (_STDIN,):
         query = dataclasses.replace(answer.query, path=Path(_STDIN))
         answer = dataclasses.replace(answer, query=query)
@@ -135,24 +121,8 @@ def command(
         warn(note)
     if as_json or jsonl:
         print_json(answer.to_dict())
-        return
-    if explain:
-        click.echo(_explained(answer.plan))
-    _show(answer, filtered=bool(where))
-    assumed = _assumed(answer)
-    if assumed:
-        say(assumed)
-    elif explain:
-        say("The model carries no calibration for this query, so no evidence is given.")
-
-
-def _one_file(files: list[Path]) -> AbstractContextManager[Path | None]:
-    """Return the file to search with, if it is one; what comes through a pipe is kept meanwhile."""
-    if files == [Path(_STDIN)]:
-        from avsearch.cli.standard_input import spooled
-
-        return spooled()
-    return contextlib.nullcontext(files[0] if files else None)
+    else:
+        _show(answer, explain=explain, filtered=bool(options["where"]))
 
 
 def _check_request(
@@ -170,6 +140,23 @@ def _check_request(
         raise BadRequest(f"{files[0]} {ADDRESS}")
 
 
+def _filter(
+    conditions: tuple[str, ...], gender: str | None, nationality: str | None
+) -> dict[str, str]:
+    """Return the filter of the options, by column."""
+    named = {"gender": gender, "nationality": nationality}
+    where = {key: value for key, value in named.items() if value is not None}
+    for condition in conditions:
+        key, equals, value = (part.strip() for part in condition.partition("="))
+        if not equals or not key:
+            raise BadRequest(
+                f"--where takes KEY=VALUE, such as accent=Scottish, not {condition!r}."
+            )
+        if where.setdefault(key, value) != value:
+            raise BadRequest(f"{key} was asked for twice; leave one of them.")
+    return where
+
+
 def _print_lines(
     index: MediaIndex,
     files: list[Path],
@@ -177,7 +164,7 @@ def _print_lines(
     ask: Modality | None,
     rerank: str | None,
 ) -> bool:
-    """Print each answer on a line; return whether there was any."""
+    """Print each answer on a line; return False if every file was rejected."""
     answered = False
     for file, answer in index.answers(files, options, ask, rerank):
         if isinstance(answer, RefusedFile):
@@ -191,82 +178,73 @@ def _print_lines(
     return answered
 
 
-def _explained(plan: Plan) -> str:
-    """Say the plan of a search in a sentence."""
-    return (
-        f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
-        f"{plan.scanned_bytes} bytes to scan"
-    )
-
-
-def _assumed(answer: Answer) -> str:
-    """Say what the evidence beside the scores assumes; nothing where there is none."""
-    found = next((hit.evidence for hit in answer.hits if hit.evidence is not None), None)
-    if found is None:
-        return ""
-    words = "evidence: support for one person rather than two, in the words of ENFSI"
-    if found.people == 1:
-        return f"{words}."
-    return (
-        f"{words}; probability: if exactly one of the {found.people} people who could answer is "
-        "right, each as likely beforehand."
-    )
-
-
-def _where(
-    conditions: tuple[str, ...], gender: str | None, nationality: str | None
-) -> dict[str, str]:
-    """Return the filters of the options, by column."""
-    named = {"gender": gender, "nationality": nationality}
-    where = {key: value for key, value in named.items() if value is not None}
-    for condition in conditions:
-        key, equals, value = condition.partition("=")
-        if not equals or not key.strip():
-            raise BadRequest(
-                f"--where takes KEY=VALUE, such as accent=Scottish, not {condition!r}."
-            )
-        if where.setdefault(key.strip(), value.strip()) != value.strip():
-            raise BadRequest(f"{key.strip()} was asked for twice; leave one of them.")
-    return where
-
-
-def _show(answer: Answer, *, filtered: bool) -> None:
-    if not answer.hits:
+def _show(answer: Answer, *, explain: bool, filtered: bool) -> None:
+    """Print the answer for a person to read."""
+    if explain:
+        plan = answer.plan
+        click.echo(
+            f"plan: {plan.kind}, {plan.matching} of {plan.total} vectors match the filter, "
+            f"{plan.scanned_bytes} bytes to scan"
+        )
+    if answer.hits:
+        folder = _gallery(answer) if on_terminal() else None
+        columns = _columns(answer, folder)
+        print_table(
+            tuple(columns), [tuple(cell(hit) for cell in columns.values()) for hit in answer]
+        )
+        if folder is not None:
+            say(f"Files are in {printable(folder)}.")
+    else:
         why = "matches the filter" if filtered else "is of the kind that was asked for"
         say(f"Nothing in this index {why}.")
-        return
-    from avsearch.search import time_words
+    found = next((hit.evidence for hit in answer if hit.evidence is not None), None)
+    if found is not None:
+        words = "evidence: support for one person rather than two, in the words of ENFSI"
+        odds = (
+            f"; probability: if exactly one of the {found.people} people who could answer is "
+            "right, each as likely beforehand."
+        )
+        say(words + (odds if found.people > 1 else "."))
+    elif explain:
+        say("The model carries no calibration for this query, so no evidence is given.")
+
+
+def _columns(answer: Answer, folder: Path | None) -> dict[str, Callable[[Hit], str]]:
+    """Return the columns of the table; paths are relative to ``folder`` if it is given."""
+    from avsearch.search import time_range
+
+    def file(hit: Hit) -> str:
+        path = hit.path if folder is None else hit.path.relative_to(folder)
+        return printable(path) + time_range(hit.start_s, hit.end_s)
 
     columns: dict[str, Callable[[Hit], str]] = {
         "rank": lambda hit: str(hit.rank),
         "score": lambda hit: f"{hit.score:.3f}",
-        **_optional_columns(answer),
+    }
+    if any(hit.rerank_score is not None for hit in answer):
+        columns["re-rank"] = lambda hit: (
+            "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}"
+        )
+    found = [hit.evidence for hit in answer if hit.evidence is not None]
+    if found:
+        columns["evidence"] = lambda hit: "" if hit.evidence is None else hit.evidence.support
+    if found and found[0].people > 1:  # among one person a probability says nothing
+        columns["probability"] = lambda hit: (
+            "" if hit.evidence is None else f"{hit.evidence.probability:.2g}"
+        )
+    return columns | {
         "person": lambda hit: hit.person,
         "name": lambda hit: hit.name or "",
         "gender": lambda hit: hit.attributes["gender"] or "",
         "nationality": lambda hit: hit.attributes["nationality"] or "",
-        "file": lambda hit: printable(hit.path) + time_words(hit.start_s, hit.end_s),
+        "file": file,
     }
-    rows = [tuple(cell(hit) for cell in columns.values()) for hit in answer.hits]
-    print_table(tuple(columns), rows)
 
 
-def _optional_columns(answer: Answer) -> dict[str, Callable[[Hit], str]]:
-    """Return the columns that only some answers have."""
-    found: dict[str, Callable[[Hit], str]] = {}
-    if any(hit.rerank_score is not None for hit in answer):
-        found["re-rank"] = _rerank_score
-    weighed = [hit.evidence for hit in answer if hit.evidence is not None]
-    if weighed:
-        found["evidence"] = lambda hit: "" if hit.evidence is None else hit.evidence.support
-    if weighed and weighed[0].people > 1:  # among one person it says nothing
-        found["probability"] = _probability
-    return found
-
-
-def _rerank_score(hit: Hit) -> str:
-    return "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}"
-
-
-def _probability(hit: Hit) -> str:
-    return "" if hit.evidence is None else f"{hit.evidence.probability:.2g}"
+def _gallery(answer: Answer) -> Path | None:
+    """Return the folder around all hits' folders of their people; None if there is no such one."""
+    folders = {
+        next((each.parent for each in hit.path.parents if each.name == hit.person), None)
+        for hit in answer
+    }
+    return folders.pop() if len(folders) == 1 else None

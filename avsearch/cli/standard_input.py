@@ -1,4 +1,4 @@
-"""A file that comes through a pipe: ``avsearch query -``."""
+"""A file from a pipe: ``avsearch query -``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from avsearch.media.file_types import suffix_of_content
 from indexer.errors import BadRequest, RefusedFile
 
 STDIN = Path("-")
-_HEAD = 200  # bytes that tell what it is
+_HEAD = 200  # bytes that identify the format
 
 
 @contextlib.contextmanager
 def spooled() -> Iterator[Path]:
-    """Keep what comes through standard input in a file, for as long as it is asked with.
+    """Yield a temporary file with what standard input holds.
 
-    Raises RefusedFile, which names standard input, for what is no picture, sound or video, and in
-    place of any refusal of that file.
+    Raises:
+        BadRequest: There is no standard input.
+        RefusedFile: It is not a picture, sound or video, or the file was refused in the block;
+            the error names standard input.
     """
-    if sys.stdin is None:  # as services are started at times
+    if sys.stdin is None:  # a service may have none
         raise BadRequest("There is no standard input; name a file.")
     head = sys.stdin.buffer.read(_HEAD)
     suffix = suffix_of_content(head)

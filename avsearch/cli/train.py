@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avsearch.cli.options import FILE, device_option, faces_option, json_option, print_json
-from avsearch.cli.output import say, warn
+from avsearch.cli.options import FILE, device_option, faces_option, json_option
+from avsearch.cli.output import print_json, say, warn
 from indexer.errors import printable
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from trainer.training.run import TrainResult
 
 _POSITIVE = click.IntRange(min=1)
-_MORE_THAN_NOUGHT = click.FloatRange(min=0, min_open=True)
+_POSITIVE_NUMBER = click.FloatRange(min=0, min_open=True)
 
 
 def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    """``KEY=VALUE`` given any number of times."""
+    """Return the options ``KEY=VALUE`` as a mapping."""
     pairs = [one.partition("=") for one in given]
     wrong = [one for one, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]
     if wrong:
@@ -35,10 +35,10 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 @click.option("--model", required=True, help="A paper's model: adsm, dsanet, p2vanet, ...")
 @click.option(
     "--data",
-    "places",
+    "sources",
     multiple=True,
     required=True,
-    metavar="PLACE",
+    metavar="SOURCE",
     help="A gallery, a folder of galleries, VoxCeleb's folder, a table or a file of features, or "
     "synthetic; may be given again.",
 )
@@ -48,7 +48,7 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
     type=click.Path(path_type=Path, dir_okay=False),
     help="The checkpoint, NAME.safetensors; logs and state go to NAME.training beside it.",
 )
-@click.option("--epochs", type=_MORE_THAN_NOUGHT, help="[default: the paper's]")
+@click.option("--epochs", type=_POSITIVE_NUMBER, help="[default: the paper's]")
 @click.option("--steps", type=_POSITIVE, help="Instead of --epochs.")
 @click.option("--small", is_flag=True, help="A small trunk and small inputs, for a laptop's CPU.")
 @click.option(
@@ -62,17 +62,17 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 @click.option(
     "--face-trunk",
     type=FILE,
-    help="Begin a ResNet-18 for faces with these weights: torchvision's .pth, or safetensors.",
+    help="Start a ResNet-18 for faces from these weights: torchvision's .pth, or safetensors.",
 )
 @click.option("--batch", type=_POSITIVE, help="Items of each modality.  [default: the paper's]")
 @click.option(
     "--each", type=_POSITIVE, default=2, show_default=True, help="Items of a person in a batch."
 )
-@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches that make one step.")
-@click.option("--clip", type=_MORE_THAN_NOUGHT, help="Largest gradient norm.")
+@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches in one step.")
+@click.option("--clip", type=_POSITIVE_NUMBER, help="Largest gradient norm.")
 @click.option(
     "--rate",
-    type=_MORE_THAN_NOUGHT,
+    type=_POSITIVE_NUMBER,
     default=1.0,
     help="Multiplies all learning rates.",
 )
@@ -81,22 +81,23 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
     type=click.Choice(["float32", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="What the networks compute in; losses are always float32.",
+    help="The precision of the networks; losses are always float32.",
 )
 @device_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--every", type=_POSITIVE, help="Steps between validations.  [default: an epoch]")
 @click.option(
     "--split",
-    "how",
+    "split_rule",
     default="hash",
     show_default=True,
-    help="Who validates and tests: hash, hash:V,T, letters, last:V,T, or a file of `name side`.",
+    help="The validation and test people: hash, hash:V,T, letters, last:V,T, or a file of "
+    "`name side`.",
 )
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where prepared inputs are kept.  [default: NAME.training/inputs]",
+    help="A folder for prepared inputs.  [default: NAME.training/inputs]",
 )
 @faces_option
 @click.option(
@@ -112,21 +113,21 @@ def _pairs(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 @click.option(
     "--face-encoder",
     type=FILE,
-    help="An ONNX network: train on what it makes of faces, not on pictures.",
+    help="An ONNX network: train on its features of faces, not on pictures.",
 )
 @click.option(
     "--voice-encoder",
     type=FILE,
-    help="An ONNX network: train on what it makes of voices, not on sounds.",
+    help="An ONNX network: train on its features of voices, not on sounds.",
 )
-@click.option("--resume", is_flag=True, help="Go on exactly where a training was stopped.")
+@click.option("--resume", is_flag=True, help="Continue a stopped training exactly where it was.")
 @json_option
 def command(
     model: str,
-    places: tuple[str, ...],
+    sources: tuple[str, ...],
     out: Path,
     words: dict[str, str],
-    how: str,
+    split_rule: str,
     cache: Path | None,
     faces: Faces,
     face_private: Path | None,
@@ -139,9 +140,9 @@ def command(
 ) -> None:
     """Train a model on the faces and voices of people, and keep its best checkpoint.
 
-    The checkpoint is the one that the validation people score best; it says who took part.
-    Under torchrun (torchrun --nproc-per-node N -m avsearch train ...) several processes train
-    one model.
+    The checkpoint is the one with the best score on the validation people; it names the people of
+    the training. Under torchrun (torchrun --nproc-per-node N -m avsearch train ...) several
+    processes train one model.
     """
     from trainer.data.dataset import require_both
     from trainer.data.load import DataOptions, read_data
@@ -149,16 +150,19 @@ def command(
     from trainer.training.config import TrainRequest
     from trainer.training.run import train
 
-    request = TrainRequest(
-        model=model, out=out, words=words, record=_record(places, how), **options
-    )
-    more = DataOptions(faces, face_private, voice_private, face_encoder, voice_encoder)
-    kept = cache or request.folder / "inputs"
+    record = {
+        "command": ["avsearch", *sys.argv[1:]],
+        "data": list(sources),
+        "split": split_rule,
+    }
+    request = TrainRequest(model=model, out=out, words=words, record=record, **options)
+    data_options = DataOptions(faces, face_private, voice_private, face_encoder, voice_encoder)
+    inputs = cache or request.folder / "inputs"
 
     def read(settings: Any) -> dict[Split, DataSet]:
-        data = read_data(places, settings, kept, more, say=warn)
+        data = read_data(sources, settings, inputs, data_options, say=warn)
         require_both(data)
-        return split(data, how)
+        return split(data, split_rule)
 
     trained = train(request, read, warn)
     if trained is None:
@@ -167,15 +171,6 @@ def command(
         print_json(trained)
     else:
         _print(trained)
-
-
-def _record(places: tuple[str, ...], how: str) -> dict[str, Any]:
-    """What a checkpoint says of where it comes from."""
-    return {
-        "command": ["avsearch", *sys.argv[1:]],
-        "data": list(places),
-        "split": how,
-    }
 
 
 def _print(trained: TrainResult) -> None:

@@ -1,4 +1,4 @@
-"""What modules log, as lines on standard error: ``--verbose``."""
+"""``--verbose``: log records of the modules as lines on standard error."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ _PACKAGES = ("avsearch", "indexer", "trainer")
 
 
 class _Lines(logging.Formatter):
-    """A line a record: the seconds since the start, and what is said."""
+    """Formats a record as one line with the seconds since the start."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line, whatever a file may be called."""
-        said = one_line(record.getMessage())
-        return f"avsearch: {record.relativeCreated / 1000:.2f} s: {said}"
+        """Return the record as one line, whatever a file is called."""
+        message = one_line(record.getMessage())
+        return f"avsearch: {record.relativeCreated / 1000:.2f} s: {message}"
 
 
 def log_to_stderr(level: int) -> Callable[[], None]:
-    """Write what is logged to standard error: at level 1 what is done, from 2 on everything.
-
-    Returns what ends it.
-    """
+    """Log to standard error, steps at level 1 and everything from 2, and return what ends it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
     loggers = [logging.getLogger(name) for name in _PACKAGES]

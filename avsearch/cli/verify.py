@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from avsearch.cli.options import index_option, json_option, print_json
-from avsearch.cli.output import say
+from avsearch.cli.options import index_option, json_option
+from avsearch.cli.output import print_json, say
 from indexer.errors import IndexDamaged, printable
 
 
@@ -15,7 +15,7 @@ from indexer.errors import IndexDamaged, printable
 @index_option
 @json_option
 def command(index_path: Path | None, *, as_json: bool) -> None:
-    """Check the catalog, every vector, and the cache against the catalog; exit 4 if damaged."""
+    """Check the catalog, every vector, and the cache; the exit code is 4 if any is damaged."""
     import avsearch
 
     with avsearch.open(index_path) as index:

@@ -170,7 +170,7 @@ def _checked(
     if total < MIN_AUDIO_S * SAMPLE_RATE:
         raise RefusedFile(
             path,
-            f"the sound lasts {total / SAMPLE_RATE:.3f} s, too short for a voice; "
+            f"the audio lasts {total / SAMPLE_RATE:.3f} s, too short for a voice; "
             f"at least {MIN_AUDIO_S} s are needed.",
         )
 
@@ -193,7 +193,7 @@ def _with_speech_rate(
             f"it has {odd_rate} samples a second; speech needs {low} to {high}; record it again.",
         )
     if odd_rate:
-        on_note(f"{odd_s:.1f} s of its sound have {odd_rate} samples a second; they were left out.")
+        on_note(f"{odd_s:.1f} s of its audio have {odd_rate} samples a second; they were left out.")
 
 
 def _resampled(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
@@ -247,7 +247,7 @@ def _raw_blocks(request: _TrackRequest) -> Iterator[RawBlock]:
     if len(refusals) == len(slices):
         raise refusals[0]
     for each in refusals:
-        request.on_note(f"a sound that is joined in it was left out: {each.reason}")
+        request.on_note(f"audio that is joined in it was left out: {each.reason}")
 
 
 def _shifted(request: _TrackRequest, by_s: float) -> _TrackRequest:
@@ -285,7 +285,7 @@ def _read_blocks(
         yield rest_rate, block
         found_s += len(block) / rest_rate
     if found_s < stated / rate - MIN_AUDIO_S:
-        request.on_note(f"its sound ends after {found_s:.1f} s of {stated / rate:.1f} s.")
+        request.on_note(f"its audio ends after {found_s:.1f} s of {stated / rate:.1f} s.")
 
 
 def _open_soundfile(source: BinaryIO | FileSlice) -> soundfile.SoundFile | None:
@@ -319,7 +319,7 @@ def _read_rest(
     except RefusedFile as refusal:
         if not from_s and fault:
             raise RefusedFile(
-                request.path, f"the sound is damaged or cut short ({fault}); copy it again."
+                request.path, f"the audio is damaged or cut short ({fault}); copy it again."
             ) from refusal
 
 
@@ -351,9 +351,9 @@ def _require_covered(path: Path, span: Span, found_s: float) -> None:
     if 0 < wanted_s < MIN_AUDIO_S:
         why = "which is too short for a voice"
     elif found_s:
-        why = f"but the sound ends after {span.start_s + found_s:.2f} s"
+        why = f"but the audio ends after {span.start_s + found_s:.2f} s"
     else:
-        why = "but the sound ends before"
+        why = "but the audio ends before"
     raise NotInFile(
         path,
         f"{span.start_s:g} s to {span.end_s:g} s was asked for, {why}; "

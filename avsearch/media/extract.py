@@ -21,7 +21,7 @@ from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note
 Faces = Literal["detect", "whole"]
 Find = Callable[[Path, OnNote], Iterator[Media]]
 
-NO_FACE = "no face found; a picture that is a face crop already has to be taken whole."
+NO_FACE = "no face found; an image that is a face crop already has to be taken whole."
 # What later versions do besides: pictures as far as they decode, one person a file.
 _PARTS: Final = "; pictures as far as they decode; of several people one"
 
@@ -31,8 +31,8 @@ _MODALITIES: dict[Kind, tuple[Modality, ...]] = {
     "video": MODALITIES,
 }
 _LACKS: dict[Modality, str] = {
-    "voice": "a picture has no voice; name a sound or a video.",
-    "face": "a sound has no face; name a picture or a video.",
+    "voice": "an image has no voice; name an audio file or a video.",
+    "face": "an audio file has no face; name an image or a video.",
 }
 
 
@@ -110,7 +110,7 @@ class MediaExtractor:
         if kind is None:
             raise RefusedFile(
                 path,
-                f"its name ends in {path.suffix or 'nothing'}, which is no picture, sound "
+                f"its name ends in {path.suffix or 'nothing'}, which is no image, audio "
                 "or video; rename it if it is one.",
             )
         if modality is not None and modality not in _MODALITIES[kind]:
@@ -118,9 +118,7 @@ class MediaExtractor:
         find: dict[Modality, Find]
         if start_s > 0 or end_s is not None:
             if kind == "image":
-                raise RefusedFile(
-                    path, "a picture has no times; leave its start_s and end_s empty."
-                )
+                raise RefusedFile(path, "an image has no times; leave its start_s and end_s empty.")
             find = {
                 "face": functools.partial(self._frame_faces, start_s),
                 "voice": lambda path, _: iter([Media(path, "voice", start_s, end_s)]),

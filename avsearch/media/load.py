@@ -41,7 +41,7 @@ def load_media(media: Media) -> NDArray[Any]:
     if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
         corners = ", ".join(f"{corner:g}" for corner in box)
         raise BadRequest(
-            f"{printable(media.path)}: the box ({corners}) is not inside the picture of "
+            f"{printable(media.path)}: the box ({corners}) is not inside the image of "
             f"{width} x {height} pixels; give left, top, right, bottom in pixels."
         )
     return shrink(crop_face(rgb, box))

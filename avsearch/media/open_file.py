@@ -20,7 +20,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     try:
         size = path.stat().st_size
         if not path.is_file():  # opening a pipe would block
-            raise RefusedFile(path, "it is not a plain file; name a picture, sound or video file.")
+            raise RefusedFile(path, "it is not a plain file; name an image, audio or video file.")
         if size == 0:
             raise RefusedFile(path, "the file is empty; copy it again from where it came.")
         file = path.open("rb")

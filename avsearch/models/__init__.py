@@ -1,12 +1,11 @@
-"""The models of the papers, one readable file each, and the way to a trained one.
+"""The models of the papers, one file each, and functions that load trained ones.
 
-Importing this loads no torch, and neither does a model whose ONNX files lie beside it, where
-onnxruntime is installed and no GPU is to be used.
+Importing this package loads no torch. Loading a model loads no torch either if onnxruntime is
+installed, the model's ONNX files lie beside it, and no GPU is used.
 """
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,32 +29,35 @@ __all__ = [
     "load_torch_model",
 ]
 
-DEVICES = ("auto", "cpu", "cuda")
-
 
 class TrainedEmbedder(Embedder, Protocol):
     """An embedder made by training."""
 
     @property
     def record(self) -> dict[str, Any]:
-        """What its checkpoint says of its training."""
+        """The checkpoint's record of its training."""
 
 
 def load_model(name: str | Path | None = None, device: str = "auto") -> TrainedEmbedder:
-    """A trained model: the default, one that is shipped by its name, or a checkpoint file.
+    """Return a trained model.
 
-    ``device`` is ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. On a CPU onnxruntime
-    runs it, where that is installed and the files are there
-    (:mod:`avsearch.models.onnx_embedder`), else torch; the space is the same. Raises BadRequest
-    where there is no such model or device, the
-    file is not a checkpoint of a model that takes media, or what would run it is not installed.
+    On a CPU onnxruntime runs it if it is installed and the model has ONNX files
+    (:mod:`avsearch.models.onnx_embedder`), else torch; the space is the same.
+
+    Args:
+        name: A shipped model's name or a checkpoint file; None is the default model.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+
+    Raises:
+        BadRequest: There is no such model or device, the file is not a checkpoint of a model
+            that takes media, or no installed library runs it.
     """
     return load_onnx_model(name, device) or load_torch_model(name, device)
 
 
 def load_onnx_model(name: str | Path | None = None, device: str = "auto") -> OnnxEmbedder | None:
-    """As :func:`load_model` where onnxruntime is to run it, None where torch is."""
-    if device not in DEVICES:
+    """Return a model as :func:`load_model` does if onnxruntime runs it, else None."""
+    if device not in ("auto", "cpu", "cuda"):
         raise BadRequest(f"There is no device {device!r}; ask for auto, cpu or cuda.")
     path = find_weights(name)
     if device == "cuda" or (device == "auto" and _has_gpu()):
@@ -66,7 +68,7 @@ def load_onnx_model(name: str | Path | None = None, device: str = "auto") -> Onn
 
 
 def load_torch_model(name: str | Path | None = None, device: str = "auto") -> TorchEmbedder:
-    """As :func:`load_model`, run by torch in any case."""
+    """Return a model as :func:`load_model` does, always run by torch."""
     path = find_weights(name)
     _require_torch(path)
     from avsearch.models.registry import torch_embedder
@@ -75,9 +77,14 @@ def load_torch_model(name: str | Path | None = None, device: str = "auto") -> To
 
 
 def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
-    """A trained re-ranker: one that is shipped by its name, or a checkpoint file.
+    """Return a trained re-ranker.
 
-    Raises BadRequest as :func:`load_model` does, and for a model that compares no pairs.
+    Args:
+        name: A checkpoint file of a model that compares pairs.
+        device: As in :func:`load_model`.
+
+    Raises:
+        BadRequest: As in :func:`load_model`, or the model does not compare pairs.
     """
     path = find_weights(name, kind="re-ranker")
     _require_torch(path)
@@ -87,10 +94,10 @@ def load_reranker(name: str | Path, device: str = "auto") -> TorchReranker:
 
 
 def _require_torch(path: Path) -> None:
-    """Say what to install where torch is missing."""
+    """Raise BadRequest with what to install if torch is missing."""
     if onnx_session.can_import("torch"):
         return
-    if not onnx_session.is_installed():
+    if not onnx_session.can_import("onnxruntime"):
         raise BadRequest(
             "A model is run by onnxruntime or torch, and neither is installed: "
             "pip install 'avsearch[search]' or 'avsearch[cpu]'."
@@ -102,12 +109,8 @@ def _require_torch(path: Path) -> None:
 
 
 def _has_gpu() -> bool:
-    """Whether torch has a GPU to use; asked of the driver first, since importing torch is slow."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    if not onnx_session.can_import("torch"):
+    """Return True if torch has a GPU; looks for the driver first, because torch loads slowly."""
+    if not (onnx_session.has_gpu_driver() and onnx_session.can_import("torch")):
         return False
     import torch
 

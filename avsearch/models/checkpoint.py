@@ -1,6 +1,6 @@
-"""Trained models on disk: one safetensors file, its settings and its record inside.
+"""Trained models on disk: one safetensors file with the settings and the record inside.
 
-No pickle is ever read: a stranger's checkpoint is numbers and JSON.
+No pickle is ever read: a checkpoint is numbers and JSON.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _KEYS = {"model", "settings", "record"}
 
 
 class Network(Protocol):
-    """What every model of the papers that can be indexed offers."""
+    """A model of a paper whose embeddings can be indexed."""
 
     settings: Any
 
     def embed_face(self, faces: Tensor) -> Tensor:
-        """(B, 3, size, size) uint8 to (B, dim)."""
+        """Return unit vectors (B, dim) of faces (B, 3, size, size) uint8."""
 
     def embed_voice(self, voices: Tensor) -> Tensor:
-        """(B, samples) float32 to (B, dim)."""
+        """Return unit vectors (B, dim) of voices (B, samples) float32."""
 
     def eval(self) -> Self:
-        """Turn off everything that is for training only."""
+        """Switch to evaluation mode."""
 
     def to(self, device: torch.device) -> Self:
         """Move to a device."""
@@ -45,19 +45,24 @@ class Network(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model as read from a file."""
+    """A model read from a file."""
 
     network: nn.Module
     space: Space
-    record: dict[str, Any]  # what it was trained on and how, and which people it has seen
+    record: dict[str, Any]  # the training: data, command, and the people of each split
 
 
 def save_checkpoint(
     path: Path, name: str, network: nn.Module, record: Mapping[str, Any], *, half: bool = True
 ) -> None:
-    """Write a model, its settings and its record; ``half`` stores parameters as float16.
+    """Write a model, its settings and its record, whole or not at all.
 
-    Written to a temporary name and renamed, so that no half a file is ever found.
+    Args:
+        path: The file.
+        name: The model's name, such as "adsm".
+        network: The network; its ``settings`` are a dataclass.
+        record: What the checkpoint says about its training, as JSON.
+        half: Store parameters as float16.
     """
     parameters = {key for key, _ in network.named_parameters()}
     tensors = {
@@ -77,16 +82,17 @@ def save_checkpoint(
 
 
 def put_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Give a checkpoint another record; weights, settings and space stay what they are.
+    """Replace the record of a checkpoint; weights, settings and space stay the same.
 
-    Written to a temporary name and renamed. Raises BadRequest where the file cannot be read.
+    Raises:
+        BadRequest: The file cannot be read.
     """
     tensors, metadata = _read(path)
     _write(path, tensors, {**metadata, "record": json.dumps(dict(record))})
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write whole or not at all; what a file said of its weights before is not said anew."""
+    """Write a checkpoint; a hash that its metadata already has is not computed again."""
     digest = metadata.get(WEIGHTS_HASH) or weights_hash(tensors, metadata["settings"])
     with replacing(path) as partial:
         save_file(tensors, partial, {**metadata, WEIGHTS_HASH: digest})
@@ -95,10 +101,16 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
 def load_checkpoint(
     path: Path, models: Mapping[str, Any], *, metric: Metric = "cosine"
 ) -> Checkpoint:
-    """Read a model; parameters come back as float32.
+    """Return the model of a file, its parameters as float32.
 
-    Raises BadRequest where the file is missing, is no checkpoint of ours, is cut short or
-    changed, or does not fit the model it names.
+    Args:
+        path: The file.
+        models: The known models by name.
+        metric: The metric of its space.
+
+    Raises:
+        BadRequest: The file is missing, is not an avsearch checkpoint, is cut short or changed,
+            or does not fit the model it names.
     """
     tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT or not metadata.keys() >= _KEYS:
@@ -134,7 +146,7 @@ def load_checkpoint(
 
 
 def weights_hash(tensors: Mapping[str, Tensor], settings: str) -> str:
-    """Hash weights in memory as :func:`avsearch.runtime.weights.hash_parts` hashes a file."""
+    """Return the hash of weights in memory, as :func:`avsearch.runtime.weights.hash_parts`."""
     values = ((key, tensors[key]) for key in sorted(tensors))
     parts = (
         (key, str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes())

@@ -1,7 +1,7 @@
-"""Weights of a face trunk that others trained, such as ResNet-18 on ImageNet.
+"""Published weights of a face trunk, such as ResNet-18 on ImageNet.
 
-ACIENet and AICANet begin with such weights. They are not ours to ship: the user names the file,
-torchvision's ``resnet18-*.pth`` or the same as safetensors.
+ACIENet and AICANet start from such weights. The project does not ship them: the user names the
+file, torchvision's ``resnet18-*.pth`` or the same as safetensors.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ _WIDTH = 64  # channels of the first convolution of published ResNets
 
 
 def read_face_trunk(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a ``.pth`` that holds tensors by name alone.
+    """Return the tensors of a safetensors file, or of a ``.pth`` with nothing but named tensors.
 
-    Of a ``.pth`` torch reads tensors and containers and refuses all else, so that no code of the
-    file is run. Raises BadRequest where the file is missing, cut short, or something else.
+    torch reads only tensors and containers of a ``.pth``, so no code of the file runs.
+
+    Raises:
+        BadRequest: The file is missing, cut short, or holds something else.
     """
     if not path.is_file():
         raise BadRequest(f"There are no weights {printable(path)}; check the name.")
@@ -49,11 +51,12 @@ def read_face_trunk(path: Path) -> dict[str, Tensor]:
 
 
 def load_face_trunk(network: nn.Module, path: Path) -> None:
-    """Give a network's ResNet face trunk the weights of a file, in place.
+    """Load the weights of a file into a network's ResNet face trunk, in place.
 
-    The file has torchvision's names; its classifier ``fc`` is left out. Raises BadRequest where
-    the network has no such trunk, or the file cannot be read (:func:`read_face_trunk`) or does
-    not fit.
+    The file has torchvision's names; its classifier ``fc`` is left out.
+
+    Raises:
+        BadRequest: The network has no such trunk, or the file cannot be read or does not fit.
     """
     residual = _face_trunk(network)
     if residual is None:
@@ -71,7 +74,7 @@ def load_face_trunk(network: nn.Module, path: Path) -> None:
 
 
 def takes_published_weights(network: nn.Module) -> bool:
-    """Whether a network has a ResNet for faces of the width that published weights have."""
+    """Return True if a network has a ResNet for faces with the width of published weights."""
     residual = _face_trunk(network)
     return residual is not None and residual.conv1.out_channels == _WIDTH
 

@@ -1,4 +1,4 @@
-"""Trained models as torch runs them: the known ones by name, and how one is read from its file."""
+"""The known models by name, and those that torch loads from a checkpoint file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MODELS: dict[str, type[Any]] = {
 
 
 def torch_embedder(path: Path, device: str) -> TorchEmbedder:
-    """The model of a checkpoint file, as :func:`avsearch.models.load_model` says."""
-    int8_torch.use()  # torch is loaded: let searches have its fast products too
-    return TorchEmbedder(of_media(path), pick_device(device))
+    """Return the model of a checkpoint file, as :func:`avsearch.models.load_model` does."""
+    int8_torch.use()  # torch is loaded, so searches may use its fast products too
+    return TorchEmbedder(media_checkpoint(path), pick_device(device))
 
 
 def torch_reranker(path: Path, device: str) -> TorchReranker:
-    """The re-ranker of a checkpoint file, as :func:`avsearch.models.load_reranker` says."""
-    checkpoint = of_media(path)
+    """Return the re-ranker of a checkpoint file, as :func:`avsearch.models.load_reranker` does."""
+    checkpoint = media_checkpoint(path)
     if not isinstance(checkpoint.network, PairNetwork):
         pairs = " or ".join(key for key, kind in MODELS.items() if issubclass(kind, PairNetwork))
         raise BadRequest(
@@ -44,8 +44,12 @@ def torch_reranker(path: Path, device: str) -> TorchReranker:
     return TorchReranker(checkpoint, pick_device(device))
 
 
-def of_media(path: Path) -> Checkpoint:
-    """The checkpoint of a model that takes media; BadRequest where it takes features instead."""
+def media_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint of a model that takes media.
+
+    Raises:
+        BadRequest: The model takes the features of another encoder.
+    """
     checkpoint = load_checkpoint(path, MODELS)
     settings = checkpoint.network.settings
     if getattr(settings, "face_features", ()) or getattr(settings, "voice_features", ()):

@@ -1,20 +1,28 @@
-"""A network that torch runs as an embedder: media in, vectors out, each item alone."""
+"""An embedder whose network torch runs on a CPU or a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from avsearch.models.checkpoint import Checkpoint
-from avsearch.models.embed_media import Forward
-from avsearch.models.torch_runtime import TorchPasses
+from avsearch.models.embed_media import Function, MediaEmbedder
+from avsearch.models.layers.blocks import fuse_norms
 from indexer.errors import BadRequest
-from indexer.types import Embedded, Media, Space
+from indexer.types import Modality
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device; BadRequest where a GPU is asked for in vain."""
+    """Return the device called "auto", "cpu" or "cuda".
+
+    Raises:
+        BadRequest: There is no such device, or no GPU that can be used.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise BadRequest("No CUDA device can be used here; ask with --device cpu or auto.")
     if name == "auto":
@@ -24,23 +32,26 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-class TorchEmbedder:
-    """Embeds faces and voices with a network of one of the papers.
+class TorchEmbedder(MediaEmbedder):
+    """Embeds with a paper's network.
 
-    ``space`` is its embedding space and ``record`` what its checkpoint says of its training.
+    The norms are folded into the network's convolutions, so it cannot be trained any more.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self.space: Space = checkpoint.space
+        self.space = checkpoint.space
         self.record = checkpoint.record
         self.device = device
-        passes = TorchPasses(checkpoint.network, device)
-        self.network = passes.network
-        self._forward = Forward(passes)
+        fuse_norms(checkpoint.network)
+        self.network = cast(Any, checkpoint.network.to(device))
+        self.face_size = self.network.settings.face_size
+        self.voice_seconds = self.network.settings.voice_seconds
+        self.on_cores = device.type == "cpu"
 
-    def embed(self, media: Sequence[Media]) -> Embedded:
-        """Vectors (n, dim) of media; what cannot be read is refused by position.
-
-        A voice longer than the model's window is the mean of windows that cover it.
-        """
-        return self._forward.embed(media, self.space.dim)
+    @torch.inference_mode()
+    def run(
+        self, function: Function, modality: Modality, rows: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Return one forward pass of ``embed`` or ``feature_map``."""
+        call: Callable[[Tensor], Tensor] = getattr(self.network, f"{function}_{modality}")
+        return cast(NDArray[np.float32], call(torch.from_numpy(rows).to(self.device)).cpu().numpy())

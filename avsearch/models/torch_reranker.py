@@ -1,31 +1,30 @@
-"""A trained network of pairs as a re-ranker: a query and candidates in, scores out."""
+"""A re-ranker: a trained network of ACIENet or AICANet scores a query against candidates."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from avsearch.models.checkpoint import Checkpoint
-from avsearch.models.embed_media import Forward, Rows
-from avsearch.models.torch_runtime import TorchPasses
+from avsearch.models.torch_embedder import TorchEmbedder
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media, Vectors
 
 _PAIRS = 32  # of one forward pass
-_MEMORY = 256 * 2**20  # bytes of maps that are kept: about 14,000 of a model of the papers' size
+_MEMORY = 256 * 2**20  # bytes of cached maps: about 14,000 for a model of the papers' size
 
 Map = NDArray[np.float32]  # (C, h, w)
 
 
 class TorchReranker:
-    """Scores candidates against a query with a network of ACIENet or AICANet.
+    """Scores pairs of a query and a candidate, each pair alone.
 
-    The map of an item is computed once and kept, as long as its file does not change and
-    ``memory`` bytes hold it; those that were not asked for the longest go first.
+    The map of an item is computed once and cached while its file does not change. The cache holds
+    ``memory`` bytes; the least recently used maps leave it first.
     """
 
     def __init__(
@@ -33,58 +32,60 @@ class TorchReranker:
     ) -> None:
         self.name = checkpoint.space.model
         self.record = checkpoint.record
-        self.passes = TorchPasses(checkpoint.network, device)
-        self.forward = Forward(self.passes)
-        self.maps = KeptMaps(memory)
+        self.embedder = TorchEmbedder(checkpoint, device)
+        self.maps = MapCache(memory)
 
+    @torch.inference_mode()
     def score(self, query: Media, candidates: Sequence[Media]) -> Vectors:
-        """(k,) float32 scores of candidates of the other modality, larger is nearer.
+        """Return scores (k,) float32 of candidates of the other modality; larger is nearer.
 
-        Each pair is scored alone. NaN for a candidate that cannot be read. Raises RefusedFile
-        where the query cannot be, BadRequest for a candidate of the query's modality.
+        A candidate that cannot be read has NaN.
+
+        Raises:
+            RefusedFile: The query cannot be read.
+            BadRequest: A candidate has the query's modality.
         """
         if any(each.modality == query.modality for each in candidates):
             raise BadRequest(
                 f"A re-ranker compares faces with voices; a {query.modality} was asked with, "
                 "so want the other modality, or ask without the re-ranker."
             )
-        found = self._maps([query, *candidates])
-        if isinstance(found[0], str):
-            raise RefusedFile(query.path, found[0])
+        own, *others = self._maps([query, *candidates])
+        if isinstance(own, str):
+            raise RefusedFile(query.path, own)
+        device, interact = self.embedder.device, self.embedder.network.interact
+        query_map = torch.from_numpy(own)[None].to(device)
         scores = np.full(len(candidates), np.nan, np.float32)
-        taken = [at for at, each in enumerate(found[1:]) if not isinstance(each, str)]
-        for start in range(0, len(taken), _PAIRS):
-            chunk = taken[start : start + _PAIRS]
-            scores[chunk] = self._interact(query, found[0], [found[1 + at] for at in chunk])
-        return scores
-
-    @torch.inference_mode()
-    def _interact(self, query: Media, own: Map, others: Sequence[Map | str]) -> Vectors:
-        """Scores (k,) of a query's map against those of candidates."""
-        asked = torch.from_numpy(own)[None].to(self.passes.device)
-        shown = torch.from_numpy(np.stack(others)).to(self.passes.device)
-        scores: Vectors = self.passes.network.interact(asked, shown, query.modality).cpu().numpy()
+        readable = [at for at, each in enumerate(others) if not isinstance(each, str)]
+        for start in range(0, len(readable), _PAIRS):
+            chunk = readable[start : start + _PAIRS]
+            maps = torch.from_numpy(np.stack([others[at] for at in chunk])).to(device)
+            scores[chunk] = interact(query_map, maps, query.modality).cpu().numpy()
         return scores
 
     def _maps(self, media: Sequence[Media]) -> list[Map | str]:
-        """The map of each item, kept or computed, or why there is none."""
-        keys = [_key(item) for item in media]
+        """Return the map of each item, cached or computed, or the reason if it is unreadable.
+
+        A voice longer than the model's window has the mean of the maps of windows that cover it.
+        """
+        keys = [_cache_key(item) for item in media]
         found: dict[int, Map | str] = {}
         for at, key in enumerate(keys):
-            kept = self.maps.get(key)
-            if kept is not None:
-                found[at] = kept
+            cached = self.maps.get(key)
+            if cached is not None:
+                found[at] = cached
         missing = [at for at in range(len(media)) if at not in found]
-        rows = self.forward.run("feature_map", [media[at] for at in missing])
+        rows = self.embedder.rows("feature_map", [media[at] for at in missing])
         found |= {missing[at]: reason for at, reason in rows.refusals.items()}
-        for at, value in _mean_maps(rows):
-            found[missing[at]] = value
-            self.maps.put(keys[missing[at]], value)
+        for place in np.unique(rows.places).tolist():
+            at = missing[place]
+            found[at] = mean = rows.values[rows.places == place].mean(0)
+            self.maps.put(keys[at], mean)
         return [found[at] for at in range(len(media))]
 
 
-class KeptMaps:
-    """Maps by key, in a bounded number of bytes; the longest unused go first."""
+class MapCache:
+    """Maps by key in a bounded number of bytes; the least recently used leave first."""
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
@@ -95,25 +96,25 @@ class KeptMaps:
         return len(self._maps)
 
     def get(self, key: Hashable | None) -> Map | None:
-        """The map of a key, None where it is not kept; the key None is of nothing."""
+        """Return the map of a key, or None."""
         if key not in self._maps:
             return None
         self._maps.move_to_end(key)
         return self._maps[key]
 
     def put(self, key: Hashable | None, value: Map) -> None:
-        """Keep a map, in place of others if need be."""
+        """Add a map; a key of None is ignored."""
         if key is None or key in self._maps:
             return
         self._maps[key] = value
         self.used += value.nbytes
         while self.used > self.memory:
-            _, gone = self._maps.popitem(last=False)
-            self.used -= gone.nbytes
+            _, removed = self._maps.popitem(last=False)
+            self.used -= removed.nbytes
 
 
-def _key(item: Media) -> Hashable | None:
-    """What a map is kept by: the item and the state of its file; None where it has none."""
+def _cache_key(item: Media) -> Hashable | None:
+    """Return the item with the state of its file; None for an item without a file."""
     if item.data is not None:
         return None
     try:
@@ -121,14 +122,3 @@ def _key(item: Media) -> Hashable | None:
     except OSError:
         return None
     return item, state.st_mtime_ns, state.st_size
-
-
-def _mean_maps(rows: Rows) -> Iterator[tuple[int, Map]]:
-    """The mean of each item's rows, with its position.
-
-    A voice longer than the model's window is the mean of windows that cover it.
-    """
-    firsts = np.flatnonzero(np.diff(rows.places, prepend=-1))
-    for own in np.split(np.arange(len(rows.places)), firsts[1:]):
-        if len(own):
-            yield int(rows.places[own[0]]), rows.values[own].mean(0)

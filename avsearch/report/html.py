@@ -1,7 +1,7 @@
-"""One page of questions and answers that anybody can open: faces to see, voices to hear.
+"""A page of queries and answers with images of faces and players for voices.
 
-The page is a single HTML file. Pictures and sounds are inside it, so it can be sent to
-somebody who has neither the program nor the gallery, and it asks nothing of the network.
+The page is a single HTML file with the images and sounds inside. So it can be opened without the
+program and the gallery, and it loads nothing from the network.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from indexer.errors import AvsearchError
 from indexer.runtime.atomic import replacing
 from indexer.types import Media
 
-THUMBNAIL = 128  # pixels, the longer side of a picture
-MAX_SOUND_S = 20.0  # a longer sound is cut: nobody listens on, and the page stays small
-MAX_SOUND_BYTES = 1_000_000  # a larger file is not put in as it is
+THUMBNAIL = 128  # pixels of an image's longer side
+MAX_SOUND_S = 20.0  # a longer sound is cut, so that the page stays small
+MAX_SOUND_BYTES = 1_000_000  # a larger file is not embedded whole
 
-UNREADABLE = (OSError, AvsearchError)  # of a file that is missing, broken or of another kind
+UNREADABLE = (OSError, AvsearchError)  # for a file that is missing, broken or of another kind
 
-# What browsers play as it is.
+# The formats that browsers play.
 SOUND_TYPES = {
     ".wav": "audio/wav",
     ".flac": "audio/flac",
@@ -38,10 +38,10 @@ SOUND_TYPES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer to a question: who, how near, and the face or voice itself.
+class AnswerCard:
+    """One answer to a query: the person, the score, and the face or voice itself.
 
-    ``correct`` says whether it is the right person; None where nobody knows.
+    ``correct`` is True for the right person, None if that is unknown.
     """
 
     rank: int
@@ -54,21 +54,25 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Question:
-    """A face or a voice that was asked with, in words and as it is, and the answers."""
+class QueryCard:
+    """A face or a voice that is the query, its caption, and the answers."""
 
     heading: str
-    asked: Media
+    media: Media
     caption: str
-    answers: Sequence[Answer]
+    answers: Sequence[AnswerCard]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page without questions: text, a table and pictures, each left out if empty.
+    """A part of a page without queries: text, a table and images, each left out if empty.
 
-    The first row of ``table`` is its head; rows of ``marked`` numbers stand out. ``pictures``
-    are PNG files and what they show in words.
+    Attributes:
+        heading: The heading.
+        text: Paragraphs.
+        table: Rows; the first one is the head.
+        marked: The numbers of rows, from 0 after the head, that are highlighted.
+        pictures: PNG files with their descriptions.
     """
 
     heading: str
@@ -82,16 +86,21 @@ def write_page(
     path: Path,
     title: str,
     notice: str,
-    questions: Sequence[Question],
+    queries: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
 ) -> None:
-    """Write the page; whoever opens ``path`` meanwhile sees the old page or the new one.
+    """Write a page, whole or not at all.
 
-    ``notice`` stands in a box at the top where it is not empty; ``figures`` are labels and
-    values that sum the rest up; ``sections`` stand before the questions.
+    Args:
+        path: The file.
+        title: The title and first heading.
+        notice: A text in a box at the top, if it is not empty.
+        queries: The queries with their answers.
+        figures: Labels and values of the summary.
+        sections: Sections before the queries.
     """
-    page = render_page(title, notice, questions, figures, sections)
+    page = render_page(title, notice, queries, figures, sections)
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8", errors="replace")
 
@@ -99,17 +108,17 @@ def write_page(
 def render_page(
     title: str,
     notice: str,
-    questions: Sequence[Question],
+    queries: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
 ) -> str:
-    """The whole page as HTML."""
+    """Return the page of :func:`write_page` as HTML."""
     head = f'<meta charset="utf-8">{VIEWPORT}{POLICY}<title>{_text(title)}</title>'
     body = [
         f"<header><h1>{_text(title)}</h1>{_notice(notice)}{_figures(figures)}</header>",
         "<main>",
         *(_section(section) for section in sections),
-        *(_question(place, question) for place, question in enumerate(questions, start=1)),
+        *(_query(place, query) for place, query in enumerate(queries, start=1)),
         "</main>",
     ]
     return (
@@ -125,7 +134,7 @@ def _notice(notice: str) -> str:
 
 
 def _figures(figures: Sequence[tuple[str, str]]) -> str:
-    """The summary: one box a figure, its value large."""
+    """Return the summary, one box for each figure."""
     if not figures:
         return ""
     boxes = (
@@ -145,7 +154,7 @@ def _section(section: Section) -> str:
 
 
 def _table(section: Section) -> str:
-    """A table that scrolls by itself where it is wider than the screen."""
+    """Return a table that scrolls by itself if it is wider than the screen."""
     head, *rows = section.table
     top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in head)
     lines = []
@@ -163,21 +172,21 @@ def _table(section: Section) -> str:
     )
 
 
-def _question(place: int, question: Question) -> str:
-    """One section: what was asked on top, the answers below in order."""
-    label = f"question-{place}"
-    shown = media_html(question.asked, question.caption)
-    answers = "".join(_answer(answer) for answer in question.answers)
+def _query(place: int, query: QueryCard) -> str:
+    """Return a section with the query on top and the answers in order below."""
+    label = f"query-{place}"
+    shown = media_html(query.media, query.caption)
+    answers = "".join(_answer(answer) for answer in query.answers)
     listed = f'<ol class="answers">{answers}</ol>' if answers else "<p>No answer.</p>"
     return (
-        f'<section aria-labelledby="{label}"><h2 id="{label}">{_text(question.heading)}</h2>'
-        f'<figure class="asked">{shown}<figcaption>{_text(question.caption)}</figcaption></figure>'
+        f'<section aria-labelledby="{label}"><h2 id="{label}">{_text(query.heading)}</h2>'
+        f'<figure class="asked">{shown}<figcaption>{_text(query.caption)}</figcaption></figure>'
         f"{listed}</section>"
     )
 
 
-def _answer(answer: Answer) -> str:
-    """One card: rank, verdict, face or voice, name, score and attributes."""
+def _answer(answer: AnswerCard) -> str:
+    """Return a card: rank, verdict, face or voice, name, score and attributes."""
     attributes = "".join(
         f"<li><span>{_text(key)}</span> {_text(value)}</li>"
         for key, value in answer.attributes.items()
@@ -192,8 +201,8 @@ def _answer(answer: Answer) -> str:
     )
 
 
-def _verdict(answer: Answer) -> str:
-    """Right or wrong in words beside the sign, for those who do not see the colour."""
+def _verdict(answer: AnswerCard) -> str:
+    """Return right or wrong in words beside the sign, for readers who do not see the colour."""
     if answer.correct is None:
         return ""
     sign, word = ("✓", "right") if answer.correct else ("✗", "wrong")
@@ -213,7 +222,7 @@ def media_table(head: Sequence[str], rows: Sequence[tuple[Media, Sequence[str]]]
 
 
 def media_html(media: Media, words: str) -> str:
-    """Return a face or a player of a voice; a line that says so where its file cannot be read."""
+    """Return an image of a face or a player for a voice; a line of text if it is unreadable."""
     label = _text(f"{media.modality}: {words}")
     try:
         source = picture_uri(media) if media.modality == "face" else sound_uri(media)
@@ -225,14 +234,14 @@ def media_html(media: Media, words: str) -> str:
 
 
 def picture_uri(media: Media) -> str:
-    """A face as a small JPEG inside a data URI, as an embedder is shown it."""
+    """Return a face crop as a small JPEG in a data URI."""
     stored = io.BytesIO()
     Image.fromarray(shrink(load_media(media), THUMBNAIL)).save(stored, "JPEG", quality=88)
     return _data_uri("image/jpeg", stored.getvalue())
 
 
 def sound_uri(media: Media) -> str:
-    """A voice inside a data URI: its file as it is where that is what was asked, else a cut."""
+    """Return a voice in a data URI: a small file as it is, else its first seconds."""
     kind = SOUND_TYPES.get(media.path.suffix.lower())
     whole = media.data is None and media.start_s <= 0.0 and media.end_s is None
     if whole and kind is not None and media.path.stat().st_size <= MAX_SOUND_BYTES:
@@ -248,13 +257,13 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def _text(words: str) -> str:
-    """Words as they may stand in a page, quotes included."""
+    """Return text escaped for HTML, quotes too."""
     return html.escape(words, quote=True)
 
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 
-# Whatever got into the page, no script of it runs and nothing of it is fetched.
+# No script in the page runs and nothing is fetched, whatever its content.
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; media-src data:; style-src 'unsafe-inline'\">"

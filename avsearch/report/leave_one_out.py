@@ -1,7 +1,7 @@
-"""An index asked with its own items, each left out of what answers it.
+"""Leave-one-out evaluation of an index: its own items are the queries.
 
-The questions are about people whom the model was not trained on, as far as their names tell.
-What was cut from a question's own file does not answer it; everything else does.
+The queries are items of people whose names are not among those of the model's training. Items
+from the query's own file are left out of its answers.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from indexer.records import Item
 from indexer.search.vector_index import exact_scores, prepared
 from indexer.types import Ids, Metric, Modality, Vectors
 
-PEOPLE, EACH = 100, 10  # people who are asked about at most, and questions about each
+PEOPLE, EACH = 100, 10  # the most people with queries, and the most queries of each
 
-KINDS: tuple[tuple[Modality, Modality], ...] = (
+DIRECTIONS: tuple[tuple[Modality, Modality], ...] = (
     ("voice", "face"),
     ("face", "voice"),
     ("voice", "voice"),
@@ -29,8 +29,8 @@ KINDS: tuple[tuple[Modality, Modality], ...] = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Hit:
-    """One answer; ``right`` says whether it is of the person asked about."""
+class RankedItem:
+    """One answer; ``right`` is True if it is of the query's person."""
 
     item: Item
     score: float
@@ -38,14 +38,14 @@ class Hit:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Question:
-    """An item that asked, and of each person who could answer the nearest item, best first.
+class ItemQuery:
+    """An item as the query, and the nearest item of each other candidate, best first.
 
-    One of them is right.
+    One of the hits is right.
     """
 
-    asked: Item
-    hits: Sequence[Hit]
+    item: Item
+    hits: Sequence[RankedItem]
 
     @property
     def place(self) -> int:
@@ -54,12 +54,15 @@ class Question:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Kind:
-    """How the questions of a kind were answered, as means over the people, 0 to 1.
+class DirectionResult:
+    """The accuracy of the first answers in one direction, as means over the people, 0 to 1.
 
-    ``way`` is V-F where voices asked for faces. ``right`` is the share of first answers that were
-    the right person, ``gender`` of the right gender, None where that is not known of everybody;
-    ``by_chance`` is what a blind draw among those who could answer would give.
+    Attributes:
+        way: The direction, such as V-F for voices that find faces.
+        people, questions: The number of people with queries, and of queries.
+        right: The share of first answers that are the right person.
+        right_by_chance: The same for a random order.
+        gender, gender_by_chance: The same for the right gender; None if a gender is unknown.
     """
 
     way: str
@@ -71,45 +74,54 @@ class Kind:
     gender_by_chance: float | None
 
 
-def ask_itself(index: Index, known: Set[str]) -> dict[str, list[Question]]:
-    """The questions of each kind that have a right answer, drawn, by direction as V-F.
+def query_own_items(index: Index, known: Set[str]) -> dict[str, list[ItemQuery]]:
+    """Return random queries with a right answer, by direction as V-F.
 
-    At most 100 people are asked about, at most 10 times each, and nobody ``known`` by their key.
+    At most 100 people have queries, at most 10 each, and nobody with a key in ``known``.
     """
-    held = _Held.of(index)
-    return {direction(*kind): list(_questions(held, *kind, known)) for kind in KINDS}
+    items = _Items.of(index)
+    return {direction(*each): list(_queries(items, *each, known)) for each in DIRECTIONS}
 
 
-def judged(way: str, questions: Sequence[Question]) -> Kind:
-    """How one or more questions of a kind were answered."""
-    own = by_person(questions)
-    told = all(
+def summarize(way: str, queries: Sequence[ItemQuery]) -> DirectionResult:
+    """Return the accuracy of one or more queries of a direction."""
+    groups = by_person(queries)
+    known = all(
         item.person.gender
-        for each in questions
-        for item in (each.asked, *(hit.item for hit in each.hits))
+        for each in queries
+        for item in (each.item, *(hit.item for hit in each.hits))
     )
-    return Kind(
+
+    def mean(value: Callable[[ItemQuery], float]) -> float:
+        """Return the mean over people of each one's mean over their queries."""
+        return float(np.mean([np.mean([value(each) for each in group]) for group in groups]))
+
+    def same_gender(query: ItemQuery, first: int) -> float:
+        gender = query.item.person.gender
+        return float(np.mean([hit.item.person.gender == gender for hit in query.hits[:first]]))
+
+    return DirectionResult(
         way,
-        len(own),
-        len(questions),
-        _mean(own, lambda each: float(each.hits[0].right)),
-        _mean(own, lambda each: 1 / len(each.hits)),
-        _mean(own, lambda each: _of_its_gender(each, 1)) if told else None,
-        _mean(own, lambda each: _of_its_gender(each, len(each.hits))) if told else None,
+        len(groups),
+        len(queries),
+        mean(lambda each: float(each.hits[0].right)),
+        mean(lambda each: 1 / len(each.hits)),
+        mean(lambda each: same_gender(each, 1)) if known else None,
+        mean(lambda each: same_gender(each, len(each.hits))) if known else None,
     )
 
 
-def by_person(questions: Sequence[Question]) -> list[list[Question]]:
-    """Questions about the same person together."""
-    own: dict[str, list[Question]] = {}
-    for each in questions:
-        own.setdefault(each.asked.person.key, []).append(each)
-    return list(own.values())
+def by_person(queries: Sequence[ItemQuery]) -> list[list[ItemQuery]]:
+    """Return the queries grouped by their person."""
+    groups: dict[str, list[ItemQuery]] = {}
+    for each in queries:
+        groups.setdefault(each.item.person.key, []).append(each)
+    return list(groups.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Held:
-    """Every item of an index: what it is, its vector, and whose and of which file, as numbers."""
+class _Items:
+    """Every item of an index with its vector, and its person and file as numbers."""
 
     items: list[Item]
     vectors: Vectors  # (n, dim), prepared
@@ -119,7 +131,7 @@ class _Held:
     faces: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, index: Index) -> _Held:
+    def of(cls, index: Index) -> _Items:
         with index.catalog.read() as read:
             ids, people, faces = read.owners()
             found, vectors = read.items(ids), prepared(read.vectors(ids), index.space.metric)
@@ -128,50 +140,35 @@ class _Held:
         return cls(items, vectors, index.space.metric, people, files.astype(np.int64), faces)
 
     def of_modality(self, modality: Modality) -> NDArray[np.bool_]:
-        """Which items are faces, or which are voices."""
+        """Return the mask of the faces or of the voices."""
         return self.faces if modality == "face" else ~self.faces
 
-    def answered(self, at: int, wanted: Modality) -> Question:
-        """An item as a question for everything of other files."""
-        among = np.flatnonzero(self.of_modality(wanted) & (self.files != self.files[at]))
-        scores = exact_scores(self.vectors[at], self.vectors[among], self.metric)
+    def query(self, at: int, wanted: Modality) -> ItemQuery:
+        """Return an item as the query for all items of other files."""
+        candidates = np.flatnonzero(self.of_modality(wanted) & (self.files != self.files[at]))
+        scores = exact_scores(self.vectors[at], self.vectors[candidates], self.metric)
         order = np.argsort(-scores, kind="stable")
-        _, firsts = np.unique(self.people[among[order]], return_index=True)
+        _, firsts = np.unique(self.people[candidates[order]], return_index=True)
         best = order[np.sort(firsts)].tolist()
-        return Question(
+        return ItemQuery(
             self.items[at],
             [
-                Hit(self.items[row], score, bool(self.people[row] == self.people[at]))
-                for row, score in zip(among[best].tolist(), scores[best].tolist(), strict=True)
+                RankedItem(self.items[row], score, bool(self.people[row] == self.people[at]))
+                for row, score in zip(candidates[best].tolist(), scores[best].tolist(), strict=True)
             ],
         )
 
 
-def _questions(
-    held: _Held, asked: Modality, wanted: Modality, known: Set[str]
-) -> Iterator[Question]:
+def _queries(
+    items: _Items, modality: Modality, wanted: Modality, known: Set[str]
+) -> Iterator[ItemQuery]:
+    """Yield random queries of people outside ``known`` who have items of both modalities."""
+    new = np.array([item.person.key not in known for item in items.items], bool)
+    askers, answerers = (items.people[new & items.of_modality(each)] for each in (modality, wanted))
     draw = np.random.default_rng(0)
-    for person in draw.permutation(_askable(held, asked, wanted, known))[:PEOPLE]:
-        own = np.flatnonzero((held.people == person) & held.of_modality(asked))
+    for person in draw.permutation(np.intersect1d(askers, answerers))[:PEOPLE]:
+        own = np.flatnonzero((items.people == person) & items.of_modality(modality))
         for at in draw.permutation(own)[:EACH].tolist():
-            question = held.answered(at, wanted)
-            if any(hit.right for hit in question.hits):
-                yield question
-
-
-def _askable(held: _Held, asked: Modality, wanted: Modality, known: Set[str]) -> Ids:
-    """The people whom the model does not know, who have what asks and what answers."""
-    new = np.array([item.person.key not in known for item in held.items], bool)
-    askers, answerers = (held.people[new & held.of_modality(each)] for each in (asked, wanted))
-    return np.intersect1d(askers, answerers)
-
-
-def _mean(own: Sequence[Sequence[Question]], value: Callable[[Question], float]) -> float:
-    """The mean over people of each one's mean over their questions."""
-    return float(np.mean([np.mean([value(each) for each in questions]) for questions in own]))
-
-
-def _of_its_gender(question: Question, first: int) -> float:
-    """The share of the first so many hits that are of the gender of who is asked about."""
-    gender = question.asked.person.gender
-    return float(np.mean([hit.item.person.gender == gender for hit in question.hits[:first]]))
+            query = items.query(at, wanted)
+            if any(hit.right for hit in query.hits):
+                yield query

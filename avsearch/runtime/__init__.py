@@ -1,1 +1,1 @@
-"""Runtimes of networks: onnxruntime, torch, their threads and weights."""
+"""The runtimes of networks, their threads, and checkpoint files."""

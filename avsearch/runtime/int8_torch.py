@@ -1,4 +1,4 @@
-"""Products of bytes by torch, which has the processor's own instructions for them."""
+"""int8 matrix products by torch, which uses the processor's instructions for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from indexer.search import int8_matmul
 from indexer.search.int8 import ZERO_CODE, Bytes
 
-FEW = 2  # up to so many queries FAISS's scan is quicker: measured at 1,000,000 x 128
-LANES = 16  # rows and columns are filled up to a multiple of this, as torch asks
+FEW = 2  # with up to so many queries FAISS's scan is quicker: measured at 1,000,000 x 128
+LANES = 16  # rows and columns are padded to a multiple of this, as torch requires
 
 
 def by_torch(codes: Bytes, queries: NDArray[np.int8]) -> NDArray[Any]:
-    """(n, q) int32 products, exact, of (n, dim) codes, 128 more than their worth, and (q, dim)."""
+    """Return the exact products (n, q) int32 of codes (n, dim), offset by 128, and (q, dim)."""
     n, dim = codes.shape
     signed = np.bitwise_xor(codes, ZERO_CODE).view(np.int8)
     left = _filled(signed, -n % LANES, -dim % LANES)
@@ -26,13 +26,13 @@ def by_torch(codes: Bytes, queries: NDArray[np.int8]) -> NDArray[Any]:
 
 
 def use() -> None:
-    """Have every index of this process search with it, where it is exact."""
+    """Let every index of this process search with these products, if they are exact."""
     if _is_exact():
         int8_matmul.set_backend(int8_matmul.Int8Backend(by_torch, FEW))
 
 
 def _is_exact() -> bool:
-    """Whether the largest sums come out right: some older processors cut them off at 16 bits."""
+    """Return True if the largest sums are right: some older processors saturate at 16 bits."""
     codes = np.full((LANES, 1024), 2 * ZERO_CODE - 1, np.uint8)
     queries = np.full((LANES, 1024), 127, np.int8)
     return np.array_equal(by_torch(codes, queries), int8_matmul.by_numpy(codes, queries))

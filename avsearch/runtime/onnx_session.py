@@ -1,6 +1,6 @@
-"""ONNX files, run on the CPU by onnxruntime where it is installed. Its only importer here.
+"""Run ONNX files on the CPU with onnxruntime, which no other module imports.
 
-What a file says of itself is read without it, so that a file that does not fit costs nothing.
+Reading a file's metadata does not need onnxruntime, so a file that does not fit costs little.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from indexer.errors import BadRequest, printable
 from indexer.runtime.atomic import absolute, require_readable
 
-_NUMBER, _BYTES = 0, 2  # wire types of protocol buffers; a model's outermost message has no other
-_BITS = 63  # of the largest number that a size or a place in a file can be
+_NUMBER, _BYTES = 0, 2  # the wire types of protocol buffers that a model's outer message has
+_BITS = 63  # of the largest size or position in a file
 _METADATA: Final = 14  # ModelProto.metadata_props, messages of a key (1) and a value (2)
-_LARGEST: Final = 1 << 16  # bytes of a key, a value or both that are read of a file that is none
+_LARGEST: Final = 1 << 16  # the most bytes read of a key or value; the file may not be ONNX
 _GPU: Final = "CUDAExecutionProvider"
-_SILENT: Final = 4  # onnxruntime says what is fatal and no more: errors are raised as well
+_SILENT: Final = 4  # log fatal errors only: onnxruntime raises the others
 
 
 def is_installed() -> bool:
-    """Whether onnxruntime can be imported."""
+    """Return True if onnxruntime is installed."""
     return can_import("onnxruntime")
 
 
 def can_import(package: str) -> bool:
-    """Whether a package is installed, told without importing it."""
+    """Return True if a package is installed, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
@@ -48,25 +48,24 @@ def has_gpu_driver() -> bool:
 
 
 class Session:
-    """A network in an ONNX file, loaded when it is first run; threads may share it.
+    """A network in an ONNX file, loaded for its first run; threads may share it.
 
-    Each run is on one core, that of the thread that asks; with ``gpu``, on a GPU where onnxruntime
-    can use one.
+    Each run uses one core, that of the calling thread; with ``gpu`` a GPU if onnxruntime can.
     """
 
     def __init__(self, path: Path | str, *, gpu: bool = False) -> None:
-        self._path = absolute(path)  # it may be read much later
+        self._path = absolute(path)  # the working folder may change before it is read
         self._gpu = gpu
         self._session: Any = None
         self._early: Future[Any] | None = None
         self._loading = threading.Lock()
 
     def begin(self) -> None:
-        """Load it in a thread meanwhile, for one run that is about to come.
+        """Start to load the file in a thread, for one run that is about to come.
 
-        For that run it is taken as the file has it: loaded in half the time, it runs at little more
-        than half the speed. What is run after it is loaded as ever. A file that cannot be loaded is
-        an error of the run's.
+        For that run the file is loaded without graph optimisation: in half the time, to run at
+        little more than half the speed. Later runs load it as usual. If the file cannot be
+        loaded, the run raises the error.
         """
         with self._loading:
             if self._session is None and self._early is None:
@@ -75,26 +74,23 @@ class Session:
                 thread.shutdown(wait=False)
 
     def run(self, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The network's outputs, in its order, for its inputs, in its order.
+        """Return the network's outputs, in its order, for its inputs, in its order.
 
-        Raises BadRequest where the file is missing or damaged.
+        Raises:
+            BadRequest: The file is missing or damaged.
         """
-        session = self._begun() or self._loaded()
+        with self._loading:
+            early, self._early = self._early, None
+        if early is not None:
+            session = early.result()
+        else:
+            with self._loading:
+                if self._session is None:
+                    self._session = _open(self._path, gpu=self._gpu)
+                session = self._session
         names = (each.name for each in session.get_inputs())
         outputs: list[NDArray[Any]] = session.run(None, dict(zip(names, inputs, strict=True)))
         return outputs
-
-    def _begun(self) -> Any:
-        """What was begun, which is given to one run; None where nothing was."""
-        with self._loading:
-            early, self._early = self._early, None
-        return None if early is None else early.result()
-
-    def _loaded(self) -> Any:
-        with self._loading:
-            if self._session is None:
-                self._session = _open(self._path, gpu=self._gpu)
-            return self._session
 
 
 def _open(path: Path, *, optimised: bool = True, gpu: bool = False) -> Any:
@@ -106,14 +102,14 @@ def _open(path: Path, *, optimised: bool = True, gpu: bool = False) -> Any:
         options.graph_optimization_level = levels.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
-    options.enable_mem_pattern = False  # it is for inputs that are all of one size
-    options.enable_mem_reuse = False  # the allocator takes back more than that plan, as quickly
+    options.enable_mem_pattern = False  # meant for inputs of one size
+    options.enable_mem_reuse = False  # the allocator frees more memory than that plan, as quickly
     providers = ["CPUExecutionProvider"]
     if gpu and _GPU in onnxruntime.get_available_providers() and has_gpu_driver():
         providers.insert(0, _GPU)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no common root of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         require_readable(path)
         said = " ".join(str(error).split()).rstrip(".")
         raise BadRequest(
@@ -123,9 +119,9 @@ def _open(path: Path, *, optimised: bool = True, gpu: bool = False) -> Any:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What an ONNX file says of itself, by key; nothing where it cannot be read or is none.
+    """Return the metadata of an ONNX file by key; empty for a file that cannot be read.
 
-    The graph is stepped over, so that this takes no longer for a large file.
+    The graph is skipped, so a large file takes no longer.
     """
     try:
         with path.open("rb") as file:
@@ -136,7 +132,7 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def _fields(message: BinaryIO, wanted: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Number and content of a message's fields of bytes, all or those of one number."""
+    """Yield number and content of a message's byte fields, all or those of one number."""
     while (tag := _varint(message)) is not None:
         number, kind = tag >> 3, tag & 7
         size = _varint(message)
@@ -149,7 +145,7 @@ def _fields(message: BinaryIO, wanted: int | None = None) -> Iterator[tuple[int,
 
 
 def _varint(message: BinaryIO) -> int | None:
-    """The next number, 7 bits a byte, the lowest first; None at the message's end."""
+    """Return the next number, 7 bits a byte, the lowest first; None at the message's end."""
     value, shift = 0, 0
     while shift < _BITS and (byte := message.read(1)):
         value |= (byte[0] & 127) << shift

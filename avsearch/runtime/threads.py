@@ -1,8 +1,8 @@
-"""Threads that share the cores, each working alone, where torch is loaded too.
+"""A pool with one thread a core, in each of which torch uses one core.
 
-Several small pieces of work, one a core, take less time than one after the other with all cores
-at each: torch's helper threads wait for each other busily at every layer, and while one of them
-has to make way for a decoder, all of them wait.
+Several small tasks, one a core, take less time than one after another on all cores: torch's
+helper threads busy-wait for each other at every layer, and when one of them yields to a decoder,
+all of them wait.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _making = threading.Lock()
 
 
 def on_one_core(work: Callable[..., Result], *arguments: object) -> Result:
-    """What ``work`` gives, from a thread in which torch uses one core; waits for its turn."""
+    """Return the result of ``work``, run in a thread of the pool."""
     return _submit(work, *arguments).result()
 
 
 def on_all_cores(work: Callable[[Argument], Result], arguments: Iterable[Argument]) -> list[Result]:
-    """What ``work`` gives for each argument, in order, one core at each.
+    """Return the results of ``work`` for each argument, in order, one core each.
 
     Must not be called from within such work.
     """
@@ -38,10 +38,10 @@ def on_all_cores(work: Callable[[Argument], Result], arguments: Iterable[Argumen
 
 
 def torch_alone() -> None:
-    """Let torch use one core in the thread that calls this."""
+    """Let torch use one core in the calling thread."""
     import torch
 
-    torch.get_num_threads()  # a thread's first question sets its number: ask before setting it
+    torch.get_num_threads()  # a thread's first call sets its number: call before setting it
     torch.set_num_threads(1)
 
 
@@ -53,32 +53,32 @@ def _submit(work: Callable[..., Result], *arguments: object) -> Future[Result]:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """A thread a core, for as long as nobody has loaded torch."""
+    """Return a pool with a thread a core, used while torch is not loaded."""
     return ThreadPoolExecutor(threads.cores(), "core")
 
 
 @functools.cache
 def _torch_pool() -> ThreadPoolExecutor:
-    """As many threads as torch would use by itself where this is first called."""
+    """Return a pool with as many threads as torch uses by default."""
     import torch
 
     count = torch.get_num_threads()
-    born = threading.Barrier(count + 1)
+    started = threading.Barrier(count + 1)
 
     def begin() -> None:
         torch_alone()
         with contextlib.suppress(threading.BrokenBarrierError):
-            born.wait()
+            started.wait()
 
     pool = ThreadPoolExecutor(count, "core", initializer=begin)
     try:
-        for _ in range(count):  # a thread is born with a task, as long as none is idle
+        for _ in range(count):  # a task starts a new thread while none is idle
             pool.submit(int)
-        born.wait()
-    except BaseException:  # such as Ctrl-C: those that were born would wait for the others for ever
-        born.abort()
+        started.wait()
+    except BaseException:  # such as Ctrl-C: started threads would wait for the others for ever
+        started.abort()
         raise
-    torch.set_num_threads(count)  # what new threads begin with: the last one set anywhere
+    torch.set_num_threads(count)  # new threads start with the number that was set last
     return pool
 
 

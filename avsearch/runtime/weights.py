@@ -1,4 +1,4 @@
-"""Where trained models lie, and the space of one, told from its file without torch."""
+"""Find checkpoint files, and read their space and record without torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ from indexer.unicode_names import normalised
 
 WEIGHTS = absolute(__file__).parents[1] / "weights"
 DEFAULT = "adsm"
-WEIGHTS_HASH = "weights_sha256"  # where a checkpoint file says the hash of its own weights
+WEIGHTS_HASH = "weights_sha256"  # the metadata key for the hash of a file's own weights
 
-Part = tuple[
-    str, str, tuple[int, ...], bytes
-]  # a tensor's name, type as torch says it, shape, bytes
+# The name, torch's name of the type, shape and bytes of a tensor.
+Part = tuple[str, str, tuple[int, ...], bytes]
 
 
 def find_weights(name: str | Path | None, kind: str = "model") -> Path:
-    """The checkpoint file of a shipped model's name, or the file itself; an absolute path."""
+    """Return the absolute path of a checkpoint.
+
+    Args:
+        name: A shipped model's name or a file; None is the default model.
+        kind: The kind of model, for the message.
+
+    Raises:
+        BadRequest: There is no such model.
+    """
     name = DEFAULT if name is None else name
     shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
     if str(name) in shipped:
@@ -39,7 +46,7 @@ def find_weights(name: str | Path | None, kind: str = "model") -> Path:
 
 
 def model_address(name: str | Path | None) -> str:
-    """How to find a model again from any working folder; empty for the default."""
+    """Return a name that finds a model from any working folder; empty for the default."""
     if name is None:
         return ""
     path = find_weights(name)
@@ -47,27 +54,26 @@ def model_address(name: str | Path | None) -> str:
 
 
 def model_space(path: Path, *, metric: Metric = "cosine") -> Space | None:
-    """The space of a checkpoint file, the one its loading gives.
+    """Return the space of a checkpoint file, or None if it cannot be read.
 
-    None where that cannot be told: loading it says what is wrong. What the file says of its
-    weights is believed here, and proved when they are loaded; where it says nothing they are read.
+    The hash in the file's metadata is verified only when the weights are loaded; without one the
+    weights are hashed here.
     """
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata()
-            digest = facts.get(WEIGHTS_HASH) or _hash_of(file, facts["settings"])
+            digest = facts.get(WEIGHTS_HASH)
+            if not digest:
+                arrays = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
+                parts = ((k, f"torch.{a.dtype}", a.shape, a.tobytes()) for k, a in arrays)
+                digest = hash_parts(parts, facts["settings"])
         return Space(facts["model"], digest, int(json.loads(facts["settings"])["dim"]), metric)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _hash_of(file: Any, settings: str) -> str:
-    arrays = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
-    return hash_parts(((k, f"torch.{a.dtype}", a.shape, a.tobytes()) for k, a in arrays), settings)
-
-
 def model_record(path: Path) -> dict[str, Any]:
-    """The record of a checkpoint file; empty where there is none to be read."""
+    """Return the record of a checkpoint file; empty if it cannot be read."""
     try:
         with safe_open(path, framework="np") as file:
             return dict(json.loads(file.metadata()["record"]))
@@ -76,16 +82,16 @@ def model_record(path: Path) -> dict[str, Any]:
 
 
 def people_of(record: Mapping[str, Any], side: str) -> list[str]:
-    """People of a side of a checkpoint's data; names of galleries before a slash are dropped."""
+    """Return the people of a split, by a checkpoint's record, without the galleries' names."""
     people = record.get("people", {})
     names = people.get(side, []) if isinstance(people, dict) else []
     return [normalised(str(name).rpartition("/")[2]) for name in names]
 
 
 def hash_parts(parts: Iterable[Part], settings: str) -> str:
-    """SHA-256 of the weights, by name, and of the settings that say how to use them, as JSON.
+    """Return the SHA-256 of the weights, by name, and of the settings, as JSON.
 
-    The record has no part in it, so that a correction there does not change the space.
+    The record is left out, so a correction there does not change the space.
     """
     digest = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode())
     for key, kind, shape, content in parts:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from avsearch.media import kind_of, read_audio, read_image
 from avsearch.models.inputs import face_pixels, voice_windows
 from avsearch.models.onnx_embedder import branch_path
-from avsearch.models.registry import of_media
-from avsearch.models.torch_runtime import TorchPasses
+from avsearch.models.registry import media_checkpoint
+from avsearch.models.torch_embedder import TorchEmbedder
 from avsearch.runtime import onnx_session
 from avsearch.runtime.threads import on_all_cores
 from avsearch.runtime.weights import find_weights
@@ -55,8 +55,8 @@ def main(
     """Print one table per modality."""
     path = find_weights(model)
     click.echo(Machine.here(["torch", "onnxruntime", "numpy"]).described())
-    passes = TorchPasses(of_media(path).network, torch.device("cpu"))
-    tested = set(of_media(path).record["people"]["test"])
+    passes = TorchEmbedder(media_checkpoint(path), torch.device("cpu"))
+    tested = set(media_checkpoint(path).record["people"]["test"])
     for modality, galleries in zip(MODALITIES, (faces, voices), strict=True):
         if not galleries:
             continue
@@ -89,7 +89,7 @@ def _files(
     return found
 
 
-def _input(passes: TorchPasses, modality: Modality, file: Path) -> NDArray[Any]:
+def _input(passes: TorchEmbedder, modality: Modality, file: Path) -> NDArray[Any]:
     if modality == "face":
         return face_pixels(read_image(file), passes.face_size)
     return voice_windows(read_audio(file), passes.voice_seconds)[:1].squeeze(0)

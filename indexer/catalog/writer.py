@@ -43,11 +43,16 @@ from indexer.catalog.schema import (
 )
 from indexer.catalog.version import VERSION
 from indexer.errors import printable
-from indexer.records import FileRecord, NewItem, Person, SourceKey, Stat
+from indexer.records import FileRecord, NewItem, Person, Stat
 from indexer.types import Space
 from indexer.unicode_names import normalised
 
 _INDEXES = [index for table in (file, source, item) for index in sorted(table.indexes, key=str)]
+FILE_COLUMNS = (
+    *("id", "path", "gallery", "size", "mtime_ns", "sha256", "settings", "notes"),
+    *("status", "reason", "lasting"),
+)
+SPAN_COLUMNS = ("file_id", "person_id", "modality", "start_s", "end_s")  # of source and item
 ROWS = 100  # rows of one bulk statement; more save no more time
 
 
@@ -88,25 +93,22 @@ class CatalogWriter(CatalogReader):
         keys = {key[0] for record, _ in files for key in record.source_keys}
         owners = self._person_rows(keys, people)
         first = self.next_number(file)
-        numbered = [(number, *each) for number, each in enumerate(files, first)]
-        self._insert(file, [_file_values(number, record) for number, record, _ in numbered])
-        self._insert(
-            source,
-            [
-                _source_values(number, owners[key[0]], key, reasons.get(key))
-                for number, record, _ in numbered
-                for reasons in (dict(record.faults),)
+        file_rows, source_rows, item_rows = [], [], []
+        for number, (record, items) in enumerate(files, first):
+            file_rows.append(_file_row(number, record))
+            faults = dict(record.faults)
+            source_rows += [
+                (number, owners[key[0]], *key[1:], faults.get(key))
                 for key in sorted(record.source_keys, key=str)
-            ],
-        )
-        self._insert(
-            item,
-            [
-                _item_values(number, owners[new.person], new)
-                for number, _, items in numbered
-                for new in items
-            ],
-        )
+            ]
+            for new in items:
+                box = None if new.box is None else json.dumps([float(side) for side in new.box])
+                vector = np.asarray(new.vector, "<f4").tobytes()
+                span = (new.modality, new.start_s, new.end_s)
+                item_rows.append((number, owners[new.person], *span, box, vector))
+        self.put_rows(file, FILE_COLUMNS, file_rows)
+        self.put_rows(source, (*SPAN_COLUMNS, "reason"), source_rows)
+        self.put_rows(item, (*SPAN_COLUMNS, "box", "vector"), item_rows)
 
     def move_file(
         self,
@@ -274,16 +276,14 @@ class CatalogWriter(CatalogReader):
         """Return row numbers of people by key; new people are added."""
         known = self._known_rows(keys)
         new = [people.get(key, Person(key)) for key in sorted(set(keys) - known.keys())]
-        self._insert(person, [{"key": who.key, **_person_values(who)} for who in new])
+        if new:
+            rows = [{"key": who.key, **_person_values(who)} for who in new]
+            self._connection.execute(insert(person), rows)
         return known | self._known_rows([who.key for who in new])
 
     def _known_rows(self, keys: Collection[str]) -> dict[str, int]:
         wanted = select(person.c.key, person.c.id).where(person.c.key.in_(_listed(keys)))
         return {row.key: row.id for row in self._connection.execute(wanted)}
-
-    def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-        if rows:
-            self._connection.execute(insert(table), rows)
 
 
 def _listed(values: Collection[int] | Collection[str]) -> Select[tuple[Any]]:
@@ -295,46 +295,13 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
-def _file_values(number: int, record: FileRecord) -> dict[str, object]:
-    return {
-        "id": number,
-        "path": printable(record.path),
-        "gallery": str(record.gallery),
-        "size": record.stat.size,
-        "mtime_ns": record.stat.mtime_ns,
-        "sha256": record.sha256,
-        "settings": record.settings,
-        "status": "ok" if record.reason is None else "refused",
-        "reason": record.reason,
-        "lasting": record.permanent,
-        "notes": "\n".join(record.notes) or None,
-    }
-
-
-def _source_values(
-    file_number: int, person_number: int, key: SourceKey, reason: str | None
-) -> dict[str, object]:
-    _, modality, start_s, end_s = key
-    return {
-        "file_id": file_number,
-        "person_id": person_number,
-        "modality": modality,
-        "start_s": start_s,
-        "end_s": end_s,
-        "reason": reason,
-    }
-
-
-def _item_values(file_number: int, person_number: int, new: NewItem) -> dict[str, object]:
-    return {
-        "file_id": file_number,
-        "person_id": person_number,
-        "modality": new.modality,
-        "start_s": new.start_s,
-        "end_s": new.end_s,
-        "box": None if new.box is None else [float(side) for side in new.box],
-        "vector": np.asarray(new.vector, "<f4").tobytes(),
-    }
+def _file_row(number: int, record: FileRecord) -> tuple[Any, ...]:
+    """Return the values of FILE_COLUMNS."""
+    stat, status = record.stat, "ok" if record.reason is None else "refused"
+    known = (stat.size, stat.mtime_ns, record.sha256, record.settings)
+    notes = "\n".join(record.notes) or None
+    place = (printable(record.path), str(record.gallery))
+    return (number, *place, *known, notes, status, record.reason, record.permanent)
 
 
 def _person_values(who: Person) -> dict[str, object]:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.cache.prewrite import Prewriter
+from indexer.catalog import writer
 from indexer.catalog.schema import file, item, source
-from indexer.catalog.writer import CatalogWriter
+from indexer.catalog.writer import SPAN_COLUMNS, CatalogWriter
 from indexer.errors import BadRequest, printable
 from indexer.exchange.parquet_reader import Batch, ParquetSource
 from indexer.records import PERSON_COLUMNS, Person
@@ -23,8 +24,6 @@ from indexer.types import MODALITIES, Ids
 
 Flags = NDArray[np.bool_]
 
-_SPAN = ("file_id", "person_id", "modality", "start_s", "end_s")
-_FILE = ("id", "path", *FILE_COLUMNS[:-2], "status", "reason", "lasting")
 PAGES = 1 << 27  # bytes of database pages cached during the import
 _NONE = -1  # in place of a row number
 _NO_MODALITY = len(MODALITIES)  # in place of a position in MODALITIES
@@ -63,7 +62,7 @@ class _Rows:
     ends: NDArray[np.float64]
 
     def spans(self, rows: Ids) -> list[list[Any]]:
-        """Return the columns _SPAN of these rows."""
+        """Return the SPAN_COLUMNS of these rows."""
         ends = self.ends[rows].astype(object)
         ends[np.isnan(self.ends[rows])] = None
         modalities = _MODALITIES[self.modalities[rows]]
@@ -213,7 +212,7 @@ class Importer:
         columns = [batch.at(column, at) for column in FILE_COLUMNS]
         new = range(self._next_file, self._next_file + len(first_rows))
         values = map(_file_values, new, first_rows, zip(*columns, strict=True))
-        self._write.put_rows(file, _FILE, list(values))
+        self._write.put_rows(file, writer.FILE_COLUMNS, list(values))
         self._next_file = new.stop
         return numbers | dict(zip(first_rows, new, strict=True))
 
@@ -222,7 +221,7 @@ class Importer:
         self._with_sources.append(np.unique(rows.files[are_sources]))
         places = np.flatnonzero(are_sources)
         columns = (*rows.spans(places), batch.at("fault", places))
-        self._write.put_rows(source, (*_SPAN, "reason"), list(zip(*columns, strict=True)))
+        self._write.put_rows(source, (*SPAN_COLUMNS, "reason"), list(zip(*columns, strict=True)))
 
     def _put_whole_sources(self) -> None:
         """Write a source of the whole file for files without source rows."""
@@ -259,7 +258,9 @@ class Importer:
             itertools.compress(boxes, has.tolist()),
             blobs,
         )
-        self._write.put_rows(item, (*_SPAN, "box", "vector"), list(zip(*columns, strict=True)))
+        self._write.put_rows(
+            item, (*SPAN_COLUMNS, "box", "vector"), list(zip(*columns, strict=True))
+        )
 
 
 def _distinct(files: Ids, people: Ids) -> Ids:

@@ -18,10 +18,11 @@ from indexer.catalog.writer import CatalogWriter
 from indexer.errors import printable
 from indexer.index import Index
 from indexer.ingest.diff import Changes, Job, changes, is_up_to_date
+from indexer.ingest.file_in_progress import FileInProgress
 from indexer.ingest.pending_files import PendingFiles
 from indexer.ingest.read_file import End, FileReader, Piece
 from indexer.ingest.scan import Scan, scan
-from indexer.ingest.subjects import Contest, Matcher, Verdict
+from indexer.ingest.subjects import Contest, Matcher
 from indexer.maintenance.prune import (
     Confirm,
     Loss,
@@ -30,14 +31,13 @@ from indexer.maintenance.prune import (
     require_something_left,
     still_lost,
 )
-from indexer.records import Duplicate, FileRecord, NewItem, SourceKey, map_people
+from indexer.records import Duplicate, FileRecord, NewItem, map_people
 from indexer.runtime.prefetch import Prefetcher
-from indexer.types import MODALITIES, Embedded, Embedder, Extractor, Modality, Space
+from indexer.types import Embedded, Embedder, Extractor, Modality, Space
 
 COMMIT_FILES = 256  # files of one transaction, at most
 COMMIT_S = 2.0  # seconds after which embedded files are written
 
-NOTHING = "nothing was found in it."
 NOT_FINITE = "the model gives no finite vector for it; look whether it is silent or blank."
 
 Progress = Callable[[int, int], None]
@@ -324,93 +324,6 @@ def _sweep(
             write.remove_files(stale)
 
 
-@dataclasses.dataclass(slots=True)
-class _File:
-    """A file in progress, with its items so far."""
-
-    job: Job
-    items: list[NewItem] = dataclasses.field(default_factory=list)
-    found: list[NewItem] = dataclasses.field(default_factory=list)  # to be merged and separated
-    contests: list[Contest] = dataclasses.field(default_factory=list)
-    basis: str | None = None  # of the choice between its people
-    notes: list[str] = dataclasses.field(default_factory=list)  # on that choice
-    waiting: int = 0  # pieces not embedded yet
-    taken: set[SourceKey] = dataclasses.field(default_factory=set)
-    # Reasons of sources without items, and whether they are permanent.
-    faults: dict[SourceKey, tuple[str, bool]] = dataclasses.field(default_factory=dict)
-    end: End | None = None
-
-    @property
-    def same(self) -> bool:
-        """True if its bytes are known."""
-        return self.end is not None and self.end.same
-
-    @property
-    def moved(self) -> FileRecord | None:
-        """The known file that it was under another path."""
-        return None if self.end is None else self.end.moved
-
-    @property
-    def sha256(self) -> str:
-        """The hash of its bytes, empty before it was read."""
-        return "" if self.end is None else self.end.sha256
-
-    def refuse(self, key: SourceKey, reason: str, *, permanent: bool = True) -> None:
-        """Note why a source gave no item; the first reason counts."""
-        self.faults.setdefault(key, (reason, permanent))
-
-    def close(self, verdicts: Sequence[Verdict], basis: str) -> None:
-        """Take the items of the verdicts; a source left without any is refused."""
-        self.basis = basis
-        for verdict in verdicts:
-            self.items += verdict.taken
-        for source in self.job.sources:
-            wanted = (source.modality,) if source.modality else MODALITIES
-            sentences = [
-                verdict.sentence
-                for contest, verdict in zip(self.contests, verdicts, strict=True)
-                if contest.person == source.person and contest.modality in wanted
-            ]
-            if any(one.person == source.person and one.modality in wanted for one in self.items):
-                self.notes += sentences
-            elif sentences and not source.ranged:
-                self.taken.discard(source.key)
-                self.refuse(source.key, " ".join(sentences))
-
-    def record(self) -> FileRecord:
-        """Return the record of the file, once it is complete."""
-        taken = self.job.record(self.sha256)
-        if self.moved is not None:
-            return _moved_record(self.moved, taken)
-        if self.basis is not None:
-            taken = taken.with_basis(self.basis)
-        nothing = (NOTHING, True)
-        broken = self.end.faults.keys() if self.end is not None else ()
-        missed = {
-            source.key: self.faults.get(source.key, nothing)
-            for source in self.job.sources
-            if source.key not in self.taken or source.key in broken  # broken: not read to the end
-        }
-        permanent = all(permanent for _, permanent in missed.values())
-        if self.items:
-            faults = frozenset((key, reason) for key, (reason, _) in missed.items())
-            extracted = () if self.end is None else self.end.notes
-            notes = tuple(note for note in dict.fromkeys((*extracted, *self.notes)) if note)
-            return dataclasses.replace(taken, faults=faults, permanent=permanent, notes=notes)
-        reason, _ = next(iter(self.faults.values()), nothing)
-        return dataclasses.replace(taken, reason=reason, permanent=permanent)
-
-
-def _moved_record(before: FileRecord, now: FileRecord) -> FileRecord:
-    """Return the record of a moved file: the new path and people, the rest as it was."""
-    new_keys = map_people(before.source_keys, now.source_keys) or {}
-    faults = frozenset(
-        ((new_keys[who], modality, start_s, end_s), reason)
-        for (who, modality, start_s, end_s), reason in before.faults
-    )
-    return dataclasses.replace(now, settings=before.settings, faults=faults, notes=before.notes)
-
-
 class _Intake:
     """The main thread of a run: gathers batches across files, embeds them, and writes files."""
 
@@ -428,13 +341,13 @@ class _Intake:
         self._merge_items, self._matcher = merge_items, matcher
         self._catalog, self._embedder, self._todo = catalog, embedder, todo
         self._report, self._batch_size, self._progress = report, batch_size, progress
-        self._open: dict[Path, _File] = {}
+        self._open: dict[Path, FileInProgress] = {}
         self._batch: list[Piece] = []
         self._embedding: tuple[list[Piece], Future[Embedded]] | None = None
-        self._ready: list[_File] = []
+        self._ready: list[FileInProgress] = []
         self._committed = time.monotonic()
         self._done = todo.total - len(todo.jobs) - len(todo.contested)
-        self._pending = PendingFiles[_File](matcher, todo.contested)
+        self._pending = PendingFiles(matcher, todo.contested)
         self._moved: set[Path] = set()  # contested files that count as moved
 
     def run(self, jobs: Sequence[Job], reader: FileReader, workers: int) -> None:
@@ -493,8 +406,8 @@ class _Intake:
         if due or len(self._ready) >= COMMIT_FILES:
             self._commit()
 
-    def _file(self, job: Job) -> _File:
-        return self._open.setdefault(job.path, _File(job))
+    def _file(self, job: Job) -> FileInProgress:
+        return self._open.setdefault(job.path, FileInProgress(job))
 
     def _embed(self) -> None:
         """Start to embed the pieces at hand, while the next ones are gathered."""
@@ -528,7 +441,7 @@ class _Intake:
                 file.taken.add(piece.source.key)
             self._finish(file)
 
-    def _finish(self, file: _File) -> None:
+    def _finish(self, file: FileInProgress) -> None:
         """Make a file ready to be written, if its end was read and all its items are embedded."""
         if file.end is None or file.waiting:
             return
@@ -541,7 +454,7 @@ class _Intake:
         self._done += 1
         self._report_progress()
 
-    def _separate(self, file: _File) -> None:
+    def _separate(self, file: FileInProgress) -> None:
         """Move the found items to the items, except of modalities that several people contest."""
         found: Sequence[NewItem] = file.found
         if self._merge_items is not None and found:
@@ -576,7 +489,7 @@ class _Intake:
         for file in ready:
             self._count(file)
 
-    def _write(self, write: CatalogWriter, files: list[_File]) -> None:
+    def _write(self, write: CatalogWriter, files: list[FileInProgress]) -> None:
         new: list[tuple[FileRecord, Sequence[NewItem]]] = []
         for file in files:
             record = file.record()
@@ -589,7 +502,7 @@ class _Intake:
                 new.append((record, file.items))
         write.put_files(new, self._todo.people)
 
-    def _count(self, file: _File) -> None:
+    def _count(self, file: FileInProgress) -> None:
         known = file.job.known
         now = known if file.same and known is not None else file.record()
         if now.basis is not None and (file.same or file.moved is not None):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from indexer.catalog.reader import CatalogReader
 from indexer.ingest.diff import Job
+from indexer.ingest.file_in_progress import FileInProgress
 from indexer.ingest.subjects import Contest, Matcher, Verdict, basis, decide
 from indexer.records import FileRecord, NewItem
 from indexer.types import Modality
@@ -18,33 +18,7 @@ from indexer.types import Modality
 Files = Mapping[Path, FileRecord]
 
 
-class Contested(Protocol):
-    """A file that was read, with the people who contest it."""
-
-    @property
-    def job(self) -> Job:
-        """The file and its sources."""
-
-    @property
-    def sha256(self) -> str:
-        """The hash of its bytes."""
-
-    @property
-    def contests(self) -> Sequence[Contest]:
-        """The people in it, by person of the folder and by modality, where they are several."""
-
-    @property
-    def items(self) -> Sequence[NewItem]:
-        """Items that are not contested."""
-
-    def close(self, verdicts: Sequence[Verdict], basis: str) -> None:
-        """Receive the verdicts of the contests, in order, and their basis."""
-
-
-File = TypeVar("File", bound=Contested)
-
-
-class PendingFiles(Generic[File]):
+class PendingFiles:
     """The contested files of a run, and those decided in earlier runs.
 
     All contested files of a person are decided together. A file with sources of several people
@@ -54,10 +28,10 @@ class PendingFiles(Generic[File]):
     def __init__(self, matcher: Matcher | None, known: Sequence[Job]) -> None:
         self._matcher = matcher
         self._known = {job.path: job for job in known}  # decided in earlier runs
-        self._held: dict[Path, File] = {}
+        self._held: dict[Path, FileInProgress] = {}
         self._bases: dict[str, str] = {}  # by person
 
-    def hold(self, file: File) -> None:
+    def hold(self, file: FileInProgress) -> None:
         """Hold a file until :meth:`decide`."""
         self._held[file.job.path] = file
 
@@ -94,7 +68,7 @@ class PendingFiles(Generic[File]):
         stale.sort(key=lambda job: str(job.path))
         return stale, [files[path] for path in self._known]
 
-    def decide(self, read: CatalogReader) -> list[File]:
+    def decide(self, read: CatalogReader) -> list[FileInProgress]:
         """Decide the files that are held, and return them."""
         held, files = list(self._held.values()), self._files(read)
         if self._matcher is None or not held:

@@ -119,9 +119,9 @@ def test_faces_answer_a_voice_and_voices_a_face(place, gallery, voice):
 
 def test_media_of_any_kind_ask_with_what_they_have(place, gallery, voice):
     with avsearch.open(place) as index:
-        with pytest.raises(RefusedFile, match="a picture has no voice"):
+        with pytest.raises(RefusedFile, match="an image has no voice"):
             index.query(gallery / "Actor_01" / "face.png", ask="voice")
-        with pytest.raises(RefusedFile, match="a sound has no face"):
+        with pytest.raises(RefusedFile, match="an audio file has no face"):
             index.query(voice, ask="face")
 
 

@@ -189,8 +189,8 @@ def _broken_pictures(folder: Path, picture: bytes) -> dict[str, str]:
     return {
         "empty.jpg": "is empty; copy it again",
         "cut.jpg": "damaged or cut short",
-        "text.jpg": "not a picture of a known format; check",
-        "sky.png": "no face found; a picture that is a face crop already has to be taken whole",
+        "text.jpg": "not an image of a known format; check",
+        "sky.png": "no face found; an image that is a face crop already has to be taken whole",
         "huge.png": "60000 x 60000 pixels, more than 200 megapixels; scale it down",
     }
 
@@ -217,7 +217,7 @@ def _broken_sounds(folder: Path) -> dict[str, str]:
     samples[800] = np.nan
     soundfile.write(folder / "nan.wav", samples, 16_000, subtype="FLOAT")
     return {
-        "page.wav": "not a sound or video that can be decoded",
+        "page.wav": "not audio or video that can be decoded",
         "silence.wav": "no speech found; check",
         "one.wav": "too short for a voice; at least 0.1 s",
         "nan.wav": "NaN or infinite samples, the first at 0.05 s; export it again",

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from avsearch.cli import VERBS
-from avsearch.cli.options import Pace
+from avsearch.cli.output import Pace
 from avsearch.media.file_types import kind_of, suffix_of_content
 from tests.helpers.making import encode, tone
 

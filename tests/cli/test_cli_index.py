@@ -79,7 +79,7 @@ def test_words_go_to_the_two_outputs(run, gallery, model, tmp_path):
     assert "1 refused" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith("avsearch: refused ")
-    assert "bad\\n\\x1b[31m.jpg: it is not a picture" in line
+    assert "bad\\n\\x1b[31m.jpg: it is not an image" in line
     assert (tmp_path / ".avsearch" / "catalog.sqlite").is_file()
 
 

@@ -123,11 +123,11 @@ def _forget(
     process: Process, place: Path
 ) -> tuple[Path, *tuple[tuple[str, dict[str, object]], ...]]:
     gallery = place / "forget-gallery"
-    process.do("index", place / "forget-before", gallery=_gallery(gallery), kind="ivf")
+    process.do("index", place / "forget-before", gallery=_gallery(gallery), kind="hnsw")
     back_up(place / "forget-before" / "catalog.sqlite", "1")
     shutil.rmtree(gallery / "bob")
     forgetting = ("forget", {"person": "bob"})
-    after = ("index", {"gallery": str(gallery), "kind": "ivf"})
+    after = ("index", {"gallery": str(gallery), "kind": "hnsw"})
     return place / "forget-before", forgetting, after
 
 

@@ -122,11 +122,11 @@ def _blind(people: Sequence[SyntheticPerson], *, knows_gender: bool, draws: int 
     return float(np.mean(values))
 
 
-def _questions(shown: Sequence[Shown]) -> list[html.Question]:
+def _questions(shown: Sequence[Shown]) -> list[html.QueryCard]:
     return [
-        html.Question(
+        html.QueryCard(
             heading=f"Whose voice is this? ({one.person.name})",
-            asked=one.asked,
+            media=one.asked,
             caption=f"{one.person.name}, {one.person.gender}, {one.person.nationality}",
             answers=[_answer(hit, one.person) for hit in one.hits],
         )
@@ -134,8 +134,8 @@ def _questions(shown: Sequence[Shown]) -> list[html.Question]:
     ]
 
 
-def _answer(hit: Hit, person: SyntheticPerson) -> html.Answer:
-    return html.Answer(
+def _answer(hit: Hit, person: SyntheticPerson) -> html.AnswerCard:
+    return html.AnswerCard(
         rank=hit.rank,
         person=hit.person,
         name=hit.name or hit.person,

@@ -18,7 +18,7 @@ from avsearch.models.checkpoint import Checkpoint, put_record
 from avsearch.models.inputs import SAMPLE_RATE
 from avsearch.models.onnx_embedder import SIZES, branch_path, space_facts
 from avsearch.models.papers.pair_baseline import PairNetwork
-from avsearch.models.registry import of_media
+from avsearch.models.registry import media_checkpoint
 from avsearch.runtime.weights import find_weights
 from indexer.errors import BadRequest, printable
 from indexer.types import MODALITIES, Modality
@@ -41,7 +41,7 @@ def write_branches(path: Path) -> list[Path]:
     fit is told at once. Raises BadRequest where the checkpoint cannot be loaded, or is of a model
     that does more than embed, which would be lost.
     """
-    checkpoint = of_media(path)
+    checkpoint = media_checkpoint(path)
     if isinstance(checkpoint.network, PairNetwork) or hasattr(checkpoint.network, "match"):
         raise BadRequest(
             f"{printable(path)} holds a model called {checkpoint.space.model!r}, which does more "

@@ -115,7 +115,7 @@ class _Gaps:
         if (missing_s := sum(self._inside)) >= _NOTED_GAP_S:
             places = f" in {len(self._inside)} places" if len(self._inside) > 1 else ""
             on_note(
-                f"the file has no sound for {missing_s:.1f} s{places}, which counts as silence."
+                f"the file has no audio for {missing_s:.1f} s{places}, which counts as silence."
             )
 
 

@@ -24,7 +24,7 @@ from indexer.types import OnNote, ignore_note
 Samples = NDArray[np.float32]
 Kind = Literal["audio", "video"]
 
-KINDS: Final[dict[Kind, str]] = {"audio": "sound", "video": "video"}
+KINDS: Final[dict[Kind, str]] = {"audio": "audio", "video": "video"}
 # A file may be a play list; the files and addresses in it are not opened.
 _NO_NETWORK: Final = {"protocol_whitelist": "file"}
 _SEEK_MARGIN_S: Final = 10.0  # a seek may land late in MPEG streams; start well before
@@ -128,7 +128,7 @@ def _container(
         except av.error.FFmpegError as error:
             raise RefusedFile(
                 path,
-                "it is not a sound or video that can be decoded, or it is cut short "
+                "it is not audio or video that can be decoded, or it is cut short "
                 f"({error.strerror}); check that it plays, or convert it.",
             ) from error
 

@@ -298,4 +298,4 @@ def _note_if_short(length: int, rest: int, on_note: OnNote) -> None:
     """Note that samples are missing, unless their length means that it is unknown."""
     known = length < _LEAST_UNKNOWN or 0xFFFFFFFF < length < 1 << 62
     if known and length > rest + _OVERHANG:
-        on_note(f"it is cut short: it has {rest} of {length} bytes of sound.")
+        on_note(f"it is cut short: it has {rest} of {length} bytes of audio.")

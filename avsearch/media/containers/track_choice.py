@@ -62,7 +62,7 @@ def _compare_audio(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
         scores = _scores(tracks, measure, _ENOUGH_S)
         if max(scores.values(), default=0.0) >= _MIN_SPEECH_S:
             break
-    return _best("sound", "no speech", tracks, scores)
+    return _best("audio", "no speech", tracks, scores)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -81,7 +81,7 @@ _ORIENTATION_TAG: Final = 0x0112
 _TRANSPOSED: Final = frozenset({5, 6, 7, 8})
 _REVERSED: Final = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 _NEEDS: Final = {
-    "PIL.AvifImagePlugin": "AVIF pictures need a newer Pillow: pip install 'pillow>=11.3'",
+    "PIL.AvifImagePlugin": "AVIF images need a newer Pillow: pip install 'pillow>=11.3'",
 }
 # Pillow's readers parse in Python and have no exception of their own: any error of parsing may
 # surface. A program may have turned warnings into errors.
@@ -225,7 +225,7 @@ def _decode(source: _Source, convert: Convert, on_note: OnNote) -> Pixels:
         if source.known:
             what = "damaged, cut short, or of a kind that is not known here"
             raise _unreadable(source.path, what, error) from error
-        reason = "it is not a picture of a known format; check what it really is."
+        reason = "it is not an image of a known format; check what it really is."
         raise RefusedFile(source.path, reason) from error
     if not source.is_bytes:
         _require_sane_size(source.path, image.size)
@@ -258,7 +258,7 @@ def _rescue(source: _Source, convert: Convert) -> tuple[Pixels, str]:
     image = source.open()
     if image.info.get("progressive"):
         if not strip_metadata.has_whole_scans(source.data):
-            raise ValueError("its scans give less than a coarse picture")
+            raise ValueError("its scans give less than a coarse image")
         size = strip_metadata.file_size(source.data)
         image = source.reader(strip_metadata.spliced(source.data, [range(size), _END_OF_JPEG]))
         image.load()
@@ -284,7 +284,7 @@ def _rescue(source: _Source, convert: Convert) -> tuple[Pixels, str]:
 
 def _unreadable(path: Path, what: str, error: Exception | None) -> RefusedFile:
     detail = " ".join(str(error).split()).rstrip(".")
-    return RefusedFile(path, f"the picture is {what} ({detail}); copy or export it again.")
+    return RefusedFile(path, f"the image is {what} ({detail}); copy or export it again.")
 
 
 def _require_sane_size(path: Path, size: tuple[int, int]) -> None:
@@ -297,7 +297,7 @@ def _require_sane_size(path: Path, size: tuple[int, int]) -> None:
         )
     if min(width, height) < MIN_SIDE_PX:
         raise RefusedFile(
-            path, f"{width} x {height} pixels are too few for a face; find a larger picture."
+            path, f"{width} x {height} pixels are too few for a face; find a larger image."
         )
 
 

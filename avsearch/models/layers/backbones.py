@@ -1,4 +1,4 @@
-"""The trunks that several papers name: media to feature maps (B, C, H, W)."""
+"""Backbones of several papers: media to feature maps (B, C, H, W)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from avsearch.models.layers.blocks import SqueezeExcitation, conv_norm
 
 
 class Conv5(nn.Sequential):
-    """Five small convolutions, each with normalisation and ReLU, then pooled to one size.
+    """Five small convolutions, each with normalisation and ReLU, then pooling to one size.
 
-    The first four halve the picture; the widths are of the five, the last being the map's.
+    The first four halve the picture. ``widths`` are the channels of the five.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], size: tuple[int, int]) -> None:
@@ -31,9 +31,9 @@ class Conv5(nn.Sequential):
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two convolutions (He et al., CVPR 2016), with SE before the sum if asked.
+    """Residual block of two convolutions (He et al., CVPR 2016), with optional SE before the sum.
 
-    The names of its parts are those of torchvision, so that weights published for it fit.
+    The names of its parts are those of torchvision, so published weights fit.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, H, W) to (B, channels, H / stride, W / stride)."""
+        """Return (B, channels, H / stride, W / stride) of (B, channels_in, H, W)."""
         inside = torch.relu(self.bn1(self.conv1(x)))
         inside = self.gate(self.bn2(self.conv2(inside)))
         return torch.relu(inside + self.downsample(x))
@@ -61,9 +61,12 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """Residual network of basic blocks (He et al., CVPR 2016) without its last pooling.
 
-    ``depths`` are the blocks of its four stages, whose channels are 1, 2, 4 and 8 times
-    ``width``; with ``reduction`` every block has an SE module (Hu et al., CVPR 2018). A
-    ``last_stride`` of 1 keeps the last stage at the size of the one before it.
+    Args:
+        channels: Channels of the input.
+        depths: Blocks of the four stages, whose channels are 1, 2, 4 and 8 times ``width``.
+        width: Channels of the first stage.
+        reduction: Of the SE module of every block (Hu et al., CVPR 2018); None has no SE.
+        last_stride: A stride of 1 keeps the last stage at the size of the one before it.
     """
 
     def __init__(
@@ -95,27 +98,26 @@ class ResNet(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, 8 * width, H / 32, W / 32), or / 16 by the last stride."""
+        """Return (B, 8 * width, H / 32, W / 32) of (B, channels, H, W), or / 16 by last_stride."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return maps
 
 
 def resnet18(channels: int = 3, *, width: int = 64, last_stride: int = 2) -> ResNet:
-    """ResNet-18."""
+    """Return a ResNet-18."""
     return ResNet(channels, (2, 2, 2, 2), width=width, last_stride=last_stride)
 
 
 def se_resnet34(channels: int = 1, *, width: int = 64, reduction: int = 16) -> ResNet:
-    """SE-ResNet-34."""
+    """Return an SE-ResNet-34."""
     return ResNet(channels, (3, 4, 6, 3), width=width, reduction=reduction)
 
 
 class UnpaddedBlock(nn.Module):
-    """Residual block of two convolutions, of which one of stride 2 is not padded.
+    """Residual block of two convolutions in which the convolution of stride 2 is not padded.
 
-    The way past it is then a mean over 2 x 2. Where the two differ in size or in channels, both
-    are filled up with noughts.
+    The shortcut is then a mean over 2 x 2. Both are zero-padded to the larger size and channels.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
@@ -125,15 +127,15 @@ class UnpaddedBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, H, W) to (B, channels, H / stride, W / stride)."""
+        """Return (B, channels, H / stride, W / stride) of (B, channels_in, H, W)."""
         inside = self.conv2(torch.relu(self.conv1(x)))
         past = functional.avg_pool2d(x, 2) if self.stride == 2 else x
         shape = [max(sizes) for sizes in zip(inside.shape[1:], past.shape[1:], strict=True)]
-        return torch.relu(_filled(inside, shape) + _filled(past, shape))
+        return torch.relu(_padded(inside, shape) + _padded(past, shape))
 
 
-def _filled(maps: Tensor, shape: Sequence[int]) -> Tensor:
-    """(B, c, h, w) with noughts behind, to (B, *shape)."""
+def _padded(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps (B, c, h, w) zero-padded at the end to (B, *shape)."""
     channels, height, width = (to - now for to, now in zip(shape, maps.shape[1:], strict=True))
     if not (channels or height or width):
         return maps
@@ -143,9 +145,9 @@ def _filled(maps: Tensor, shape: Sequence[int]) -> Tensor:
 class ResNet29(nn.Module):
     """The residual network of dlib's face recognition (King, 2017): 29 layers, no normalisation.
 
-    Its published weights fit, those of its affine layers multiplied into the convolutions before
-    them. ``size`` is the side of the part of a crop that it looks at, whose middle lies ``down``
-    pixels below the crop's.
+    Its published weights fit after its affine layers are folded into the convolutions before
+    them. The input is a square of ``size`` pixels a side, whose centre is ``down`` pixels below
+    that of the crop.
     """
 
     channels = 256
@@ -163,7 +165,7 @@ class ResNet29(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1], H and W at least ``size``, to (B, 256)."""
+        """Return (B, 256) of crops (B, 3, H, W) in [-1, 1], H and W at least ``size``."""
         top, left = (x.shape[2] - self.size) // 2 + self.down, (x.shape[3] - self.size) // 2
         x = x[:, :, top : top + self.size, left : left + self.size]
         x = functional.max_pool2d(torch.relu(self.conv(x)), 3, 2)
@@ -172,9 +174,9 @@ class ResNet29(nn.Module):
 
 
 class MaskedLayer(nn.Module):
-    """A densely connected layer of time delays whose outputs are masked by their context.
+    """A densely connected time-delay layer whose outputs are masked by their context.
 
-    The context of a frame is the mean over all frames and that over its stretch of 100 (Wang et
+    The context of a frame is the mean over all frames plus that over its segment of 100 (Wang et
     al., Interspeech 2023).
     """
 
@@ -188,18 +190,18 @@ class MaskedLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, pool: Tensor, spread: Tensor) -> Tensor:
-        """(B, channels_in, frames) and what :func:`stretches` gives to (B, channels, frames)."""
+        """Return (B, channels, frames) of (B, channels_in, frames) and :func:`pooling_matrices`."""
         x = torch.relu(self.narrow(torch.relu(self.norm(x))))
         masks = torch.sigmoid(self.mask(x @ pool))
         masked: Tensor = self.local(x) * (masks @ spread)
         return masked
 
 
-def stretches(frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrices that pool frames to contexts (frames, n) and spread those over frames again.
+def pooling_matrices(frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matrices that pool frames to contexts, (frames, n), and spread contexts to frames.
 
-    A context is the mean over a stretch of 100 frames and the mean over all. By two products a
-    layer an ONNX file has few nodes, and it takes as long to load as it has nodes.
+    A context is the mean over a segment of 100 frames plus the mean over all. Two products a layer
+    keep the nodes of an ONNX file few, and its loading time grows with their number.
     """
     own = np.arange(frames) // 100 == np.arange(-(-frames // 100))[:, None]
     pool = own.T / own.sum(1) + 1 / frames
@@ -208,23 +210,23 @@ def stretches(frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class MaskedBlock(nn.Module):
-    """Masked layers, each of which sees what all before it made, and half as many channels."""
+    """Masked layers with dense connections, then a layer that halves the channels."""
 
     def __init__(self, channels_in: int, layers: int, dilation: int) -> None:
         super().__init__()
-        made, width = 32, 128  # channels of a layer, and within it
+        growth, width = 32, 128  # channels of a layer's output, and within it
         self.layers = nn.ModuleList(
-            MaskedLayer(channels_in + made * at, made, width, dilation) for at in range(layers)
+            MaskedLayer(channels_in + growth * at, growth, width, dilation) for at in range(layers)
         )
-        channels = channels_in + made * layers
+        channels = channels_in + growth * layers
         self.channels = channels // 2
         self.halving = nn.Sequential(
             nn.BatchNorm1d(channels), nn.ReLU(), nn.Conv1d(channels, self.channels, 1, bias=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, frames) to (B, channels, frames)."""
-        matrices = stretches(int(x.shape[2]), x)
+        """Return (B, channels, frames) of (B, channels_in, frames)."""
+        matrices = pooling_matrices(int(x.shape[2]), x)
         for layer in self.layers:
             x = torch.cat([x, layer(x, *matrices)], 1)
         halved: Tensor = self.halving(x)
@@ -235,9 +237,8 @@ class CAMPlus(nn.Module):
     """CAM++, a speaker encoder (Wang et al., Interspeech 2023), with its published sizes.
 
     A convolutional head over 80 bands, three blocks of densely connected masked layers, the mean
-    and deviation over time, and 192 values made of them, which tell people apart and little else.
-    Behind these come the means and deviations, in which a voice's gender can still be read. The
-    order of its weights is that in which they were published.
+    and deviation over time, and a speaker embedding of 192 values. The output also has the means
+    and deviations, which still carry a voice's gender. The weights have their published order.
     """
 
     values = 192
@@ -266,7 +267,7 @@ class CAMPlus(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 80, frames) to (B, 1216): 192 values and 1024 statistics, both of unit length."""
+        """Return (B, 1216) of (B, 80, frames): 192 values and 1024 statistics, unit vectors."""
         x = self.begin(self.head(x.unsqueeze(1)).flatten(1, 2))
         deviation, mean = torch.std_mean(self.end(self.blocks(x)), 2)
         statistics = torch.cat([mean, deviation], 1)
@@ -275,10 +276,10 @@ class CAMPlus(nn.Module):
 
 
 class FrozenFeatures(nn.Module):
-    """Stands where a trunk stands, for features that another encoder computed.
+    """The replacement of a trunk for features of another encoder.
 
-    Vectors (B, d) go through one linear layer, maps (B, c, h, w) through a convolution of one
-    position and a pooling, to the size that the model behind expects.
+    Vectors (B, d) pass one linear layer; maps (B, c, h, w) pass a 1 x 1 convolution and a pooling
+    to the size that the model expects.
     """
 
     def __init__(self, shape: Sequence[int], to: tuple[int, int, int]) -> None:
@@ -297,6 +298,6 @@ class FrozenFeatures(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, *shape) to (B, *to)."""
+        """Return (B, *to) of features (B, *shape)."""
         mapped: Tensor = self.layer(features)
         return mapped.reshape(-1, *self.to_shape)

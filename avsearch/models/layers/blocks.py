@@ -25,7 +25,7 @@ def conv_norm(
     stride: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """Convolution without bias, then batch normalisation, over one (time) or two (picture) axes.
+    """Return a convolution without bias, then batch normalisation, over ``ndim`` axes.
 
     Padding keeps ``ceil(size / stride)`` positions for odd kernels.
     """
@@ -46,7 +46,7 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale each channel of (B, C, ...) by a gate that its means over positions decide."""
+        """Return (B, C, ...) with each channel scaled by a gate of the means over positions."""
         gate: Tensor = self.gate(x.flatten(2).mean(2))  # (B, C)
         return x * gate.reshape(*gate.shape, *(1,) * (x.ndim - 2))
 
@@ -54,8 +54,8 @@ class SqueezeExcitation(nn.Module):
 class SEResNeXtBlock(nn.Module):
     """Residual block of grouped convolutions (Xie et al., CVPR 2017) with SE before the sum.
 
-    The convolutions inside run at twice the channels; the last one halves them again before
-    the SE module, as section 3.3 of ADSM describes its block.
+    The inner convolutions have twice the channels; the last one halves them before the SE module
+    (ADSM, section 3.3).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SEResNeXtBlock(nn.Module):
         super().__init__()
         wide = 2 * channels
         halving = conv_norm(ndim, wide, channels, 1)
-        # Every block starts as the identity, with which the first steps learn more.
+        # Every block starts as the identity, which helps the first steps.
         nn.init.zeros_(halving.get_parameter("1.weight"))
         self.body = nn.Sequential(
             conv_norm(ndim, channels, wide, 1),
@@ -76,16 +76,16 @@ class SEResNeXtBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) to the same shape."""
+        """Return the same shape as (B, C, ...)."""
         return torch.relu(x + self.body(x))
 
 
 class CorrectedLinear(nn.Module):
-    """A linear map of standardised inputs and, if ``hidden`` is not nought, a correction to it.
+    """A linear map of standardised inputs plus a correction with ``hidden`` units.
 
-    The correction has two layers and begins as nought, so that what the linear map begins with
-    is kept. The linear map takes the first ``straight`` inputs, all if not said; the correction
-    takes all. They are taken as they are until :meth:`standardise` has seen some.
+    The correction has two layers and starts as zero, so the linear map's initial output is kept.
+    The linear map takes the first ``straight`` inputs (default: all), the correction takes all.
+    Inputs are standardised only after a call of :meth:`standardise`.
     """
 
     mean: Tensor
@@ -108,10 +108,10 @@ class CorrectedLinear(nn.Module):
 
     @torch.no_grad()
     def standardise(self, inputs: Tensor) -> None:
-        """From now on take the mean of these (n, dim_in) away and divide by their deviation.
+        """Standardise all later inputs by the mean and deviation of these, (n, dim_in).
 
-        The inputs of the linear map are divided by the mean of theirs, and the others by the mean
-        of theirs, so that either keep their proportions.
+        The inputs of the linear map share one deviation, their mean, and so do the others, so that
+        both keep their proportions.
         """
         deviation, mean = torch.std_mean(inputs, 0)
         self.mean.copy_(mean)
@@ -119,7 +119,7 @@ class CorrectedLinear(nn.Module):
             self.deviation[part] = deviation[part].mean()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, dim_in) to (B, dim_out)."""
+        """Return (B, dim_out) of inputs (B, dim_in)."""
         x = (x - self.mean) / self.deviation
         y: Tensor = self.linear(x[:, : self.straight])
         return y if self.correction is None else y + self.correction(x)
@@ -128,7 +128,7 @@ class CorrectedLinear(nn.Module):
 class SelfAttention(nn.Module):
     """Self-attention over the positions of a map (SAGAN, Zhang et al., ICML 2019, section 3).
 
-    All of its convolutions are spectrally normalised. A fresh one is the identity.
+    All of its convolutions are spectrally normalised. A new one is the identity.
     """
 
     def __init__(self, channels: int) -> None:
@@ -140,7 +140,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to the same shape."""
+        """Return the same shape as maps (B, C, h, w)."""
         x = maps.flatten(2)  # (B, C, N)
         attention = (self.query(x).mT @ self.key(x)).softmax(2)  # (B, N, N), over the keys
         attended = self.value(x) @ attention.mT  # (B, C, N)
@@ -151,9 +151,9 @@ class SelfAttention(nn.Module):
 class SwitchableNorm(nn.Module):
     """Switchable normalisation (Luo et al., ICLR 2019) of vectors or tokens.
 
-    Mean and variance are learned mixtures of those of the row (layer) and of the batch, running
-    ones in evaluation. A vector has no positions, so that the third kind, instance statistics,
-    is left out.
+    Mean and variance are learned mixtures of those of the row (layer) and of the batch, which are
+    running ones in evaluation. The third kind, instance statistics, needs positions, which
+    vectors do not have.
     """
 
     running_mean: Tensor
@@ -170,7 +170,7 @@ class SwitchableNorm(nn.Module):
         self.register_buffer("running_variance", torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ..., dim) to the same shape."""
+        """Return the same shape as (B, ..., dim)."""
         layer_variance, layer_mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         batch_variance, batch_mean = self._batch_statistics(x)
         means, variances = self.mean_mix.softmax(0), self.variance_mix.softmax(0)
@@ -190,25 +190,25 @@ class SwitchableNorm(nn.Module):
 
 
 class MatchingHead(nn.Module):
-    """Which of k candidates is the anchor's match, seeing them all at once.
+    """A classifier of the anchor's match among k candidates.
 
-    DSANet and P2VANet feed all k + 1 embeddings, one behind the other, to fully connected
-    layers with k outputs, whose answer depends on the order of the candidates. Here the layers
-    are shared between the outputs: the first sees the anchor, the candidate, and the mean of
-    the other candidates. The answer moves with the candidates, and k is free.
+    DSANet and P2VANet concatenate all k + 1 embeddings for fully connected layers with k outputs,
+    whose answer depends on the order of the candidates. Here the outputs share their layers: the
+    input is the anchor, the candidate, and the mean of the other candidates. So the answer is
+    equivariant to the order, and k is free.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(3 * dim, 2 * dim)
         self.score = nn.Linear(2 * dim, 1)
-        with torch.no_grad():  # at first it compares: what it sees is anchor minus candidate
+        with torch.no_grad():  # initially the input is anchor minus candidate
             weight = self.hidden.weight
             weight[:, dim : 2 * dim] = -weight[:, :dim]
             weight[:, 2 * dim :] = 0
 
     def forward(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """Anchors (n, dim), candidates (n, k, dim) to logits (n, k); k is at least 2."""
+        """Return logits (n, k) of anchors (n, dim) and candidates (n, k, dim), k at least 2."""
         k = candidates.shape[1]
         others = (candidates.sum(1, keepdim=True) - candidates) / (k - 1)
         seen = torch.cat([anchors[:, None].expand_as(candidates), candidates, others], 2)
@@ -217,9 +217,9 @@ class MatchingHead(nn.Module):
 
 
 def fuse_norms(module: nn.Module) -> None:
-    """Fold every :func:`conv_norm` of an evaluated network into its convolution, in place.
+    """Fold every :func:`conv_norm` of a network in evaluation into its convolution, in place.
 
-    The same function in fewer passes over memory; no training after it.
+    The function stays the same with fewer passes over memory; the network cannot be trained after.
     """
     for child in module.modules():
         if isinstance(child, nn.Sequential) and len(child) == 2:

@@ -1,7 +1,6 @@
-"""What the networks begin with: scales of pixels, cepstra and spectra of voices.
+"""Front ends of the networks: scaled pixels, cepstra and spectra of voices.
 
-Every function here works on one item at a time or treats each row of a batch alone, so that
-no vector depends on its neighbours.
+Each row of a batch is treated alone, so no vector depends on its batch.
 """
 
 from __future__ import annotations
@@ -17,30 +16,30 @@ from avsearch.models.inputs import SAMPLE_RATE
 WINDOW_S = 0.025  # seconds of one analysis window
 HOP_S = 0.010  # seconds between two windows
 MELS = 64
-_LOUDNESS = 0.05  # root mean square every voice is brought to
-_MARGIN = 56  # samples by which 25 ms are shorter than what is transformed, to either side
+_LOUDNESS = 0.05  # root mean square of every voice
+_MARGIN = 56  # samples on each side by which a transform is longer than 25 ms
 _SPEECH_LEVEL = 10 ** (-26 / 20)  # root mean square, 26 dB below full scale
-_LEAST_POWER = 2**-23  # Kaldi's: what a float can add to one
+_LEAST_POWER = 2**-23  # Kaldi's: the float32 epsilon
 _CEPSTRUM_SCALE = 10.0  # brings cepstra to about unit size
 
 
 def scale_pixels(pixels: Tensor) -> Tensor:
-    """uint8 (B, 3, h, w) to float32 in [-1, 1], channels last, which convolutions prefer."""
+    """Return pixels uint8 (B, 3, h, w) as float32 in [-1, 1], channels last for speed."""
     scaled = pixels.float().mul_(2 / 255).sub_(1)
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
 class Cepstra(nn.Module):
-    """Waveforms (B, samples) to mel-frequency cepstra (B, coefficients, frames).
+    """Mel-frequency cepstra of waveforms, in windows of 25 ms every 10 ms.
 
-    25 ms windows every 10 ms. Each row is brought to one loudness first and its mean cepstrum is
-    taken away, so that neither the recording level nor a fixed channel reaches the network.
+    Each row is scaled to one loudness and its mean cepstrum is subtracted, so that neither the
+    recording level nor a fixed channel reaches the network.
     """
 
     def __init__(self, coefficients: int) -> None:
         super().__init__()
-        # log_mels: the decibel scale of torchaudio clips at 80 dB below the loudest value of the
-        # whole batch, and one row would change another.
+        # log_mels, because the decibel scale of torchaudio clips at 80 dB below the loudest value
+        # of the whole batch, so one row would change another.
         self.transform = torchaudio.transforms.MFCC(
             SAMPLE_RATE,
             coefficients,
@@ -54,7 +53,7 @@ class Cepstra(nn.Module):
         )
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] to (B, coefficients, frames)."""
+        """Return cepstra (B, coefficients, frames) of waveforms (B, samples) in [-1, 1]."""
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
         with _full_precision(waves):
             cepstra: Tensor = self.transform(waves * (_LOUDNESS / level))
@@ -62,10 +61,10 @@ class Cepstra(nn.Module):
 
 
 class Spectrogram(nn.Module):
-    """Waveforms (B, samples) to log-magnitude spectrograms (B, 1, 224, frames), 50 frames a second.
+    """Log-magnitude spectrograms of waveforms, 50 frames a second.
 
-    2.5 seconds give the 224 x 125 of DSANet and P2VANet. Each row is brought to mean nought and
-    deviation one, so that neither level nor length of its neighbours matters.
+    2.5 seconds give the 224 x 125 of DSANet and P2VANet. Each row is standardised by itself, so
+    neither its level nor the other rows matter.
     """
 
     def __init__(self, bins: int = 224, frames_per_s: int = 50) -> None:
@@ -76,7 +75,7 @@ class Spectrogram(nn.Module):
         self.transform.register_buffer("window", self.transform.window, persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] to (B, 1, bins, samples // hop)."""
+        """Return (B, 1, bins, samples // hop) of waveforms (B, samples) in [-1, 1]."""
         with _full_precision(waves):
             spectrum = self.transform(waves)
         logs = torch.log(spectrum[..., : waves.shape[1] // self.hop] + 1e-4)
@@ -85,10 +84,10 @@ class Spectrogram(nn.Module):
 
 
 class LogMels(nn.Module):
-    """Waveforms (B, samples) to log-mel energies (B, 1, mels, frames), 100 frames a second.
+    """Log-mel energies of waveforms, in windows of 25 ms every 10 ms.
 
-    Windows of 25 ms every 10 ms. Each mel band of each row is normalised over time (instance
-    normalisation), as in Wen et al. (CVPR 2021).
+    Each mel band of each row is normalised over time (instance normalisation), as in Wen et al.
+    (CVPR 2021).
     """
 
     def __init__(self, mels: int = 40) -> None:
@@ -102,7 +101,7 @@ class LogMels(nn.Module):
         )
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] to (B, 1, mels, frames)."""
+        """Return (B, 1, mels, frames) of waveforms (B, samples) in [-1, 1]."""
         with _full_precision(waves):
             logs = torch.log(self.transform(waves) + 1e-6)
         deviation, mean = torch.std_mean(logs, 2, keepdim=True)
@@ -110,13 +109,13 @@ class LogMels(nn.Module):
 
 
 class FilterBanks(nn.Module):
-    """Waveforms (B, samples) to logarithms of mel filter banks (B, bands, frames), 100 a second.
+    """Log mel filter banks of waveforms as in Kaldi, 100 frames a second.
 
-    Those of Kaldi, with which most speaker encoders were published: pre-emphasis, Hann windows of
-    25 ms to the power of 0.85, triangles that are straight in mel from 20 Hz to 8 kHz. Each row is
-    brought to 26 dB below full scale and each of its bands to mean nought, so that neither level
-    nor a fixed channel reaches the network. What Kaldi does to each window anew, taking its mean
-    away, is done once a row.
+    Most published speaker encoders use them: pre-emphasis, Hann windows of 25 ms to the power of
+    0.85, filters that are triangles in mel from 20 Hz to 8 kHz. Each row is scaled to 26 dB below
+    full scale and the mean of each band is subtracted, so that neither the level nor a fixed
+    channel reaches the network. Kaldi subtracts the mean of each window; here it is that of the
+    row.
     """
 
     def __init__(self, bands: int = 80) -> None:
@@ -136,7 +135,7 @@ class FilterBanks(nn.Module):
         self.transform.mel_scale.register_buffer("fb", banks, persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] to (B, bands, (samples - 240) // 160)."""
+        """Return (B, bands, (samples - 240) // 160) of waveforms (B, samples) in [-1, 1]."""
         waves = waves - waves.mean(1, keepdim=True)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
         waves = waves * (_SPEECH_LEVEL / level)
@@ -147,5 +146,5 @@ class FilterBanks(nn.Module):
 
 
 def _full_precision(waves: Tensor) -> torch.autocast:
-    """Without autocast: the energies of a loud voice are beyond float16, its noise is below it."""
+    """Turn autocast off: a loud voice's energies and its noise are outside the float16 range."""
     return torch.autocast(waves.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""What the interactions of ACIENet and AICANet are made of; every row of a batch alone."""
+"""Parts of the interactions of ACIENet and AICANet; they treat every row of a batch alone."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SHORT = 1e-3  # length of a position
+_SHORT = 1e-3  # the length below which a position is not normalised
 
 
 class CompactBilinear(nn.Module):
-    """Compact bilinear pooling of two vectors (Gao et al., CVPR 2016): count sketches, by FFT.
+    """Compact bilinear pooling of two vectors (Gao et al., CVPR 2016): count sketches by FFT.
 
-    Approximates the outer product in ``dim`` values. The hashes are drawn once and belong to
-    the model.
+    Approximates the outer product in ``dim`` values. The random hashes are part of the model.
     """
 
     places: Tensor
@@ -26,10 +25,10 @@ class CompactBilinear(nn.Module):
         self.register_buffer("signs", torch.randint(2, (2, channels)) * 2.0 - 1)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Vectors (B, channels) and (B, channels) to (B, dim), signed roots of unit length."""
+        """Return signed roots of unit length (B, dim) of vectors (B, channels), twice."""
         spectra = [torch.fft.rfft(self._sketch(x.float(), at)) for at, x in enumerate((a, b))]
         product = torch.fft.irfft(spectra[0] * spectra[1], self.dim)
-        rooted = product / (product.abs() + 1e-6).sqrt()  # a gradient that is finite at nought
+        rooted = product / (product.abs() + 1e-6).sqrt()  # the gradient at zero is finite
         return functional.normalize(rooted)
 
     def _sketch(self, x: Tensor, at: int) -> Tensor:
@@ -38,9 +37,9 @@ class CompactBilinear(nn.Module):
 
 
 class Gate(nn.Module):
-    """Masks (B, C, 1, 1) between nought and one from a map's mean and maximum (SENet).
+    """Masks between zero and one from a map's mean and maximum (SENet).
 
-    ``bias`` of the last layer says where the masks start.
+    ``bias`` is the initial bias of the last layer, before the sigmoid.
     """
 
     def __init__(self, channels: int, reduction: int = 16, *, bias: float = 0.0) -> None:
@@ -51,23 +50,23 @@ class Gate(nn.Module):
         self.layers = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), last, nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, C, 1, 1)."""
+        """Return masks (B, C, 1, 1) of maps (B, C, h, w)."""
         positions = maps.flatten(2)
         masks: Tensor = self.layers(positions.mean(2) + positions.amax(2))
         return masks[:, :, None, None]
 
 
 def attend(weights: Tensor, maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) whose positions are mixed by weights (B, h * w, h * w)."""
+    """Return maps (B, C, h, w) with positions mixed by weights (B, h * w, h * w)."""
     positions = maps.flatten(2).transpose(1, 2)  # (B, h * w, C)
     return (weights @ positions).transpose(1, 2).reshape(maps.shape)
 
 
 def unit_positions(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as positions (B, h * w, C) of unit length over the channels.
+    """Return maps (B, C, h, w) as positions (B, h * w, C) of unit length over the channels.
 
-    Positions shorter than a thousandth stay short: they say nothing, and made longer they would
-    get gradients that float16 cannot hold.
+    Positions shorter than a thousandth stay short: they carry no information, and float16 could
+    not hold the gradients of their normalisation.
     """
     positions = maps.float().flatten(2).transpose(1, 2)
     return functional.normalize(positions, dim=2, eps=_SHORT)

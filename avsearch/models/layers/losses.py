@@ -1,6 +1,7 @@
 """Losses of the papers, one function or class each, on embeddings (n, dim).
 
-Labels are integers; equal labels mean the same class (a person, or a shared attribute).
+Labels are integers; equal labels mean the same class (a person, or a shared attribute). Without
+items a loss is zero, with a gradient of zero.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from avsearch.models.layers.batch import UNKNOWN
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (n, m) between rows of (n, dim) and (m, dim).
+    """Return Euclidean distances (n, m) between rows of (n, dim) and (m, dim).
 
-    The gradient at distance nought is nought, where that of ``torch.cdist`` may not be finite.
+    The gradient at distance zero is zero; that of ``torch.cdist`` may not be finite.
     """
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
     return squared.clamp_min(1e-12).sqrt()
 
 
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (...) between the vectors of (..., dim) and (..., dim), one by one.
+    """Return Euclidean distances (...) between pairs of vectors (..., dim).
 
-    The gradient at distance nought is nought.
+    The gradient at distance zero is zero.
     """
     return (a - b).square().sum(-1).clamp_min(1e-12).sqrt()
 
 
 def row_mean(costs: Tensor) -> Tensor:
-    """The mean of costs (n,); nought, with a gradient of nought, where there are none."""
+    """Return the mean of costs (n,), zero for none."""
     return costs.sum() / max(1, len(costs))
 
 
@@ -46,12 +47,19 @@ def weighted_triplet(
     margin: float,
     same: bool = False,
 ) -> Tensor:
-    """Triplet loss with a weighted negative, ADSM Eq. 1.
+    """Return the triplet loss with a weighted negative, ADSM Eq. 1.
 
-    Mean of ``[d(a, p) - alpha * d(a, e) + margin]_+`` over every triplet of the batch that still
-    costs something: anchors from one side, positives and negatives from the other. ``same`` says
-    that both sides are the same rows, so that no item is its own positive. Nought, with a
-    gradient of nought, where there is no such triplet.
+    The mean of ``[d(a, p) - alpha * d(a, e) + margin]_+`` over all triplets with a positive cost;
+    zero, with a gradient of zero, without any.
+
+    Args:
+        anchors: (n, dim).
+        others: (m, dim), positives and negatives.
+        anchor_labels: (n,).
+        other_labels: (m,).
+        alpha: The weight of the negative.
+        margin: The margin.
+        same: Both sides are the same rows, so no item is its own positive.
     """
     apart = distances(anchors, others)  # (n, m)
     equal = anchor_labels[:, None] == other_labels[None]  # (n, m)
@@ -65,44 +73,47 @@ def weighted_triplet(
 
 
 class AdditiveMargin(nn.Module):
-    """Cosine classifier that holds a margin back from the right class; AM-softmax.
+    """Cosine classifier with an additive margin for the right class; AM-softmax.
 
-    Wang et al., Additive Margin Softmax for Face Verification, SPL 2018, Eq. 6.
+    Wang et al., Additive Margin Softmax for Face Verification, SPL 2018, Eq. 6. Without a margin
+    it is the classifier that faces and voices share in DIMNet (Wen et al., ICLR 2019, section 3):
+    it aligns both modalities through their attributes if no person has both.
     """
 
     def __init__(self, classes: int, dim: int, *, margin: float = 0.2, scale: float = 20.0) -> None:
         super().__init__()
         self.margin, self.scale = margin, scale
-        # About unit length, so that the steps of Adam turn them fast enough.
+        # About unit length, so that the steps of Adam are large enough.
         self.weight = nn.Parameter(torch.randn(classes, dim) / math.sqrt(dim))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Unit vectors (n, dim) and their classes (n,) to the mean cross-entropy."""
+        """Return the mean cross-entropy of unit vectors (n, dim) with classes (n,)."""
         cosines = embeddings @ functional.normalize(self.weight).T
         held = self.margin * functional.one_hot(labels, len(self.weight))
         return functional.cross_entropy(self.scale * (cosines - held), labels)
 
 
-def likeness_loss(embeddings: Tensor, taught: Tensor, labels: Tensor) -> Tensor:
-    """How far the likenesses of unit vectors are from a teacher's; no paper of the five has it.
+def likeness_loss(embeddings: Tensor, teacher_embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Return a relational distillation loss (Park et al., CVPR 2019); not in the five papers.
 
-    Relational distillation (Park et al., CVPR 2019): within each class the cosines of all pairs
-    of ``embeddings`` (n, dim) and of ``taught`` (n, t) are brought to mean nought and deviation
-    one, and their squared difference is averaged, then averaged over the classes. So the teacher
-    says who is more like whom, not how far apart they lie. Nought, with a gradient of nought,
-    where no class has three items.
+    The cosines of all pairs in a class, of ``embeddings`` (n, dim) and of ``teacher_embeddings``
+    (n, t), are standardised; the loss is the mean squared difference, averaged over the classes
+    with three items or more. So the teacher gives the order of similarities, not their size. Zero,
+    with a gradient of zero, without such a class.
     """
     costs = []
     for label in torch.unique(labels):
         own = labels == label
         if own.sum() >= 3:
-            pairs = [_standard_cosines(vectors[own]) for vectors in (embeddings, taught)]
+            pairs = [
+                _standard_cosines(vectors[own]) for vectors in (embeddings, teacher_embeddings)
+            ]
             costs.append((pairs[0] - pairs[1]).square().mean())
     return torch.stack(costs).mean() if costs else embeddings.sum() * 0
 
 
 def _standard_cosines(vectors: Tensor) -> Tensor:
-    """The cosines of all pairs of unit vectors (n, dim), with mean nought and deviation one."""
+    """Return the standardised cosines of all pairs of unit vectors (n, dim)."""
     first, second = torch.triu_indices(len(vectors), len(vectors), 1)
     cosines = (vectors @ vectors.T)[first, second]
     deviation, mean = torch.std_mean(cosines, correction=0)
@@ -112,8 +123,8 @@ def _standard_cosines(vectors: Tensor) -> Tensor:
 class MultiModalCentres(nn.Module):
     """Multi-modal centre loss, ADSM Eq. 2-5.
 
-    Keeps a centre for each class and modality (Eq. 2), as running means: exact means over the
-    training set would need a pass over it for every step.
+    The centre of each class and modality (Eq. 2) is a running mean: exact means over the training
+    set would need a pass over it in every step.
     """
 
     centres: Tensor
@@ -139,7 +150,7 @@ class MultiModalCentres(nn.Module):
         self.known[modality, present] = True
 
     def forward(self, modality: int, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Half the mean squared distance to the own centre and, times gamma, the shared one."""
+        """Return half the mean squared distance to the own and, times gamma, the shared centre."""
         seen = self.known[:, labels].float()[..., None]  # (2, n, 1)
         own = self.centres[modality, labels]
         shared = (self.centres[:, labels] * seen).sum(0) / seen.sum(0).clamp_min(1)
@@ -149,17 +160,17 @@ class MultiModalCentres(nn.Module):
 
 
 def modality_cross_entropy(logits: Tensor, modality: int) -> Tensor:
-    """Cross-entropy of a modality classifier's logits (n, 2), ADSM Eq. 7."""
+    """Return the cross-entropy of a modality classifier's logits (n, 2), ADSM Eq. 7."""
     target = torch.full((len(logits),), modality, device=logits.device)
     return functional.cross_entropy(logits, target)
 
 
 def masked_cross_entropy(logits: Tensor, *, eta: float) -> Tensor:
-    """Adaptive masked cross-entropy of tuples' logits (n, k), the match first; DSANet Eq. 14-17.
+    """Return the adaptive masked cross-entropy of logits (n, k), match first; DSANet Eq. 14-17.
 
     The binary cross-entropy of the match and of those others whose probability (Eq. 15) is less
-    than ``eta`` below the largest of the tuple (Eq. 16). Eq. 14 as printed adds log p of the
-    others too, which would raise them; this is the loss whose gradient is Eq. 17.
+    than ``eta`` below the largest of the tuple (Eq. 16). Eq. 14 as printed also adds log p of the
+    others, which would raise them; this is the loss with the gradient of Eq. 17.
     """
     p = logits.detach().sigmoid()  # Eq. 15
     counts = p[:, 1:] - p.amax(1, keepdim=True) + eta > 0  # omega of Eq. 16
@@ -168,15 +179,20 @@ def masked_cross_entropy(logits: Tensor, *, eta: float) -> Tensor:
 
 
 def first_cross_entropy(logits: Tensor) -> Tensor:
-    """Cross-entropy of tuples' logits (n, k), the match being the first; P2VANet Eq. 17."""
+    """Return the cross-entropy of tuples' logits (n, k), the match first; P2VANet Eq. 17."""
     return row_mean(-functional.log_softmax(logits, 1)[:, 0])
 
 
 def structural_metric(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
-    """Structural metric of tuples, DSANet Eq. 21-22.
+    """Return the structural metric of tuples, DSANet Eq. 21-22.
 
-    Anchors (n, dim), candidates (n, k, dim), the match first: only the other nearest to the
-    anchor and the one nearest to the match cost, so that their number does not matter.
+    Only the candidate nearest to the anchor and the one nearest to the match have a cost, so
+    their number does not matter.
+
+    Args:
+        anchors: (n, dim).
+        candidates: (n, k, dim), the match first.
+        margin: The margin theta.
     """
     match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
     nearest = torch.stack([margin - from_anchor.amin(1), margin - from_match.amin(1)], 1)
@@ -184,10 +200,10 @@ def structural_metric(anchors: Tensor, candidates: Tensor, *, margin: float) -> 
 
 
 def lifted_structure(anchors: Tensor, candidates: Tensor, *, margin: float) -> Tensor:
-    """Lifted structured loss of tuples, P2VANet Eq. 15-16 (Oh Song et al., CVPR 2016).
+    """Return the lifted structured loss, P2VANet Eq. 15-16 (Oh Song et al., CVPR 2016).
 
-    Anchors (n, dim), candidates (n, k, dim), the match first: every other costs by its distance
-    to the anchor and to the match.
+    Arguments as in :func:`structural_metric`. Every candidate has a cost, by its distances to the
+    anchor and to the match.
     """
     match, from_anchor, from_match = _tuple_distances(anchors[:, None], candidates)
     near = (margin - torch.cat([from_anchor, from_match], 1)).logsumexp(1)
@@ -195,7 +211,7 @@ def lifted_structure(anchors: Tensor, candidates: Tensor, *, margin: float) -> T
 
 
 def _tuple_distances(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of tuples: (M,) anchor to match; (M, k - 1) anchor, and match, to the others."""
+    """Return distances anchor to match (M,), and anchor and match to others (M, k - 1)."""
     apart = pair_distances(anchors, candidates)
     within = pair_distances(candidates[:, :1], candidates[:, 1:])
     return apart[:, 0], apart[:, 1:], within
@@ -212,50 +228,33 @@ class CentreLoss(nn.Module):
         self.centres = nn.Parameter(functional.normalize(torch.randn(classes, dim)))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Embeddings (n, dim) with labels (n,) in [0, classes)."""
+        """Return the loss of embeddings (n, dim) with labels (n,) in [0, classes)."""
         return row_mean(pair_distances(embeddings, self.centres[labels]))
 
 
 def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of normal distributions (n, dim) from the standard one, P2VANet Eq. 2-3.
+    """Return the KL divergence of normal distributions (n, dim) from the standard one.
 
-    The mean over rows and values.
+    P2VANet Eq. 2-3; the mean over rows and values.
     """
     per_value = (mean.square() + log_variance.exp() - log_variance - 1) / 2
     return row_mean(per_value.mean(1))
 
 
 def attribute_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, values) with labels (n,), the mean over those that are known."""
+    """Return the mean cross-entropy of logits (n, values) with the known ones of labels (n,)."""
     known = labels != UNKNOWN
     total = functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")
     return total / known.sum().clamp_min(1)
 
 
-class SharedClassifier(nn.Module):
-    """Cross-entropy of unit embeddings against unit class vectors that both modalities share.
-
-    One classifier over faces and voices alike aligns them through what they have in common
-    where no person has both, as in DIMNet (Wen et al., ICLR 2019, section 3).
-    """
-
-    def __init__(self, classes: int, dim: int, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        # About unit length, so that the steps of Adam turn them fast enough.
-        self.weight = nn.Parameter(torch.randn(classes, dim) / math.sqrt(dim))
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of unit embeddings (n, dim) with labels (n,)."""
-        logits = self.scale * embeddings @ functional.normalize(self.weight).T
-        return functional.cross_entropy(logits, labels)
-
-
 def identity_alignment(similarities: Tensor, *, done: float, temperature: float = 5.0) -> Tensor:
-    """Squared error of predicted similarities (M, k), ACIENet Eq. 12-13 and AICANet Eq. 2.
+    """Return the squared error of predicted similarities, ACIENet Eq. 12-13 and AICANet Eq. 2.
 
-    The first of each k is the match, whose target is one, the others' nought; ``done``, the
-    share of the training that is over, anneals the loss to nought by a cosine.
+    Args:
+        similarities: (M, k), the match first; its target is one, the others' zero.
+        done: The share of the training that is over; the loss falls to zero along a cosine.
+        temperature: The factor of the similarities in the sigmoid.
     """
     targets = torch.zeros_like(similarities)
     targets[:, 0] = 1
@@ -264,30 +263,38 @@ def identity_alignment(similarities: Tensor, *, done: float, temperature: float 
 
 
 def joint_attribute(log_shares: Tensor, genders: Tensor, nations: Tensor) -> Tensor:
-    """Mean of minus the log of the share of what is known, ACIENet Eq. 16.
+    """Return the mean negative log-likelihood of the known attributes, ACIENet Eq. 16.
 
-    ``log_shares`` (n, genders, nations) are log-probabilities over both together; genders and
-    nations are (n,), UNKNOWN where they are: shares are summed over what is not known, so that
-    a gender alone still teaches, and who is unknown in both costs nothing.
+    Probabilities are summed over an unknown attribute. So a gender alone contributes, and an item
+    with two unknown attributes has no cost.
+
+    Args:
+        log_shares: (n, genders, nations), joint log-probabilities.
+        genders: (n,), or UNKNOWN.
+        nations: (n,), or UNKNOWN.
     """
-    of_gender = _fits(genders, log_shares.shape[1])[:, :, None]
-    of_nation = _fits(nations, log_shares.shape[2])[:, None]
+
+    def possible(values: Tensor, count: int) -> Tensor:
+        """Return the mask (n, count) of the values that each may have."""
+        every = torch.arange(count, device=values.device)
+        return (values[:, None] == every) | (values[:, None] == UNKNOWN)
+
+    of_gender = possible(genders, log_shares.shape[1])[:, :, None]
+    of_nation = possible(nations, log_shares.shape[2])[:, None]
     fitting = log_shares.masked_fill(~(of_gender & of_nation), -math.inf)
     costs = -fitting.flatten(1).logsumexp(1)
     return row_mean(costs[(genders != UNKNOWN) | (nations != UNKNOWN)])
 
 
-def _fits(values: Tensor, count: int) -> Tensor:
-    """(n, count) bool: which values each may have."""
-    every = torch.arange(count, device=values.device)
-    return (values[:, None] == every) | (values[:, None] == UNKNOWN)
-
-
 def contrast(anchors: Tensor, candidates: Tensor, *, theta: float) -> Tensor:
-    """Contrast loss over matching tuples, ACIENet Eq. 21-22.
+    """Return the contrast loss of matching tuples, ACIENet Eq. 21-22.
 
-    Anchors (M, k, dim), as each candidate (M, k, dim) sees them, k at least 2; the first
-    candidate is the match. Of the others the nearest counts, to the anchor and to the match.
+    Only the candidates nearest to the anchor and to the match have a cost.
+
+    Args:
+        anchors: (M, k, dim), k at least 2; an anchor's vector depends on the candidate.
+        candidates: (M, k, dim), the match first.
+        theta: The margin.
     """
     own, across, within = _tuple_distances(anchors, candidates)
     nearest = torch.exp(theta - across).amax(1) + torch.exp(theta - within).amax(1)
@@ -297,10 +304,10 @@ def contrast(anchors: Tensor, candidates: Tensor, *, theta: float) -> Tensor:
 def relative_distance_stretching(
     anchors: Tensor, candidates: Tensor, *, theta: float, mu1: float, mu2: float
 ) -> Tensor:
-    """Relative distance stretching metric loss over matching tuples, AICANet Eq. 14-15.
+    """Return the relative distance stretching loss of matching tuples, AICANet Eq. 14-15.
 
-    Shapes as in :func:`contrast`. The others also count by how much nearer than the match they
-    are.
+    Arguments as in :func:`contrast`. The cost of a candidate also depends on its distance relative
+    to the match's; ``mu1`` and ``mu2`` are the weights of Eq. 15.
     """
     own, across, within = _tuple_distances(anchors, candidates)
     stretched = [

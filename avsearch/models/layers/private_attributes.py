@@ -1,6 +1,6 @@
 """Private attributes in P2VANet: values as tokens, to which Z attends (Eq. 6-12).
 
-What the paper leaves open here is told in :mod:`avsearch.models.papers.p2vanet`.
+:mod:`avsearch.models.papers.p2vanet` lists the decisions that the paper leaves open.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from avsearch.models.layers.blocks import SwitchableNorm
 
 
 class AttributeTokens(nn.Module):
-    """Private attributes (B, values) as tokens, a learned one where a value is not known."""
+    """Private attributes (B, values) as tokens; an unknown value has a learned token."""
 
     count: Tensor
     mean: Tensor
@@ -32,11 +32,11 @@ class AttributeTokens(nn.Module):
         self.register_buffer("variance", torch.ones(values))
 
     def forward(self, attributes: Tensor | None, items: int) -> Tensor:
-        """Attributes (items, values) with NaN where unknown, or none, to (items, tokens, dim)."""
+        """Return tokens (items, tokens, dim) of attributes (items, values), NaN where unknown."""
         if attributes is None:
             return self.unknown.expand(items, -1, -1)
         if self.training:
-            self._watch(attributes)
+            self._update_statistics(attributes)
         standard = (attributes - self.mean) / (self.variance + 1e-5).sqrt()
         parts = torch.unflatten(standard, 1, self.shape)  # (items, tokens, values of a token)
         known = parts.isfinite().all(2, keepdim=True)
@@ -44,8 +44,8 @@ class AttributeTokens(nn.Module):
         return torch.where(known, tokens, self.unknown)
 
     @torch.no_grad()
-    def _watch(self, attributes: Tensor) -> None:
-        """Move mean and variance to those of all values seen so far (Chan et al., 1979)."""
+    def _update_statistics(self, attributes: Tensor) -> None:
+        """Update mean and variance to those of all values so far (Chan et al., 1979)."""
         known = attributes.isfinite()
         added = known.sum(0)
         total = (self.count + added).clamp_min(1)
@@ -60,7 +60,7 @@ class AttributeTokens(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Z attends to tokens, Eq. 8-10."""
+    """Attention of Z to tokens, Eq. 8-10."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
 
     def forward(self, z: Tensor, tokens: Tensor) -> Tensor:
-        """Z (B, dim), tokens (B, T, dim) to (B, dim)."""
+        """Return (B, dim) of Z (B, dim) and tokens (B, T, dim)."""
         query = self.query(z).unflatten(1, (self.heads, 1, -1))  # (B, heads, 1, dim / heads)
         key, value = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(query, key, value)  # Eq. 9
@@ -89,13 +89,13 @@ class CrossTransformer(nn.Module):
             nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
         self.project = nn.Linear(dim, dim)
-        # A fresh one hands on little but Z, with which the first steps learn more.
+        # A new one passes on little but Z, which helps the first steps.
         nn.init.eye_(self.project.weight)
         for part in (self.attention.project, self.feed_forward[2]):
             nn.init.normal_(part.get_parameter("weight"), std=0.01)
 
     def forward(self, z: Tensor, tokens: Tensor) -> Tensor:
-        """Z (B, dim), tokens (B, T, dim) to (B, dim)."""
+        """Return (B, dim) of Z (B, dim) and tokens (B, T, dim)."""
         first = self.attention(self.z_norm(z), self.token_norm(tokens))  # Eq. 6-8
         second = self.attention(first, tokens) + z  # Eq. 11
         joined: Tensor = self.project(self.feed_forward(self.layer_norm(second)) + second)  # Eq. 12

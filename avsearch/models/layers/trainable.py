@@ -1,6 +1,6 @@
-"""What a model tells the trainer: its two players, its losses, and its paper's schedule.
+"""The interface between a model and the trainer: optimizers, losses, and the paper's schedule.
 
-The loop knows no paper; everything that a paper decides stands behind these names.
+The training loop knows no paper; everything specific to a paper is behind these names.
 """
 
 from __future__ import annotations
@@ -18,34 +18,39 @@ from avsearch.models.layers.batch import Batch
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a paper trains, in shares of the whole training, so that it can be made shorter.
+    """A paper's schedule, in shares of the whole training, so that it can be shortened.
 
-    ``drops`` are pairs of the share of the training, 0 to 1, from which on all rates are
-    multiplied by a factor, and that factor; with ``cosine`` the rates fall besides, along half a
-    cosine to a fiftieth of the full ones. The training has settled when, after the warm-up, the
-    term called ``watched`` has not fallen by the share ``tolerance`` in ``patience`` epochs of the
-    paper's. With ``restarts`` the rates are then full again, and the drops follow as they did
-    after the warm-up.
+    Attributes:
+        epochs: The paper's epochs.
+        batch: Items of each modality in a step.
+        discriminator_every: Every so many steps train the discriminator; none if 0.
+        discriminator_alone: The generator rests in such a step (ADSM, Algorithm 1).
+        warmup: The share of the training in which the rates rise from zero.
+        drops: Pairs of a share of the training, 0 to 1, and the factor of all rates from there.
+        cosine: The rates also fall along half a cosine, to a fiftieth.
+        watched: A loss term. The training has settled when, after the warm-up, this term has not
+            fallen by the share ``tolerance`` in ``patience`` of the paper's epochs. Without a
+            term it never settles.
+        restarts: The rates are full again when the training has settled, and the drops follow as
+            after the warm-up.
     """
 
-    epochs: int  # of the paper
-    batch: int  # items of each modality in a step
-    discriminator_every: int = 1  # each such step trains the critic, none if 0
-    discriminator_alone: bool = (
-        False  # whether the generator rests in that step (ADSM, Algorithm 1)
-    )
-    warmup: float = 0.0  # share of the training in which the rates rise from nought
+    epochs: int
+    batch: int
+    discriminator_every: int = 1
+    discriminator_alone: bool = False
+    warmup: float = 0.0
     drops: tuple[tuple[float, float], ...] = ()
     cosine: bool = False
-    watched: str = ""  # a loss term; without one the training never settles
+    watched: str = ""
     patience: int = 3
     tolerance: float = 0.01
     restarts: bool = False
 
     def factor(self, done: float, settled_at: float | None = None) -> float:
-        """What every rate is multiplied with when this share of the training is done.
+        """Return the factor of every rate when the share ``done`` of the training is done.
 
-        ``settled_at`` is the share at which it settled, if it has.
+        ``settled_at`` is the share at which the training settled, if it has.
         """
         if self.restarts and settled_at is not None:
             done = self.warmup + done - settled_at
@@ -61,15 +66,15 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stage:
-    """Where in the training a step stands."""
+    """The position of a step in the training."""
 
     done: float = 0.0  # share of the training, 0 to 1
-    settled: bool = False  # whether the watched term has stopped falling (ADSM's epoch k)
+    settled: bool = False  # the watched term has stopped falling (ADSM's epoch k)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Optimizers:
-    """The optimizers of both players; the rate of each group is its full one.
+    """The optimizers of the generator and the discriminator, at their full rates.
 
     Each parameter that requires a gradient is in exactly one of them.
     """
@@ -79,24 +84,24 @@ class Optimizers:
 
 
 class TrainableModel(Protocol):
-    """A model of the papers, as the trainer sees it; besides this it is an ``nn.Module``."""
+    """The interface of a paper's model for the trainer; the model is also an ``nn.Module``."""
 
     settings: Any
 
     def schedule(self) -> Schedule:
-        """The paper's."""
+        """Return the paper's schedule."""
 
     def optimizers(self) -> Optimizers:
-        """New optimizers, at the paper's full rates."""
+        """Return new optimizers, at the paper's full rates."""
 
     def encode(self, batch: Batch) -> Any:
-        """What both losses need of a batch, so that it is computed once."""
+        """Return the inputs of both losses, computed once for a batch."""
 
     def discriminator_loss(self, encoded: Any) -> Tensor:
-        """What the critic minimises; no gradient of it reaches the generator."""
+        """Return the discriminator's loss, without a gradient for the generator."""
 
     def loss_terms(self, encoded: Any, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
-        """The weighted terms whose sum the generator minimises, by name.
+        """Return the weighted terms whose sum the generator minimises, by name.
 
-        A term that the batch cannot give, for want of pairs or of attributes, is nought.
+        A term is zero if the batch has no pairs or attributes for it.
         """

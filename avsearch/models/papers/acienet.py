@@ -3,25 +3,26 @@
 Attribute-guided Cross-modal Interaction and Enhancement for Audio-Visual Matching,
 https://doi.org/10.1109/TIFS.2024.3388949.
 
-The maps of a face and of a voice attend to each other, guided by how similar the two seem to be
-(interaction, AGI, Eq. 1-13), and each is enhanced where it shows gender and nationality
-(enhancement, AGE, Eq. 14-18). Both are added and go through the baseline of
-:mod:`avsearch.models.papers.pair_baseline`, whose docstring says what we decided there. With its
-interaction it re-ranks; without it, a map and its enhancement can be indexed.
+The maps of a face and of a voice attend to each other, guided by their predicted similarity
+(interaction, AGI, Eq. 1-13), and each is enhanced in the channels of gender and nationality
+(enhancement, AGE, Eq. 14-18). The sum of both enters the baseline of
+:mod:`avsearch.models.papers.pair_baseline`, whose docstring has further decisions. With the
+interaction the model re-ranks; without it, a map and its enhancement can be indexed.
 
-Where the paper leaves it open, or we depart from it:
+Decisions that the paper leaves open, and departures from it:
 
 - Norm of Eq. 1-2 is over the channels of a position, never over the batch.
-- The attention of Eq. 3-4 mixes the positions of a map with weights that stand for the positions
-  of the other one, as printed: the values are the map's own.
+- The attention of Eq. 3-4 mixes the positions of a map with weights for the positions of the
+  other one, as printed: the values are the map's own.
 - The compact bilinear pooling of Eq. 5 is over the mean positions of both maps, "global feature
-  alignment similarity": no position of a face belongs to one of a voice. Its range needs a tanh.
-- l * P in Eq. 12 is one for the match and nought for the others.
+  alignment similarity": the positions of a face and of a voice do not correspond. Its range needs
+  a tanh.
+- l * P in Eq. 12 is one for the match and zero for the others.
 - T of Eq. 14-15 is the mean over positions, as in SENet. The softmax of Eq. 17-18 is times the
   number of channels, so that its mean weight is one: as printed, what is added would be a
   five-hundredth of the rest.
 - The six classes of Eq. 16 are the two genders times the two most frequent nationalities (USA and
-  UK in VoxCeleb1) and all others. Where one of both is not known, the other still teaches.
+  UK in VoxCeleb1) and all others. If one of both is unknown, the other is still used.
 - The weights of Eq. 23 are those of section IV-E; that of the attributes is 1 both ways.
 """
 
@@ -49,12 +50,12 @@ class ACIENetSettings(PairSettings):
     enhancement: bool = True  # AGE
     keys: int = 128  # channels of the compressed maps, Eq. 1-2
     genders: int = 2
-    nations: int = 3  # told apart, the last standing for all others
+    nations: int = 3  # the last one is for all others
     attribute: float = 1.0  # lambda
 
 
 class Interaction(nn.Module):
-    """What a map takes from the other modality's: the modules of one modality in Eq. 1-11."""
+    """The interaction of a map with the other modality's: one modality's modules of Eq. 1-11."""
 
     def __init__(self, channels: int, keys: int) -> None:
         super().__init__()
@@ -64,12 +65,19 @@ class Interaction(nn.Module):
         self.gate = Gate(channels)
 
     def keys(self, maps: Tensor) -> Tensor:
-        """Maps (p, C, h, w) to unit keys (p, h * w, keys), Eq. 1-2."""
+        """Return unit keys (p, h * w, keys) of maps (p, C, h, w), Eq. 1-2."""
         compressed: Tensor = self.compress(maps)
         return unit_positions(compressed)
 
     def forward(self, maps: Tensor, own: Tensor, other: Tensor, similarities: Tensor) -> Tensor:
-        """Maps (p, C, h, w), own and others' keys (p, h * w, keys), similarities (p,)."""
+        """Return fused maps (p, C, h, w).
+
+        Args:
+            maps: (p, C, h, w).
+            own: Keys of the maps, (p, h * w, keys).
+            other: Keys of the other modality's maps, (p, h * w, keys).
+            similarities: (p,).
+        """
         weights = torch.softmax(own @ other.transpose(1, 2), 2)
         attended = attend(weights, maps)  # Eq. 3-4
         guide = similarities[:, None, None, None].expand_as(attended[:, :1])
@@ -80,7 +88,7 @@ class Interaction(nn.Module):
 
 
 class Enhancement(nn.Module):
-    """A map's attribute code and what it says of the channels, Eq. 14-15 and 17-18."""
+    """A map's attribute code and its channel weights, Eq. 14-15 and 17-18."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -89,12 +97,12 @@ class Enhancement(nn.Module):
         self.decoder = nn.Linear(self.size, channels)
 
     def code(self, maps: Tensor) -> Tensor:
-        """Maps (B, C, h, w) to codes (B, size), Eq. 14-15."""
+        """Return codes (B, size) of maps (B, C, h, w), Eq. 14-15."""
         coded: Tensor = self.encoder(maps.flatten(2).mean(2))
         return coded
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps (B, C, h, w) to the same with their channels weighted, Eq. 17-18."""
+        """Return maps (B, C, h, w) with weighted channels, Eq. 17-18."""
         weights = torch.softmax(self.decoder(self.code(maps)), 1) * maps.shape[1]
         return weights[:, :, None, None] * maps
 
@@ -120,11 +128,11 @@ class ACIENet(PairNetwork):
             self.attributes = nn.Linear(self.face_enhancement.size, classes)  # C_att
 
     def apart(self, maps: Tensor, modality: Modality) -> Tensor:
-        """A map and its enhancement."""
+        """Return the sum of maps and their enhancement."""
         return self._enhanced(maps, maps, modality)
 
     def meet(self, faces: Tensor, voices: Tensor) -> Meeting:
-        """Each map after its interaction with the other, and its enhancement."""
+        """Return each map after its interaction with the other, plus its enhancement."""
         face, voice = self.face_interaction, self.voice_interaction
         face_keys, voice_keys = face.keys(faces), voice.keys(voices)
         pooled = self.pooling(voice_keys.mean(1), face_keys.mean(1))
@@ -138,19 +146,19 @@ class ACIENet(PairNetwork):
         )
 
     def metric(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """Eq. 21-22."""
+        """Return the metric of Eq. 21-22."""
         return contrast(anchors, candidates, theta=self.settings.theta)
 
     def residuals(self, faces: Tensor, voices: Tensor) -> Tensor:
-        """Of Eq. 20."""
+        """Return the residuals of Eq. 20."""
         return voices - faces
 
     def schedule(self) -> Schedule:
-        """Section IV-A; the number of epochs is AICANet's, the paper gives none."""
+        """Return the schedule of section IV-A; the epochs are AICANet's, the paper gives none."""
         return Schedule(epochs=50, batch=50, drops=((0.4, 0.1), (0.7, 0.1)))  # 20th, 35th epoch
 
     def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 23."""
+        """Return the weighted terms of Eq. 23."""
         terms = self.pair_terms(encoded, stage)
         if self.settings.enhancement:
             cost = self._attribute_loss(encoded.face_maps, batch.faces, "face")
@@ -159,7 +167,7 @@ class ACIENet(PairNetwork):
         return terms
 
     def _enhanced(self, maps: Tensor, original: Tensor, modality: Modality) -> Tensor:
-        """Maps with the enhancement of the original ones added."""
+        """Return maps plus the enhancement of the original ones."""
         if not self.settings.enhancement:
             return maps
         enhanced: Tensor = self._enhancement(modality)(original)
@@ -169,7 +177,7 @@ class ACIENet(PairNetwork):
         return self.face_enhancement if modality == "face" else self.voice_enhancement
 
     def _attribute_loss(self, maps: Tensor, side: BatchSide, modality: Modality) -> Tensor:
-        """Eq. 16 over one side."""
+        """Return Eq. 16 for one side."""
         settings = self.settings
         logits = self.attributes(self._enhancement(modality).code(maps))
         shares = torch.log_softmax(logits.float(), 1)

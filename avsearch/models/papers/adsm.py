@@ -3,42 +3,44 @@
 Hearing like Seeing: Improving Voice-Face Interactions and Associations via Adversarial Deep
 Semantic Matching Network, https://doi.org/10.1145/3394171.3413710.
 
-Two nets map a face and a voice into one space; a triplet loss with a weighted negative (Eq. 1),
-then multi-modal centres (Eq. 2-6) bring the two sides of a person together, while a modality
-classifier tries to tell faces from voices and the nets try to prevent it (Eq. 7-9, Algorithm 1).
+Two nets map a face and a voice into one space. A triplet loss with a weighted negative (Eq. 1),
+then multi-modal centres (Eq. 2-6) bring faces and voices of a person together. A modality
+classifier learns to tell faces from voices, and the nets learn to prevent it (Eq. 7-9,
+Algorithm 1).
 
-Where the paper leaves it open, or we depart from it:
+Decisions that the paper leaves open, and departures from it:
 
-- Table 1 gives the face net but no kernel sizes or cardinality, and of the voice net only its
-  size. Kernels of 5, cardinality 16 and an SE reduction of 4 give 7.08 M for the face (7.02 M in
-  Table 5). The voice net is the same stack over time alone, the 40 cepstra being its input
-  channels: kernels of 7, cardinality 4, 5.35 M (5.38 M); 12.43 M together (12.40 M).
-- The embedding of Table 1 has 32 values; ours has 128, a setting. ``dim=32`` gives the table's.
-- Batch normalisation follows the pooling, in each net: without it all embeddings point in nearly
-  one direction at first, and the two modalities in different ones.
-- Embeddings are scaled to unit length, so that Eq. 1 has a fixed range and the Euclidean
-  distance it trains orders as the cosine does, by which the index asks.
+- Table 1 gives the face net without kernel sizes and cardinality, and only the size of the voice
+  net. Kernels of 5, cardinality 16 and an SE reduction of 4 give 7.08 M for the face (7.02 M in
+  Table 5). The voice net is the same stack over time, with the 40 cepstra as input channels:
+  kernels of 7, cardinality 4, 5.35 M (5.38 M); 12.43 M together (12.40 M).
+- The embedding of Table 1 has 32 values, here 128. ``dim=32`` gives the table's.
+- Batch normalisation follows the pooling in each net: without it all embeddings start in nearly
+  one direction, and the two modalities in different ones.
+- Embeddings have unit length, so Eq. 1 has a fixed range, and its Euclidean distance orders as
+  the cosine, the metric of the index.
 - The sign of L_d in Eq. 7-9 is ambiguous: the classifier minimises its cross-entropy, the
   generator maximises it with weight eta.
-- Algorithm 1 gives the classifier every H-th epoch; here it is every H-th step, so that neither
-  player runs away from the other.
-- Section 3.5 does not say how long the training is: 30 epochs. The rates jump to 1e-2 at epoch 6
-  and are divided by 10 every 3 epochs, those of the classifier every 4; here they rise evenly to
-  that epoch and both players' fall together, every 3. Epoch k of Eq. 6 comes when the triplet loss
-  has not fallen by 1 % in 3 epochs; the rates then start anew, from 1e-2 ("reset to 10e-3").
-- Where too few people have both a face and a voice, the classes are values of an attribute.
-  ``identity_weight`` then keeps the people of one class apart by Eq. 1 within each modality, and
-  ``attribute_weight`` adds a classifier of the classes that both modalities share, as in DIMNet.
-  The paper needs neither, because its classes are people: both are 0 by default. Items whose
-  class is not known take part in what needs none.
-- ``face_trunk`` and ``voice_trunk`` put nets in the place of those of Table 1 for which others
-  have published weights; an affine layer behind each brings it to the embedding.
-- On frozen features one layer and a ReLU stand for each stack of Table 1.
+- Algorithm 1 trains the classifier in every H-th epoch, here in every H-th step, so that the two
+  stay balanced.
+- Section 3.5 does not give the length of the training: 30 epochs. In the paper the rates jump to
+  1e-2 at epoch 6 and are divided by 10 every 3 epochs, the classifier's every 4. Here they rise
+  linearly to that epoch, and both fall every 3. Epoch k of Eq. 6 comes when the triplet loss has
+  not fallen by 1 % in 3 epochs; the rates then restart from 1e-2 ("reset to 10e-3").
+- If too few people have both a face and a voice, the classes are values of an attribute.
+  ``identity_weight`` then separates the people of one class by Eq. 1 within each modality, and
+  ``attribute_weight`` adds a classifier that both modalities share, as in DIMNet. The paper needs
+  neither, because its classes are people: both are 0 by default. Items of an unknown class take
+  part in the losses that do not need it.
+- ``face_trunk`` and ``voice_trunk`` replace the nets of Table 1 with nets that have published
+  weights; an affine layer after each gives the embedding.
+- On frozen features one layer and a ReLU replace each stack of Table 1.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal, Self
 
 import torch
@@ -50,8 +52,8 @@ from avsearch.models.layers.batch import UNKNOWN, Batch, BatchSide
 from avsearch.models.layers.blocks import CorrectedLinear, SEResNeXtBlock, conv_norm
 from avsearch.models.layers.frontends import Cepstra, FilterBanks, scale_pixels
 from avsearch.models.layers.losses import (
+    AdditiveMargin,
     MultiModalCentres,
-    SharedClassifier,
     modality_cross_entropy,
     weighted_triplet,
 )
@@ -96,7 +98,7 @@ class ADSMSettings:
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
-        """Narrow nets and small inputs, to be trained on a laptop's CPU."""
+        """Return settings of narrow nets and small inputs, for training on a laptop's CPU."""
         settings = cls(widths=(16, 32, 64, 128), face_size=48, face_cardinality=4, voice_seconds=3)
         return dataclasses.replace(settings, **changes)
 
@@ -110,9 +112,9 @@ def embedding_net(
     block_kernel: int,
     cardinality: int,
 ) -> nn.Sequential:
-    """The net of Table 1, over a picture (``ndim`` 2) or over time (1).
+    """Return the net of Table 1, over a picture (``ndim`` 2) or over time (1).
 
-    Maps (B, channels, ...) to (B, dim).
+    It maps (B, channels, ...) to (B, dim).
     """
     stages: list[nn.Module] = []
     for width in settings.widths:
@@ -129,7 +131,7 @@ def embedding_net(
 
 
 def features_net(shape: tuple[int, ...], settings: ADSMSettings) -> nn.Sequential:
-    """What stands for a net of Table 1 on frozen features: (B, *shape) to (B, dim)."""
+    """Return the replacement of a net of Table 1 on frozen features (B, *shape), to (B, dim)."""
     width = settings.widths[-1]
     return nn.Sequential(
         FrozenFeatures(shape, (width, 1, 1)),
@@ -190,25 +192,27 @@ class ADSM(nn.Module):
             nn.Linear(settings.dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2)
         )
         self.centres = MultiModalCentres(settings.classes, settings.dim, gamma=settings.gamma)
-        self.attribute = SharedClassifier(settings.classes, settings.dim, settings.attribute_scale)
+        self.attribute = AdditiveMargin(
+            settings.classes, settings.dim, margin=0, scale=settings.attribute_scale
+        )
         self.attribute.requires_grad_(settings.attribute_weight > 0)
 
-    # What an index needs.
+    # Embedding.
 
     def embed_face(self, faces: Tensor) -> Tensor:
-        """Faces (B, 3, size, size) uint8, or features, to unit vectors (B, dim)."""
+        """Return unit vectors (B, dim) of faces (B, 3, size, size) uint8, or of features."""
         inputs = faces if self.settings.face_features else scale_pixels(faces)
         return functional.normalize(self.face_net(inputs))
 
     def embed_voice(self, voices: Tensor) -> Tensor:
-        """Voices (B, samples) in [-1, 1] at 16 kHz, or features, to unit vectors (B, dim)."""
+        """Return unit vectors (B, dim) of voices (B, samples) in [-1, 1] at 16 kHz, or features."""
         inputs = voices if self.settings.voice_features else self.cepstra(voices)
         return functional.normalize(self.voice_net(inputs))
 
-    # What training needs.
+    # Training.
 
     def schedule(self) -> Schedule:
-        """Section 3.5 and Algorithm 1."""
+        """Return the schedule of section 3.5 and Algorithm 1."""
         return Schedule(
             epochs=30,
             batch=96,
@@ -221,51 +225,59 @@ class ADSM(nn.Module):
         )
 
     def optimizers(self) -> Optimizers:
-        """The generator's and the classifier's optimizer of section 3.5, at their full rates."""
+        """Return the optimizers of section 3.5 for the generator and the classifier."""
         return Optimizers(
             *(
-                torch.optim.SGD(player, lr=1e-2, momentum=0.9, weight_decay=1e-3)
-                for player in (self.generator_parameters(), list(self.classifier.parameters()))
+                torch.optim.SGD(parameters, lr=1e-2, momentum=0.9, weight_decay=1e-3)
+                for parameters in (self.generator_parameters(), list(self.classifier.parameters()))
             )
         )
 
     def generator_parameters(self) -> list[nn.Parameter]:
-        """theta_f and theta_v of Eq. 8, and the shared classifier where it takes part."""
+        """Return theta_f and theta_v of Eq. 8, and the shared classifier if it is used."""
         parts = (self.face_net, self.voice_net, self.attribute)
         return [each for part in parts for each in part.parameters() if each.requires_grad]
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Embeddings of a batch: faces (n, dim) and voices (m, dim)."""
+        """Return embeddings of a batch: faces (n, dim) and voices (m, dim)."""
         return self.embed_face(batch.faces.inputs), self.embed_voice(batch.voices.inputs)
 
     def discriminator_loss(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
-        """What the modality classifier minimises, Eq. 7 and 9; no gradient reaches the nets."""
+        """Return the modality classifier's loss, Eq. 7 and 9; no gradient reaches the nets."""
         faces, voices = (side.detach() for side in encoded)
         return self._modality_loss(faces, voices)
 
     def loss_terms(
         self, encoded: tuple[Tensor, Tensor], batch: Batch, stage: Stage
     ) -> dict[str, Tensor]:
-        """The weighted terms whose sum the generator minimises, Eq. 8.
+        """Return the weighted terms whose sum the generator minimises, Eq. 8.
 
-        A settled ``stage`` trains by the centres instead of the triplets, Eq. 6.
+        In a settled ``stage`` the centres replace the triplets, Eq. 6.
         """
+        settings = self.settings
+        triplet = functools.partial(weighted_triplet, alpha=settings.alpha, margin=settings.margin)
         faces, voices = encoded
-        terms = {"adversary": -self.settings.eta * self._modality_loss(faces, voices)}
-        if self.settings.identity_weight:
-            terms["identity"] = self.settings.identity_weight * (
-                self._identity_loss(faces, batch.faces.people)
-                + self._identity_loss(voices, batch.voices.people)
+        terms = {"adversary": -settings.eta * self._modality_loss(faces, voices)}
+        if settings.identity_weight:
+            sides = ((faces, batch.faces.people), (voices, batch.voices.people))
+            costs = [triplet(x, x, people, people, same=True) for x, people in sides]
+            terms["identity"] = settings.identity_weight * torch.stack(costs).sum()
+        faces, face_labels = _of_known_class(faces, batch.faces)
+        voices, voice_labels = _of_known_class(voices, batch.voices)
+        if stage.settled:  # Eq. 5, after the centres have moved by Eq. 2
+            known = ((FACE, faces, face_labels), (VOICE, voices, voice_labels))
+            for modality, vectors, labels in known:
+                self.centres.update(modality, vectors, labels)
+            costs = [self.centres(*side) if len(side[1]) else side[1].sum() for side in known]
+            terms["centres"] = torch.stack(costs).sum()
+        else:  # Eq. 1 in both directions
+            terms["triplet"] = triplet(voices, faces, voice_labels, face_labels) + triplet(
+                faces, voices, face_labels, voice_labels
             )
-        known_faces, face_labels = _of_known_class(faces, batch.faces)
-        known_voices, voice_labels = _of_known_class(voices, batch.voices)
-        shared = (known_faces, face_labels, known_voices, voice_labels)
-        if stage.settled:
-            terms["centres"] = self._centre_loss(*shared)
-        else:
-            terms["triplet"] = self._matching_loss(*shared)
-        if self.settings.attribute_weight:
-            terms["attribute"] = self.settings.attribute_weight * self._attribute_loss(*shared)
+        if settings.attribute_weight:
+            pairs = ((faces, face_labels), (voices, voice_labels))
+            costs = [self.attribute(*side) if len(side[0]) else side[0].sum() for side in pairs]
+            terms["attribute"] = settings.attribute_weight * torch.stack(costs).sum()
         return terms
 
     def _modality_loss(self, faces: Tensor, voices: Tensor) -> Tensor:
@@ -273,57 +285,8 @@ class ADSM(nn.Module):
             self.classifier(voices), VOICE
         )
 
-    def _triplet(
-        self,
-        anchors: Tensor,
-        anchor_labels: Tensor,
-        others: Tensor,
-        other_labels: Tensor,
-        *,
-        same: bool = False,
-    ) -> Tensor:
-        """Eq. 1."""
-        return weighted_triplet(
-            anchors,
-            others,
-            anchor_labels,
-            other_labels,
-            alpha=self.settings.alpha,
-            margin=self.settings.margin,
-            same=same,
-        )
-
-    def _matching_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        """Eq. 1 in both directions: a voice asks among faces, a face among voices."""
-        return self._triplet(voices, voice_labels, faces, face_labels) + self._triplet(
-            faces, face_labels, voices, voice_labels
-        )
-
-    def _identity_loss(self, vectors: Tensor, people: Tensor) -> Tensor:
-        return self._triplet(vectors, people, vectors, people, same=True)
-
-    def _centre_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        """Eq. 5, after the centres have moved by Eq. 2."""
-        sides = ((FACE, faces, face_labels), (VOICE, voices, voice_labels))
-        for modality, vectors, labels in sides:
-            self.centres.update(modality, vectors, labels)
-        losses = [self.centres(*side) if len(side[1]) else side[1].sum() for side in sides]
-        return torch.stack(losses).sum()
-
-    def _attribute_loss(
-        self, faces: Tensor, face_labels: Tensor, voices: Tensor, voice_labels: Tensor
-    ) -> Tensor:
-        sides = ((faces, face_labels), (voices, voice_labels))
-        return torch.stack(
-            [self.attribute(*side) if len(side[0]) else side[0].sum() for side in sides]
-        ).sum()
-
 
 def _of_known_class(vectors: Tensor, side: BatchSide) -> tuple[Tensor, Tensor]:
-    """The vectors (k, dim) and labels (k,) of the items whose class is known."""
+    """Return vectors (k, dim) and labels (k,) of the items of a known class."""
     known = side.labels != UNKNOWN
     return vectors[known], side.labels[known]

@@ -2,36 +2,35 @@
 
 Adaptive Interaction and Correction Attention Network for Audio-Visual Matching.
 
-The maps of a face and of a voice attend to each other in two orders, turned towards or away from
-each other by whether the two seem to be of one person (interaction, AIA, Eq. 1-8), with attention
-that is cut at a threshold learnt from itself (correction, ACA, Eq. 9-11). What comes of it goes
-through the baseline of :mod:`avsearch.models.papers.pair_baseline`, whose docstring says what we
-decided there, and is trained by a metric that stretches relative distances (Eq. 14-15). With the
-interaction
-between modalities it re-ranks; with the attention of a map to itself alone, it can be indexed.
+The maps of a face and of a voice attend to each other in two orders. The attention is turned
+towards or away from the other map by the predicted relevance of the two (interaction, AIA,
+Eq. 1-8), and is cut at a learned threshold (correction, ACA, Eq. 9-11). The result enters the
+baseline of :mod:`avsearch.models.papers.pair_baseline`, whose docstring has further decisions. It
+is trained by a metric that stretches relative distances (Eq. 14-15). With the interaction between
+modalities the model re-ranks; with the attention of a map to itself alone, it can be indexed.
 
-Where the paper leaves it open, or we depart from it:
+Decisions that the paper leaves open, and departures from it:
 
 - Eq. 3 as printed correlates a map with itself. That is E of Intra; E of Inter is between the
-  positions of both maps. Both are of positions about their map's mean, at unit length, so that the
-  threshold is in (0, 1), as the text says; nothing is normalised over the batch. Without the mean
-  taken away, a map that ReLU left positive has only large correlations, which Eq. 10 would make
-  all equal: uniform attention, of which the instance normalisation leaves nothing.
-- The values of Eq. 6 are the map's own, as printed, though the weights stand for the positions of
+  positions of both maps. Both use deviations from the map's mean, at unit length, so the threshold
+  is in (0, 1), as the text says; nothing is normalised over the batch. Without the subtraction of
+  the mean, a map that is positive after ReLU has only large correlations. Eq. 10 would make them
+  all equal, and the instance normalisation would remove the uniform attention.
+- The values of Eq. 6 are the map's own, as printed, though the weights are for the positions of
   the other one.
-- Eq. 7 is of the same positions, and times delta as Eq. 6 is: else its weights are all but equal.
-- The compact bilinear pooling of Eq. 1 is over the mean positions of both maps: no position of a
-  face belongs to one of a voice.
+- Eq. 7 uses the same positions, and times delta as Eq. 6: else its weights are nearly equal.
+- The compact bilinear pooling of Eq. 1 is over the mean positions of both maps: the positions of a
+  face and of a voice do not correspond.
 - GAP of Eq. 9 is of absolute values, so that no threshold is negative. Each modality has a filter
   for each kind of attention.
-- Eq. 10 clamps, as printed: what is above the threshold counts as the threshold does.
-  ``correction="zero"`` instead takes away what is below it, as in denoising.
-- The masks of Eq. 8 start near nought: at one half each, nothing would be left of the map itself.
+- Eq. 10 clamps, as printed: values above the threshold become the threshold.
+  ``correction="zero"`` instead removes values below it, as in denoising.
+- The masks of Eq. 8 start near zero: at one half each, nothing would be left of the map itself.
 - The anchor's residual of Eq. 13 is the voice less the face in both directions.
 - Without the stretching metric, the contrast of ACIENet (Eq. 21-22 there) takes its place, as in
   Table X.
-- Section IV-E gives alpha = 2 and 3; gamma only as smaller for V-F and larger for F-V, which we
-  take as 1 and 3, and beta not at all: 1.
+- Section IV-E gives alpha = 2 and 3. It gives gamma only as smaller for V-F and larger for F-V,
+  here 1 and 3, and no beta, here 1.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class AICANetSettings(PairSettings):
 
 
 class Threshold(nn.Module):
-    """Correction of a correlation matrix by a threshold that it decides itself, Eq. 9-10."""
+    """Correction of a correlation matrix by a threshold computed from it, Eq. 9-10."""
 
     def __init__(self, positions: int, correction: Correction) -> None:
         super().__init__()
@@ -82,13 +81,13 @@ class Threshold(nn.Module):
         )
 
     def epsilon(self, matrices: Tensor) -> Tensor:
-        """Correlations (p, n, n) to thresholds (p, 1, 1), Eq. 9."""
+        """Return thresholds (p, 1, 1) of correlations (p, n, n), Eq. 9."""
         maxima = torch.cat([matrices.amax(1), matrices.amax(2)], 1)
         thresholds: Tensor = self.layers(maxima) * matrices.abs().mean((1, 2))[:, None]
         return thresholds[:, :, None]
 
     def forward(self, matrices: Tensor) -> Tensor:
-        """Correlations (p, n, n), corrected."""
+        """Return corrected correlations (p, n, n)."""
         epsilon = self.epsilon(matrices)
         if self.correction == "clamp":
             return torch.clamp(matrices, -epsilon, epsilon)
@@ -97,7 +96,7 @@ class Threshold(nn.Module):
 
 
 class Attention(nn.Module):
-    """What one modality's maps take from themselves and from the other's: Eq. 3-11."""
+    """The attention of one modality's maps to themselves and to the other's, Eq. 3-11."""
 
     def __init__(self, settings: AICANetSettings) -> None:
         super().__init__()
@@ -115,7 +114,7 @@ class Attention(nn.Module):
             self.inter_filter = Threshold(height * width, settings.correction)
 
     def intra(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """What maps (B, C, h, w) take from themselves, masked, and its masks (B, C, 1, 1)."""
+        """Return masked attention of maps (B, C, h, w) to themselves, and masks (B, C, 1, 1)."""
         own = _deviations(maps)
         correlations = self.intra_filter(own @ own.transpose(1, 2))  # Eq. 3
         attended = attend(torch.softmax(self.delta * correlations, 2), maps)  # Eq. 11
@@ -123,7 +122,7 @@ class Attention(nn.Module):
         return mask * self.intra_norm(attended), mask
 
     def inter(self, maps: Tensor, others: Tensor, relevances: Tensor) -> tuple[Tensor, Tensor]:
-        """What maps (p, C, h, w) take from others', masked, and its masks (p, C, 1, 1)."""
+        """Return the masked attention of maps (p, C, h, w) to others, and masks (p, C, 1, 1)."""
         own = _deviations(maps)
         correlations = self.inter_filter(own @ _deviations(others).transpose(1, 2))
         guided = torch.sign(relevances)[:, None, None] * correlations  # Eq. 4, 5 and 10
@@ -149,7 +148,7 @@ class AICANet(PairNetwork):
             self.relevance = nn.Linear(settings.compact, 1)
 
     def apart(self, maps: Tensor, modality: Modality) -> Tensor:
-        """Eq. 8 without what another modality's map would add."""
+        """Return Eq. 8 without the other modality's part."""
         if not self.settings.interaction:
             return maps
         attention = self.face_attention if modality == "face" else self.voice_attention
@@ -157,7 +156,7 @@ class AICANet(PairNetwork):
         return (1 - mask) * maps + taken
 
     def meet(self, faces: Tensor, voices: Tensor) -> Meeting:
-        """Eq. 8 of both maps, with the relevance of Eq. 1."""
+        """Return Eq. 8 of both maps, with the relevance of Eq. 1."""
         pooled = self.pooling(voices.mean((2, 3)), faces.mean((2, 3)))
         relevances = self.relevance(pooled).squeeze(1)  # Eq. 1
         return Meeting(
@@ -167,7 +166,7 @@ class AICANet(PairNetwork):
         )
 
     def metric(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """Eq. 14-15, or the contrast of ACIENet."""
+        """Return the metric of Eq. 14-15, or the contrast of ACIENet."""
         settings = self.settings
         if not settings.stretching:
             return contrast(anchors, candidates, theta=settings.theta)
@@ -176,25 +175,25 @@ class AICANet(PairNetwork):
         )
 
     def residuals(self, faces: Tensor, voices: Tensor) -> Tensor:
-        """Of Eq. 13."""
+        """Return the residuals of Eq. 13."""
         return torch.exp(voices - faces)
 
     def schedule(self) -> Schedule:
-        """Table I."""
+        """Return the schedule of Table I."""
         return Schedule(epochs=50, batch=50, drops=((0.5, 0.1), (0.8, 0.1)))
 
     def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:  # noqa: ARG002
-        """The weighted terms of Eq. 16; the alignment is L_Rel, Eq. 2."""
+        """Return the weighted terms of Eq. 16; the alignment is L_Rel, Eq. 2."""
         return self.pair_terms(encoded, stage)
 
 
 def _fused(attention: Attention, maps: Tensor, others: Tensor, relevances: Tensor) -> Tensor:
-    """Eq. 8."""
+    """Return Eq. 8."""
     intra, intra_mask = attention.intra(maps)
     inter, inter_mask = attention.inter(maps, others, relevances)
     return (1 - (inter_mask + intra_mask)) * maps + inter + intra
 
 
 def _deviations(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as positions (B, h * w, C) about their mean, of unit length."""
+    """Return deviations of positions from their mean, (B, h * w, C), of unit length."""
     return unit_positions(maps - maps.mean((2, 3), keepdim=True))

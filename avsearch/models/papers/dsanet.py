@@ -5,40 +5,39 @@ Matching, https://doi.org/10.1109/TMM.2022.3222936.
 
 Two trunks map a face and a voice to feature maps of one size. In training, the peak of a map and
 the salient values of a random patch are raised in one copy and lowered in another (dual
-enhancement, Eq. 1-9); one generator takes both copies to embeddings, and one discriminator tries
+enhancement, Eq. 1-9). One generator maps both copies to embeddings, and one discriminator learns
 to tell faces from voices in each (siamese adversarial structure, Eq. 10-13). Matching is trained
 by an adaptive masked cross-entropy (Eq. 14-20) and a structural metric (Eq. 21-24), retrieval by
 the metric with centres and a classifier of differences (Eq. 25-27).
 
-Where the paper leaves it open, or we depart from it:
+Decisions that the paper leaves open, and departures from it:
 
 - It names ResNet18, and maps of 12 x 12 x 32, flattened to "4068" values; 32 * 12 * 12 is 4608.
   ``conv5``, five small convolutions, is the default; ``resnet18`` keeps the stride of its last
   stage at 1 and ends in a convolution to 32 channels, pooled to 12 x 12.
-- Enhancement is random, so it is for training alone: an item's embedding is the generator's, of
-  its unchanged map, at unit length. The losses see unit vectors too, so that what is trained is
-  what the index compares.
-- Eq. 3 gives a patch as r x c and, in one place, as C/r x HW/c. It is r x c here, of the matrix
-  C x HW, and one is drawn for each item.
-- Table I speaks of the generator's dropout without its share: 0.2, ahead of each linear layer.
+- Enhancement is random, so it is for training only: an item's embedding is the generator's output
+  for its unchanged map, at unit length. The losses use unit vectors too, as the index does.
+- Eq. 3 gives a patch as r x c and, in one place, as C/r x HW/c. Here it is r x c of the matrix
+  C x HW, one for each item.
+- Table I mentions the generator's dropout without its rate: 0.2, before each linear layer.
 - Batch normalisation follows each of the generator's linear layers: without it all embeddings
-  point in nearly one direction at first, and stay there. Its statistics are of faces and voices
-  together, so that it cannot hide one modality from the other.
+  start in nearly one direction, and stay there. Faces and voices share its statistics, so it
+  cannot hide one modality from the other.
 - Eq. 12 and 26 sum over the items of a tuple. Here the discriminator takes each item of a step
-  once, with equal weight for both modalities. The generator maximises what it minimises, with
-  the weight 0.1: by that of 1, which Eq. 24-25 can be read as, the adversary outweighs the terms
-  of retrieval, and pairs are hardly learned.
+  once, with equal weight for both modalities. The generator maximises its loss with the weight
+  0.1. Eq. 24-25 can be read as a weight of 1, with which the adversary outweighs the terms of
+  retrieval, and pairs are hardly learned.
 - Eq. 14 contradicts its gradient, Eq. 17; see ``masked_cross_entropy``. Without ``masked``, the
   loss is the cross-entropy over the k candidates.
-- The matching head answers alike in any order of the candidates; see ``MatchingHead``.
+- The matching head is equivariant to the order of the candidates; see ``MatchingHead``.
 - The margin theta of Eq. 22 is not given: 1.
 - C_R of Eq. 26 takes "the distance", 128 values: those of the absolute difference. Its one output
   is trained by binary cross-entropy, over the match and the others.
-- V-F and F-V tuples are trained together, by one network.
-- Without ``siamese`` there is one stream, of both copies on top of each other where they are
-  enhanced: "GAN" in Table VII. Without ``enhance`` the two streams differ by dropout alone.
-- Epochs and, for matching, when the rates fall are not given: 50, and the shares of T_max that
-  are given for retrieval. The truncation of large gradients is left to the trainer.
+- One network is trained on V-F and F-V tuples together.
+- Without ``siamese`` there is one stream, with both enhanced copies as channels: "GAN" in
+  Table VII. Without ``enhance`` the two streams differ only by dropout.
+- The epochs, and the steps of the rates for matching, are not given: 50, and the shares of T_max
+  that are given for retrieval. The trainer truncates large gradients.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ class DSANetSettings:
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
-        """A network and inputs that a laptop trains."""
+        """Return settings of a network and inputs for a laptop."""
         small: dict[str, Any] = {
             "widths": (16, 32, 48, 64),
             "map_size": 6,
@@ -134,7 +133,7 @@ class DSANetSettings:
 
 
 def enhancement_mask(maps: Tensor, rows: int, columns: int) -> Tensor:
-    """Where maps (B, C, HW) are raised and lowered: M of Eq. 6, bool; random in its patches."""
+    """Return the mask M of Eq. 6, bool, of maps (B, C, HW), with random patches."""
     peak = maps == maps.amax((1, 2), keepdim=True)  # Eq. 1
     salient = maps > maps.mean((1, 2), keepdim=True)  # Eq. 2
     in_rows = _one_run(maps, 1, rows)[:, :, None]
@@ -143,14 +142,14 @@ def enhancement_mask(maps: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _one_run(maps: Tensor, axis: int, length: int) -> Tensor:
-    """For each row one of the runs of ``length`` that an axis is cut into: (B, size of axis)."""
+    """Return the mask (B, size of axis) of a random run of ``length`` for each row."""
     size = maps.shape[axis]
     chosen = torch.randint(max(1, size // length), (len(maps), 1), device=maps.device)
     return torch.arange(size, device=maps.device) // length == chosen
 
 
 def dual_enhancement(maps: Tensor, settings: DSANetSettings) -> tuple[Tensor, Tensor]:
-    """Maps (B, C, H, W) with their salient features raised, and lowered; Eq. 7-9."""
+    """Return maps (B, C, H, W) with salient features raised, and lowered; Eq. 7-9."""
     mask = enhancement_mask(
         maps.detach().flatten(2), settings.patch_rows, settings.patch_columns
     ).reshape(maps.shape)
@@ -162,7 +161,7 @@ def dual_enhancement(maps: Tensor, settings: DSANetSettings) -> tuple[Tensor, Te
 
 
 def trunk(settings: DSANetSettings, channels: int, features: tuple[int, ...]) -> nn.Module:
-    """Pictures (B, channels, H, W), or frozen features, to maps (B, C, size, size)."""
+    """Return the trunk of pictures (B, channels, H, W) or features to maps (B, C, size, size)."""
     size = (settings.map_size, settings.map_size)
     if features:
         return FrozenFeatures(features, (settings.channels, *size))
@@ -174,7 +173,7 @@ def trunk(settings: DSANetSettings, channels: int, features: tuple[int, ...]) ->
 
 
 def generator(settings: DSANetSettings) -> nn.Sequential:
-    """G of Eq. 10-11: maps (B, C, size, size), or two on top of each other, to (B, dim)."""
+    """Return G of Eq. 10-11: maps (B, C, size, size), or two stacked, to (B, dim)."""
     both = settings.enhance and not settings.siamese
     channels = settings.channels * (2 if both else 1)
     return nn.Sequential(
@@ -217,18 +216,18 @@ class DSANet(nn.Module):
             CentreLoss(settings.classes, settings.dim) for _ in range(streams)
         )
 
-    # What an index needs.
+    # Embedding.
 
     def embed_face(self, inputs: Tensor) -> Tensor:
-        """Faces (B, 3, size, size) uint8, or their frozen features, to unit vectors (B, dim)."""
+        """Return unit vectors (B, dim) of faces (B, 3, size, size) uint8, or frozen features."""
         return self._generate(self._unchanged(self._face_map(inputs)))
 
     def embed_voice(self, inputs: Tensor) -> Tensor:
-        """Voices (B, samples) in [-1, 1] at 16 kHz, or frozen features, to (B, dim)."""
+        """Return unit vectors (B, dim) of voices (B, samples) at 16 kHz, or frozen features."""
         return self._generate(self._unchanged(self._voice_map(inputs)))
 
     def match(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """Logits (n, k) that candidates (n, k, dim) match their anchors (n, dim)."""
+        """Return logits (n, k) that candidates (n, k, dim) match their anchors (n, dim)."""
         if self.settings.task == "matching":
             logits: Tensor = self.head(anchors, candidates)
         else:
@@ -251,21 +250,21 @@ class DSANet(nn.Module):
         return functional.normalize(self.generator(maps).float())
 
     def _unchanged(self, maps: Tensor) -> Tensor:
-        """What the generator takes of a map outside training."""
+        """Return the generator's input of maps outside training."""
         both = self.settings.enhance and not self.settings.siamese
         return torch.cat([maps, maps], 1) if both else maps
 
-    # What training needs.
+    # Training.
 
     def encode(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-        """Embeddings of a batch: faces (n, dim) and voices (m, dim), one of each a stream."""
+        """Return embeddings of a batch, faces (n, dim) and voices (m, dim) for each stream."""
         maps = self._face_map(batch.faces.inputs), self._voice_map(batch.voices.inputs)
         streams = self._streams(torch.cat(maps))
         faces = len(batch.faces)
         return [each[:faces] for each in streams], [each[faces:] for each in streams]
 
     def _streams(self, maps: Tensor) -> Sequence[Tensor]:
-        """Embeddings of maps, one of each a stream: the salient one, then the subtle one."""
+        """Return embeddings of maps for each stream, the salient before the subtle one."""
         copies = (maps, maps)
         if self.settings.enhance and self.training:
             copies = dual_enhancement(maps, self.settings)
@@ -274,14 +273,14 @@ class DSANet(nn.Module):
         return [self._generate(torch.cat(copies, 1) if self.settings.enhance else maps)]
 
     def discriminator_loss(self, encoded: tuple[list[Tensor], list[Tensor]]) -> Tensor:
-        """What the discriminator minimises, Eq. 12-13; no gradient reaches the generator."""
+        """Return the discriminator's loss, Eq. 12-13; no gradient reaches the generator."""
         faces, voices = encoded
         return self._modality_loss([h.detach() for h in faces], [h.detach() for h in voices])
 
     def loss_terms(
         self, encoded: tuple[list[Tensor], list[Tensor]], batch: Batch, stage: Stage
     ) -> dict[str, Tensor]:
-        """The weighted terms whose sum the generator minimises, Eq. 24 or 25."""
+        """Return the weighted terms whose sum the generator minimises, Eq. 24 or 25."""
         del stage
         tuples = draw_both_ways(batch.faces.labels, batch.voices.labels, self.settings.candidates)
         drawn = [tuples.of(faces, voices) for faces, voices in zip(*encoded, strict=True)]
@@ -295,7 +294,7 @@ class DSANet(nn.Module):
         return terms
 
     def schedule(self) -> Schedule:
-        """Rates fall to a tenth at 600 and at 1,000 of 1,200 (section IV-A)."""
+        """Return the schedule: a tenth at 600 and at 1,000 of 1,200 (section IV-A)."""
         return Schedule(
             epochs=50,
             batch=50 if self.settings.task == "matching" else 128,
@@ -304,7 +303,7 @@ class DSANet(nn.Module):
         )
 
     def optimizers(self) -> Optimizers:
-        """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-A."""
+        """Return Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-A."""
         nets = nn.ModuleList([self.face_trunk, self.voice_trunk, self.generator, self.centres])
         adam = functools.partial(
             torch.optim.Adam, lr=self.settings.rate, betas=(0.9, 0.999), weight_decay=5e-4
@@ -316,7 +315,7 @@ class DSANet(nn.Module):
         return Optimizers(adam(groups), adam(self.discriminator.parameters()))
 
     def _modality_loss(self, faces: list[Tensor], voices: list[Tensor]) -> Tensor:
-        """Eq. 12, summed over the streams, Eq. 13."""
+        """Return Eq. 12, summed over the streams, Eq. 13."""
         losses = [
             modality_cross_entropy(self.discriminator(h), modality)
             for modality, streams in ((FACE, faces), (VOICE, voices))
@@ -325,12 +324,12 @@ class DSANet(nn.Module):
         return torch.stack(losses).sum()
 
     def _metric(self, drawn: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Eq. 21-23."""
+        """Return Eq. 21-23."""
         margin = self.settings.margin
         return torch.stack([structural_metric(*each, margin=margin) for each in drawn]).sum()
 
     def _matching_terms(self, drawn: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Eq. 20 and 23 with the weights of Eq. 24."""
+        """Return Eq. 20 and 23 with the weights of Eq. 24."""
         logits = [self.match(*each) for each in drawn]
         if self.settings.masked:
             losses = [masked_cross_entropy(each, eta=self.settings.eta) for each in logits]
@@ -342,7 +341,7 @@ class DSANet(nn.Module):
         }
 
     def _retrieval_terms(self, drawn: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Eq. 26 and the first term of Eq. 27 with the weights of Eq. 25."""
+        """Return Eq. 26 and the first term of Eq. 27 with the weights of Eq. 25."""
         losses = []
         for each in drawn:
             logits = self.match(*each)
@@ -354,7 +353,7 @@ class DSANet(nn.Module):
         }
 
     def _centre_loss(self, faces: list[Tensor], voices: list[Tensor], batch: Batch) -> Tensor:
-        """The other terms of Eq. 27: faces and voices of a class have one centre a stream."""
+        """Return the other terms of Eq. 27: both modalities of a class share a centre a stream."""
         labels = torch.cat([batch.faces.labels, batch.voices.labels])
         losses = [
             centres(torch.cat(sides), labels)

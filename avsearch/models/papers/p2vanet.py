@@ -3,45 +3,45 @@
 Public-private Attributes-based Variational Adversarial Network for Audio-Visual Cross-Modal
 Matching, IEEE TCSVT.
 
-A variational auto-encoder of each modality keeps what is global in a feature (Eq. 1-4); a cross-
-transformer lets it attend to private attributes, those of one modality (Eq. 6-12); two mappings
-bring both modalities into one space, in which a discriminator tries to tell them apart (Eq. 5),
-classifiers find the public attributes that both share (Eq. 13-14), and a lifted structured loss
+A variational auto-encoder of each modality keeps the global part of a feature (Eq. 1-4). A cross-
+transformer attends to private attributes, those of one modality (Eq. 6-12). Two generators map
+both modalities into one space, in which a discriminator learns to tell them apart (Eq. 5) and
+classifiers predict the public attributes that both share (Eq. 13-14). A lifted structured loss
 (Eq. 15-16) and a matching classifier (Eq. 17) bring pairs together (Eq. 18).
 
-Where the paper leaves it open, or we depart from it:
+Decisions that the paper leaves open, and departures from it:
 
-- It names openSMILE and Swin as extractors, and elsewhere five convolutions: it is these, from
-  224 x 224 x 3 and 224 x 125 x 1 to 128 values. A batch normalisation without weights brings the
-  values to one scale, so that the reconstruction cannot be made easy by making them small.
-- Eq. 2 and 4: what is reconstructed stands still, and squares and divergences are means over
-  values and items. Outside training Z is the mean, and nothing is drawn. The encoder sees clean
-  input: "corrupted input" is spoken of in the introduction alone.
-- Fresh encoders draw Z with small deviations; with those of 1 the first steps see noise alone.
-- Batch normalisation ends each generator: without it all embeddings point in nearly one direction
-  at first, and those of the two modalities in different ones.
+- The paper names openSMILE and Swin as extractors, and elsewhere five convolutions. Here it is the
+  convolutions, from 224 x 224 x 3 and 224 x 125 x 1 to 128 values. A batch normalisation without
+  weights fixes the scale, so small values cannot make the reconstruction easy.
+- Eq. 2 and 4: the target of the reconstruction has no gradient, and squares and divergences are
+  means over values and items. Outside training Z is the mean. The encoder gets clean input:
+  "corrupted input" is only in the introduction.
+- New encoders sample Z with small deviations; with deviations of 1 the first steps are only noise.
+- Batch normalisation ends each generator: without it all embeddings start in nearly one direction,
+  and those of the two modalities in different ones.
 - Private attributes are 384 values of a voice, openSMILE's IS09 emotion set (12 functionals of
-  each of 32 descriptors: 32 tokens), and 12 invariant attributes of a face (12 tokens). Each
-  value is standardised by its running mean and deviation. Where a token has a value that is not
-  known, a learned one stands for it; ``hidden_share`` of the items lose all theirs in training,
-  so that it is learned. ``embed_face`` and ``embed_voice`` take the attributes beside the media;
-  an index that has none gets vectors made with the learned tokens alone.
-- Eq. 9 adds no position to tokens; ours have a projection of their own each. Eq. 11 calls the
-  attention "again": it is the same block, with the same weights. A fresh cross-transformer hands
-  on little but Z.
-- The generators take Z after the private attributes, as section III-F and Fig. 2 say, not f.
+  each of 32 descriptors: 32 tokens), and 12 invariant attributes of a face (12 tokens). Running
+  mean and deviation standardise each value. A learned token replaces a token with an unknown
+  value; in training ``hidden_share`` of the items lose all their attributes, so that it is
+  learned. ``embed_face`` and ``embed_voice`` also take the attributes; an index without attributes
+  has vectors made with the learned tokens.
+- Eq. 9 adds no position to tokens; here each has its own projection. Eq. 11 calls the attention
+  "again": it is the same block with the same weights. A new cross-transformer passes on little but
+  Z.
+- The generators take Z after the private attributes, as in section III-F and Fig. 2, not f.
 - The generators maximise the discriminator's loss, which Eq. 18 leaves out, with the weight 0.3
   of ADSM. Eq. 18 repeats the loss of gender where that of nationality is meant.
 - The discriminator and the public classifiers take each item of a step once, with equal weight
-  for both modalities; an attribute that is not known costs nothing.
-- Embeddings are unit vectors, so that the Euclidean distances of Eq. 16 order as the cosine does,
-  by which the index asks. The margin theta is not given: 1. In Eq. 16 they have the length
-  ``radius``: at unit length its soft minimum tells near others hardly from far ones, and people of
-  one gender and nationality fall together.
-- The matching classifier answers alike in any order of the candidates; see ``MatchingHead``.
-- V-F and F-V tuples are trained together, by one network.
-- Of the four rates, the matching classifier, which has none, gets that of the gender classifier.
-  Epochs and when the rates fall are not given: 50, and to a tenth at half and at 5/6.
+  for both modalities; an unknown attribute has no cost.
+- Embeddings are unit vectors, so the Euclidean distances of Eq. 16 order as the cosine, the metric
+  of the index. The margin theta is not given: 1. In Eq. 16 they have the length ``radius``: at
+  unit length its soft minimum hardly separates near others from far ones, and the people of one
+  gender and nationality collapse.
+- The matching classifier is equivariant to the order of the candidates; see ``MatchingHead``.
+- One network is trained on V-F and F-V tuples together.
+- The matching classifier, which has no rate in the paper, gets that of the gender classifier.
+  The epochs and the steps of the rates are not given: 50, and to a tenth at half and at 5/6.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class P2VANetSettings:
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
-        """A network and inputs that a laptop trains."""
+        """Return settings of a network and inputs for a laptop."""
         small: dict[str, Any] = {
             "widths": (16, 32, 48, 64, 32),
             "map_size": 6,
@@ -142,23 +142,23 @@ class P2VANetSettings:
 
 
 class VariationalAutoEncoder(nn.Module):
-    """A feature as a normal distribution of Z, and what Z gives back of it."""
+    """A feature as a normal distribution of Z, and its reconstruction from Z."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
-        # Deviations of a fresh one are a fifth, so that the first steps see more than noise.
+        # Initial deviations are a fifth, so that the first steps get more than noise.
         nn.init.constant_(self.encoder.get_parameter("2.bias")[dim:], math.log(0.2**2))
         self.decoder = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, dim) to Z (B, dim), Eq. 1, and the loss of Eq. 2 and 4."""
+        """Return Z (B, dim) of features (B, dim), Eq. 1, and the loss of Eq. 2 and 4."""
         mean, log_variance = self.encoder(features).float().chunk(2, 1)
         z = mean
         if self.training:
             z = mean + torch.randn_like(mean) * (log_variance / 2).exp()  # Eq. 1
-        missed = (self.decoder(z) - features.detach()).square().mean(1)
-        return z, row_mean(missed) + gaussian_divergence(mean, log_variance)
+        errors = (self.decoder(z) - features.detach()).square().mean(1)
+        return z, row_mean(errors) + gaussian_divergence(mean, log_variance)
 
 
 # The network.
@@ -194,7 +194,7 @@ class Branch(nn.Module):
         )
 
     def forward(self, inputs: Tensor, private: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Unit vectors (B, dim), and the loss of reconstruction."""
+        """Return unit vectors (B, dim), and the loss of reconstruction."""
         z = self.extractor(inputs)
         loss = z.new_zeros(())
         if self.vae is not None:
@@ -211,7 +211,7 @@ class Branch(nn.Module):
 
 
 def _trunk(settings: P2VANetSettings, channels: int, features: tuple[int, ...]) -> nn.Module:
-    """Pictures (B, channels, H, W), or frozen features, to maps."""
+    """Return the trunk of pictures (B, channels, H, W), or of frozen features, to maps."""
     size = (settings.map_size, settings.map_size)
     if features:
         return FrozenFeatures(features, (settings.widths[-1], *size))
@@ -220,7 +220,7 @@ def _trunk(settings: P2VANetSettings, channels: int, features: tuple[int, ...]) 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoded:
-    """What the losses need of a batch."""
+    """The inputs of the losses for a batch."""
 
     faces: Tensor  # (n, dim) unit vectors
     voices: Tensor  # (m, dim)
@@ -242,28 +242,28 @@ class P2VANet(nn.Module):
             nn.Linear(dim, dim // 2), nn.ReLU(), nn.Linear(dim // 2, 2)
         )
         self.head = MatchingHead(dim)  # C_M
-        # "Including a single softmax layer"; kept where they are used.
+        # "Including a single softmax layer".
         self.gender = nn.Linear(dim, settings.genders) if settings.gender else None
         self.nationality = nn.Linear(dim, settings.nationalities) if settings.nationality else None
 
-    # What an index needs.
+    # Embedding.
 
     def embed_face(self, inputs: Tensor, private: Tensor | None = None) -> Tensor:
-        """Faces (B, 3, size, size) uint8, or their frozen features, to unit vectors (B, dim).
+        """Return unit vectors (B, dim) of faces (B, 3, size, size) uint8, or frozen features.
 
-        ``private`` are their attributes (B, face_attributes), NaN where unknown.
+        ``private`` are attributes (B, face_attributes), NaN where unknown.
         """
         return self._face(inputs, private)[0]
 
     def embed_voice(self, inputs: Tensor, private: Tensor | None = None) -> Tensor:
-        """Voices (B, samples) in [-1, 1] at 16 kHz, or frozen features, to (B, dim).
+        """Return unit vectors (B, dim) of voices (B, samples) at 16 kHz, or frozen features.
 
-        ``private`` are their attributes (B, voice_attributes), NaN where unknown.
+        ``private`` are attributes (B, voice_attributes), NaN where unknown.
         """
         return self._voice(inputs, private)[0]
 
     def match(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """Logits (n, k) that candidates (n, k, dim) match their anchors (n, dim)."""
+        """Return logits (n, k) that candidates (n, k, dim) match their anchors (n, dim)."""
         logits: Tensor = self.head(anchors, candidates)
         return logits
 
@@ -279,20 +279,20 @@ class P2VANet(nn.Module):
         vectors, loss = self.voice(inputs, private)
         return vectors, loss
 
-    # What training needs.
+    # Training.
 
     def encode(self, batch: Batch) -> Encoded:
-        """Embeddings of a batch, and L_rec."""
+        """Return embeddings of a batch, and L_rec."""
         faces, face_loss = self._face(batch.faces.inputs, batch.faces.private)
         voices, voice_loss = self._voice(batch.voices.inputs, batch.voices.private)
         return Encoded(faces, voices, face_loss + voice_loss)
 
     def discriminator_loss(self, encoded: Encoded) -> Tensor:
-        """What the discriminator minimises, Eq. 5; no gradient reaches the generators."""
+        """Return the discriminator's loss, Eq. 5; no gradient reaches the generators."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach())
 
     def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """The weighted terms whose sum the generator minimises, Eq. 18."""
+        """Return the weighted terms whose sum the generator minimises, Eq. 18."""
         del stage
         values, faces, voices = self.settings, encoded.faces, encoded.voices
         tuples = draw_both_ways(batch.faces.labels, batch.voices.labels, values.candidates)
@@ -311,7 +311,7 @@ class P2VANet(nn.Module):
         return terms | self._public_terms(encoded, batch)
 
     def _public_terms(self, encoded: Encoded, batch: Batch) -> dict[str, Tensor]:
-        """Eq. 13-14 with the weights of Eq. 18."""
+        """Return Eq. 13-14 with the weights of Eq. 18."""
         sides = ((encoded.faces, batch.faces), (encoded.voices, batch.voices))
         terms = {}
         if self.gender is not None:
@@ -332,7 +332,7 @@ class P2VANet(nn.Module):
         )
 
     def schedule(self) -> Schedule:
-        """Batches of 64 (section IV-B)."""
+        """Return the schedule, with batches of 64 (section IV-B)."""
         return Schedule(
             epochs=50,
             batch=64,
@@ -341,7 +341,7 @@ class P2VANet(nn.Module):
         )
 
     def optimizers(self) -> Optimizers:
-        """Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-B."""
+        """Return Adam with momentum 0.9, weight decay 5e-4 and the rates of section IV-B."""
         adam = functools.partial(torch.optim.Adam, betas=(0.9, 0.999), weight_decay=5e-4)
         values = self.settings
         parts = [

@@ -1,30 +1,31 @@
-"""The baseline that ACIENet and AICANet add their modules to, and how pairs go through it.
+"""The common baseline of ACIENet and AICANet, to which each paper adds its modules.
 
-Two trunks make a map of a face and of a voice; a generator turns maps into vectors that a
-discriminator cannot tell the modality of, and a matching head scores pairs by the residual of
-their vectors (ACIENet Eq. 19-20, AICANet Eq. 12-13). A paper says what becomes of a map on its
-own, which can be indexed, and of the two maps of a pair when they meet, which re-ranks.
+Two trunks compute a map of a face and of a voice. A generator turns maps into vectors whose
+modality a discriminator cannot tell. A matching head scores pairs by the residual of their vectors
+(ACIENet Eq. 19-20, AICANet Eq. 12-13). A paper defines the map of a single item, which can be
+indexed, and the interaction of the two maps of a pair, which re-ranks.
 
-Where the papers leave it open, or we depart from them:
+Decisions that the papers leave open, and departures from them:
 
-- In the papers the anchor of a tuple meets k candidates and yet has one vector, and the matching
-  head sees the residuals of all k at once. Here every pair is computed alone, the anchor once for
-  each candidate, and the head scores one residual at a time: the softmax over k of these scores is
-  the papers' loss, and no score depends on the other candidates, on their number or their order.
-  To what the head says of a residual, its length is added with a weight that is learnt: a layer
-  over signed differences has to learn what a distance is, and does so less well on new people.
-- The residual is always the voice less the face, so that a pair has one score in both directions.
+- In the papers an anchor interacts with k candidates and yet has one vector, and the matching head
+  takes the residuals of all k at once. Here every pair is computed alone, the anchor once for each
+  candidate, and the head scores one residual at a time. The softmax over k of these scores is the
+  papers' loss, and no score depends on the other candidates, their number or their order. The
+  score of a residual also has its length with a learned weight: a layer over signed differences
+  would have to learn the distance, and it generalises less to new people.
+- The residual is always the voice less the face, so a pair has one score in both directions.
 - One model is trained for both directions, V-F and F-V, each with its weights.
-- Vectors are of unit length, as theta = 1.2 suggests and an index asks for. What is on its own
-  goes through the same generator and is trained by the same losses, with the weight ``alone``;
-  the papers have no embedding path. Batch normalisation, one for each modality, precedes the
-  generator: the maps are all positive and point in nearly one direction.
-- The signs of the minimax game are open: the discriminator minimises its cross-entropy, each
-  modality weighing the same, the generator that of the other modality's label, which is bounded.
-- The maps of the voice: three convolutions of stride (1, 3) over the log-mels, after which the
-  four stages of SE-ResNet-34 follow without its own stem.
-- The printed rates, 5e-2 and 5e-3, are large for Adam: a tenth of them learns better. ``rate`` is
-  what all are multiplied with, and 1 gives the papers'.
+- Vectors have unit length, as theta = 1.2 suggests and an index needs. A single item passes the
+  same generator and is trained by the same losses, with the weight ``alone``; the papers have no
+  embedding path. Batch normalisation, one for each modality, precedes the generator: the maps are
+  all positive and point in nearly one direction.
+- The signs of the minimax game are open: the discriminator minimises its cross-entropy, with equal
+  weight for both modalities; the generator minimises that of the other modality's label, which is
+  bounded.
+- The maps of the voice: three convolutions of stride (1, 3) over the log-mels, then the four
+  stages of SE-ResNet-34 without its own stem.
+- The printed rates, 5e-2 and 5e-3, are large for Adam: a tenth of them learns better. ``rate``
+  multiplies all of them; 1 gives the papers'.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ FEATURE_RATE, MODULE_RATE, MATCHER_RATE = 5e-2, 5e-3, 5e-2  # of the papers
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PairSettings:
-    """What shapes both papers' models or their losses."""
+    """Settings of both papers' models and losses."""
 
     dim: int = 128  # values of an embedding
     hidden: int = 256  # of the generator
@@ -68,7 +69,7 @@ class PairSettings:
     candidates: int = 2  # k of a training tuple
     temperature: float = 5.0  # tau of the identity alignment
     theta: float = 1.2  # margin of the metric
-    # Weights of identity alignment, metric and matching, where a voice asks and where a face does.
+    # Weights of identity alignment, metric and matching, for a voice and for a face as the anchor.
     voice_asks: tuple[float, float, float] = (1.0, 1.0, 1.0)
     face_asks: tuple[float, float, float] = (1.0, 1.0, 1.0)
     adversary: float = 1.0  # weight of the minimax game for the generator
@@ -82,7 +83,7 @@ class PairSettings:
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
-        """A model that trains on a laptop's CPU."""
+        """Return settings for training on a laptop's CPU."""
         small = {"face_size": 96, "voice_seconds": 4.0, "width": 16, "compact": 1024}
         return cls(**{**small, **changes})
 
@@ -94,21 +95,18 @@ class PairSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Meeting:
-    """What p pairs of maps become when they meet."""
+    """The maps of p pairs after their interaction."""
 
     faces: Tensor  # (p, C, h, w)
     voices: Tensor  # (p, C, h, w)
-    similarities: Tensor  # (p,), predicted: above nought for one person
+    similarities: Tensor  # (p,), predicted: positive for one person
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Drawn:
-    """M tuples of k pairs of which one modality asks, as rows of a batch's faces and voices.
+    """M tuples of k pairs, as rows of a batch's faces and voices; the first pair is the match."""
 
-    The first pair of each is the one that matches.
-    """
-
-    asks: Modality
+    anchor: Modality
     face_rows: Tensor  # (M, k) int64
     voice_rows: Tensor  # (M, k) int64
 
@@ -120,29 +118,29 @@ class Matched:
     drawn: Drawn
     faces: Tensor  # (M, k, dim)
     voices: Tensor  # (M, k, dim)
-    similarities: Tensor | None  # (M, k); None where each is on its own
+    similarities: Tensor | None  # (M, k); None without interaction
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoded:
-    """What both losses need of a batch."""
+    """The inputs of both losses for a batch."""
 
     face_maps: Tensor  # (n, C, h, w)
     voice_maps: Tensor  # (m, C, h, w)
-    faces: Tensor  # (n + p, dim): on their own, then in their meetings
+    faces: Tensor  # (n + p, dim): alone, then of the pairs
     voices: Tensor  # (m + p, dim)
     matched: list[Matched]
 
 
 def face_trunk(settings: PairSettings) -> nn.Module:
-    """ResNet-18 over pictures, or what stands in its place, pooled to one size."""
+    """Return ResNet-18 over pictures, or its replacement, pooled to one size."""
     if settings.face_features:
         return FrozenFeatures(settings.face_features, settings.map_shape)
     return nn.Sequential(resnet18(width=settings.width), nn.AdaptiveAvgPool2d(settings.map_size))
 
 
 def voice_trunk(settings: PairSettings) -> nn.Module:
-    """Three convolutions and the stages of SE-ResNet-34 over log-mels, pooled to one size."""
+    """Return three convolutions and the stages of SE-ResNet-34, pooled to one size."""
     if settings.voice_features:
         return FrozenFeatures(settings.voice_features, settings.map_shape)
     stages = se_resnet34(width=settings.width, reduction=max(1, settings.width // 4))  # 16
@@ -158,7 +156,7 @@ def voice_trunk(settings: PairSettings) -> nn.Module:
 
 
 def _front(width: int) -> Iterator[nn.Module]:
-    """Convolutions that keep the mels and leave a 27th of the frames."""
+    """Yield convolutions that keep the mels and reduce the frames to a 27th."""
     widths = [1, width // 4, width // 2, width]
     for channels_in, channels in itertools.pairwise(widths):
         conv = nn.Conv2d(channels_in, channels, (3, 5), (1, 3), (1, 2), bias=False)
@@ -189,64 +187,72 @@ class PairNetwork(nn.Module, abc.ABC):
         )
         self.nearness = nn.Parameter(torch.tensor(10.0))  # of a distance, in a score
 
-    # What a paper says.
+    # Defined by a paper.
 
     @abc.abstractmethod
     def apart(self, maps: Tensor, modality: Modality) -> Tensor:
-        """What maps (B, C, h, w) of one modality become on their own, same shape."""
+        """Return the maps of single items of one modality, the same shape as (B, C, h, w)."""
 
     @abc.abstractmethod
     def meet(self, faces: Tensor, voices: Tensor) -> Meeting:
-        """What maps (p, C, h, w) of faces and of voices become, each pair alone."""
+        """Return the interaction of maps (p, C, h, w) of faces and of voices, each pair alone."""
 
     @abc.abstractmethod
     def metric(self, anchors: Tensor, candidates: Tensor) -> Tensor:
-        """The metric loss of tuples, (M, k, dim) twice, the first candidates being the matches."""
+        """Return the metric loss of anchors and candidates (M, k, dim), the match first."""
 
     @abc.abstractmethod
     def residuals(self, faces: Tensor, voices: Tensor) -> Tensor:
-        """What the matching head sees of vectors (..., dim) of pairs, same shape."""
+        """Return the input of the matching head, (..., dim), of the vectors of pairs."""
 
-    # What an index and a re-ranker need.
+    # Embedding and re-ranking.
 
     def feature_map_face(self, faces: Tensor) -> Tensor:
-        """Faces (B, 3, size, size) uint8, or their frozen features, to maps (B, C, h, w)."""
+        """Return maps (B, C, h, w) of faces (B, 3, size, size) uint8, or of frozen features."""
         inputs = faces if self.settings.face_features else scale_pixels(faces)
         maps: Tensor = self.face_trunk(inputs)
         return maps
 
     def feature_map_voice(self, voices: Tensor) -> Tensor:
-        """Voices (B, samples) at 16 kHz, or their frozen features, to maps (B, C, h, w)."""
+        """Return maps (B, C, h, w) of voices (B, samples) at 16 kHz, or of frozen features."""
         maps: Tensor = self.voice_trunk(voices)
         return maps
 
     def embed_face(self, faces: Tensor) -> Tensor:
-        """Faces, as :meth:`feature_map_face` takes them, to unit vectors (B, dim)."""
+        """Return unit vectors (B, dim) of faces as in :meth:`feature_map_face`."""
         return self.vectors(self.apart(self.feature_map_face(faces), "face"), "face")
 
     def embed_voice(self, voices: Tensor) -> Tensor:
-        """Voices, as :meth:`feature_map_voice` takes them, to unit vectors (B, dim)."""
+        """Return unit vectors (B, dim) of voices as in :meth:`feature_map_voice`."""
         return self.vectors(self.apart(self.feature_map_voice(voices), "voice"), "voice")
 
     def interact(self, query: Tensor, candidates: Tensor, modality: Modality) -> Tensor:
-        """Scores (k,) of a query's map (1, C, h, w), of this modality, and candidates' (k, ...).
+        """Return scores (k,) of pairs, each alone; larger is nearer.
 
-        Larger is nearer. Each pair is scored alone.
+        Args:
+            query: A map (1, C, h, w).
+            candidates: Maps (k, C, h, w) of the other modality.
+            modality: The query's modality.
         """
         return self._pair_scores(query.expand_as(candidates), candidates, modality)
 
     def match(self, anchors: Tensor, candidates: Tensor, modality: Modality) -> Tensor:
-        """Logits (n, k) that candidates' maps (n, k, C, h, w) match their anchors' (n, C, h, w).
+        """Return logits (n, k) that candidates match their anchors.
 
-        Anchors are of this modality. The papers' probabilities are their softmax over k, and it
-        alone depends on the company of a pair.
+        The papers' probabilities are their softmax over k, the only step that depends on the
+        other candidates.
+
+        Args:
+            anchors: Maps (n, C, h, w).
+            candidates: Maps (n, k, C, h, w) of the other modality.
+            modality: The anchors' modality.
         """
         queries = anchors[:, None].expand_as(candidates)
         scores = self._pair_scores(queries.flatten(0, 1), candidates.flatten(0, 1), modality)
         return scores.reshape(candidates.shape[:2])
 
     def _pair_scores(self, queries: Tensor, candidates: Tensor, modality: Modality) -> Tensor:
-        """Scores (p,) of maps (p, C, h, w) of queries and of candidates, each pair alone."""
+        """Return scores (p,) of maps (p, C, h, w) of queries and candidates, each pair alone."""
         faces, voices = (queries, candidates) if modality == "face" else (candidates, queries)
         if self.settings.interaction:
             meeting = self.meet(faces, voices)
@@ -256,19 +262,19 @@ class PairNetwork(nn.Module, abc.ABC):
         return self.scores(self.vectors(faces, "face"), self.vectors(voices, "voice"))
 
     def vectors(self, maps: Tensor, modality: Modality) -> Tensor:
-        """Maps (B, C, h, w) to unit vectors (B, dim) of no modality."""
+        """Return modality-free unit vectors (B, dim) of maps (B, C, h, w)."""
         normed = self.norms[modality](maps.flatten(1))
         return functional.normalize(self.generator(normed).float())
 
     def scores(self, faces: Tensor, voices: Tensor) -> Tensor:
-        """The matching head's scores (...) of pairs of vectors (..., dim)."""
+        """Return the matching head's scores (...) of pairs of vectors (..., dim)."""
         logits: Tensor = self.matcher(self.residuals(faces, voices))
         return logits.squeeze(-1) - self.nearness * pair_distances(faces, voices)
 
-    # What training needs.
+    # Training.
 
     def encode(self, batch: Batch) -> Encoded:
-        """Maps, tuples in both directions, and vectors of all, on their own and in meetings."""
+        """Return maps, tuples in both directions, and the vectors of items and of pairs."""
         face_maps = self.feature_map_face(batch.faces.inputs)
         voice_maps = self.feature_map_voice(batch.voices.inputs)
         drawn = list(self._draw(batch))
@@ -287,22 +293,22 @@ class PairNetwork(nn.Module, abc.ABC):
         return Encoded(face_maps, voice_maps, torch.cat(faces), torch.cat(voices), matched)
 
     def discriminator_loss(self, encoded: Encoded) -> Tensor:
-        """What the discriminator minimises; no gradient reaches the rest. ACIENet Eq. 19."""
+        """Return the discriminator's loss, ACIENet Eq. 19; no gradient reaches the rest."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach(), FACE, VOICE)
 
     def pair_terms(self, encoded: Encoded, stage: Stage) -> dict[str, Tensor]:
-        """The weighted terms that both papers have, whose sum the generator minimises."""
-        nought = encoded.faces.new_zeros(())
+        """Return the weighted terms of both papers, whose sum the generator minimises."""
+        zero = encoded.faces.new_zeros(())
         adversary = self._modality_loss(encoded.faces, encoded.voices, VOICE, FACE)
         terms = {"adversary": self.settings.adversary * adversary}
-        terms |= {"alignment": nought, "metric": nought, "matching": nought}
+        terms |= {"alignment": zero, "metric": zero, "matching": zero}
         for matched in encoded.matched:
             for name, cost in self._costs(matched, stage.done).items():
                 terms[name] = terms[name] + cost
         return terms
 
     def optimizers(self) -> Optimizers:
-        """Adam, at the papers' rates times ``rate``."""
+        """Return Adam at the papers' rates times ``rate``."""
         trunks = [*self.face_trunk.parameters(), *self.voice_trunk.parameters()]
         matcher = list(self.matcher.parameters())
         discriminator = list(self.discriminator.parameters())
@@ -337,19 +343,19 @@ class PairNetwork(nn.Module, abc.ABC):
         )
 
     def _vectors(self, maps: Tensor, modality: Modality, met: list[Tensor]) -> list[Tensor]:
-        """Vectors of maps on their own, then of each meeting; they share their normalisation."""
+        """Return the vectors of items, then of each interaction; they share their normalisation."""
         sets = [self.apart(maps, modality), *met]
         vectors = self.vectors(torch.cat(sets), modality)
         ends = list(itertools.accumulate(len(each) for each in sets))[:-1]
         return list(torch.tensor_split(vectors, ends))
 
     def _costs(self, matched: Matched, done: float) -> dict[str, Tensor]:
-        """The weighted costs of tuples, by the name of their term."""
-        settings, asks_voice = self.settings, matched.drawn.asks == "voice"
-        alignment, metric, matching = settings.voice_asks if asks_voice else settings.face_asks
+        """Return the weighted costs of tuples, by the name of their term."""
+        settings, voice_anchor = self.settings, matched.drawn.anchor == "voice"
+        alignment, metric, matching = settings.voice_asks if voice_anchor else settings.face_asks
         share = settings.alone if matched.similarities is None else 1.0
         vectors = (matched.voices, matched.faces)
-        anchors, candidates = vectors if asks_voice else vectors[::-1]
+        anchors, candidates = vectors if voice_anchor else vectors[::-1]
         scores = self.scores(matched.faces, matched.voices)
         firsts = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
         costs = {
@@ -363,12 +369,12 @@ class PairNetwork(nn.Module, abc.ABC):
         return costs
 
     def _modality_loss(self, faces: Tensor, voices: Tensor, face: int, voice: int) -> Tensor:
-        """Cross-entropy of the discriminator where faces and voices bear these labels."""
+        """Return the discriminator's cross-entropy for these labels of faces and voices."""
         return modality_cross_entropy(self.discriminator(faces), face) + modality_cross_entropy(
             self.discriminator(voices), voice
         )
 
 
 def _repeat(tuples: Tuples) -> Tensor:
-    """The anchors once for each of their candidates, (M, k)."""
+    """Return the anchors once for each of their candidates, (M, k)."""
     return tuples.anchors[:, None].expand_as(tuples.candidates)

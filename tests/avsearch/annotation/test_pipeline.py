@@ -205,7 +205,7 @@ def test_a_recording_that_cannot_be_read_is_refused(tmp_path: Path, index: Index
     with pytest.raises(RefusedFile, match="there is no such file"):
         named(tmp_path / "none.wav", SAID, index, Ear())
     (tmp_path / "bad.wav").write_text("words")
-    with pytest.raises(RefusedFile, match="not a sound or video"):
+    with pytest.raises(RefusedFile, match="not audio or video"):
         named(tmp_path / "bad.wav", SAID, index, Ear())
 
 
@@ -214,7 +214,7 @@ def test_turns_beyond_the_end_are_cut_and_of_another_recording_refused(
 ) -> None:
     found = named(talk, [*SAID, Turn(9.0, 20.0, "S1")], index, Ear())
     assert found.turns[-1] == Turn(9.0, 9.5, "S1")
-    assert "beyond the end of the sound at 9.50 s" in found.notes[0]
+    assert "beyond the end of the audio at 9.50 s" in found.notes[0]
     how = how_to(resume_folder=talk.parent / "kept")
     with pytest.raises(BadRequest, match="check that the turns are of this recording"):
         named(talk, [Turn(99.0, 100.0, "S1")], index, Ear(), how)

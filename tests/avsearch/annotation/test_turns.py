@@ -145,7 +145,7 @@ def test_turns_beyond_the_end_are_cut_and_noted() -> None:
     said = build_diarization([Turn(0, 1, "a"), Turn(1, 3, "b"), Turn(2.5, 4, "a")])
     cut = clip_turns(said, 2.25)
     assert cut.turns == (Turn(0, 1, "a"), Turn(1, 2.25, "b"))
-    assert cut.notes == ("turns that reach beyond the end of the sound at 2.25 s, cut there: 2.",)
+    assert cut.notes == ("turns that reach beyond the end of the audio at 2.25 s, cut there: 2.",)
     assert clip_turns(said, 4.0) is said
 
 

@@ -189,8 +189,8 @@ def test_a_long_recording_comes_in_bounded_blocks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "why"),
     [
-        ((5, 6), "the sound ends before"),
-        ((0.5, 9), "the sound ends after 1.00 s"),
+        ((5, 6), "the audio ends before"),
+        ((0.5, 9), "the audio ends after 1.00 s"),
         ((0.2, 0.21), "too short for a voice"),
     ],
 )
@@ -248,7 +248,7 @@ def test_refuses_rates_no_speech_has(tmp_path: Path) -> None:
 )
 def test_refuses_what_is_no_sound(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(RefusedFile, match="not a sound"):
+    with pytest.raises(RefusedFile, match="not audio"):
         read_audio(tmp_path / "a.wav")
 
 
@@ -260,7 +260,7 @@ def test_refuses_an_empty_file(tmp_path: Path) -> None:
 
 def test_refuses_a_video_without_sound(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", frames=[np.zeros((48, 64, 3), np.uint8)] * 5)
-    with pytest.raises(RefusedFile, match="no sound track"):
+    with pytest.raises(RefusedFile, match="no audio track"):
         read_audio(path)
 
 

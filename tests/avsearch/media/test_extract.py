@@ -175,7 +175,7 @@ def test_a_video_with_a_face_and_no_sound(
 ) -> None:
     path = encode(tmp_path / "a.mp4", frames=[portrait] * 5)
     assert {item.modality for item in extractor.extract(path)} == {"face"}
-    with pytest.raises(RefusedFile, match="no sound track"):
+    with pytest.raises(RefusedFile, match="no audio track"):
         next(extractor.extract(path, "voice"))
 
 
@@ -242,8 +242,7 @@ def test_of_a_video_of_which_half_cannot_be_decoded_the_other_half_is_taken(
     notes: list[str] = []
     found = {item.modality for item in extractor.extract(path, on_note=notes.append)}
     assert found == {"face" if lost == "audio" else "voice"}
-    named = "sound" if lost == "audio" else "video"
-    assert any(f"its {named} cannot be decoded" in note for note in notes)
+    assert any(f"its {lost} cannot be decoded" in note for note in notes)
 
 
 def test_why_there_is_nothing_is_said_with_what_was_lost(
@@ -254,7 +253,7 @@ def test_why_there_is_nothing_is_said_with_what_was_lost(
     content = bytearray(path.read_bytes())
     content[9000:20_000] = np.random.default_rng(0).bytes(11_000)
     path.write_bytes(content)
-    with pytest.raises(RefusedFile, match=r"no speech found.*; \d+ of \d+ packets of its sound"):
+    with pytest.raises(RefusedFile, match=r"no speech found.*; \d+ of \d+ packets of its audio"):
         next(extractor.extract(path))
 
 
@@ -289,17 +288,17 @@ def make_bad_files(folder: Path) -> dict[str, str]:
         "empty.wav": "the file is empty",
         "empty.mp4": "the file is empty",
         "cut.jpg": "damaged or cut short",
-        "text.jpg": "not a picture of a known format",
-        "page.wav": "not a sound or video that can be decoded",
-        "meadow.png": "no face found; a picture that is a face crop already has to be taken whole",
+        "text.jpg": "not an image of a known format",
+        "page.wav": "not audio or video that can be decoded",
+        "meadow.png": "no face found; an image that is a face crop already has to be taken whole",
         "bomb.png": "60000 x 60000 pixels",
         "silence.wav": "no speech found",
         "noise.wav": "no speech found",
         "nan.wav": "NaN or infinite samples, the first at 1.25 s",
         "one.wav": "too short for a voice",
         "cut.mp4": "cut short",
-        "garbage.mp4": "not a sound or video that can be decoded",
-        "notes.txt": "no picture, sound or video",
+        "garbage.mp4": "not audio or video that can be decoded",
+        "notes.txt": "no image, audio or video",
         "beep.m4a": "no speech found",
         "gone.jpg": "no such file",
     }
@@ -333,7 +332,7 @@ def test_a_file_of_somebody_else_is_refused_for_now(
 def test_a_picture_has_no_voice_and_a_sound_no_face(
     tmp_path: Path, extractor: MediaExtractor
 ) -> None:
-    with pytest.raises(RefusedFile, match="a picture has no voice"):
+    with pytest.raises(RefusedFile, match="an image has no voice"):
         next(extractor.extract(tmp_path / "a.jpg", "voice"))
-    with pytest.raises(RefusedFile, match="a sound has no face"):
+    with pytest.raises(RefusedFile, match="an audio file has no face"):
         next(extractor.extract(tmp_path / "a.wav", "face"))

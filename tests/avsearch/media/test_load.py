@@ -53,7 +53,7 @@ def test_a_range_of_time_is_cut_out(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", tone(440, 16_000, 3))
     assert load_media(Media(path, "voice", 1, 2.5)).shape == (24_000,)
     assert load_media(Media(path, "voice")).shape == (48_000,)
-    with pytest.raises(BadRequest, match="sound ends"):
+    with pytest.raises(BadRequest, match="audio ends"):
         load_media(Media(path, "voice", 5, 6))
 
 

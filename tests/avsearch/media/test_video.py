@@ -89,7 +89,7 @@ def test_a_time_beyond_the_end_is_a_bad_request(tmp_path: Path, time_s: float) -
 
 def test_refuses_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
-    with pytest.raises(RefusedFile, match="not a sound or video"):
+    with pytest.raises(RefusedFile, match="not audio or video"):
         list(sample_frames(tmp_path / "a.mp4"))
 
 

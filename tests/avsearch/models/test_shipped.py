@@ -44,7 +44,7 @@ def test_onnx_files_are_of_the_weights_beside_them():
 @pytest.mark.parametrize("name", ["mtcnn", "silero"])
 def test_networks_of_others_are_shipped_with_their_licence(name):
     card = (WEIGHTS / f"{name}.md").read_text()
-    assert "Not ours" in card
+    assert "The weights are those of" in card
     assert "MIT License" in card
     files = list(WEIGHTS.glob(f"{name}*.onnx"))
     assert files

@@ -14,7 +14,7 @@ from avsearch.models import load_model, load_reranker
 from avsearch.models.checkpoint import Checkpoint, save_checkpoint
 from avsearch.models.papers.acienet import ACIENet
 from avsearch.models.papers.aicanet import AICANet
-from avsearch.models.torch_reranker import KeptMaps, TorchReranker
+from avsearch.models.torch_reranker import MapCache, TorchReranker
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media, Space
 from tests.helpers.tiny import NOWHERE, face, face_noise, tiny_adsm, voice
@@ -71,7 +71,7 @@ def test_scores_depend_neither_on_order_nor_on_number(reranker, faces, query, ch
 
 
 def test_each_pair_is_scored_by_the_network(reranker, faces, query):
-    network = reranker.passes.network
+    network = reranker.embedder.network
     with torch.inference_mode():
         pixels = torch.from_numpy(faces[0].data).movedim(2, 0)[None]
         face_map = network.feature_map_face(pixels)
@@ -91,13 +91,13 @@ def test_faces_ask_too(reranker, faces, query):
 def test_the_map_of_a_file_is_computed_once_until_the_file_changes(files, query, monkeypatch):
     reranker = reranker_of(ACIENet)
     asked: list[int] = []
-    run = reranker.forward.run
+    run = reranker.embedder.rows
 
     def counting(function, media):
         asked.append(sum(item.modality == "face" for item in media))
         return run(function, media)
 
-    monkeypatch.setattr(reranker.forward, "run", counting)
+    monkeypatch.setattr(reranker.embedder, "rows", counting)
     first = reranker.score(query, files)
     np.testing.assert_allclose(reranker.score(query, files[::-1]), first[::-1], **CLOSE)
     assert asked == [5, 0]
@@ -118,7 +118,7 @@ def test_the_memory_for_maps_is_bounded(files, query):
 
 
 def test_the_longest_unused_maps_go_first():
-    kept = KeptMaps(8)
+    kept = MapCache(8)
     a, b, c = (np.full(1, value, np.float32) for value in (1, 2, 3))
     kept.put("a", a)
     kept.put("b", b)
@@ -132,7 +132,7 @@ def test_the_longest_unused_maps_go_first():
 
 
 def test_a_map_larger_than_the_memory_is_not_kept():
-    kept = KeptMaps(2)
+    kept = MapCache(2)
     kept.put("a", np.zeros(1, np.float32))
     assert (len(kept), kept.used) == (0, 0)
 

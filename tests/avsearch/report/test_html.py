@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from avsearch.report.html import MAX_SOUND_S, Answer, Question, render_page, write_page
+from avsearch.report.html import MAX_SOUND_S, AnswerCard, QueryCard, render_page, write_page
 from indexer.types import Box, Media
 
 HOSTILE = '<script>alert("x")</script>'
@@ -64,9 +64,10 @@ def voice(tmp_path):
 
 def ask(asked, *found, **answer):
     answers = [
-        Answer(rank, "p1", "Ada", 0.5, media, **answer) for rank, media in enumerate(found, start=1)
+        AnswerCard(rank, "p1", "Ada", 0.5, media, **answer)
+        for rank, media in enumerate(found, start=1)
     ]
-    return Question("Which?", asked, "asked", answers)
+    return QueryCard("Which?", asked, "asked", answers)
 
 
 def test_pictures_and_sounds_are_inside_the_page(tmp_path, face, voice):
@@ -90,8 +91,8 @@ def test_nothing_is_fetched(face, voice):
 
 
 def test_no_words_become_markup(face):
-    answer = Answer(1, HOSTILE, HOSTILE, 0.5, face, {HOSTILE: HOSTILE})
-    question = Question(HOSTILE, face, HOSTILE + '" onload="x', [answer])
+    answer = AnswerCard(1, HOSTILE, HOSTILE, 0.5, face, {HOSTILE: HOSTILE})
+    question = QueryCard(HOSTILE, face, HOSTILE + '" onload="x', [answer])
     text = render_page(HOSTILE, HOSTILE, [question], [(HOSTILE, HOSTILE)])
     page = Page(text)
     assert "script" not in {tag for tag, _ in page.tags}

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avsearch.calibration import direction
-from avsearch.report.leave_one_out import EACH, KINDS, ask_itself, by_person, judged
+from avsearch.report.leave_one_out import DIRECTIONS, EACH, by_person, query_own_items, summarize
 from indexer.index import Index
 from indexer.ingest.ingest import ingest
 from indexer.search.vector_index import exact_scores, prepared
@@ -69,27 +69,25 @@ def plain(index, asked, wanted, known):
 @given(people=PEOPLE, known=st.sets(st.sampled_from(["p0", "p1"])))
 def test_questions_and_rankings_are_those_of_plain_loops(make, people, known):
     with make(people) as index:
-        found = ask_itself(index, known)
-        for kind in KINDS:
+        found = query_own_items(index, known)
+        for kind in DIRECTIONS:
             expected = plain(index, *kind, known)
             questions = found[direction(*kind)]
             got = {
-                each.asked.id: [
-                    (hit.item.person.key, pytest.approx(hit.score)) for hit in each.hits
-                ]
+                each.item.id: [(hit.item.person.key, pytest.approx(hit.score)) for hit in each.hits]
                 for each in questions
             }
             assert got == expected
             for each in questions:
-                rights = [hit.item.person.key == each.asked.person.key for hit in each.hits]
+                rights = [hit.item.person.key == each.item.person.key for hit in each.hits]
                 assert rights == [hit.right for hit in each.hits]
                 assert rights.index(True) + 1 == each.place
 
 
 def test_shares_are_means_over_people_of_their_own_means(make):
     with make([[(0, 2), (0, 1)], [(0, 1), (0, 1)], [(0, 1), (0, 3)]]) as index:
-        questions = ask_itself(index, set())["V-V"]
-    kind = judged("V-V", questions)
+        questions = query_own_items(index, set())["V-V"]
+    kind = summarize("V-V", questions)
     own = by_person(questions)
     assert sorted(map(len, own)) == [2, 3, 4]
     assert (kind.people, kind.questions) == (3, 9)
@@ -97,7 +95,7 @@ def test_shares_are_means_over_people_of_their_own_means(make):
     assert kind.right == pytest.approx(np.mean(firsts))
     assert kind.right_by_chance == pytest.approx(1 / 3)
     alike = [
-        np.mean([each.hits[0].item.person.gender == each.asked.person.gender for each in some])
+        np.mean([each.hits[0].item.person.gender == each.item.person.gender for each in some])
         for some in own
     ]
     assert kind.gender == pytest.approx(np.mean(alike))
@@ -106,17 +104,17 @@ def test_shares_are_means_over_people_of_their_own_means(make):
 
 def test_where_a_gender_is_unknown_none_is_counted(make):
     with make([[(1, 0), (1, 0)], [(1, 0)]], genders="f ") as index:
-        kind = judged("F-F", ask_itself(index, set())["F-F"])
+        kind = summarize("F-F", query_own_items(index, set())["F-F"])
     assert (kind.gender, kind.gender_by_chance) == (None, None)
 
 
 def test_somebody_with_much_is_asked_about_a_bounded_number_of_times(make):
     with make([[(0, EACH), (1, 5)], [(1, 0)]]) as index:
-        found = ask_itself(index, set())
-        assert len(found["V-F"]) == len({each.asked.id for each in found["V-F"]}) <= EACH
-        assert found == ask_itself(index, set())
+        found = query_own_items(index, set())
+        assert len(found["V-F"]) == len({each.item.id for each in found["V-F"]}) <= EACH
+        assert found == query_own_items(index, set())
 
 
 def test_nobody_can_be_asked_about_where_all_is_in_one_file(make):
     with make([[(2, 2)], [(1, 1)]]) as index:
-        assert not any(ask_itself(index, set()).values())
+        assert not any(query_own_items(index, set()).values())

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.index import Index
-from indexer.ingest.ingest import NOTHING, ingest
+from indexer.ingest.file_in_progress import NOTHING
+from indexer.ingest.ingest import ingest
 from indexer.ingest.scan import scan
 from indexer.records import map_people
 from tests.helpers.contents import contents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avsearch.report.html import Answer, Question
+from avsearch.report.html import AnswerCard, QueryCard
 from indexer.types import Media
 from trainer.evaluation.items import EvalItems
 from trainer.protocols.trials import Retrieval
@@ -14,7 +14,7 @@ ANSWERS = 4  # of each
 _QUERIES = 2000  # enough to find hard ones
 
 
-def hardest(evaluated: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list[Question]:
+def hardest(evaluated: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list[QueryCard]:
     """Return the queries with the widest margin of a wrong answer, one for each person."""
     rng = np.random.default_rng(seed)
     queries = rng.permutation(protocol.queries)[:_QUERIES]
@@ -36,12 +36,12 @@ def hardest(evaluated: EvalItems, protocol: Retrieval, *, seed: int = 0) -> list
 
 def _question(
     evaluated: EvalItems, protocol: Retrieval, query: int, scores: np.ndarray
-) -> Question:
+) -> QueryCard:
     items = evaluated.items
     order = np.argsort(-scores, kind="stable")[:ANSWERS]
     person = items.names[items.people[query]]
     answers = [
-        Answer(
+        AnswerCard(
             rank=rank,
             person=(who := items.names[items.people[place]]),
             name=evaluated.attributes[who].get("name", who),
@@ -53,7 +53,7 @@ def _question(
         for rank, (at, place) in enumerate(zip(order, protocol.gallery[order], strict=True), 1)
     ]
     caption = ", ".join(_attributes(evaluated, person).values()) or person
-    return Question(f"Hard: {person}", _media(evaluated, query), caption, answers)
+    return QueryCard(f"Hard: {person}", _media(evaluated, query), caption, answers)
 
 
 def _attributes(evaluated: EvalItems, person: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avsearch.report.html import Question, write_page
+from avsearch.report.html import QueryCard, write_page
 from avsearch.report.html import Section as PageSection
 from trainer.evaluation.items import EvalItems
 from trainer.evaluation.report import plots
@@ -268,7 +268,7 @@ def _groups(section: Section, of_system: str) -> PageSection:
     return PageSection(f"Groups{of_system}: {section.protocol}", (f"Largest gaps: {gaps}.",), rows)
 
 
-def _hardest(evaluated: EvalItems) -> list[Question]:
+def _hardest(evaluated: EvalItems) -> list[QueryCard]:
     items = evaluated.items
     if not evaluated.media:
         return []

@@ -123,7 +123,7 @@ def test_behind_damage_a_flac_is_heard_where_it_was(
     same = samples == noise / np.float32(32768)
     assert same.mean() > 0.9
     assert not samples[~same].any()
-    assert any("no sound for" in note for note in notes)
+    assert any("no audio for" in note for note in notes)
 
 
 def test_a_part_of_a_damaged_flac_is_what_the_whole_has_there(
@@ -221,7 +221,7 @@ def test_packets_that_cannot_be_decoded_are_counted(tmp_path: Path, suffix: str)
     path.write_bytes(content)
     samples, notes = heard(path)
     assert len(samples) > 9 * SAMPLE_RATE
-    assert any("cannot be decoded" in note or "no sound for" in note for note in notes)
+    assert any("cannot be decoded" in note or "no audio for" in note for note in notes)
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mka"])

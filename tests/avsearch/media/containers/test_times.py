@@ -104,7 +104,7 @@ def test_where_a_file_has_nothing_its_sound_is_silent_for_as_long(
     samples = np.concatenate(list(stream_audio(path, on_note=notes.append)))
     assert heard(samples) == pytest.approx([1, 24], abs=A_FRAME_S)
     assert len(samples) == pytest.approx(26 * SAMPLE_RATE, rel=0.01)
-    assert any("no sound for 20" in note for note in notes)
+    assert any("no audio for 20" in note for note in notes)
     shown = [frame.time_s for frame in sample_frames(path)]
     assert [time_s for time_s in shown if 4 < time_s < 22.9] == []
     assert max(shown) == pytest.approx(25, abs=0.2)

@@ -58,7 +58,7 @@ def test_the_first_track_is_taken_where_nothing_speaks_against_it(
     samples, notes = taken(sounds_of(tmp_path / f"a.{suffix}", voice, other))
     assert is_of(samples, voice)
     (note,) = notes
-    assert note.startswith("of its 2 sound tracks track 1 ")
+    assert note.startswith("of its 2 audio tracks track 1 ")
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -68,7 +68,7 @@ def test_the_default_track_is_taken(
     path = sounds_of(tmp_path / f"a.{suffix}", other, voice, marks={0: 0, 1: MARK.default})
     samples, notes = taken(path)
     assert is_of(samples, voice)
-    assert notes == ["of its 2 sound tracks track 2 (default) was taken."]
+    assert notes == ["of its 2 audio tracks track 2 (default) was taken."]
 
 
 @pytest.mark.parametrize(

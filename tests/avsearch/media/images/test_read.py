@@ -213,7 +213,7 @@ def test_refuses_an_empty_file(tmp_path: Path) -> None:
 
 def test_refuses_text(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("This is a letter, not a picture.\n" * 20)
-    with pytest.raises(RefusedFile, match="not a picture"):
+    with pytest.raises(RefusedFile, match="not an image"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -235,7 +235,7 @@ def test_refuses_a_thumbnail(tmp_path: Path) -> None:
 
 def test_never_runs_a_postscript_program(tmp_path: Path) -> None:
     two_halves().save(tmp_path / "a.jpg", "EPS")
-    with pytest.raises(RefusedFile, match="not a picture"):
+    with pytest.raises(RefusedFile, match="not an image"):
         read_image(tmp_path / "a.jpg")
 
 

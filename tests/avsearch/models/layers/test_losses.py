@@ -12,7 +12,6 @@ from avsearch.models.layers.batch import UNKNOWN
 from avsearch.models.layers.losses import (
     AdditiveMargin,
     MultiModalCentres,
-    SharedClassifier,
     contrast,
     distances,
     identity_alignment,
@@ -268,7 +267,7 @@ def test_modality_cross_entropy_has_the_right_gradient():
 @settings(max_examples=50)
 @given(labels=LABELS, scale=st.floats(0.5, 16.0), seed=SEEDS)
 def test_shared_classifier_is_the_cross_entropy_of_scaled_cosines(labels, scale, seed):
-    classifier = SharedClassifier(4, 3, scale).double()
+    classifier = AdditiveMargin(4, 3, margin=0, scale=scale).double()
     rows = [plain.unit(row) for row in points(len(labels), seed=seed).tolist()]
     vectors = [plain.unit(row) for row in classifier.weight.tolist()]
     logits = [
@@ -280,7 +279,7 @@ def test_shared_classifier_is_the_cross_entropy_of_scaled_cosines(labels, scale,
 
 
 def test_shared_classifier_of_one_class_is_always_right():
-    classifier = SharedClassifier(1, 3, 8.0)
+    classifier = AdditiveMargin(1, 3, margin=0, scale=8.0)
     rows = torch.nn.functional.normalize(points(4).float()).requires_grad_()
     loss = classifier(rows, torch.zeros(4, dtype=torch.int64))
     loss.backward()
@@ -289,7 +288,7 @@ def test_shared_classifier_of_one_class_is_always_right():
 
 
 def test_shared_classifier_has_the_right_gradient():
-    classifier = SharedClassifier(3, 3, 2.0).double()
+    classifier = AdditiveMargin(3, 3, margin=0, scale=2.0).double()
     labels = torch.tensor([0, 2, 1, 2])
 
     def loss(rows: Tensor, weight: Tensor) -> Tensor:

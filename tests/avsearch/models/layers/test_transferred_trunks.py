@@ -16,7 +16,7 @@ from avsearch.models.layers.backbones import (
     MaskedLayer,
     ResNet29,
     UnpaddedBlock,
-    stretches,
+    pooling_matrices,
 )
 from avsearch.models.layers.blocks import CorrectedLinear
 from avsearch.models.layers.frontends import FilterBanks
@@ -118,7 +118,7 @@ def test_a_layer_is_masked_by_the_whole_voice_and_by_stretches_of_a_hundred_fram
     for start, end in ((0, 100), (100, 200), (200, 230)):
         context = inside.mean(2) + inside[..., start:end].mean(2)
         wanted[..., start:end] *= torch.sigmoid(layer.mask(context[..., None]))
-    torch.testing.assert_close(layer(x, *stretches(230, x)), wanted)
+    torch.testing.assert_close(layer(x, *pooling_matrices(230, x)), wanted)
 
 
 @settings(max_examples=20)

@@ -89,7 +89,7 @@ def test_terms_are_those_of_eq_23():
     assert terms.keys() == {"adversary", "alignment", "metric", "matching", "attribute"}
     wanted = {"alignment": 0.0, "metric": 0.0, "matching": 0.0}
     for matched in encoded.matched:
-        asks_voice, together = matched.drawn.asks == "voice", matched.similarities is not None
+        asks_voice, together = matched.drawn.anchor == "voice", matched.similarities is not None
         alpha, beta, gamma = (3, 1, 2) if asks_voice else (1, 1, 1)
         share = 1 if together else 0.5
         residuals = matched.voices - matched.faces

@@ -180,7 +180,7 @@ def test_terms_are_those_of_eq_16(stretching):
     assert terms.keys() == {"adversary", "alignment", "metric", "matching"}
     wanted = {"alignment": 0.0, "metric": 0.0, "matching": 0.0}
     for matched in encoded.matched:
-        asks_voice = matched.drawn.asks == "voice"
+        asks_voice = matched.drawn.anchor == "voice"
         gamma, alpha, beta = (1, 2, 1) if asks_voice else (3, 3, 1)
         residuals = matched.voices - matched.faces
         logits = network.matcher(torch.exp(residuals))[..., 0]

@@ -233,7 +233,7 @@ def test_the_generator_is_trained_to_look_like_the_other_modality(kind):
 def test_tuples_are_of_both_directions_alone_and_together_with_the_match_first(kind):
     network, batch = lived_pairs(kind, candidates=3), frozen_batch()
     encoded = network.encode(batch)
-    kinds = [(each.drawn.asks, each.similarities is None) for each in encoded.matched]
+    kinds = [(each.drawn.anchor, each.similarities is None) for each in encoded.matched]
     assert kinds == [("voice", True), ("face", True), ("voice", False), ("face", False)]
     for each in encoded.matched:
         assert each.faces.shape == each.voices.shape == (12, 3, 16)
@@ -241,7 +241,7 @@ def test_tuples_are_of_both_directions_alone_and_together_with_the_match_first(k
             batch.faces.labels[each.drawn.face_rows] == batch.voices.labels[each.drawn.voice_rows]
         )
         assert same.tolist() == [[True, False, False]] * 12
-        asking = each.drawn.face_rows if each.drawn.asks == "face" else each.drawn.voice_rows
+        asking = each.drawn.face_rows if each.drawn.anchor == "face" else each.drawn.voice_rows
         assert asking.tolist() == [[at] * 3 for at in range(12)]
 
 

@@ -27,7 +27,7 @@ class Gap(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SoundClock:
+class AudioClock:
     """The clock of audio without its gaps; the clock of the file if ``gaps`` is empty."""
 
     gaps: tuple[Gap, ...] = ()
@@ -59,7 +59,7 @@ class ClockedRecording(NamedTuple):
     """A recording on the clock of some turns, that clock, and notes on it."""
 
     recording: Recording
-    clock: SoundClock
+    clock: AudioClock
     notes: tuple[str, ...]
 
 
@@ -69,16 +69,16 @@ def match_clock(recording: Recording, turns: Sequence[Turn]) -> ClockedRecording
     The audio is decoded for this only if the two clocks differ.
     """
     if not turns or not recording.has_gaps():
-        return ClockedRecording(recording, SoundClock(), ())
+        return ClockedRecording(recording, AudioClock(), ())
     gaps: list[Gap] = []
     for _ in recording.without_gaps(lambda *gap: gaps.append(Gap(*gap))).stream():
         pass
-    clock, silent_s = SoundClock(tuple(gaps)), sum(gap.length_s for gap in gaps)
-    silent = f"The file has no sound for {silent_s:.1f} s in all. The turns fit"
+    clock, silent_s = AudioClock(tuple(gaps)), sum(gap.length_s for gap in gaps)
+    silent = f"The file has no audio for {silent_s:.1f} s in all. The turns fit"
     if clock.fits(turns, find_speech_in_stream(recording.stream)):
-        note = f"{silent} its sound without these gaps, and so do the times of the result."
+        note = f"{silent} its audio without these gaps, and so do the times of the result."
         return ClockedRecording(recording.without_gaps(lambda *_: None), clock, (note,))
-    return ClockedRecording(recording, SoundClock(), (f"{silent} the clock of the file.",))
+    return ClockedRecording(recording, AudioClock(), (f"{silent} the clock of the file.",))
 
 
 def _speech_in(turns: Iterable[Turn], speech: Sequence[Span]) -> float:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avsearch.annotation import embed_speech, face_association, sound_clock
+from avsearch.annotation import audio_clock, embed_speech, face_association
+from avsearch.annotation.audio_clock import AudioClock, Gap
 from avsearch.annotation.enrol import enrol_recording
 from avsearch.annotation.pipeline import AnnotateOptions, annotate_recording
-from avsearch.annotation.sound_clock import Gap, SoundClock
 from avsearch.annotation.turns import Turn
 from avsearch.media import load_media
 from avsearch.media.speech_segments import Span
@@ -66,10 +66,10 @@ def index(tmp_path: Path) -> Iterator[Index]:
 @pytest.fixture(autouse=True)
 def chords_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     speech = [Span(turn.start_s, turn.end_s) for turn in ON_FILE]
-    monkeypatch.setattr(sound_clock, "find_speech_in_stream", lambda _: speech)
+    monkeypatch.setattr(audio_clock, "find_speech_in_stream", lambda _: speech)
 
 
-CLOCK = SoundClock((Gap(0, 8), Gap(5.5, 5)))
+CLOCK = AudioClock((Gap(0, 8), Gap(5.5, 5)))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_span_of_the_sound_is_found_in_the_file(span: Any, expected: Any) -> N
 
 
 def test_a_sound_without_gaps_has_the_clock_of_the_file() -> None:
-    assert SoundClock().turns_on_file(SPOKEN) == tuple(SPOKEN)
+    assert AudioClock().turns_on_file(SPOKEN) == tuple(SPOKEN)
 
 
 @pytest.mark.parametrize(("turns", "ours"), [(SPOKEN, True), (ON_FILE, False)])
@@ -98,7 +98,7 @@ def test_turns_are_on_the_clock_on_which_they_hold_speech(turns: list[Turn], our
 
 @pytest.mark.parametrize(
     ("turns", "clock"),
-    [(SPOKEN, "its sound without these gaps"), (ON_FILE, "the clock of the file")],
+    [(SPOKEN, "its audio without these gaps"), (ON_FILE, "the clock of the file")],
 )
 def test_voices_are_named_by_turns_of_either_clock(
     video: Path, index: Index, turns: list[Turn], clock: str
@@ -107,7 +107,7 @@ def test_voices_are_named_by_turns_of_either_clock(
     assert named.labels == {"S1": "ann", "S2": "bob"}
     assert named.turns == tuple(labelled(turns))  # on the clock on which they were given
     assert sum(clock in note for note in named.notes) == 1
-    assert "no sound for 13.0 s" in " ".join(named.notes)
+    assert "no audio for 13.0 s" in " ".join(named.notes)
 
 
 @pytest.mark.parametrize("turns", [SPOKEN, ON_FILE])
