@@ -38,7 +38,7 @@ KIND: Final = "hnsw"  # and its value
 
 _MANIFEST, _FILE = "approximate.json", "approximate-"
 _LINKS: Final = 32  # links of an item
-_EF_BUILD: Final = 96  # candidates for the links of a new item
+_EF_BUILD: Final = 64  # candidates for the links of a new item
 _EF_SEARCH: Final = 192  # candidates of a search at least; docs/benchmarks.md has the recall
 _SAMPLE: Final = 1 << 14  # vectors that set the int8 scales
 NEW_ITEMS = 4096  # new items that a search scores one by one; more are added to the graph

@@ -1,4 +1,4 @@
-"""Turns on the clock of a file, and on that of its sound without its gaps."""
+"""Turns on the clock of a file, and on that of its audio without gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose face is seen while who speaks, with pictures of one colour a person."""
+"""The face of each speaker of a video, with images of one colour per person."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_face_belongs_to_one_speaker() -> None:
 
 
 class Detector:
-    """Finds what it is told, frame by frame."""
+    """Returns given boxes, frame by frame."""
 
     def __init__(self, boxes: Sequence[Sequence[Box]]) -> None:
         self._boxes = iter(boxes)

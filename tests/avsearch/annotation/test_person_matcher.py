@@ -1,4 +1,4 @@
-"""People in a file are told apart by their faces and voices, and no person is taken for two."""
+"""Tell the people in a file apart by faces and voices, without splitting a person."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_faces_of_a_video_are_grouped_and_not_those_of_whole_frames() -> None:
 
 
 def two_groups() -> list[Vectors]:
-    """Of two groups no member is alike enough to one of the other, but as a whole they are."""
+    """No member of one cluster is similar enough to one of the other, but the clusters are."""
     some = [near(0, axis, 0.8) for axis in (1, 2)]
     others = [np.array([0.62, 0, 0, 0.5, *rest], np.float32) for rest in ((0.604, 0), (0, 0.604))]
     assert max(float(a @ b) for a in some for b in others) < 0.5

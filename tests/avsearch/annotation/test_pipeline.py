@@ -1,4 +1,4 @@
-"""From a recording and its turns to names, with voices that are chords."""
+"""Names for the speakers of a recording, with chords as voices."""
 
 from __future__ import annotations
 

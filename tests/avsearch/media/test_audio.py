@@ -33,7 +33,7 @@ def test_a_tone_stays_what_and_where_it_is_at_any_rate(tmp_path: Path, rate: int
 
 @pytest.mark.parametrize("rate", [rate for rate in RATES if rate > 20_000])
 def test_nothing_aliases(tmp_path: Path, rate: int) -> None:
-    """What 16 kHz cannot hold is gone, and does not come back as another tone."""
+    """Frequencies above 8 kHz are removed, and do not return as other tones."""
     too_high = tone(0.48 * min(rate, 44_100), rate)
     samples = read_audio(write_wav(tmp_path / "a.wav", too_high, rate))
     assert np.abs(samples[INNER]).max() < 0.5e-4

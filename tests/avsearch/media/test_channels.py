@@ -1,4 +1,4 @@
-"""Several channels to one: their mean, unless that would hide a voice."""
+"""Several channels to one: their mean, unless that hides a voice."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def detector() -> FaceDetector:
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
-    """A picture whose pixels say where they are: (row, column, 0)."""
+    """An image with its coordinates as pixels: (row, column, 0)."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.zeros_like(rows)], axis=2).astype(np.uint8)
 

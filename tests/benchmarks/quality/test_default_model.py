@@ -209,7 +209,7 @@ def test_a_checkpoint_has_every_figure_audited_with_its_gap_and_its_loss(
     exam, checkpoint, tmp_path
 ):
     rows = [each for each in exam.tasks if each[0].title in FEW]
-    exam = dataclasses.replace(exam, asked=rows)
+    exam = dataclasses.replace(exam, tasks=rows)
     model = Model(str(checkpoint), RunOptions(device="cpu", sample=3))
     ours = exam.take(model)
     assert tuple(ours) == FEW
@@ -245,9 +245,9 @@ def test_faces_are_not_told_apart_without_people_to_choose_a_threshold_on(
 ):
     people = [one for one in people_of_side(checkpoint, data, "test") if one.gallery == "lfw"]
     assert [
-        row.title for row, _ in prepare(tmp_path, people, people[:1], extract=extract).asked
+        row.title for row, _ in prepare(tmp_path, people, people[:1], extract=extract).tasks
     ] == []
-    (found,) = prepare(tmp_path, people[:2], people[2:], extract=extract).asked
+    (found,) = prepare(tmp_path, people[:2], people[2:], extract=extract).tasks
     assert found[0].title == "face to face, faces in the wild"
 
 

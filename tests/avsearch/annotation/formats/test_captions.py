@@ -1,4 +1,4 @@
-"""Captions as Zoom, WhisperX, YouTube, Teams and people write them."""
+"""Captions of Zoom, WhisperX, YouTube, Teams and people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which recording's turns are taken of those of several."""
+"""The choice of one recording among several."""
 
 from __future__ import annotations
 

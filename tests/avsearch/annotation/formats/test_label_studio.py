@@ -1,4 +1,4 @@
-"""Tasks of Label Studio: whose they are, and which of their annotations counts."""
+"""Tasks of Label Studio: the choice of the task and of its annotation."""
 
 from __future__ import annotations
 

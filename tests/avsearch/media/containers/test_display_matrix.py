@@ -18,7 +18,7 @@ ONE = 1 << 16
 
 
 def as_stored(shown: NDArray[np.uint8], matrix: tuple[int, ...]) -> NDArray[np.uint8]:
-    """What is stored so that a display matrix shows a picture, point by point."""
+    """Return the stored image that a display matrix shows as ``shown``, point by point."""
     a, b, _, c, d = matrix[:5]
     height, width = shown.shape[:2] if b == 0 else shown.shape[1::-1]
     points = {(x, y): (a * x + c * y, b * x + d * y) for x in range(width) for y in range(height)}

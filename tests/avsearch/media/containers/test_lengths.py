@@ -1,4 +1,4 @@
-"""Sounds whose headers are wrong, that are damaged, or in which several are joined."""
+"""Audio files with wrong headers, with damage, or joined in one file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def put(content: bytes, name: bytes, offset: int, form: str, value: int) -> byte
 
 
 def flac_total(content: bytes, total: int) -> bytes:
-    """A FLAC file whose header says that it has so many samples."""
+    """Return a FLAC file with so many samples in its header."""
     field = int.from_bytes(content[18:26], "big") >> 36 << 36 | total
     return content[:18] + field.to_bytes(8, "big") + content[26:]
 

@@ -1,4 +1,4 @@
-"""One clock for the sound and the picture of a file."""
+"""One clock for the audio and the video of a file."""
 
 from __future__ import annotations
 

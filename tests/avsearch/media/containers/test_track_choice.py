@@ -1,4 +1,4 @@
-"""Which of several tracks of a file is taken."""
+"""The choice among several tracks of a file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def taken(path: Path) -> tuple[Samples, list[str]]:
 
 
 def is_of(samples: Samples, voice: Samples) -> bool:
-    """Whether samples at 16 kHz are of a voice at 48 kHz, a little later or not."""
+    """Return True if samples at 16 kHz are a voice at 48 kHz, perhaps a little later."""
     length = 1 << 18
     spectra = [np.fft.rfft(each, length) for each in (samples, voice[1::3])]
     alike = np.fft.irfft(spectra[0] * spectra[1].conj(), length).max()

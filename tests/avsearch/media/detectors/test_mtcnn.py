@@ -30,7 +30,7 @@ def theirs() -> Any:
 
 
 def assert_same_faces(rgb: np.ndarray, theirs: Any) -> int:
-    """How many faces both find: within a pixel, and as likely to 1e-3."""
+    """Return the number of faces that both find, within a pixel and 1e-3 in probability."""
     corners, probabilities = ONNX.detect(rgb)
     with torch.inference_mode():
         wanted, likely = theirs.detect(rgb)

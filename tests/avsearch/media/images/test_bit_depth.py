@@ -1,4 +1,4 @@
-"""Numbers of any type and range become a picture that can be seen."""
+"""Pixels of any type and range become a visible image."""
 
 from __future__ import annotations
 

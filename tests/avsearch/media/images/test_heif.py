@@ -1,4 +1,4 @@
-"""HEIF and AVIF pictures are told by what they hold, whatever brand comes first."""
+"""HEIF and AVIF images are read by their content, whatever brand comes first."""
 
 from __future__ import annotations
 

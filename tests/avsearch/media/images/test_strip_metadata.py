@@ -1,4 +1,4 @@
-"""What lies beside a picture refuses no picture, and where a picture is told to be turned it is."""
+"""Metadata reject no image, and its orientation is read from them."""
 
 from __future__ import annotations
 

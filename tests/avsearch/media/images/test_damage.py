@@ -1,4 +1,4 @@
-"""What can be decoded of a damaged picture is used, and the file is noted."""
+"""Damaged images are used as far as they decode, with a note."""
 
 from __future__ import annotations
 
