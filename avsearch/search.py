@@ -20,7 +20,7 @@ from indexer.errors import BadRequest, RefusedFile, printable
 from indexer.index import Index
 from indexer.runtime import optional_libraries
 from indexer.runtime.timing import timed
-from indexer.search.vector_index import Plan
+from indexer.search.vector_index import SearchPlan
 from indexer.types import MODALITIES, Box, Embedder, Media, Modality, Reranker, Vectors
 
 logger = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class Answer(Sequence[Hit]):
     model: str
     want: Want
     hits: tuple[Hit, ...]
-    plan: Plan
+    plan: SearchPlan
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from indexer.search.exact_index import ExactIndex
 from indexer.search.faiss_scan import import_faiss
 from indexer.search.row_filter import RowFilter
 from indexer.search.segment import Segment, vectors_at
-from indexer.search.vector_index import Neighbours, Plan, Rows, prepared
+from indexer.search.vector_index import Neighbours, Rows, SearchPlan, prepared
 from indexer.types import Ids, Metric, Space, Vectors
 
 logger = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ class ApproximateIndex:
         candidates = [self._candidates(ids, wanted) for ids in found]
         if any(len(rows) < min(k, plan.matching) for rows in candidates):
             return self._vectors.nearest(queries, k, wanted)
-        plan = Plan(KIND, plan.matching, plan.total, self._graph.scanned_bytes(depth))
+        plan = SearchPlan(KIND, plan.matching, plan.total, self._graph.scanned_bytes(depth))
         return self._vectors.ranked(queries, candidates, k, plan)
 
     def _candidates(self, ids: Ids, wanted: RowFilter) -> Rows:

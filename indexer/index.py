@@ -31,7 +31,7 @@ from indexer.runtime import lock
 from indexer.runtime.atomic import absolute
 from indexer.runtime.lock import only_writer
 from indexer.search.segment import Segment
-from indexer.search.vector_index import Device, Plan
+from indexer.search.vector_index import Device, SearchPlan
 from indexer.search_cache import SearchCache
 from indexer.types import METRICS, MODALITIES, Ids, Modality, Space, Vectors
 from indexer.unicode_names import same_name
@@ -42,7 +42,7 @@ class SearchResult:
     """The items and scores of each query, best first, and the plan of the search."""
 
     hits: list[list[tuple[Item, float]]]
-    plan: Plan
+    plan: SearchPlan
 
 
 class Index:

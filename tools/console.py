@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Example:
+class ConsoleExample:
     """A command of a page, with the output beside it there and the output that it has now.
 
     ``start`` and ``end`` are the places of the written output in the page.
@@ -45,7 +45,7 @@ class Example:
         return _comparable(self.written) == _comparable(self.printed)
 
 
-def examples(page: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Example]:
+def examples(page: str, folder: Path, environment: Mapping[str, str]) -> Iterator[ConsoleExample]:
     """Run the commands of a page in a folder.
 
     Raises subprocess.CalledProcessError where a command fails.
@@ -53,13 +53,13 @@ def examples(page: str, folder: Path, environment: Mapping[str, str]) -> Iterato
     for block in _BLOCK.finditer(page):
         if block[1] == "bash":
             printed = _run(block[2], folder, environment)
-            yield Example(block[2], block.end(2), block.end(2), "", printed)
+            yield ConsoleExample(block[2], block.end(2), block.end(2), "", printed)
             continue
         commands = list(_COMMAND.finditer(page, block.start(2), block.end(2)))
         ends = [following.start() for following in commands[1:]] + [block.end(2)]
         for command, end in zip(commands, ends, strict=True):
             printed = _run(command[0].removeprefix("$ "), folder, environment)
-            yield Example(command[0], command.end(), end, page[command.end() : end], printed)
+            yield ConsoleExample(command[0], command.end(), end, page[command.end() : end], printed)
 
 
 def _run(command: str, folder: Path, environment: Mapping[str, str]) -> str:

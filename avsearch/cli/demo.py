@@ -13,7 +13,7 @@ from indexer.errors import BadRequest, ForeignSpace, printable
 
 if TYPE_CHECKING:
     from avsearch.media import Faces
-    from trainer.recipes.synthetic_demo import Demo, Shown
+    from trainer.recipes.synthetic_demo import Demo, ShownAnswer
 
 
 @click.command("demo")
@@ -75,7 +75,7 @@ def _show_synthetic(out: Path, *, as_json: bool) -> None:
     _print_figures(demo)
 
 
-def _print(shown: Shown) -> None:
+def _print(shown: ShownAnswer) -> None:
     person = shown.person
     say(f"Whose voice is {plain(shown.asked.path)}? (it is {person.name}, {person.gender})")
     rows = [

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsearch.media.audio import SAMPLE_RATE, Samples
-from avsearch.media.detectors.silero import FRAME, State, load_silero
+from avsearch.media.detectors.silero import FRAME, SileroState, load_silero
 from avsearch.media.speech_segments import Span
 from avsearch.runtime.threads import on_one_core
 
@@ -113,7 +113,7 @@ def _rechunk(blocks: Iterable[Samples], first: Samples, size: int) -> Iterator[S
 
 def _stream_probabilities(blocks: Iterable[Samples]) -> Iterator[NDArray[np.float32]]:
     """Yield the probability of speech in each 32 ms, those of the lead-in first."""
-    model, state = load_silero(), State.start()
+    model, state = load_silero(), SileroState.start()
     for block in _rechunk(blocks, np.zeros(_LEAD_IN, np.float32), _BLOCK):
         frames = np.pad(block, (0, -len(block) % FRAME))
         probabilities, state = on_one_core(model, frames, state)

@@ -100,7 +100,7 @@ def show_gallery(
         "The table counts all queries, of which a few are shown below. Each person has the same "
         "weight in it; with few people, it is rough.",
     ]
-    about = html.Section("How to read this page", text, [TABLE_HEAD, *map(table_row, results)])
+    about = html.PageSection("How to read this page", text, [TABLE_HEAD, *map(table_row, results)])
     html.write_page(folder / NAME, title, NOTICE, cards, figures, [about])
     return Shown(index.folder, folder / NAME, report, results)
 

@@ -64,7 +64,7 @@ class QueryCard:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A part of a page without queries: text, a table and images, each left out if empty.
 
     Attributes:
@@ -88,7 +88,7 @@ def write_page(
     notice: str,
     queries: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
-    sections: Sequence[Section] = (),
+    sections: Sequence[PageSection] = (),
 ) -> None:
     """Write a page, whole or not at all.
 
@@ -110,7 +110,7 @@ def render_page(
     notice: str,
     queries: Sequence[QueryCard],
     figures: Sequence[tuple[str, str]] = (),
-    sections: Sequence[Section] = (),
+    sections: Sequence[PageSection] = (),
 ) -> str:
     """Return the page of :func:`write_page` as HTML."""
     head = f'<meta charset="utf-8">{VIEWPORT}{POLICY}<title>{_text(title)}</title>'
@@ -143,7 +143,7 @@ def _figures(figures: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="figures">{"".join(boxes)}</dl>'
 
 
-def _section(section: Section) -> str:
+def _section(section: PageSection) -> str:
     words = "".join(f"<p>{_text(line)}</p>" for line in section.text)
     pictures = "".join(
         f'<img class="plot" src="{_data_uri("image/png", content)}" alt="{_text(said)}">'
@@ -153,7 +153,7 @@ def _section(section: Section) -> str:
     return f"<section><h2>{_text(section.heading)}</h2>{words}{table}{pictures}</section>"
 
 
-def _table(section: Section) -> str:
+def _table(section: PageSection) -> str:
     """Return a table that scrolls by itself if it is wider than the screen."""
     head, *rows = section.table
     top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in head)

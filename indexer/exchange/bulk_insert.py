@@ -16,7 +16,7 @@ from indexer.catalog import writer
 from indexer.catalog.schema import file, item, source
 from indexer.catalog.writer import SPAN_COLUMNS, CatalogWriter
 from indexer.errors import BadRequest, printable
-from indexer.exchange.parquet_reader import Batch, ParquetSource
+from indexer.exchange.parquet_reader import ParquetSource, RowBatch
 from indexer.records import PERSON_COLUMNS, Person
 from indexer.tables.parquet import FILE_COLUMNS
 from indexer.tables.people import merged
@@ -93,7 +93,7 @@ class Importer:
         self._pairs: list[Ids] = []  # (2, n) files and people of items, each once per batch
         self._counts = np.zeros(len(MODALITIES), np.int64)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: RowBatch) -> None:
         """Write the rows of a batch; BadRequest, with the row, for a wrong one."""
         self._check(batch)
         for cells in batch.people:
@@ -127,7 +127,7 @@ class Importer:
         rows, notes = self._parquet.rows, tuple(self._parquet.left_out)
         return ImportReport(len(self._numbers), faces, voices, files, self._replaced, rows, notes)
 
-    def _check(self, batch: Batch) -> None:
+    def _check(self, batch: RowBatch) -> None:
         has = batch.has_vector
         self._reject(batch, has & (batch.coded("person").codes < 0), "the person is missing.")
         if self._parquet.space is None:
@@ -136,7 +136,7 @@ class Importer:
         with_reason = has & _filled(batch, "refused")
         self._reject(batch, with_reason, "a file that was refused has no vectors.")
 
-    def _reject(self, batch: Batch, wrong: Flags, what: str) -> None:
+    def _reject(self, batch: RowBatch, wrong: Flags, what: str) -> None:
         if wrong.any():
             raise self._parquet.wrong(batch.first + int(np.argmax(wrong)), what)
 
@@ -154,14 +154,14 @@ class Importer:
                 f"is {known[column]!r} in one row and {text!r} in another."
             )
 
-    def _people(self, batch: Batch) -> Ids:
+    def _people(self, batch: RowBatch) -> Ids:
         named = batch.coded("person")
         new = [key for key in named.texts if key not in self._numbers]
         self._numbers |= self._write.number_people(new)
         numbers = [self._numbers.get(key, _NONE) for key in named.texts]
         return np.array([*numbers, _NONE], np.int64)[named.codes]
 
-    def _modalities(self, batch: Batch) -> Ids:
+    def _modalities(self, batch: RowBatch) -> Ids:
         named = batch.coded("modality")
         for at, text in enumerate(named.texts):
             if text not in MODALITIES:
@@ -171,7 +171,7 @@ class Importer:
         positions = [MODALITIES.index(text) for text in named.texts if text in MODALITIES]
         return np.array([*positions, _NO_MODALITY], np.int64)[named.codes]
 
-    def _times(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _times(self, batch: RowBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         starts = np.nan_to_num(batch.numbers("start_s"), posinf=np.inf)
         ends = batch.numbers("end_s")
         wrong = ~(np.isfinite(starts) & (starts >= 0))
@@ -180,7 +180,7 @@ class Importer:
         self._reject(batch, wrong, "end_s must be a time after start_s.")
         return starts, ends
 
-    def _files(self, batch: Batch) -> Ids:
+    def _files(self, batch: RowBatch) -> Ids:
         """Return row numbers of files; a vector without a path belongs to the Parquet file."""
         named = batch.coded("path")
         texts, codes = [self._absolute(text) for text in named.texts], named.codes
@@ -194,7 +194,7 @@ class Importer:
     def _absolute(self, path: str) -> str:
         return path if path.startswith("/") else os.path.normpath(f"{self._folder}/{path}")
 
-    def _number_files(self, batch: Batch, texts: list[str], codes: Ids) -> dict[str, int]:
+    def _number_files(self, batch: RowBatch, texts: list[str], codes: Ids) -> dict[str, int]:
         """Return row numbers of files by path; adds new ones and replaces those of the index."""
         numbers = self._write.file_numbers(texts)
         stale = [number for number in numbers.values() if number < self._first_file]
@@ -216,7 +216,7 @@ class Importer:
         self._next_file = new.stop
         return numbers | dict(zip(first_rows, new, strict=True))
 
-    def _put_sources(self, batch: Batch, rows: _Rows) -> None:
+    def _put_sources(self, batch: RowBatch, rows: _Rows) -> None:
         are_sources = ~batch.has_vector & (rows.people >= 0) & (rows.files >= 0)
         self._with_sources.append(np.unique(rows.files[are_sources]))
         places = np.flatnonzero(are_sources)
@@ -233,7 +233,7 @@ class Importer:
         rows = zip(files, people, itertools.repeat(0.0), strict=False)
         self._write.put_rows(source, ("file_id", "person_id", "start_s"), list(rows))
 
-    def _prewrite(self, batch: Batch, rows: _Rows) -> None:
+    def _prewrite(self, batch: RowBatch, rows: _Rows) -> None:
         """Pass the items to the cache, with the ids that the catalog will give them."""
         if self._prewriter is None:
             return
@@ -243,7 +243,7 @@ class Importer:
         faces = rows.modalities[has] == MODALITIES.index("face")
         self._prewriter.add(ids, rows.people[has], faces, batch.vectors)
 
-    def _put_items(self, batch: Batch, rows: _Rows) -> None:
+    def _put_items(self, batch: RowBatch, rows: _Rows) -> None:
         has = batch.has_vector
         self._pairs.append(_distinct(rows.files[has], rows.people[has]))
         boxes: list[str | None] = [None] * len(batch)
@@ -269,7 +269,7 @@ def _distinct(files: Ids, people: Ids) -> Ids:
     return np.stack(np.divmod(np.unique(files * width + people), width))
 
 
-def _filled(batch: Batch, column: str) -> Flags:
+def _filled(batch: RowBatch, column: str) -> Flags:
     """Return which rows have a value in a column."""
     filled: Flags = batch.columns[column].is_valid().to_numpy(zero_copy_only=False)
     return filled

@@ -55,7 +55,7 @@ class Coded:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Batch:
+class RowBatch:
     """n consecutive rows of a file.
 
     Attributes:
@@ -151,7 +151,7 @@ class ParquetSource:
         """Number of rows."""
         return int(self._file.metadata.num_rows)
 
-    def batches(self) -> Generator[Batch, None, None]:
+    def batches(self) -> Generator[RowBatch, None, None]:
         """Yield the rows in batches; BadRequest, with the row, for a wrong one."""
         first = 1
         columns = [*self._columns.values(), *self._further.values()]
@@ -178,13 +178,13 @@ class ParquetSource:
                 return
             yield batch
 
-    def _batch(self, first: int, batch: Any) -> Batch:
+    def _batch(self, first: int, batch: Any) -> RowBatch:
         columns = {name: self._column(name, batch) for name in COLUMNS}
         has_vector, vectors = self._lists(first, columns["vector"], self.dim, "vector")
         has_box, boxes = self._lists(first, columns["box"], BOX_SIDES, "box")
         people = self._people(columns, batch)
         vectors = np.ascontiguousarray(vectors, "<f4")
-        return Batch(first, columns, people, has_vector, vectors, has_box, boxes)
+        return RowBatch(first, columns, people, has_vector, vectors, has_box, boxes)
 
     def _column(self, name: str, batch: Any) -> Any:
         kind = COLUMNS[name]

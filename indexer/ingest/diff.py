@@ -17,7 +17,7 @@ CHUNK = 500  # files looked up in the catalog at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Job:
+class FileJob:
     """A file to read: its sources, and its record in the catalog.
 
     ``missing`` are files of the same size that are no longer at their paths, so that the file may
@@ -92,8 +92,8 @@ class Changes:
         people: metadata of people by key.
     """
 
-    jobs: list[Job]
-    contested: list[Job]
+    jobs: list[FileJob]
+    contested: list[FileJob]
     unchanged: int
     with_remarks: list[FileRecord]
     refused: list[FileRecord]
@@ -155,7 +155,7 @@ def is_gone(path: Path) -> bool:
     return False
 
 
-def _jobs(read: CatalogReader, scans: Sequence[Scan], settings: str) -> Iterator[Job]:
+def _jobs(read: CatalogReader, scans: Sequence[Scan], settings: str) -> Iterator[FileJob]:
     by_path: dict[Path, dict[SourceKey, Source]] = {}  # a source named twice is taken once
     for source in itertools.chain.from_iterable(scan.sources for scan in scans):
         by_path.setdefault(source.path, {}).setdefault(source.key, source)
@@ -163,13 +163,15 @@ def _jobs(read: CatalogReader, scans: Sequence[Scan], settings: str) -> Iterator
     while paths := list(itertools.islice(rest, CHUNK)):
         known = read.files_named(paths)
         jobs = [
-            Job(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
+            FileJob(tuple(by_path[path].values()), _stat(path), settings, known.get(path))
             for path in paths
         ]
         yield from _with_missing(read, jobs, by_path)
 
 
-def _with_missing(read: CatalogReader, jobs: list[Job], present: Container[Path]) -> Iterator[Job]:
+def _with_missing(
+    read: CatalogReader, jobs: list[FileJob], present: Container[Path]
+) -> Iterator[FileJob]:
     """Yield the jobs; new and changed files come with the missing files of their size."""
     sizes = {job.stat.size for job in jobs if not job.unchanged}
     missing: dict[int, list[FileRecord]] = {}

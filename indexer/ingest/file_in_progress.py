@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from indexer.ingest.diff import Job
+from indexer.ingest.diff import FileJob
 from indexer.ingest.read_file import End
 from indexer.ingest.subjects import Contest, Verdict
 from indexer.records import FileRecord, NewItem, SourceKey, map_people
@@ -18,7 +18,7 @@ NOTHING = "nothing was found in it."
 class FileInProgress:
     """A file between its first item and its transaction, with its items so far."""
 
-    job: Job
+    job: FileJob
     items: list[NewItem] = dataclasses.field(default_factory=list)
     found: list[NewItem] = dataclasses.field(default_factory=list)  # to be merged and separated
     contests: list[Contest] = dataclasses.field(default_factory=list)

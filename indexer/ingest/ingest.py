@@ -17,10 +17,10 @@ from indexer.catalog.in_memory import in_memory_catalog
 from indexer.catalog.writer import CatalogWriter
 from indexer.errors import printable
 from indexer.index import Index
-from indexer.ingest.diff import Changes, Job, changes, is_up_to_date
+from indexer.ingest.diff import Changes, FileJob, changes, is_up_to_date
 from indexer.ingest.file_in_progress import FileInProgress
 from indexer.ingest.pending_files import PendingFiles
-from indexer.ingest.read_file import End, FileReader, Piece
+from indexer.ingest.read_file import End, FilePart, FileReader
 from indexer.ingest.scan import Scan, scan
 from indexer.ingest.subjects import Contest, Matcher
 from indexer.maintenance.prune import (
@@ -342,15 +342,15 @@ class _Intake:
         self._catalog, self._embedder, self._todo = catalog, embedder, todo
         self._report, self._batch_size, self._progress = report, batch_size, progress
         self._open: dict[Path, FileInProgress] = {}
-        self._batch: list[Piece] = []
-        self._embedding: tuple[list[Piece], Future[Embedded]] | None = None
+        self._batch: list[FilePart] = []
+        self._embedding: tuple[list[FilePart], Future[Embedded]] | None = None
         self._ready: list[FileInProgress] = []
         self._committed = time.monotonic()
         self._done = todo.total - len(todo.jobs) - len(todo.contested)
         self._pending = PendingFiles(matcher, todo.contested)
         self._moved: set[Path] = set()  # contested files that count as moved
 
-    def run(self, jobs: Sequence[Job], reader: FileReader, workers: int) -> None:
+    def run(self, jobs: Sequence[FileJob], reader: FileReader, workers: int) -> None:
         """Read, embed and write files; complete files are written even if this is interrupted.
 
         Files that show several people are held until :meth:`decide`.
@@ -388,8 +388,8 @@ class _Intake:
             self._ready = files[start : start + COMMIT_FILES]
             self._commit()
 
-    def _take(self, event: Piece | End | None) -> None:
-        if isinstance(event, Piece):
+    def _take(self, event: FilePart | End | None) -> None:
+        if isinstance(event, FilePart):
             self._file(event.job).waiting += 1
             self._batch.append(event)
         elif isinstance(event, End):
@@ -406,7 +406,7 @@ class _Intake:
         if due or len(self._ready) >= COMMIT_FILES:
             self._commit()
 
-    def _file(self, job: Job) -> FileInProgress:
+    def _file(self, job: FileJob) -> FileInProgress:
         return self._open.setdefault(job.path, FileInProgress(job))
 
     def _embed(self) -> None:

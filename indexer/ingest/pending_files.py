@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.catalog.reader import CatalogReader
-from indexer.ingest.diff import Job
+from indexer.ingest.diff import FileJob
 from indexer.ingest.file_in_progress import FileInProgress
 from indexer.ingest.subjects import Contest, Matcher, Verdict, basis, decide
 from indexer.records import FileRecord, NewItem
@@ -25,7 +25,7 @@ class PendingFiles:
     draws in the contested files of all of them.
     """
 
-    def __init__(self, matcher: Matcher | None, known: Sequence[Job]) -> None:
+    def __init__(self, matcher: Matcher | None, known: Sequence[FileJob]) -> None:
         self._matcher = matcher
         self._known = {job.path: job for job in known}  # decided in earlier runs
         self._held: dict[Path, FileInProgress] = {}
@@ -35,11 +35,11 @@ class PendingFiles:
         """Hold a file until :meth:`decide`."""
         self._held[file.job.path] = file
 
-    def add_known(self, job: Job) -> None:
+    def add_known(self, job: FileJob) -> None:
         """Add a file decided in an earlier run, which only has another time or path."""
         self._known[job.path] = job
 
-    def take_stale(self, read: CatalogReader) -> tuple[list[Job], list[FileRecord]]:
+    def take_stale(self, read: CatalogReader) -> tuple[list[FileJob], list[FileRecord]]:
         """Return the known files to read again, and the records of those that stay decided.
 
         A decision is stale if its basis changed or another file of its people is held. Call it
@@ -54,7 +54,7 @@ class PendingFiles:
                 by_person[who].append(record)
         self._bases = {who: basis(self._matcher, who, each) for who, each in by_person.items()}
         affected = {who for file in self._held.values() for who in file.job.people}
-        stale: list[Job] = []
+        stale: list[FileJob] = []
         while more := [
             job
             for job in self._known.values()
@@ -96,7 +96,7 @@ class PendingFiles:
         held = (file.job.record(file.sha256).with_basis("") for file in self._held.values())
         return {**files, **{record.path: record for record in held}}
 
-    def _basis_of(self, job: Job) -> str:
+    def _basis_of(self, job: FileJob) -> str:
         return " ".join(self._bases[who] for who in job.people)
 
     def _reference(

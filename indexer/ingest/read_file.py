@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from indexer.errors import RefusedFile, os_reason, printable
-from indexer.ingest.diff import Job
+from indexer.ingest.diff import FileJob
 from indexer.records import FileRecord, Source, SourceKey
 from indexer.runtime.timing import Stopwatch
 from indexer.types import Extractor, Media
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
+class FilePart:
     """One item found in the file of a job."""
 
     source: Source
     media: Media
-    job: Job
+    job: FileJob
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class End:
     of the extractor.
     """
 
-    job: Job
+    job: FileJob
     sha256: str
     same: bool = False
     moved: FileRecord | None = None
@@ -52,15 +52,15 @@ class FileReader:
         self._claiming = threading.Lock()
         self._claimed: set[Path] = set()
 
-    def read(self, job: Job) -> Generator[Piece | End, None, None]:
+    def read(self, job: FileJob) -> Generator[FilePart | End, None, None]:
         """Yield the items of a file, then its end."""
         watch, items = Stopwatch(), 0
         for event in watch.run(self._read(job)):
-            items += isinstance(event, Piece)
+            items += isinstance(event, FilePart)
             yield event
         logger.info("%s: %d items, %.2f s", printable(job.path), items, watch.seconds)
 
-    def _read(self, job: Job) -> Generator[Piece | End, None, None]:
+    def _read(self, job: FileJob) -> Generator[FilePart | End, None, None]:
         try:
             sha256 = file_sha256(job.path)
         except RefusedFile as fault:
@@ -84,7 +84,7 @@ class FileReader:
                     *span,
                     on_note=lambda note: notes.update({note: None}),
                 ):
-                    yield Piece(source, media, job)
+                    yield FilePart(source, media, job)
             except RefusedFile as fault:  # the other sources are read all the same
                 faults[source.key] = fault
         yield End(job, sha256, faults=faults, notes=tuple(notes))

@@ -15,8 +15,8 @@ from indexer.search.vector_index import (
     Device,
     Mask,
     Neighbours,
-    Plan,
     Rows,
+    SearchPlan,
     TopK,
     checked,
     exact_scores,
@@ -110,7 +110,7 @@ class ExactIndex:
         return self._ranked(queries, found, k, plan)
 
     def ranked(
-        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: Plan
+        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: SearchPlan
     ) -> Neighbours:
         """Return the k nearest of each query among candidate rows, ranked exactly."""
         return self._ranked(prepared(queries, self.metric), candidates, k, plan)
@@ -120,14 +120,14 @@ class ExactIndex:
         rows = np.arange(len(self._ids)) if self._live is None else np.flatnonzero(self._live)
         return self._vectors(rows[rows_of(self.ids, ids)])
 
-    def plan(self, wanted: RowFilter) -> Plan:
+    def plan(self, wanted: RowFilter) -> SearchPlan:
         """Return how a search under a filter is carried out."""
         matching, total = wanted.matching, len(self)
         if matching == total:
-            return Plan("everything", total, total, self._dim * len(self._ids))
+            return SearchPlan("everything", total, total, self._dim * len(self._ids))
         if self._device == "cuda" or matching <= GATHER_SHARE * total:
-            return Plan("gather", matching, total, self._dim * matching)
-        return Plan("selector", matching, total, self._dim * len(self._ids))
+            return SearchPlan("gather", matching, total, self._dim * matching)
+        return SearchPlan("selector", matching, total, self._dim * len(self._ids))
 
     def _set(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
@@ -140,7 +140,7 @@ class ExactIndex:
         self._everything = RowFilter(segments, self._dim, self.metric, self._live)
 
     def _candidates(
-        self, queries: Vectors, k: int, wanted: RowFilter, plan: Plan
+        self, queries: Vectors, k: int, wanted: RowFilter, plan: SearchPlan
     ) -> Iterable[Rows]:
         """Return for each query rows that contain its k nearest with all ties."""
         if self._device == "cuda":
@@ -154,7 +154,9 @@ class ExactIndex:
         batches = (queries[start : start + size] for start in range(0, len(queries), size))
         return [rows for batch in batches for rows in batch_scan.candidates(batch, k, blocks)]
 
-    def _on_gpu(self, queries: Vectors, k: int, wanted: RowFilter, plan: Plan) -> list[Rows] | None:
+    def _on_gpu(
+        self, queries: Vectors, k: int, wanted: RowFilter, plan: SearchPlan
+    ) -> list[Rows] | None:
         rows = wanted.rows
         with self._copying:  # FAISS's GPU indexes are not thread-safe
             copy = self._gpu if plan.kind == "everything" else None
@@ -166,7 +168,7 @@ class ExactIndex:
         return None if found is None else [rows[local] for local in found]
 
     def _ranked(
-        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: Plan
+        self, queries: Vectors, candidates: Iterable[Rows], k: int, plan: SearchPlan
     ) -> Neighbours:
         top = TopK(len(queries), k)
         for q, rows in enumerate(candidates):

@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class SearchPlan:
     """The way a search is carried out under its filter.
 
     Attributes:
@@ -55,7 +55,7 @@ class Neighbours:
 
     ids: Ids
     scores: Vectors
-    plan: Plan
+    plan: SearchPlan
 
 
 def prepared(vectors: Vectors, metric: Metric) -> Vectors:
@@ -121,7 +121,7 @@ class NumpyIndex:
         for q, query in enumerate(prepared(queries, self._metric)):
             scores = exact_scores(query, self._vectors[rows], self._metric)
             top.put(q, self._ids[rows], scores)
-        plan = Plan(kind, len(rows), len(self), 4 * self._dim * len(rows))
+        plan = SearchPlan(kind, len(rows), len(self), 4 * self._dim * len(rows))
         return Neighbours(top.ids, top.scores, plan)
 
     def vectors_of(self, ids: Ids) -> Vectors:

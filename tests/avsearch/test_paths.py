@@ -26,7 +26,7 @@ from indexer.types import Box, Media
 from tests.helpers.fakes import SPACE, FakeEmbedder, FakeExtractor, fake_vector
 from tests.helpers.making import tone
 from tests.helpers.places import fill
-from trainer.data.prepared_cache import Job, ShardItems, prepare
+from trainer.data.prepared_cache import PrepareJob, ShardItems, prepare
 from trainer.training.config import TrainRequest
 
 QUERY = fake_vector("a question")[None]
@@ -189,7 +189,7 @@ def test_prepared_inputs_are_read_from_where_they_were_written(tmp_path, monkeyp
     for name, level in levels.items():
         os.chdir(tmp_path / name)
         media = Media("x.wav", "voice", data=np.full(1000, level, np.float32))
-        job = Job("ann", "x", "the same", lambda media=media: iter([media]))
+        job = PrepareJob("ann", "x", "the same", lambda media=media: iter([media]))
         rows[name] = ShardItems(prepare([job], 8, Path("cache")).of("voice"))
     os.chdir("/")
     for name, level in levels.items():

@@ -25,7 +25,7 @@ from indexer.errors import BadRequest
 from indexer.types import MODALITIES, Media
 from tests.helpers.tiny import SAMPLES, face, lived_adsm, tiny_model, voice
 from trainer.export_onnx import OPSET, WindowedCosines, write_onnx
-from trainer.recipes.write_onnx import Branch, write_branches
+from trainer.recipes.write_onnx import OnnxBranch, write_branches
 
 RECORD = {"recipe": "none", "people": {"train": ["anna"]}}
 
@@ -173,7 +173,7 @@ def test_a_file_says_what_it_is_of(shipped, modality):
 def test_weights_that_float16_holds_take_half_the_bytes(shipped, tmp_path):
     network = load_checkpoint(shipped, MODELS).network  # of weights that lay in half precision
     path, faces = tmp_path / "face.onnx", torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    write_onnx(path, Branch(network, "face"), {"faces": faces}, ["y"], free={}, facts={})
+    write_onnx(path, OnnxBranch(network, "face"), {"faces": faces}, ["y"], free={}, facts={})
     graph = onnx.load(path).graph
     halves = [each for each in graph.initializer if each.name.endswith(".half")]
     assert {each.data_type for each in halves} == {onnx.TensorProto.FLOAT16}
@@ -321,7 +321,7 @@ def test_the_network_itself_is_left_as_it_was(tmp_path):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     waves = torch.zeros(2, SAMPLES)
     write_onnx(
-        tmp_path / "a.onnx", Branch(network, "voice"), {"x": waves}, ["y"], free={}, facts={}
+        tmp_path / "a.onnx", OnnxBranch(network, "voice"), {"x": waves}, ["y"], free={}, facts={}
     )
     assert network.state_dict().keys() == before.keys()
     for key, value in network.state_dict().items():

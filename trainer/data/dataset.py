@@ -183,7 +183,7 @@ def require_both(data: DataSet) -> None:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """The positions of a batch's items, and the seed of its augmentation."""
 
     faces: Ints
@@ -246,13 +246,13 @@ class BatchMaker:
         """Return the next batch."""
         return self.fill(self.plan())
 
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """Draw the items of the next batch; only this changes the state."""
         both = self._rng.choice(self._both, self._paired, replace=False)
         faces, voices = (self._positions(modality, both) for modality in MODALITIES)
-        return Plan(faces, voices, int(self._rng.integers(2**63)))
+        return BatchPlan(faces, voices, int(self._rng.integers(2**63)))
 
-    def fill(self, plan: Plan) -> Batch:
+    def fill(self, plan: BatchPlan) -> Batch:
         """Read the items of a plan; several threads may do so at once."""
         faces, voices = np.random.default_rng(plan.seed).spawn(2)
         return Batch(

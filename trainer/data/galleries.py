@@ -16,7 +16,7 @@ from indexer.records import Person, Source
 from indexer.tables.people import find_people
 from indexer.types import MODALITIES, Kind, Media, Modality
 from indexer.unicode_names import normalised
-from trainer.data.prepared_cache import Job
+from trainer.data.prepared_cache import PrepareJob
 
 _POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
     "image": ("face",),
@@ -27,7 +27,7 @@ _POSSIBLE: dict[Kind | None, tuple[Modality, ...]] = {
 
 def gallery_jobs(
     gallery: Path, extractor: MediaExtractor, on_warning: Callable[[str], None] = lambda _: None
-) -> tuple[list[Job], Mapping[str, Person]]:
+) -> tuple[list[PrepareJob], Mapping[str, Person]]:
     """Return the decoding jobs of a gallery, and its people.
 
     A person's name is the gallery's name, a slash, and the person's folder, so that people of two
@@ -42,7 +42,9 @@ def gallery_jobs(
     return _jobs(found, normalised(gallery.resolve().name), extractor, gallery)
 
 
-def manifest_jobs(table: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
+def manifest_jobs(
+    table: Path, extractor: MediaExtractor
+) -> tuple[list[PrepareJob], Mapping[str, Person]]:
     """Return the decoding jobs of the files of a manifest, and its people.
 
     Its columns are those of an index's manifest; paths are relative to its folder.
@@ -68,7 +70,7 @@ def find_galleries(folder: Path) -> list[Path]:
     return [each for each in entries if each.is_dir() and find_people(each)] or [folder]
 
 
-def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:
+def file_job(source: Source, person: str, extractor: MediaExtractor) -> PrepareJob:
     """Return the job that decodes a file, or a range of it, for a person."""
     found = source.path.stat()
     identity = [
@@ -81,12 +83,12 @@ def file_job(source: Source, person: str, extractor: MediaExtractor) -> Job:
         extractor.settings,
     ]
     read = functools.partial(_items, source, extractor)
-    return Job(person, str(source.path), json.dumps(identity), read)
+    return PrepareJob(person, str(source.path), json.dumps(identity), read)
 
 
 def _jobs(
     found: Scan, name: str, extractor: MediaExtractor, path: Path
-) -> tuple[list[Job], Mapping[str, Person]]:
+) -> tuple[list[PrepareJob], Mapping[str, Person]]:
     if not found.sources:
         raise BadRequest(
             f"{printable(path)} holds no media; a gallery has one folder per person with images, "

@@ -15,7 +15,7 @@ from trainer.data.dataset import DataSet
 from trainer.data.features import PICKLES, SUFFIXES, feature_source, with_private
 from trainer.data.galleries import find_galleries, gallery_jobs, manifest_jobs
 from trainer.data.onnx_features import OnnxEncoder, encode_entries
-from trainer.data.prepared_cache import Entry, Job, Prepared, ShardItems, prepare
+from trainer.data.prepared_cache import Entry, Prepared, PrepareJob, ShardItems, prepare
 from trainer.data.sources import FaceSource, VoiceSource
 from trainer.data.synthetic.dataset import NAME, parse_synthetic, synthetic_jobs
 from trainer.data.voxceleb import find_table, voxceleb_jobs
@@ -23,7 +23,7 @@ from trainer.data.voxceleb import find_table, voxceleb_jobs
 _TABLES = (".csv", ".tsv", ".txt")  # of files
 _MARGIN = 1.125  # a stored face is larger than a model takes it, for augmentation
 
-Jobs = tuple[list[Job], Mapping[str, Person]]
+Jobs = tuple[list[PrepareJob], Mapping[str, Person]]
 
 
 class InputSizes(Protocol):

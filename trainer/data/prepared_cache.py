@@ -39,7 +39,7 @@ _OPEN_SHARDS = 256  # mapped at once, because each holds a file open
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Job:
+class PrepareJob:
     """Media to decode: the person, an identity of the content, and a function that reads it."""
 
     person: str
@@ -52,7 +52,7 @@ class Job:
 class Entry:
     """The place of one item: its job, its shard, and its rows in the array of its modality."""
 
-    job: Job
+    job: PrepareJob
     shard: Path
     modality: Modality
     start: int
@@ -91,7 +91,7 @@ class ShardItems:
 
 
 def prepare(
-    jobs: Sequence[Job], face_side: int, folder: Path, *, threads: int | None = None
+    jobs: Sequence[PrepareJob], face_side: int, folder: Path, *, threads: int | None = None
 ) -> Prepared:
     """Decode all media that are not in the cache yet, and return the entries of all.
 
@@ -125,9 +125,9 @@ def prepare(
     )
 
 
-def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+def _groups(jobs: Sequence[PrepareJob]) -> Iterator[list[PrepareJob]]:
     """Groups of consecutive jobs, divided where a job's hash says so."""
-    group: list[Job] = []
+    group: list[PrepareJob] = []
     for job in jobs:
         group.append(job)
         place = hashlib.sha256(job.identity.encode()).digest()[0]
@@ -138,7 +138,7 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         yield group
 
 
-def _shard(jobs: Sequence[Job], *, face_side: int, folder: Path) -> Prepared:
+def _shard(jobs: Sequence[PrepareJob], *, face_side: int, folder: Path) -> Prepared:
     """The items of some jobs, from their shard where it is valid."""
     name = json.dumps([FORMAT, face_side, [job.identity for job in jobs]])
     path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.safetensors"
@@ -150,7 +150,7 @@ def _shard(jobs: Sequence[Job], *, face_side: int, folder: Path) -> Prepared:
     return Prepared(items, refused, left_out)
 
 
-def _write_shard(path: Path, jobs: Sequence[Job], face_side: int) -> dict[str, Any]:
+def _write_shard(path: Path, jobs: Sequence[PrepareJob], face_side: int) -> dict[str, Any]:
     faces: list[NDArray[np.uint8]] = []
     voices: list[NDArray[np.int16]] = [np.empty(0, np.int16)]
     items: list[tuple[int, Modality, int, int]] = []

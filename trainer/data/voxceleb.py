@@ -22,7 +22,7 @@ from indexer.errors import BadRequest, printable
 from indexer.ingest.system_files import left_by_system
 from indexer.records import Person, Source, gender_code
 from trainer.data.galleries import file_job
-from trainer.data.prepared_cache import Job
+from trainer.data.prepared_cache import PrepareJob
 from trainer.protocols.voxceleb_people import People, VoxPerson, read_people
 
 TABLES = ("vox1_meta.csv", "vox2_meta.csv", "vox1_meta.csv.gz", "vox2_meta.csv.gz")
@@ -34,7 +34,9 @@ def find_table(root: Path) -> Path | None:
     return found[0] if found else None
 
 
-def voxceleb_jobs(root: Path, extractor: MediaExtractor) -> tuple[list[Job], Mapping[str, Person]]:
+def voxceleb_jobs(
+    root: Path, extractor: MediaExtractor
+) -> tuple[list[PrepareJob], Mapping[str, Person]]:
     """Return the decoding jobs of a root of VoxCeleb, and its people.
 
     Raises:

@@ -28,7 +28,7 @@ NOTICE = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
+class ShownAnswer:
     """A query of the demo and its best results."""
 
     person: SyntheticPerson
@@ -47,7 +47,7 @@ class Demo:
     index: Path
     page: Path
     report: IngestReport
-    shown: list[Shown]
+    shown: list[ShownAnswer]
     mean_average_precision: float
     by_chance: float
     by_gender: float
@@ -62,7 +62,7 @@ def run_demo(folder: Path, on_progress: OnProgress | None = None) -> Demo:
     with MediaIndex(folder / "index", model="demo") as index:
         report = index.add(gallery, faces="whole", on_progress=on_progress)
         shown = [
-            Shown(
+            ShownAnswer(
                 people[number],
                 Media(asked[number], "voice"),
                 index.query(asked[number], top=TOP, want="face").hits,
@@ -122,7 +122,7 @@ def _baseline(people: Sequence[SyntheticPerson], *, knows_gender: bool, draws: i
     return float(np.mean(values))
 
 
-def _questions(shown: Sequence[Shown]) -> list[html.QueryCard]:
+def _questions(shown: Sequence[ShownAnswer]) -> list[html.QueryCard]:
     return [
         html.QueryCard(
             heading=f"Whose voice is this? ({one.person.name})",

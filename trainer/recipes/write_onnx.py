@@ -58,7 +58,7 @@ def _write_branch(path: Path, checkpoint: Checkpoint, modality: Modality) -> Pat
     file = branch_path(path, modality)
     write_onnx(
         file,
-        Branch(checkpoint.network, modality),
+        OnnxBranch(checkpoint.network, modality),
         {modality: example(settings, modality)},
         ["vectors"],
         free={modality: {0: "n"}, "vectors": {0: "n"}},
@@ -76,7 +76,7 @@ def example(settings: Any, modality: Modality) -> Tensor:
     return torch.zeros(2, round(settings.voice_seconds * SAMPLE_RATE))
 
 
-class Branch(nn.Module):
+class OnnxBranch(nn.Module):
     """One modality of a network, from media to vectors."""
 
     def __init__(self, network: nn.Module, modality: Modality) -> None:

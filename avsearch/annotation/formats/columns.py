@@ -51,7 +51,7 @@ _WITH_UNIT: Final = re.compile(
 )
 
 
-class Column(NamedTuple):
+class TurnColumn(NamedTuple):
     """A column or key: its position, its plain name, and the unit in its name, or ""."""
 
     at: int
@@ -88,7 +88,7 @@ def is_header(names: Sequence[str]) -> bool:
 
 def has_times(names: Sequence[str]) -> bool:
     """Return True if names have the start of a turn, and its end or duration."""
-    columns = [Column(at, *_split(name)) for at, name in enumerate(names)]
+    columns = [TurnColumn(at, *_split(name)) for at, name in enumerate(names)]
     return _missing({role for each in columns if (role := _role(each, columns))}) is None
 
 
@@ -102,8 +102,8 @@ def find_columns(names: tuple[str, ...], rate: float | None = None) -> Columns:
     Raises:
         BadRequest: There is no start or end, or it is in an unknown unit.
     """
-    columns = [Column(at, *_split(name)) for at, name in enumerate(names)]
-    found: dict[Role, list[Column]] = {}
+    columns = [TurnColumn(at, *_split(name)) for at, name in enumerate(names)]
+    found: dict[Role, list[TurnColumn]] = {}
     for column in columns:
         role = _role(column, columns)
         if role is not None:
@@ -126,7 +126,7 @@ def find_columns(names: tuple[str, ...], rate: float | None = None) -> Columns:
     return Columns(names, at, units, others)
 
 
-def _role(column: Column, columns: Sequence[Column]) -> Role | None:
+def _role(column: TurnColumn, columns: Sequence[TurnColumn]) -> Role | None:
     """Return the role of a column; ``offset`` is an end beside an onset, and else a start."""
     if column.name == "offset":
         return "end" if any(_ROLES.get(each.name) == "start" for each in columns) else "start"
@@ -158,7 +158,7 @@ def _plain(name: str) -> str:
 
 
 def _best_time(
-    names: Sequence[str], columns: Sequence[Column], rate: float | None
+    names: Sequence[str], columns: Sequence[TurnColumn], rate: float | None
 ) -> tuple[int, Unit]:
     """Return the position and unit of a time: in seconds if possible, else in frames."""
     units = [SECONDS if not each.unit else unit_named(each.unit, rate) for each in columns]

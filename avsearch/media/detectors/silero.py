@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 _loading = threading.Lock()
 
 
-class State(NamedTuple):
+class SileroState(NamedTuple):
     """The state that the network carries from one block to the next."""
 
     context: Floats  # (64,) the last samples
@@ -34,7 +34,7 @@ class State(NamedTuple):
     cell: Floats  # (1, 1, 128)
 
     @classmethod
-    def start(cls) -> State:
+    def start(cls) -> SileroState:
         """Return the state before the first block."""
         zeros = np.zeros((1, 1, HIDDEN), np.float32)
         return cls(np.zeros(CONTEXT, np.float32), zeros, zeros)
@@ -47,10 +47,10 @@ class Silero:
         optional_libraries.load("onnxruntime", "Finding speech", "search")
         self._session = Session(FILE, gpu=True)
 
-    def __call__(self, samples: Floats, state: State) -> tuple[Floats, State]:
+    def __call__(self, samples: Floats, state: SileroState) -> tuple[Floats, SileroState]:
         """Return probabilities (n,) of (n * 512,) samples at 16 kHz, and the next state."""
         probabilities, *carried = self._session.run(samples, *state)
-        return probabilities, State(*carried)
+        return probabilities, SileroState(*carried)
 
 
 def load_silero() -> Silero:

@@ -266,7 +266,7 @@ def strip_psd(file: BinaryIO) -> Stripped:
     return Stripped(spliced(file, pieces), 1)
 
 
-class Boxes(NamedTuple):
+class HeifFile(NamedTuple):
     """A HEIF or AVIF file, by its boxes and not by its first brand.
 
     Attributes:
@@ -285,7 +285,7 @@ class Boxes(NamedTuple):
     data: BinaryIO
 
 
-def read_boxes(file: BinaryIO) -> Boxes:
+def read_boxes(file: BinaryIO) -> HeifFile:
     """Return the boxes of a HEIF or AVIF file."""
     pieces: list[Piece] = []
     held = {b"ftyp": b"", b"meta": b"", b"moov": b""}
@@ -304,7 +304,7 @@ def read_boxes(file: BinaryIO) -> Boxes:
     codec, is_sequence = "AV1" if is_av1 else "HEVC", bool(brands & _SEQUENCES)
     coded = re.search(rb"colrnclx(..)(..)", held[b"meta"], re.DOTALL)
     coding = Coding(*map(int.from_bytes, coded.groups())) if coded else Coding()
-    return Boxes(codec, has_still, is_sequence, coding, spliced(file, pieces))
+    return HeifFile(codec, has_still, is_sequence, coding, spliced(file, pieces))
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, range]]:

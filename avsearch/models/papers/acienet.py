@@ -37,7 +37,7 @@ from avsearch.models.layers.batch import Batch, BatchSide
 from avsearch.models.layers.interaction import CompactBilinear, Gate, attend, unit_positions
 from avsearch.models.layers.losses import contrast, joint_attribute
 from avsearch.models.layers.trainable import Schedule, Stage
-from avsearch.models.papers.pair_baseline import Encoded, Meeting, PairNetwork, PairSettings
+from avsearch.models.papers.pair_baseline import EncodedPairs, Meeting, PairNetwork, PairSettings
 from indexer.types import Modality
 
 
@@ -157,7 +157,7 @@ class ACIENet(PairNetwork):
         """Return the schedule of section IV-A; the epochs are AICANet's, the paper gives none."""
         return Schedule(epochs=50, batch=50, drops=((0.4, 0.1), (0.7, 0.1)))  # 20th, 35th epoch
 
-    def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+    def loss_terms(self, encoded: EncodedPairs, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """Return the weighted terms of Eq. 23."""
         terms = self.pair_terms(encoded, stage)
         if self.settings.enhancement:

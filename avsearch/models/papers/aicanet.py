@@ -45,7 +45,7 @@ from avsearch.models.layers.batch import Batch
 from avsearch.models.layers.interaction import CompactBilinear, Gate, attend, unit_positions
 from avsearch.models.layers.losses import contrast, relative_distance_stretching
 from avsearch.models.layers.trainable import Schedule, Stage
-from avsearch.models.papers.pair_baseline import Encoded, Meeting, PairNetwork, PairSettings
+from avsearch.models.papers.pair_baseline import EncodedPairs, Meeting, PairNetwork, PairSettings
 from indexer.types import Modality
 
 Correction = Literal["clamp", "zero", "none"]
@@ -182,7 +182,7 @@ class AICANet(PairNetwork):
         """Return the schedule of Table I."""
         return Schedule(epochs=50, batch=50, drops=((0.5, 0.1), (0.8, 0.1)))
 
-    def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:  # noqa: ARG002
+    def loss_terms(self, encoded: EncodedPairs, batch: Batch, stage: Stage) -> dict[str, Tensor]:  # noqa: ARG002
         """Return the weighted terms of Eq. 16; the alignment is L_Rel, Eq. 2."""
         return self.pair_terms(encoded, stage)
 

@@ -219,7 +219,7 @@ def _trunk(settings: P2VANetSettings, channels: int, features: tuple[int, ...]) 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedAttributes:
     """The inputs of the losses for a batch."""
 
     faces: Tensor  # (n, dim) unit vectors
@@ -281,17 +281,19 @@ class P2VANet(nn.Module):
 
     # Training.
 
-    def encode(self, batch: Batch) -> Encoded:
+    def encode(self, batch: Batch) -> EncodedAttributes:
         """Return embeddings of a batch, and L_rec."""
         faces, face_loss = self._face(batch.faces.inputs, batch.faces.private)
         voices, voice_loss = self._voice(batch.voices.inputs, batch.voices.private)
-        return Encoded(faces, voices, face_loss + voice_loss)
+        return EncodedAttributes(faces, voices, face_loss + voice_loss)
 
-    def discriminator_loss(self, encoded: Encoded) -> Tensor:
+    def discriminator_loss(self, encoded: EncodedAttributes) -> Tensor:
         """Return the discriminator's loss, Eq. 5; no gradient reaches the generators."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach())
 
-    def loss_terms(self, encoded: Encoded, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+    def loss_terms(
+        self, encoded: EncodedAttributes, batch: Batch, stage: Stage
+    ) -> dict[str, Tensor]:
         """Return the weighted terms whose sum the generator minimises, Eq. 18."""
         del stage
         values, faces, voices = self.settings, encoded.faces, encoded.voices
@@ -310,7 +312,7 @@ class P2VANet(nn.Module):
             terms["adversary"] = -values.adversary_weight * self._modality_loss(faces, voices)
         return terms | self._public_terms(encoded, batch)
 
-    def _public_terms(self, encoded: Encoded, batch: Batch) -> dict[str, Tensor]:
+    def _public_terms(self, encoded: EncodedAttributes, batch: Batch) -> dict[str, Tensor]:
         """Return Eq. 13-14 with the weights of Eq. 18."""
         sides = ((encoded.faces, batch.faces), (encoded.voices, batch.voices))
         terms = {}

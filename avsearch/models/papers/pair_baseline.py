@@ -122,7 +122,7 @@ class Matched:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedPairs:
     """The inputs of both losses for a batch."""
 
     face_maps: Tensor  # (n, C, h, w)
@@ -273,7 +273,7 @@ class PairNetwork(nn.Module, abc.ABC):
 
     # Training.
 
-    def encode(self, batch: Batch) -> Encoded:
+    def encode(self, batch: Batch) -> EncodedPairs:
         """Return maps, tuples in both directions, and the vectors of items and of pairs."""
         face_maps = self.feature_map_face(batch.faces.inputs)
         voice_maps = self.feature_map_voice(batch.voices.inputs)
@@ -290,13 +290,13 @@ class PairNetwork(nn.Module, abc.ABC):
             shape = (*similarities.shape, -1)
             rows = faces[at + 1].reshape(shape), voices[at + 1].reshape(shape)
             matched.append(Matched(drawn[at], *rows, similarities))
-        return Encoded(face_maps, voice_maps, torch.cat(faces), torch.cat(voices), matched)
+        return EncodedPairs(face_maps, voice_maps, torch.cat(faces), torch.cat(voices), matched)
 
-    def discriminator_loss(self, encoded: Encoded) -> Tensor:
+    def discriminator_loss(self, encoded: EncodedPairs) -> Tensor:
         """Return the discriminator's loss, ACIENet Eq. 19; no gradient reaches the rest."""
         return self._modality_loss(encoded.faces.detach(), encoded.voices.detach(), FACE, VOICE)
 
-    def pair_terms(self, encoded: Encoded, stage: Stage) -> dict[str, Tensor]:
+    def pair_terms(self, encoded: EncodedPairs, stage: Stage) -> dict[str, Tensor]:
         """Return the weighted terms of both papers, whose sum the generator minimises."""
         zero = encoded.faces.new_zeros(())
         adversary = self._modality_loss(encoded.faces, encoded.voices, VOICE, FACE)

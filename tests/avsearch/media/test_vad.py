@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from avsearch.media.audio import SAMPLE_RATE, read_audio
-from avsearch.media.detectors.silero import FRAME, Silero, State
+from avsearch.media.detectors.silero import FRAME, Silero, SileroState
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech, find_speech_in_blocks, find_speech_in_stream
 from indexer.errors import LibraryUnusable
@@ -108,7 +108,7 @@ def test_the_probabilities_are_those_of_the_package(sentence: np.ndarray) -> Non
         silero_vad = pytest.importorskip("silero_vad")
         model = silero_vad.load_silero_vad()
     theirs = model.audio_forward(torch.from_numpy(samples)[None], SAMPLE_RATE)[0]
-    found, state = [], State.start()
+    found, state = [], SileroState.start()
     for block in samples.reshape(5, -1):
         probabilities, state = Silero()(block, state)
         found.append(probabilities)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from indexer.errors import BadRequest, RefusedFile
 from indexer.types import Media
 from trainer.data import prepared_cache
-from trainer.data.prepared_cache import Job, ShardItems, prepare
+from trainer.data.prepared_cache import PrepareJob, ShardItems, prepare
 
 SIDE = 8
 
@@ -23,7 +23,7 @@ class Decoder:
         self.read: list[int] = []
         self.stops_at: int | None = None
 
-    def job(self, number: int) -> Job:
+    def job(self, number: int) -> PrepareJob:
         def items() -> Iterator[Media]:
             if number == self.stops_at:
                 raise KeyboardInterrupt
@@ -34,9 +34,9 @@ class Decoder:
             yield Media(path, "face", data=np.full((4, 4, 3), number, np.uint8))
             yield Media(path, "voice", data=np.full(5 + number, number / 1000, np.float32))
 
-        return Job(f"person {number % 4}", f"file {number}", f"identity {number}", items)
+        return PrepareJob(f"person {number % 4}", f"file {number}", f"identity {number}", items)
 
-    def jobs(self, count: int) -> list[Job]:
+    def jobs(self, count: int) -> list[PrepareJob]:
         return [self.job(number) for number in range(count)]
 
 
@@ -46,7 +46,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(prepared_cache, "MOST_JOBS", 9)
 
 
-def contents(folder: Path, jobs: list[Job]) -> list[tuple[str, str, int, int]]:
+def contents(folder: Path, jobs: list[PrepareJob]) -> list[tuple[str, str, int, int]]:
     """Person, origin, first value and length of every item, faces then voices."""
     prepared = prepare(jobs, SIDE, folder)
     found = []
@@ -171,7 +171,7 @@ def test_no_jobs_give_no_items(tmp_path):
 
 def test_loud_samples_are_clipped_and_not_wrapped(tmp_path):
     loud = np.array([-3.0, -1.0, 0.0, 0.5, 1.0, 3.0], np.float32)
-    job = Job("p", "f", "i", lambda: iter([Media(Path("f"), "voice", data=loud)]))
+    job = PrepareJob("p", "f", "i", lambda: iter([Media(Path("f"), "voice", data=loud)]))
     item = ShardItems(prepare([job], SIDE, tmp_path).of("voice"))[0]
     assert item.tolist() == [-32767, -32767, 0, 16383, 32767, 32767]
 
@@ -185,7 +185,7 @@ def test_of_several_faces_in_a_picture_the_first_is_kept_and_the_others_counted(
             yield Media(Path(origin), "face", data=np.full((4, 4, 3), shade, np.uint8))
 
     for _ in range(2):  # decoded, then from the shard
-        prepared = prepare([Job("ann", origin, "the same", items)], SIDE, tmp_path)
+        prepared = prepare([PrepareJob("ann", origin, "the same", items)], SIDE, tmp_path)
         faces = ShardItems(prepared.of("face"))
         assert [int(faces[row].flat[0]) for row in range(len(faces))] == kept
         assert prepared.left_out == ([(origin, 2)] if len(kept) == 1 else [])

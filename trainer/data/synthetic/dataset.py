@@ -11,7 +11,7 @@ from pathlib import Path
 from indexer.errors import BadRequest
 from indexer.records import Person
 from indexer.types import Media
-from trainer.data.prepared_cache import Job
+from trainer.data.prepared_cache import PrepareJob
 from trainer.data.synthetic.world import SyntheticPerson, World, WorldSettings
 
 NAME = "synthetic"
@@ -64,7 +64,7 @@ def parse_synthetic(spec: str) -> SyntheticSet:
     return chosen
 
 
-def synthetic_jobs(chosen: SyntheticSet) -> tuple[list[Job], Mapping[str, Person]]:
+def synthetic_jobs(chosen: SyntheticSet) -> tuple[list[PrepareJob], Mapping[str, Person]]:
     """Return the rendering jobs, one for each person, and the people."""
     world = World(chosen.world, chosen.seed)
     people = [world.person(chosen.first + number) for number in range(chosen.people)]
@@ -72,11 +72,11 @@ def synthetic_jobs(chosen: SyntheticSet) -> tuple[list[Job], Mapping[str, Person
     return [_job(chosen, world, person) for person in people], known
 
 
-def _job(chosen: SyntheticSet, world: World, person: SyntheticPerson) -> Job:
+def _job(chosen: SyntheticSet, world: World, person: SyntheticPerson) -> PrepareJob:
     same = {**dataclasses.asdict(chosen), "people": None, "first": None}
     identity = json.dumps([NAME, VERSION, same, person.number], sort_keys=True)
     read = functools.partial(_items, world, person, chosen)
-    return Job(person.key, f"{NAME}/{person.key}", identity, read)
+    return PrepareJob(person.key, f"{NAME}/{person.key}", identity, read)
 
 
 def _items(world: World, person: SyntheticPerson, chosen: SyntheticSet) -> Iterator[Media]:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avsearch.report.html import QueryCard, write_page
-from avsearch.report.html import Section as PageSection
+from avsearch.report.html import PageSection, QueryCard, write_page
 from trainer.evaluation.items import EvalItems
 from trainer.evaluation.report import plots
 from trainer.evaluation.report.hardest import hardest
