@@ -137,7 +137,7 @@ def _items(
 ) -> dict[str, list[NewItem]]:
     """Return the items of each person: enrolled recordings, and faces of another person.
 
-    A person for whom no face of the same gender is left has none, and is not enrolled by faces.
+    A person without a remaining face of the same gender has none, and is not enrolled by faces.
     """
     genders = {
         f"{gallery}/{key}": person.gender

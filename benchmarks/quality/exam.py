@@ -26,7 +26,7 @@ class RowResult:
 
     row: Row
     section: Section
-    people: tuple[str, ...]  # whom the list names, in the order in which they are drawn
+    people: tuple[str, ...]  # named by the list, in the order in which they are drawn
     reached: BootstrapMetric
     women: BootstrapMetric
     men: BootstrapMetric

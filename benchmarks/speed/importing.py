@@ -33,7 +33,7 @@ from indexer.search.faiss_scan import import_faiss
 from indexer.tables.parquet import group_rows
 from indexer.types import Space, Vectors
 
-PEOPLE = 5000  # of whom each has as many items as the others
+PEOPLE = 5000  # with equally many items each
 TABLES = {
     "person": "id INTEGER PRIMARY KEY, key, name, gender, nationality, attributes",
     "file": "id INTEGER PRIMARY KEY, path, gallery, size, mtime_ns, sha256, settings, status, "
@@ -60,7 +60,7 @@ def main(count: int, dim: int, each: int, rounds: int) -> None:
             index = place / f"index{at}"
             steps: dict[str, Callable[[], object]] = {
                 "import": functools.partial(_import_alone, place / "v.parquet", index, memory),
-                "a cache made anew": functools.partial(_make_cache, index),
+                "a cache built again": functools.partial(_make_cache, index),
                 "bare FAISS": functools.partial(_add, count, dim),
                 "bare sqlite3": functools.partial(_execute, place / "bare.sqlite", index),
             }

@@ -83,7 +83,7 @@ class Changes:
 
     Attributes:
         jobs: files that are new or changed.
-        contested: unchanged files that show several people, of whom one was chosen.
+        contested: unchanged files that show several people; one of them was chosen.
         unchanged: the number of other unchanged files that were taken.
         with_remarks: those of them, and unchanged refused files, that have refusals or notes.
         refused: files that the scan refused, as they are to be written.

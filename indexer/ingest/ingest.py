@@ -270,7 +270,7 @@ def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _unmatched(scans: Sequence[Scan]) -> list[str]:
-    """Return people whom a table names but who have no folder, often a spelling mistake."""
+    """Return people of a table who have no folder, often a spelling mistake."""
     whole = [each for each in scans if not each.partial]
     named = {key for each in whole for key in each.people}
     found = {source.person for each in whole for source in each.sources}

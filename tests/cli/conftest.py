@@ -68,7 +68,7 @@ def gallery(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def actors(test_data: Path, tmp_path: Path) -> Path:
-    """A woman and a man whom the model was not trained on, a picture and two sentences each."""
+    """A woman and a man who are not in the training data, a picture and two sentences each."""
     for actor in ("Actor_12", "Actor_13"):
         source = test_data / "ravdess" / actor
         (tmp_path / "actors" / actor).mkdir(parents=True)

@@ -17,7 +17,7 @@ from trainer.evaluation.metrics import Bools
 REFERENCE_S: Final = 4.0  # seconds of speech at which the axes are computed
 RIDGE: Final = 0.5  # share of the mean within-person variance, added: few people have many segments
 # The share of the within-person variance at the reference that more speech does not reduce. On
-# validation people, most of whom speak little, a fifth works as well as none.
+# validation people, who mostly speak little, a fifth works as well as none.
 LEAST_SESSION: Final = 0.2
 
 

@@ -222,7 +222,7 @@ def _groupings(protocol: Protocol, system: ScoredSystem) -> dict[str, dict[str, 
 
 
 def _values(attributes: Attributes, keys: Sequence[str]) -> dict[str, str]:
-    """The values of the people for whom all these attributes are known."""
+    """The values of the people with known values of all these attributes."""
     found = {name: known_values(own, keys) for name, own in attributes.items()}
     return {name: ", ".join(values) for name, values in found.items() if values is not None}
 

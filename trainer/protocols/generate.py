@@ -60,7 +60,7 @@ def _decade(age: str) -> str:
 def by_attribute(
     protocol: Verification | Retrieval, attributes: Attributes, answer: str
 ) -> Verification | Retrieval:
-    """Return the protocol with an attribute as label, without people for whom it is unknown.
+    """Return the protocol with an attribute as label, without people who have no known value.
 
     ``answer`` is a key of ANSWERS other than identity.
 

@@ -2,7 +2,7 @@
 
 ``python -m trainer.recipes.fit_speakers --data DATA --out FILE`` uses the people of the
 checkpoint's record and writes the result there. The distributions are fitted on the training
-people, of whom there are many, and calibrated on the validation people, who are new to the model
+people, who are many, and calibrated on the validation people, who are new to the model
 and to the distributions. Half of each person's speech enrols them, the other half, with noise,
 makes speakers.
 """

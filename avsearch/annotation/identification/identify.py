@@ -127,7 +127,7 @@ class _Assignment:
     max_candidates: int
 
     def decision(self, row: int) -> Decision:
-        """Return the decision for a speaker, among the people whom no other speaker has."""
+        """Return the decision for a speaker, among the people that no other speaker has."""
         odds, own = self.log_odds[row], self.assigned[row]
         free = [at for at in range(len(odds)) if at == own or at not in self.assigned]
         free.sort(key=lambda at: (-odds[at], at != own, -self._score(row, at)))

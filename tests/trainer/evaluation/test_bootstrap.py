@@ -74,7 +74,7 @@ def test_a_pair_counts_as_often_as_its_people_were_drawn(people, together, monke
 
 def test_draws_without_either_kind_of_pairs_give_no_figure():
     draws = PersonBootstrap(3, resamples=50)
-    here = draws.counts[:, 0] > 0  # of whom the only pair that matches is
+    here = draws.counts[:, 0] > 0  # the person of the only matching pair
     drawn = draws.pairs(np.array([0.0, 1.0]), np.array([False, True]), *np.array([[1, 0], [2, 0]]))
     other = (draws.counts[:, 1:] > 0).all(1)
     for figure in (drawn.auc(), drawn.eer(), drawn.true_match_rate(0.1)):

@@ -239,9 +239,9 @@ def test_a_loss_that_is_not_a_number_stops_before_it_moves_anything():
 def test_a_gradient_that_ruins_the_weights_is_found_by_the_batch_that_gave_it():
     class Ruinous(Toy):
         def loss_terms(self, encoded, batch, stage):
-            x = encoded["three"] - encoded["three"].detach()  # nought
+            x = encoded["three"] - encoded["three"].detach()  # zero
             safe = batch.faces.inputs.mean() != 5.0
-            return {"root": x if safe else x.abs().sqrt()}  # a gradient of NaN at nought
+            return {"root": x if safe else x.abs().sqrt()}  # a gradient of NaN at zero
 
     trainer = Trainer(Ruinous(IN_TURNS), TrainConfig(9, 1000))
     with BatchPrefetcher(ToyBatches(1, 1, 5, 1, 7)) as ahead, pytest.raises(NotFinite) as caught:

@@ -64,7 +64,7 @@ def test_distances_have_the_right_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_gradient_blows_up_where_points_coincide(dtype):
-    # Random directions, so that rounding leaves the squared distance a little off nought.
+    # Random directions, so that rounding leaves the squared distance a little off zero.
     rows = torch.nn.functional.normalize(points(20, 128).to(dtype)).requires_grad_()
     apart = distances(rows, rows)
     apart.diagonal().sum().backward()
@@ -128,7 +128,7 @@ def test_triplet_has_the_right_gradient():
         ([0], [0], True),
     ],
 )
-def test_triplet_is_nought_with_no_gradient_where_there_is_none(labels, other_labels, same):
+def test_triplet_is_zero_with_no_gradient_where_there_is_none(labels, other_labels, same):
     anchors = points(len(labels)).requires_grad_()
     others = anchors if same else points(len(other_labels), seed=1).requires_grad_()
     loss = paper_triplet(anchors, others, labels, other_labels, same)
@@ -138,7 +138,7 @@ def test_triplet_is_nought_with_no_gradient_where_there_is_none(labels, other_la
     assert not others.grad.any()
 
 
-def test_triplet_is_nought_where_every_negative_is_far():
+def test_triplet_is_zero_where_every_negative_is_far():
     anchors = torch.tensor([[0.0, 0.0], [10.0, 0.0]]).requires_grad_()
     others = torch.tensor([[0.1, 0.0], [9.9, 0.0]])
     loss = paper_triplet(anchors, others, [0, 1], [0, 1])
@@ -219,10 +219,10 @@ def test_a_centre_known_from_one_modality_alone_is_the_shared_one():
     rows = torch.tensor([[1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
     labels = torch.tensor([1, 1])
     centres.update(0, rows, labels)
-    assert centres(0, rows, labels).item() == pytest.approx(0.5 + 0.5)  # not halved towards nought
+    assert centres(0, rows, labels).item() == pytest.approx(0.5 + 0.5)  # not halved towards zero
 
 
-def test_centres_are_nought_where_all_points_of_a_class_are_one():
+def test_centres_are_zero_where_all_points_of_a_class_are_one():
     centres = MultiModalCentres(1, 3, gamma=1.0)
     rows, labels = torch.ones(4, 3).requires_grad_(), torch.zeros(4, dtype=torch.int64)
     centres.update(0, rows, labels)
@@ -356,7 +356,7 @@ def test_alignment_has_the_right_gradient():
 
 
 @pytest.mark.parametrize("loss", TUPLE_LOSSES, ids=["contrast", "stretching"])
-def test_losses_of_tuples_are_nought_without_any(loss):
+def test_losses_of_tuples_are_zero_without_any(loss):
     anchors = torch.zeros(0, 2, 3).requires_grad_()
     cost = loss(anchors, torch.zeros(0, 2, 3))
     cost.backward()
@@ -375,7 +375,7 @@ def test_losses_of_tuples_stay_finite_where_all_are_one_point(loss):
     assert candidates.grad.isfinite().all()
 
 
-def test_contrast_is_nought_where_the_match_is_near_and_the_others_are_far():
+def test_contrast_is_zero_where_the_match_is_near_and_the_others_are_far():
     anchors = torch.zeros(1, 2, 2)
     candidates = torch.tensor([[[0.1, 0.0], [9.0, 0.0]]])
     assert contrast(anchors, candidates, theta=1.2).item() == 0
@@ -391,7 +391,7 @@ def test_losses_of_tuples_count_the_nearest_of_the_others_only(loss):
     assert loss(anchors, moved) > loss(anchors, candidates)
 
 
-def test_alignment_is_annealed_to_nought():
+def test_alignment_is_annealed_to_zero():
     similarities = points(4, 2)
     costs = [identity_alignment(similarities, done=done).item() for done in (0.0, 0.5, 1.0)]
     assert costs[1] == pytest.approx(costs[0] / 2)
@@ -432,7 +432,7 @@ def test_joint_attribute_has_the_right_gradient():
     assert has_gradient(lambda s: joint_attribute(s, genders, nations), log_shares(4))
 
 
-def test_joint_attribute_of_the_unknown_is_nought_with_no_gradient():
+def test_joint_attribute_of_the_unknown_is_zero_with_no_gradient():
     shares = log_shares(3).requires_grad_()
     unknown = torch.full((3,), UNKNOWN)
     cost = joint_attribute(shares, unknown, unknown)
@@ -475,7 +475,7 @@ def test_likeness_by_plain_loops(labels, seed):
     assert found.item() == pytest.approx(wanted, rel=1e-6, abs=1e-9)
 
 
-def test_likeness_is_nought_where_the_teacher_is_followed_and_where_there_is_nothing_to_follow():
+def test_likeness_is_zero_where_the_teacher_is_followed_and_where_there_is_nothing_to_follow():
     taught, labels = unit(6), torch.tensor([0, 0, 0, 1, 1, 1])
     assert likeness_loss(taught, taught, labels).item() == pytest.approx(0, abs=1e-9)
     alone = unit(4).requires_grad_()

@@ -239,7 +239,7 @@ def test_optimizers_are_those_of_section_3_5():
 @pytest.mark.parametrize("stage", [START, SETTLED])
 @pytest.mark.parametrize("extras", [{}, EXTRAS])
 def test_each_parameter_gets_a_gradient_in_the_turn_of_its_player(stage, extras):
-    # Not fresh: fresh blocks end in weights of nought. Wide gates: two units may both be dead.
+    # Not fresh: fresh blocks end in weights of zero. Wide gates: two units may both be dead.
     network = lived_adsm(reduction=1, **extras).train()
     batch = tiny_batch()
     sum(network.loss_terms(network.encode(batch), batch, stage).values()).backward()
