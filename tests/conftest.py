@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import random
@@ -40,6 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def crash_seed(pytestconfig: pytest.Config) -> int:
-    """What the moments at which processes are killed are drawn with."""
+    """The seed of the moments at which processes are killed."""
     said = pytestconfig.getoption("--crash-seed")
     return random.randrange(1 << 32) if said is None else int(said)

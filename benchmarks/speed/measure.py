@@ -76,7 +76,7 @@ class Outcome:
 
     @property
     def too_slow(self) -> bool:
-        """Whether the engine skips the other rounds."""
+        """Return True if the engine skips the other rounds."""
         return self.failure is not None or sum(self.seconds) > BUDGET_S
 
     def note(self, answer: Answer, right: Ids) -> None:

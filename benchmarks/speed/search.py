@@ -106,7 +106,7 @@ def _measure(results: Results, engines: Mapping[str, type[Engine]], work: Path) 
 
 
 def _keep(results: Results, name: str, work: Callable[[], None]) -> bool:
-    """Whether an engine did its work; its failure goes to the results."""
+    """Return True if an engine did its work; its failure goes to the results."""
     try:
         work()
     except EngineFailed as failure:

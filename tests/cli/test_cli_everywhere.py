@@ -1,4 +1,4 @@
-"""What all verbs share: help, addresses, how much is said, progress, standard input."""
+"""Common to all verbs: help, addresses, verbosity, progress, standard input."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Clock:
 
 
 def told(times, total=1000):
-    """What is told after each thing done, the first at the first of these times."""
+    """The progress messages after each unit of work, at these times."""
     clock = Clock()
     pace = Pace(clock)
     left = [pace.left_s(0, total)]

@@ -16,7 +16,7 @@ from avsearch.cli import VERBS
 
 
 def said(done):
-    """What a process said on standard error: one sentence, no traceback."""
+    """Return a process's standard error: one sentence, no traceback."""
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("avsearch: ")
     assert line.endswith((".", "?"))
@@ -177,7 +177,7 @@ def many(voice, tmp_path):
 
 
 def _interruptible():
-    """What a shell runs in the background ignores the interrupt, and so would its children."""
+    """A shell's background job ignores the interrupt, and so would its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -45,7 +45,7 @@ def without_torch(*arguments: Any) -> Done:
 
 
 def answer(*arguments: Any) -> Any:
-    """What it prints with --json; it must have nothing to complain of."""
+    """Return its output with --json; standard error must be empty."""
     done = without_torch(*arguments, "--json")
     assert (done.returncode, done.stderr) == (0, b"")
     return json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""What an index holds, told without its numbers and times: two that are the same are equal."""
+"""The content of an index without ids and times, so that equal indexes compare equal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTIONS = {
 
 
 def contents(folder: Path) -> dict[str, Counter[tuple[object, ...]]]:
-    """Of each table the rows and how often they are there, names in place of numbers."""
+    """Return the rows of each table with their counts, names in place of ids."""
     with contextlib.closing(sqlite3.connect(folder / "catalog.sqlite")) as connection:
         return {
             what: Counter(connection.execute(question).fetchall())

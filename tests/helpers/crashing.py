@@ -39,7 +39,7 @@ _CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir")
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """Where to kill: at a point, the first being number 0, and how much later."""
+    """The moment to kill at: a point, numbered from 0, and a delay."""
 
     label: str
     number: int
@@ -48,7 +48,7 @@ class Moment:
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a job ended: whether it was killed, and the labels of the points it passed."""
+    """The end of a job: if it was killed, and the labels of the points it passed."""
 
     killed: bool
     points: dict[str, int]

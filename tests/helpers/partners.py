@@ -1,4 +1,4 @@
-"""What one of two processes does that train together; started by tests, with where to write."""
+"""One of two processes that train together; tests start it with a folder to write to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = [[(1.0, 3.0), (2.0, 8.0)], [(5.0, 1.0), (4.0, 0.5)], [(2.0, 2.0), (6.0,
 
 
 def messages(group: Group) -> dict[str, Any]:
-    """What is sent, of sizes and kinds that differ."""
+    """Values to send, of different sizes and kinds."""
     mine = bytes(range(group.rank * 3, 7 + group.rank * 5))
     parameters = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
     parameters[0].grad = torch.tensor([1.0, 2.0]) * (1 + group.rank)

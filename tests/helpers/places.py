@@ -29,7 +29,7 @@ def everything(folder: Path) -> dict[Path, bytes]:
 
 
 def _content(path: Path) -> bytes:
-    """What is in a file; SQLite's are read by another process, since to close one drops locks."""
+    """The bytes of a file; another process reads SQLite's, since closing one drops locks."""
     if path.name.startswith("catalog."):
         return subprocess.run(["cat", path], stdout=subprocess.PIPE, check=True).stdout
     return path.read_bytes()

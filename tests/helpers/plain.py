@@ -1,4 +1,4 @@
-"""What the losses are, in plain loops over plain numbers."""
+"""The losses in plain loops over plain numbers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def watch() -> None:
 
 
 def taken() -> list[str]:
-    """What was opened since this was last asked: the file, and which line did it."""
+    """Return the files opened since the last call, with the lines that opened them."""
     seen, _seen[:] = _seen.copy(), []
     return seen
 

@@ -180,7 +180,7 @@ def overfit(network: Any, batch: Batch, steps: int) -> list[float]:
 
 
 def share_ranked_first(network: Any, batch: Batch) -> float:
-    """Of the voices, how many have a face of their own label nearest."""
+    """The share of voices whose nearest face has their label."""
     with torch.inference_mode():
         faces = network.embed_face(batch.faces.inputs)
         voices = network.embed_voice(batch.voices.inputs)

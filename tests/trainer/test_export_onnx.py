@@ -208,7 +208,7 @@ def normed(path: Path, *, folded: bool) -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def kinds(graph: Any) -> dict[tuple[int, ...], int]:
-    """What the matrices of a graph are stored as, by their sizes."""
+    """The stored types of the matrices of a graph, by size."""
     return {tuple(each.dims): each.data_type for each in graph.initializer if len(each.dims) > 1}
 
 
@@ -257,7 +257,7 @@ def test_a_model_that_does_more_than_embed_is_left_to_torch(name, tmp_path):
 
 
 def run(path: Path, network: Any, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a network makes of waves, by ONNX and by torch."""
+    """The outputs of a network for waves, by ONNX and by torch."""
     inputs = {"waves": torch.zeros(2, waves.shape[1])}
     write_onnx(path, network, inputs, ["y"], free={"waves": {0: "n"}}, facts={})
     with torch.inference_mode():

@@ -45,7 +45,7 @@ def rewrite(path: Path, **changes: str | None) -> None:
 
 
 def refusal(path: Path) -> str:
-    """What the user is told, as one sentence that names the file."""
+    """Return the message to the user: one sentence that names the file."""
     with pytest.raises(BadRequest) as caught:
         load_model(path, "cpu")
     told = str(caught.value)

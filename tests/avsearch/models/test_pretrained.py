@@ -72,7 +72,7 @@ def test_a_trunk_of_frozen_features_takes_none(tmp_path):
 
 
 class Harmful:
-    """What would create a file when it is unpickled without restriction."""
+    """An object that would create a file if it were unpickled without restriction."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

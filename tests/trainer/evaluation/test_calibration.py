@@ -96,7 +96,7 @@ def test_no_calibration_that_keeps_the_order_costs_less():
 
 
 def outweighs(ratios, same, threshold):
-    """Whether to decide by a ratio costs less at a threshold of 0 or more than not to."""
+    """The cost of deciding by a ratio, beside that of not deciding."""
     hit = np.count_nonzero(ratios[same] >= threshold) / (1 + same.sum())
     wrong = (1 + np.count_nonzero(ratios[~same] >= threshold)) / (1 + (~same).sum())
     return hit > math.exp(threshold) * wrong

@@ -227,7 +227,7 @@ def test_every_published_list_is_read_and_balanced(published):
 
 
 def test_every_positive_of_the_seen_heard_lists_is_of_one_recording(published):
-    """What makes their published figures too good: voice and face share the moment."""
+    """Voice and face of a trial share the moment, so published figures are too good."""
     for found in published:
         if found.name.endswith("_seenheard"):
             assert not without_same_video(found).same.any()

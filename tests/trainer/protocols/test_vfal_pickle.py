@@ -1,4 +1,4 @@
-"""What vfal-eva publishes as pickles, beyond pairs: matching of N, and retrieval."""
+"""The pickles of vfal-eva beyond pairs: matching of N, and retrieval."""
 
 from __future__ import annotations
 

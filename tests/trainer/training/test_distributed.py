@@ -27,7 +27,7 @@ ROOT = Path(partners.__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where both processes wrote what they found."""
+    """The folder to which both processes wrote their results."""
     place = tmp_path_factory.mktemp("partners")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

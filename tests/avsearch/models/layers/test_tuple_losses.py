@@ -36,7 +36,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 
 def has_gradient(function, *inputs: Tensor) -> bool:
-    """Whether autograd's gradient is that of finite differences, in float64."""
+    """Compare autograd's gradient with finite differences, in float64."""
     return torch.autograd.gradcheck(function, tuple(each.requires_grad_() for each in inputs))
 
 

@@ -90,7 +90,7 @@ def normed(maps):
 
 
 def mixed(correlations, maps):
-    """What each position attends to, of itself's map, one by one."""
+    """The attention of each position to its own map, one by one."""
     attended = torch.zeros_like(maps.flatten(2))
     for row in range(len(maps)):
         for at in range(attended.shape[2]):

@@ -1,4 +1,4 @@
-"""What holds for both papers whose models compare pairs."""
+"""Properties of both papers' models that compare pairs."""
 
 from __future__ import annotations
 

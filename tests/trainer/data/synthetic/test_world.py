@@ -50,7 +50,7 @@ def pitch_of(samples):
 
 
 def centroid_of(samples):
-    """Where the loud frames' energy lies between 300 and 4000 Hz, on a log scale, in Hz."""
+    """The mean log frequency of the loud frames' energy between 300 and 4000 Hz, in Hz."""
     frames = loud_frames(samples)
     hertz = np.fft.rfftfreq(frames.shape[1], 1 / RATE)
     heard = (hertz > 300) & (hertz < 4000)
