@@ -96,7 +96,7 @@ def test_no_calibration_that_keeps_the_order_costs_less():
 
 
 def outweighs(ratios, same, threshold):
-    """The cost of deciding by a ratio, beside that of not deciding."""
+    """Return True if deciding by a ratio costs less than not deciding, at a threshold."""
     hit = np.count_nonzero(ratios[same] >= threshold) / (1 + same.sum())
     wrong = (1 + np.count_nonzero(ratios[~same] >= threshold)) / (1 + (~same).sum())
     return hit > math.exp(threshold) * wrong
