@@ -45,6 +45,7 @@ def ci(tmp_path: Path) -> Run:
         (tmp_path / name).chmod(0o755)
     environment = {
         **os.environ,
+        "AVSEARCH_CI_PAUSE": "0",
         "AVSEARCH_CI_VENVS": str(tmp_path / "venvs"),
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHON": str(tmp_path / "python"),
@@ -61,8 +62,8 @@ def ci(tmp_path: Path) -> Run:
 
 
 def test_an_environment_is_made_once_for_each_set_of_versions(ci: Run, tmp_path: Path) -> None:
-    assert ci("torch==1\n") == ["demo", "ready-dev", "made", "check", "docs", "test"]
-    assert ci("torch==1\n") == ["demo", "ready-dev", "check", "docs", "test"]
+    assert ci("torch==1\n") == ["ready", "demo", "ready-dev", "made", "check", "docs", "test"]
+    assert ci("torch==1\n") == ["ready", "demo", "ready-dev", "check", "docs", "test"]
     assert "made" in ci("torch==1\ntorchaudio==2\n")
     assert "made" not in ci("torch==1\n")
     assert len(list((tmp_path / "venvs").iterdir())) == 2
@@ -91,3 +92,18 @@ def test_it_ends_where_the_versions_cannot_be_resolved(ci: Run, tmp_path: Path) 
     (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(subprocess.CalledProcessError):
         ci("torch==1\n")
+
+
+def test_what_only_fetches_packages_is_tried_again(ci: Run, tmp_path: Path) -> None:
+    failing_once = 'case "$*" in *resolve*) [ -e "$STATE/failed" ] || { touch "$STATE/failed"; exit 1; };; esac'
+    (tmp_path / "python").write_text(PYTHON.replace("\n", f"\n{failing_once}\n", 1))
+    assert ci("torch==1\n")[-1] == "test"
+    assert (tmp_path / "failed").exists()
+
+
+def test_tests_are_run_once(ci: Run, tmp_path: Path) -> None:
+    make = MAKE.replace("\n", '\ncase "$1" in test) echo ran >> "$STATE/tests"; exit 1;; esac\n', 1)
+    (tmp_path / "make").write_text(make)
+    with pytest.raises(subprocess.CalledProcessError):
+        ci("torch==1\n")
+    assert (tmp_path / "tests").read_text() == "ran\n"
