@@ -95,7 +95,11 @@ def test_it_ends_where_the_versions_cannot_be_resolved(ci: Run, tmp_path: Path) 
 
 
 def test_what_only_fetches_packages_is_tried_again(ci: Run, tmp_path: Path) -> None:
-    failing_once = 'case "$*" in *resolve*) [ -e "$STATE/failed" ] || { touch "$STATE/failed"; exit 1; };; esac'
+    failing_once = (
+        'case "$*" in *resolve*)\n'
+        '    [ -e "$STATE/failed" ] || { touch "$STATE/failed"; exit 1; } ;;\n'
+        "esac"
+    )
     (tmp_path / "python").write_text(PYTHON.replace("\n", f"\n{failing_once}\n", 1))
     assert ci("torch==1\n")[-1] == "test"
     assert (tmp_path / "failed").exists()
