@@ -145,6 +145,7 @@ class Milvus(Engine):
     """milvus-lite behind pymilvus: a FLAT index, and an INVERTED one of the nationality."""
 
     packages = ("milvus-lite", "pymilvus")
+    _client: Any = None
 
     def fill(self, world: World, folder: Path) -> None:
         """Insert in batches, flush, index, load."""
@@ -153,7 +154,7 @@ class Milvus(Engine):
         # The client asks for a sign of life every 10 s, and milvus-lite hangs up on who does so
         # while it is busy or idle: once in 10 minutes it bears.
         patient = {"grpc.keepalive_time_ms": 600_000}
-        self._client: Any = MilvusClient(str(folder / "milvus.db"), grpc_options=patient)
+        self._client = MilvusClient(str(folder / "milvus.db"), grpc_options=patient)
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
@@ -179,8 +180,9 @@ class Milvus(Engine):
         return _padded([[hit["id"] for hit in hits] for hits in found], k)
 
     def close(self) -> None:
-        """Stop the server that the client started."""
-        self._client.close()
+        """Stop the server that the client started, if it has."""
+        if self._client is not None:
+            self._client.close()
 
 
 class Qdrant(Engine):
@@ -191,6 +193,7 @@ class Qdrant(Engine):
     """
 
     packages = ("qdrant-client",)
+    _client: Any = None
     ways = ("one", "filter")
     SHARD = 100_000
 
@@ -200,7 +203,7 @@ class Qdrant(Engine):
 
         warnings.filterwarnings("ignore", message="Local mode is not recommended")
         self._models: Any = models
-        self._client: Any = QdrantClient(":memory:")
+        self._client = QdrantClient(":memory:")
         self._names: list[str] = []
         rows = _rows(world)
         for part in world.blocks(BATCH):
@@ -217,8 +220,9 @@ class Qdrant(Engine):
         return _padded([self._nearest(query, k, wanted) for query in queries], k)
 
     def close(self) -> None:
-        """Release the collections."""
-        self._client.close()
+        """Release the collections, if there are any."""
+        if self._client is not None:
+            self._client.close()
 
     def _create(self, name: str) -> None:
         vectors = self._models.VectorParams(size=DIM, distance=self._models.Distance.DOT)
