@@ -10,14 +10,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from avsearch.media.audio import (
-    SAMPLE_RATE,
-    Samples,
-    audio_has_gaps,
-    cut_blocks,
-    stream_audio,
-    stream_waveform,
-)
+from avsearch.media.audio import audio_has_gaps, cut_blocks, stream_audio, stream_waveform
+from avsearch.media.samples import SAMPLE_RATE, Samples
 from avsearch.media.speech_segments import Span
 from indexer.errors import BadRequest
 from indexer.runtime.atomic import absolute

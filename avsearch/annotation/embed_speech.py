@@ -12,7 +12,8 @@ from avsearch.annotation.audio_source import ProgressCallback, Recording, ignore
 from avsearch.annotation.identification.speaker_model import MIN_SPEECH_S, SpeechSegment
 from avsearch.annotation.resume import SavedVectors
 from avsearch.annotation.turns import Diarization, Turn, intersect_turns, speech_by_speaker
-from avsearch.media.audio import MIN_AUDIO_S, Samples
+from avsearch.media.audio import MIN_AUDIO_S
+from avsearch.media.samples import Samples
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech_in_stream
 from indexer.types import Embedder, Media, Vectors

@@ -4,11 +4,12 @@ Importing this is cheap: detectors and their runtimes are loaded with the first 
 third-party decoder is imported in one file only.
 """
 
-from avsearch.media.audio import SAMPLE_RATE, cut_audio, read_audio, stream_audio
+from avsearch.media.audio import cut_audio, read_audio, stream_audio
 from avsearch.media.extract import Faces, MediaExtractor
 from avsearch.media.file_types import kind_of
 from avsearch.media.images.read import read_image
 from avsearch.media.load import load_media
+from avsearch.media.samples import SAMPLE_RATE
 
 __all__ = [
     "SAMPLE_RATE",

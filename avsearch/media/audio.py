@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from avsearch.media.channels import mix_channels
 from avsearch.media.containers import ogg
 from avsearch.media.containers.joined_files import FileSlice, flac_length, read_head, split_audio
 from avsearch.media.open_file import opened
+from avsearch.media.samples import SAMPLE_RATE, Samples, resampled
 from avsearch.media.speech_segments import Span
 from indexer.errors import BadRequest, NotInFile, RefusedFile, printable
 from indexer.types import OnNote, ignore_note
@@ -26,10 +25,8 @@ if TYPE_CHECKING:
     from avsearch.media.containers.decoding import OnGap
     from avsearch.media.containers.ffmpeg import Choose, Track
 
-Samples = NDArray[np.float32]
 RawBlock = tuple[int, NDArray[Any]]  # samples a second, (n, channels) floats
 
-SAMPLE_RATE: Final = 16_000  # Hz, of everything that leaves this file
 MIN_AUDIO_S: Final = 0.1  # less holds no syllable
 _BLOCK_S: Final = 10.0
 _BLOCK_VALUES: Final = 8_000_000  # over all channels: 32 MB
@@ -113,9 +110,9 @@ def stream_audio(
 
 
 def _choose(path: Path, on_note: OnNote, tracks: Sequence[Track]) -> Track:
-    from avsearch.media.containers.track_choice import choose_audio  # it imports this module
+    from avsearch.media.containers.track_choice import choose_audio  # PyAV takes long to import
 
-    return choose_audio(path, tracks, on_note)
+    return choose_audio(path, tracks, on_note, stream_track)
 
 
 def audio_has_gaps(path: Path) -> bool:
@@ -158,7 +155,7 @@ def _checked(
 ) -> Iterator[Samples]:
     """Yield blocks at 16 kHz; refuse NaN and audio that is too short."""
     total = 0
-    for block in _resampled(_with_speech_rate(path, blocks, on_note)):
+    for block in resampled(_with_speech_rate(path, blocks, on_note)):
         finite = np.isfinite(block)
         if not finite.all():
             at_s = (total + int(np.argmin(finite))) / SAMPLE_RATE
@@ -194,27 +191,6 @@ def _with_speech_rate(
         )
     if odd_rate:
         on_note(f"{odd_s:.1f} s of its audio have {odd_rate} samples a second; they were left out.")
-
-
-def _resampled(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
-    """Yield blocks of any rates at 16 kHz, without empty ones."""
-    for rate, alike in itertools.groupby(blocks, operator.itemgetter(0)):
-        if rate == SAMPLE_RATE:
-            yield from (block for _, block in alike if len(block))
-            continue
-        from avsearch.media.containers.ffmpeg import Resampler  # PyAV takes long to import
-
-        resampler = Resampler(rate, SAMPLE_RATE)
-        for _, block in alike:
-            if len(ready := resampler.push(block)):
-                yield ready
-        if len(rest := resampler.finish()):
-            yield rest
-
-
-def resample(rate: int, samples: Samples) -> Samples:
-    """Return samples (n,) of any rate at 16 kHz."""
-    return np.concatenate([np.empty(0, np.float32), *_resampled([(rate, samples)])])
 
 
 class _TrackRequest(NamedTuple):

@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from avsearch.media import vad
 from avsearch.media.detectors.silero import FRAME
+from avsearch.media.samples import SAMPLE_RATE, resample
 from indexer.types import OnNote, ignore_note
 
 Samples = NDArray[np.float32]
@@ -224,9 +226,7 @@ def _choose_weights(rate: int, window: NDArray[Any], before: Samples | None) -> 
 
 def _measure(rate: int, window: NDArray[Any], weights: Samples | None) -> _Choice:
     """Return the speech that weights give, and its distance from the background."""
-    from avsearch.media import audio, vad  # they import this module
-
-    samples = audio.resample(rate, _weighted(window, weights))
+    samples = resample(rate, _weighted(window, weights))
     energy = np.square(samples[: len(samples) // FRAME * FRAME]).reshape(-1, FRAME).mean(axis=1)
     even = vad.even_level([samples], len(samples))
     spoken = vad.speech_probabilities(even)[: len(energy)] >= vad.ONSET
@@ -234,5 +234,5 @@ def _measure(rate: int, window: NDArray[Any], weights: Samples | None) -> _Choic
         return _Choice(weights, 0.0, 0.0)
     loud = float(energy[spoken].mean())
     rest = max(float(np.quantile(energy, _QUIET_QUANTILE)), loud * _MIN_BACKGROUND)
-    speech_s = float(spoken.sum()) * FRAME / audio.SAMPLE_RATE
+    speech_s = float(spoken.sum()) * FRAME / SAMPLE_RATE
     return _Choice(weights, speech_s, float(10 * np.log10(loud / rest)))

@@ -13,7 +13,8 @@ from avsearch.media.audio import cut_audio, stream_audio
 from avsearch.media.face_tracks import track_faces
 from avsearch.media.faces import FaceDetector, crop_face
 from avsearch.media.file_types import kind_of
-from avsearch.media.images.read import ITEM_SIDE_PX, Pixels, read_image, shrink
+from avsearch.media.images.pixels import ITEM_SIDE_PX, Pixels, shrink
+from avsearch.media.images.read import read_image
 from indexer.errors import RefusedFile
 from indexer.runtime.atomic import absolute
 from indexer.types import MODALITIES, Kind, Media, Modality, OnNote, ignore_note

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.faces import Face, FaceDetector, box_area, crop_face
-from avsearch.media.images.read import shrink
+from avsearch.media.faces import FaceDetector, box_area, crop_face, is_clear
+from avsearch.media.images.pixels import shrink
 from avsearch.media.video import Frame
 from indexer.types import Box, Media
 
@@ -27,9 +27,6 @@ _MIN_OVERLAP: Final = 0.3  # of two boxes, intersection over union
 # placed and lit alike, 0.114, at least 0.053.
 _MAX_DIFFERENCE: Final = 0.045
 _LOOK_PX: Final = 16
-# In a video the same face comes again, so only the clear ones are taken.
-_CLEAR_PROBABILITY: Final = 0.99
-_CLEAR_SIDE_PX: Final = 48
 _MAX_VIEWS: Final = 5  # of a track, to embed
 
 
@@ -106,9 +103,3 @@ def track_faces(path: Path, frames: Iterable[Frame], detector: FaceDetector) -> 
             running.append(track)
         yield from old
     yield from running
-
-
-def is_clear(face: Face) -> bool:
-    """Return True for a face that is large and certain enough to be taken from a video."""
-    side_px = min(face.box.right - face.box.left, face.box.bottom - face.box.top)
-    return face.probability >= _CLEAR_PROBABILITY and side_px >= _CLEAR_SIDE_PX

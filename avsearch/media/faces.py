@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsearch.media.detectors.mtcnn import Mtcnn
-from avsearch.media.images.read import Pixels, shrink
+from avsearch.media.images.pixels import Pixels, shrink
 from avsearch.runtime.threads import on_one_core
 from indexer.runtime import optional_libraries
 from indexer.types import Box
@@ -24,6 +24,10 @@ MAX_SIDE_PX: Final = 1600  # larger images are scaled down before detection
 # side (0.1 % of its width, 8 %). With these numbers a crop shows a face as the models have seen it.
 MARGIN: Final = 0.485
 UPWARD_SHIFT: Final = 0.015
+
+# In a video the same face comes again, so only the clear ones are taken.
+_CLEAR_PROBABILITY: Final = 0.99
+_CLEAR_SIDE_PX: Final = 48
 
 
 class Face(NamedTuple):
@@ -93,3 +97,9 @@ def crop_face(rgb: Pixels, box: Box, margin: float = MARGIN) -> Pixels:
     rows = np.clip(np.arange(top, top + side), 0, rgb.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, rgb.shape[1] - 1)
     return rgb[rows[:, None], columns]
+
+
+def is_clear(face: Face) -> bool:
+    """Return True for a face that is large and certain enough to be taken from a video."""
+    side_px = min(face.box.right - face.box.left, face.box.bottom - face.box.top)
+    return face.probability >= _CLEAR_PROBABILITY and side_px >= _CLEAR_SIDE_PX

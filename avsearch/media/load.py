@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from avsearch.media.audio import read_audio
 from avsearch.media.faces import crop_face
 from avsearch.media.file_types import kind_of
-from avsearch.media.images.read import read_image, shrink
+from avsearch.media.images.pixels import shrink
+from avsearch.media.images.read import read_image
 from avsearch.media.video import read_frame
 from indexer.errors import BadRequest, printable
 from indexer.types import Media

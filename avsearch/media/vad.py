@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.audio import SAMPLE_RATE, Samples
 from avsearch.media.detectors.silero import FRAME, SileroState, load_silero
+from avsearch.media.samples import SAMPLE_RATE, Samples
 from avsearch.media.speech_segments import Span
 from avsearch.runtime.threads import on_one_core
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from avsearch.media.images.read import Pixels
+from avsearch.media.images.pixels import Pixels
 from indexer.errors import NotInFile
 from indexer.types import OnNote, ignore_note
 
@@ -85,6 +85,6 @@ def _next_step(time_s: float, from_s: float, step_s: float) -> float:
 
 
 def _choose(path: Path, on_note: OnNote, tracks: Sequence[Track]) -> Track:
-    from avsearch.media.containers.track_choice import choose_video  # it imports this module
+    from avsearch.media.containers.track_choice import choose_video  # PyAV takes long to import
 
     return choose_video(path, tracks, on_note)

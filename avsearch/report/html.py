@@ -17,7 +17,7 @@ import soundfile
 from PIL import Image
 
 from avsearch.media import SAMPLE_RATE, load_media
-from avsearch.media.images.read import shrink
+from avsearch.media.images.pixels import shrink
 from indexer.errors import AvsearchError
 from indexer.runtime.atomic import replacing
 from indexer.types import Media

@@ -11,7 +11,7 @@ import numpy as np
 
 from avsearch.annotation.turns import Diarization, Turn, build_diarization
 from avsearch.media import SAMPLE_RATE, read_audio
-from avsearch.media.audio import Samples
+from avsearch.media.samples import Samples
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech
 

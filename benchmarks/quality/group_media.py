@@ -25,7 +25,7 @@ from PIL import Image
 
 from avsearch.api import MediaIndex
 from avsearch.media import SAMPLE_RATE, read_image
-from avsearch.media.audio import Samples
+from avsearch.media.samples import Samples
 from avsearch.runtime.weights import find_weights
 from benchmarks.quality.conversations import read_talker
 from benchmarks.quality.held_out import people_of_side

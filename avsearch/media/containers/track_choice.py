@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from avsearch.media.audio import stream_track
 from avsearch.media.containers import decoding, ffmpeg
-from avsearch.media.containers.ffmpeg import Track
-from avsearch.media.face_tracks import is_clear
-from avsearch.media.faces import FaceDetector
+from avsearch.media.containers.ffmpeg import Choose, Track
+from avsearch.media.faces import FaceDetector, is_clear
+from avsearch.media.samples import Samples
 from avsearch.media.vad import even_level, speech_duration
 from indexer.errors import RefusedFile
 from indexer.types import OnNote
@@ -25,14 +24,19 @@ _MIN_SPEECH_S: Final = 0.25  # in any track; else speech is searched for at an e
 _FRAMES: Final = 32  # of a track that are searched for faces, over its whole length
 
 
+StreamTrack = Callable[[Path, Choose], Iterator[Samples]]
+
+
 class _Choice(NamedTuple):
     track: Track
     note: str
 
 
-def choose_audio(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
-    """Return the first audio track with speech, else the first."""
-    return _cached(_compare_audio, path, tracks, on_note)
+def choose_audio(
+    path: Path, tracks: Sequence[Track], on_note: OnNote, stream: StreamTrack
+) -> Track:
+    """Return the first audio track with speech, else the first; ``stream`` decodes a track."""
+    return _cached(_compare_audio, path, tracks, on_note, stream)
 
 
 def choose_video(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
@@ -41,22 +45,26 @@ def choose_video(path: Path, tracks: Sequence[Track], on_note: OnNote) -> Track:
 
 
 def _cached(
-    find: Callable[..., _Choice], path: Path, tracks: Sequence[Track], on_note: OnNote
+    find: Callable[..., _Choice],
+    path: Path,
+    tracks: Sequence[Track],
+    on_note: OnNote,
+    *decoders: StreamTrack,
 ) -> Track:
     """Return the choice, which is cached while the file does not change."""
     stat = path.stat()
-    choice = find(path, tuple(tracks), stat.st_size, stat.st_mtime_ns)
+    choice = find(path, tuple(tracks), *decoders, stat.st_size, stat.st_mtime_ns)
     on_note(choice.note)
     return choice.track
 
 
 @functools.lru_cache(maxsize=1024)
-def _compare_audio(path: Path, tracks: tuple[Track, ...], *_: int) -> _Choice:
+def _compare_audio(path: Path, tracks: tuple[Track, ...], stream: StreamTrack, *_: int) -> _Choice:
     def as_it_is(track: Track) -> float:
-        return speech_duration(stream_track(path, lambda _: track), _ENOUGH_S)
+        return speech_duration(stream(path, lambda _: track), _ENOUGH_S)
 
     def at_even_level(track: Track) -> float:
-        return speech_duration(even_level(stream_track(path, lambda _: track)), _ENOUGH_S)
+        return speech_duration(even_level(stream(path, lambda _: track)), _ENOUGH_S)
 
     for measure in (as_it_is, at_even_level):
         scores = _scores(tracks, measure, _ENOUGH_S)

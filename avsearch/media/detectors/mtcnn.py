@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsearch.media.images.read import Pixels
+from avsearch.media.images.pixels import Pixels
 from avsearch.runtime.onnx_session import Session
 from avsearch.runtime.weights import WEIGHTS
 

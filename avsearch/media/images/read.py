@@ -16,25 +16,23 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFile
 
 from avsearch.media.images import strip_metadata
 from avsearch.media.images.bit_depth import deep_to_8_bits, is_shallow, to_8_bits, tone_map
+from avsearch.media.images.pixels import Pixels, shrink
 from avsearch.media.images.tiff import Tiff
 from avsearch.media.open_file import opened
 from indexer.errors import LibraryUnusable, RefusedFile
 from indexer.runtime import optional_libraries
 from indexer.types import OnNote, ignore_note
 
-Pixels = NDArray[np.uint8]
 Reader = Callable[[BinaryIO], ImageFile.ImageFile]
 Convert = Callable[[Image.Image], Pixels]
 
 MAX_PIXELS: Final = 200_000_000  # 600 MB decoded; the largest cameras stay below
 MIN_SIDE_PX: Final = 16  # below this nobody can be recognised
 CAPTION_PX: Final = 16
-ITEM_SIDE_PX: Final = 256  # longest side of a face for an embedder
 MIN_ROWS: Final = 0.75  # share of the rows of a damaged image; of a face less is too little
 
 # Only raster formats. EPS, for which Pillow runs Ghostscript, and WMF are left out.
@@ -137,16 +135,6 @@ def read_image(path: Path, *, on_note: OnNote = ignore_note) -> Pixels:
         return _rotate(tone_map(_decode(source, convert, on_note), coding), orientation)
 
 
-def shrink(image: Pixels, longest_px: int = ITEM_SIDE_PX) -> Pixels:
-    """Scale an image down, shape kept, to ``longest_px`` on its longer side; never up."""
-    height, width = image.shape[:2]
-    factor = longest_px / max(height, width)
-    if factor >= 1:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-
-
 def with_caption(image: Pixels, side_px: int, text: str) -> Pixels:
     """Return an image as a white tile (side_px + 16, side_px, 3) with a line of text below it."""
     tile = Image.new("RGB", (side_px, side_px + CAPTION_PX), "white")
@@ -192,7 +180,7 @@ def _read_boxes(path: Path, file: BinaryIO) -> Pixels:
             first = first or error
         boxes.data.seek(0)
     if boxes.is_sequence and not boxes.has_still:
-        from avsearch.media.video import read_frame  # it imports this module
+        from avsearch.media.video import read_frame  # for this case alone
 
         with contextlib.suppress(RefusedFile):
             return read_frame(path, 0.0)

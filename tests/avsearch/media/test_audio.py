@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from avsearch.media.audio import SAMPLE_RATE, cut_audio, read_audio, stream_audio
+from avsearch.media.audio import cut_audio, read_audio, stream_audio
+from avsearch.media.samples import SAMPLE_RATE
 from avsearch.media.speech_segments import Span
 from indexer.errors import BadRequest, RefusedFile
 from tests.helpers.making import encode, tone, write_wav

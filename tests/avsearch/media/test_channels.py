@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from avsearch.media import MediaExtractor, load_media, read_audio, stream_audio
-from avsearch.media.audio import SAMPLE_RATE, stream_waveform
+from avsearch.media.audio import stream_waveform
 from avsearch.media.channels import mean_hides_voice, mix_channels
+from avsearch.media.samples import SAMPLE_RATE
 from tests.helpers.making import tone, write_wav
 
 Samples = NDArray[np.float32]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from avsearch.media.audio import SAMPLE_RATE, read_audio
+from avsearch.media.audio import read_audio
 from avsearch.media.detectors.silero import FRAME, Silero, SileroState
+from avsearch.media.samples import SAMPLE_RATE
 from avsearch.media.speech_segments import Span
 from avsearch.media.vad import find_speech, find_speech_in_blocks, find_speech_in_stream
 from indexer.errors import LibraryUnusable

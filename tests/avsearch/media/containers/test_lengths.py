@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from avsearch.media.audio import SAMPLE_RATE, cut_audio, read_audio, stream_audio
+from avsearch.media.audio import cut_audio, read_audio, stream_audio
+from avsearch.media.samples import SAMPLE_RATE
 from avsearch.media.speech_segments import Span
 from indexer.errors import RefusedFile
 from tests.helpers.making import encode, tone

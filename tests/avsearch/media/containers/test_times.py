@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avsearch.media.audio import SAMPLE_RATE, audio_has_gaps, read_audio, stream_audio
+from avsearch.media.audio import audio_has_gaps, read_audio, stream_audio
 from avsearch.media.containers import ffmpeg
+from avsearch.media.samples import SAMPLE_RATE
 from avsearch.media.video import read_frame, sample_frames
 from tests.helpers.making import record, tone
 

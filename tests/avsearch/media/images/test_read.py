@@ -11,7 +11,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from avsearch.media.images.read import read_image, shrink
+from avsearch.media.images.pixels import shrink
+from avsearch.media.images.read import read_image
 from indexer.errors import RefusedFile
 from tests.helpers.distributions import install
 
