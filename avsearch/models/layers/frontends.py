@@ -29,6 +29,16 @@ def scale_pixels(pixels: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
+def _mels(bands: int) -> dict[str, int]:
+    """Return the settings of mel spectrograms in windows of 25 ms every 10 ms."""
+    return {
+        "n_fft": 512,
+        "win_length": round(WINDOW_S * SAMPLE_RATE),
+        "hop_length": round(HOP_S * SAMPLE_RATE),
+        "n_mels": bands,
+    }
+
+
 class Cepstra(nn.Module):
     """Mel-frequency cepstra of waveforms, in windows of 25 ms every 10 ms.
 
@@ -44,12 +54,7 @@ class Cepstra(nn.Module):
             SAMPLE_RATE,
             coefficients,
             log_mels=True,
-            melkwargs={
-                "n_fft": 512,
-                "win_length": round(WINDOW_S * SAMPLE_RATE),
-                "hop_length": round(HOP_S * SAMPLE_RATE),
-                "n_mels": MELS,
-            },
+            melkwargs=_mels(MELS),
         )
 
     def forward(self, waves: Tensor) -> Tensor:
@@ -92,13 +97,7 @@ class LogMels(nn.Module):
 
     def __init__(self, mels: int = 40) -> None:
         super().__init__()
-        self.transform = torchaudio.transforms.MelSpectrogram(
-            SAMPLE_RATE,
-            n_fft=512,
-            win_length=round(WINDOW_S * SAMPLE_RATE),
-            hop_length=round(HOP_S * SAMPLE_RATE),
-            n_mels=mels,
-        )
+        self.transform = torchaudio.transforms.MelSpectrogram(SAMPLE_RATE, **_mels(mels))
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return (B, 1, mels, frames) of waveforms (B, samples) in [-1, 1]."""
@@ -121,12 +120,7 @@ class FilterBanks(nn.Module):
     def __init__(self, bands: int = 80) -> None:
         super().__init__()
         self.transform = torchaudio.transforms.MelSpectrogram(
-            SAMPLE_RATE,
-            n_fft=512,
-            win_length=round(WINDOW_S * SAMPLE_RATE),
-            hop_length=round(HOP_S * SAMPLE_RATE),
-            n_mels=bands,
-            center=False,
+            SAMPLE_RATE, **_mels(bands), center=False
         )
         window = torch.hann_window(self.transform.win_length, periodic=False) ** 0.85
         self.transform.spectrogram.register_buffer("window", window, persistent=False)
