@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from avsearch.models import MODELS
 from avsearch.models.layers.batch import UNKNOWN, Batch, BatchSide
-from avsearch.models.layers.trainable import Stage
+from avsearch.models.layers.trainable import Optimizers, Stage
 from avsearch.models.papers.adsm import ADSM, ADSMSettings
 from indexer.types import Media
 
@@ -67,14 +67,30 @@ def _lived_adsm(seed: int, **changes: Any) -> ADSM:
     shapes = network.settings.face_features, network.settings.voice_features
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.5, 0.5)
-                module.momentum = None  # plain means, so that few steps suffice
+        vary_norms(network)
         for step in range(4):
             network.encode(tiny_batch(seed=step, shapes=shapes))
     return network.eval()
+
+
+def vary_norms(network: nn.Module) -> None:
+    """Draw the scales and shifts of norms, and let a few batches set their statistics."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = None  # plain means, so that few steps suffice
+            if module.affine:
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+
+
+def parameters_of(optimizers: Optimizers) -> list[int]:
+    """Return the ids of the parameters of both optimizers."""
+    return [
+        id(parameter)
+        for optimizer in (optimizers.generator, optimizers.discriminator)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
 
 
 def tiny_batch(

@@ -7,7 +7,6 @@ import functools
 from typing import Any
 
 import torch
-from torch import nn
 
 from avsearch.models.layers.batch import Batch, BatchSide
 from avsearch.models.papers.pair_baseline import PairNetwork
@@ -32,16 +31,12 @@ def lived_pairs(kind: type[Any], seed: int = 0, **changes: Any) -> PairNetwork:
 
 @functools.cache
 def _lived(kind: type[Any], seed: int, **changes: Any) -> PairNetwork:
-    from tests.helpers.tiny import tiny_batch
+    from tests.helpers.tiny import tiny_batch, vary_norms
 
     network = tiny_pairs(kind, seed, **changes)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.5, 0.5)
-                module.momentum = None  # plain means, so that few steps suffice
+        vary_norms(network)
         media = not network.settings.face_features
         for step in range(4):
             network.encode(tiny_batch(seed=step) if media else frozen_batch(seed=step))

@@ -11,7 +11,7 @@ from avsearch.models.layers.blocks import SEResNeXtBlock
 from avsearch.models.layers.trainable import Stage
 from avsearch.models.papers.adsm import ADSM, FACE, VOICE, ADSMSettings
 from tests.helpers import plain
-from tests.helpers.tiny import lived_adsm, tiny_adsm, tiny_batch
+from tests.helpers.tiny import lived_adsm, parameters_of, tiny_adsm, tiny_batch
 
 START, SETTLED = Stage(), Stage(0.5, settled=True)
 EXTRAS = {"identity_weight": 0.5, "attribute_weight": 1.5}
@@ -218,12 +218,7 @@ def optimizers(network: ADSM) -> tuple[torch.optim.Optimizer, torch.optim.Optimi
 @pytest.mark.parametrize("extras", [{}, EXTRAS, {"face_features": (7,)}])
 def test_each_parameter_is_in_exactly_one_optimizer(extras):
     network = tiny_adsm(**extras)
-    held = [
-        id(parameter)
-        for optimizer in optimizers(network)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    ]
+    held = parameters_of(network.optimizers())
     assert len(held) == len(set(held))
     assert set(held) == {id(p) for p in network.parameters() if p.requires_grad}
 

@@ -25,7 +25,14 @@ from avsearch.models.papers.dsanet import (
     enhancement_mask,
 )
 from tests.helpers import plain
-from tests.helpers.tiny import overfit, paired_features, share_ranked_first, tiny_batch
+from tests.helpers.tiny import (
+    overfit,
+    paired_features,
+    parameters_of,
+    share_ranked_first,
+    tiny_batch,
+    vary_norms,
+)
 
 SMALL = {
     "dim": 16,
@@ -62,11 +69,7 @@ def _lived(seed: int, **changes: Any) -> DSANet:
     network = tiny(seed, **changes)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed + 1)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.5, 0.5)
-                module.momentum = None  # plain means, so that few steps suffice
+        vary_norms(network)
         network.generator[0].gamma.fill_(0.6)
         for step in range(3):
             network.encode(tiny_batch(seed=step, voices=8))
@@ -396,15 +399,7 @@ def test_without_the_adversary_only_its_term_is_missing():
 def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(task, enhance, siamese):
     network = lived(dropout=0.0, task=task, enhance=enhance, siamese=siamese).train()
     batch = tiny_batch()
-    optimizers = network.optimizers()
-    held = {
-        player: [id(p) for group in optimizer.param_groups for p in group["params"]]
-        for player, optimizer in (
-            ("generator", optimizers.generator),
-            ("critic", optimizers.discriminator),
-        )
-    }
-    everyone = [each for ids in held.values() for each in ids]
+    everyone = parameters_of(network.optimizers())
     assert len(everyone) == len(set(everyone))
     assert set(everyone) == {id(p) for p in network.parameters() if p.requires_grad}
     encoded = network.encode(batch)

@@ -31,7 +31,14 @@ from avsearch.models.papers.p2vanet import (
     VariationalAutoEncoder,
 )
 from tests.helpers import plain
-from tests.helpers.tiny import overfit, paired_features, share_ranked_first, tiny_batch
+from tests.helpers.tiny import (
+    overfit,
+    paired_features,
+    parameters_of,
+    share_ranked_first,
+    tiny_batch,
+    vary_norms,
+)
 
 SMALL = {
     "dim": 16,
@@ -90,12 +97,7 @@ def _lived(**changes: Any) -> P2VANet:
     network = tiny(**changes)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.momentum = None  # plain means, so that few steps suffice
-                if module.affine:
-                    module.weight.uniform_(0.5, 1.5)
-                    module.bias.uniform_(-0.5, 0.5)
+        vary_norms(network)
         for step in range(3):
             network.encode(with_private(tiny_batch(seed=step, voices=8), step))
     return network.eval()
@@ -433,13 +435,7 @@ def test_further_nationalities_are_the_last_one():
 @pytest.mark.parametrize("changes", ABLATIONS)
 def test_each_parameter_gets_a_gradient_and_is_in_exactly_one_optimizer(changes):
     network, batch = lived(**changes).train(), with_private(tiny_batch())
-    optimizers = network.optimizers()
-    everyone = [
-        id(parameter)
-        for optimizer in (optimizers.generator, optimizers.discriminator)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    ]
+    everyone = parameters_of(network.optimizers())
     assert len(everyone) == len(set(everyone))
     assert set(everyone) == {id(p) for p in network.parameters() if p.requires_grad}
     encoded = network.encode(batch)

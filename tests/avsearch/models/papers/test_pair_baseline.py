@@ -18,7 +18,7 @@ from avsearch.models.papers.acienet import ACIENet
 from avsearch.models.papers.aicanet import AICANet
 from avsearch.models.papers.pair_baseline import FACE, VOICE
 from tests.helpers import plain
-from tests.helpers.tiny import tiny_batch
+from tests.helpers.tiny import parameters_of, tiny_batch
 from tests.helpers.tiny_pairs import MEDIA, frozen_batch, lived_pairs, tiny_pairs
 
 KINDS = [ACIENet, AICANet]
@@ -306,13 +306,7 @@ def test_without_interaction_nothing_is_aligned_and_no_module_of_it_is_there(kin
 @with_and_without
 def test_each_parameter_is_in_exactly_one_optimizer(kind, interaction):
     network = tiny_pairs(kind, interaction=interaction)
-    optimizers = network.optimizers()
-    held = [
-        id(parameter)
-        for optimizer in (optimizers.generator, optimizers.discriminator)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    ]
+    held = parameters_of(network.optimizers())
     assert len(held) == len(set(held))
     assert set(held) == {id(p) for p in network.parameters() if p.requires_grad}
 
