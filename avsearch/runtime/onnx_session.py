@@ -28,11 +28,6 @@ _GPU: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4  # log fatal errors only: onnxruntime raises the others
 
 
-def is_installed() -> bool:
-    """Return True if onnxruntime is installed."""
-    return can_import("onnxruntime")
-
-
 def can_import(package: str) -> bool:
     """Return True if a package is installed, without importing it."""
     return importlib.util.find_spec(package) is not None

@@ -61,25 +61,6 @@ class Ranking:
             return np.where(self.relevant[:, None] > 0, self.found / of, np.nan)
 
 
-def rank_vectors(
-    queries: Floats,
-    gallery: Floats,
-    query_labels: Ints,
-    gallery_labels: Ints,
-    *,
-    excluded: Callable[[slice], Bools] | None = None,
-    cuts: Sequence[int] = CUTS,
-) -> Ranking:
-    """Rank a gallery (g, dim) for each of the queries (q, dim) by dot product; see :func:`rank`."""
-    return rank(
-        lambda rows: queries[rows] @ gallery.T,
-        query_labels,
-        gallery_labels,
-        excluded=excluded,
-        cuts=cuts,
-    )
-
-
 def rank(
     scores: Callable[[slice], Floats],
     query_labels: Ints,
